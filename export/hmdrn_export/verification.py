@@ -1,0 +1,263 @@
+"""The check that every export ends with: the bundle, as a device runs it, against the network in torch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hmdrn_network import HMDRN
+from hmdrn_network.config import LevelName
+from hmdrn_network.transformer import MaskedTransformer
+from hmdrn_runtime.backends import Backend
+from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.episodes import Episode, sample_episodes
+from hmdrn_runtime.gallery import Species, with_photos
+from hmdrn_runtime.images import INPUT_SIZE
+from hmdrn_runtime.matching import UNCONVERGED, RidgeMatcher, open_matcher
+from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_runtime.statistics import gram_sum
+
+EPISODES = 24
+WAY = 5
+SHOTS = (1, 2, 5)
+QUERIES = 2
+SPECIES = 12
+SPECIMENS = 8
+NEAR = 1e-5
+"""A score this close to its threshold, relatively, may fall on either side by rounding."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """What a variant may differ from the network by.
+
+    Attributes:
+        distance: Largest relative error of a distance.
+        mask_bits: Largest share of mask bits that differ, those near their threshold left out.
+        top1: Smallest share of queries with the network's answer, in percent.
+        residual: Largest residual of a solve.
+    """
+
+    distance: float
+    mask_bits: float
+    top1: float
+    residual: float = UNCONVERGED
+
+
+TOLERANCES = {"fp32": Tolerances(distance=1e-4, mask_bits=0.0, top1=100.0)}
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """How a bundle compares with its network on drawn specimens.
+
+    Attributes:
+        executor: What ran the graphs.
+        reference: What they were compared with.
+        episodes: Number of episodes.
+        queries: Query photos compared.
+        queries_set_aside: Query photos left out of the distances: a bit within 1e-5 of its threshold fell
+            on the other side, which is rounding and no error.
+        distance_error: Largest relative error of a distance.
+        mask_bits: Mask bits compared, those near their threshold left out.
+        mask_bits_differing: Share of these that differ, 0-1.
+        mask_bits_near: Bits within 1e-5 of their threshold.
+        top1_agreement: Queries with the same answer, in percent.
+        solve_residual: Largest residual of a solve; None for heads without one.
+        tolerances: What was allowed.
+        failures: What was exceeded, in words; empty if the bundle passed.
+    """
+
+    executor: str
+    reference: str
+    episodes: int
+    queries: int
+    queries_set_aside: int
+    distance_error: float
+    mask_bits: int
+    mask_bits_differing: float
+    mask_bits_near: int
+    top1_agreement: float
+    solve_residual: float | None
+    tolerances: Tolerances
+    failures: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """The pool of specimens as the network sees it: arrays by level, photos first."""
+
+    support: dict[LevelName, Tensor]
+    query: dict[LevelName, Tensor]
+    bits: dict[LevelName, npt.NDArray[np.bool_]]
+    near: dict[LevelName, npt.NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class _MaskComparison:
+    """Mask bits of the graphs beside the network's; `set_aside` marks photos whose near bits flipped."""
+
+    compared: int
+    near: int
+    differing: int
+    set_aside: npt.NDArray[np.bool_]
+
+
+def verify(
+    network: HMDRN,
+    bundle: Bundle,
+    backend: Backend,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> VerificationReport:
+    """Compare a bundle with the network that it was made of, on episodes of drawn specimens.
+
+    The reference is torch: tokens in float32, reconstruction in float64 by Cholesky, which the graphs'
+    Newton-Schulz has nothing in common with.
+
+    Args:
+        network: The network.
+        bundle: The written bundle.
+        backend: What runs it.
+        report: Called with the episodes done and their number.
+    """
+    tolerances = TOLERANCES[bundle.graph("classify").precision]
+    drawn = draw_specimens(range(SPECIES), SPECIMENS, size=INPUT_SIZE)
+    pool = drawn.reshape(-1, *drawn.shape[2:])
+    reference = _reference(network, pool)
+    mask = _compare_masks(bundle, backend, reference, pool)
+    matcher = open_matcher(bundle.manifest.network, backend, bundle.variant)
+    photos = matcher.photo_statistics(pool)
+    heads = copy.deepcopy(network).double()
+    errors, agreements, residuals, aside = [], [], [], 0
+    for done, episode in enumerate(episodes := _episodes()):
+        support = [
+            [c * SPECIMENS + int(i) for i in row]
+            for c, row in zip(episode.classes, episode.support, strict=True)
+        ]
+        queries = [
+            c * SPECIMENS + int(i) for c, row in zip(episode.classes, episode.query, strict=True) for i in row
+        ]
+        distances, logits = _expected(heads, reference, support, queries)
+        species = [
+            with_photos(None, f"species {n}", [photos[i] for i in row]) for n, row in enumerate(support)
+        ]
+        if isinstance(matcher, RidgeMatcher):
+            residuals.append(_residual(matcher, species))
+        scores = matcher.classify(pool[queries], matcher.place(matcher.class_operands(species)))
+        keep = ~mask.set_aside[queries]
+        aside += int(np.count_nonzero(~keep))
+        errors += [np.abs(scores.distances[n] / d - 1.0)[keep] for n, d in distances.items()]
+        agreements.append(scores.logits.argmax(axis=1) == logits.argmax(axis=1))
+        report(done + 1, len(episodes))
+    agreement = np.concatenate(agreements)
+    result = VerificationReport(
+        executor=f"{backend.name}, variant {bundle.variant}",
+        reference="torch: tokens float32, reconstruction float64",
+        episodes=len(episodes),
+        queries=len(agreement),
+        queries_set_aside=aside,
+        distance_error=float(np.concatenate(errors).max(initial=0.0)),
+        mask_bits=mask.compared,
+        mask_bits_differing=mask.differing / mask.compared,
+        mask_bits_near=mask.near,
+        top1_agreement=100.0 * float(agreement.mean()),
+        solve_residual=max(residuals) if residuals else None,
+        tolerances=tolerances,
+        failures=(),
+    )
+    return replace(result, failures=tuple(_failures(result)))
+
+
+def _episodes() -> list[Episode]:
+    """Episodes whose shots take turns, so that one report covers them all."""
+    count = -(-EPISODES // len(SHOTS))
+    return [
+        episode
+        for shot in SHOTS
+        for episode in sample_episodes(
+            [SPECIMENS] * SPECIES, way=WAY, shot=shot, queries=QUERIES, episodes=count, seed=shot
+        )
+    ]
+
+
+def _reference(network: HMDRN, pool: npt.NDArray[np.uint8]) -> _Reference:
+    support: dict[LevelName, list[Tensor]] = {name: [] for name in network.config.levels}
+    query: dict[LevelName, list[Tensor]] = {name: [] for name in network.config.levels}
+    bits: dict[LevelName, list[Tensor]] = {name: [] for name in network.config.levels}
+    near: dict[LevelName, list[Tensor]] = {name: [] for name in network.config.levels}
+    with torch.inference_mode():
+        for images in torch.split(torch.from_numpy(pool), SPECIMENS):
+            for name, feature_map in network.features(images).items():
+                transformer = cast(MaskedTransformer, network.transformers[name])
+                tokens, layer_bits, margins = transformer.explain(feature_map, masked=True)
+                support[name].append(transformer(feature_map, masked=False))
+                query[name].append(tokens)
+                bits[name].append(torch.stack(layer_bits, dim=1))
+                near[name].append(torch.stack(margins, dim=1).abs() < NEAR)
+    return _Reference(
+        {name: torch.cat(parts) for name, parts in support.items()},
+        {name: torch.cat(parts) for name, parts in query.items()},
+        {name: torch.cat(parts).numpy() for name, parts in bits.items()},
+        {name: torch.cat(parts).numpy() for name, parts in near.items()},
+    )
+
+
+def _compare_masks(
+    bundle: Bundle, backend: Backend, reference: _Reference, pool: npt.NDArray[np.uint8]
+) -> _MaskComparison:
+    batches = [backend.run("explain", {"images": part}) for part in np.split(pool, SPECIES)]
+    compared = near = differing = 0
+    set_aside = np.zeros(len(pool), dtype=bool)
+    for level in bundle.manifest.network.levels:
+        name = cast(LevelName, level.name)
+        flipped = np.concatenate([batch[f"mask_{name}"] for batch in batches]) != reference.bits[name]
+        close = reference.near[name]
+        compared += int(np.count_nonzero(~close))
+        near += int(np.count_nonzero(close))
+        differing += int(np.count_nonzero(flipped & ~close))
+        set_aside |= (flipped & close).any(axis=(1, 2, 3))
+    return _MaskComparison(compared, near, differing, set_aside)
+
+
+def _expected(
+    heads: HMDRN, reference: _Reference, support: list[list[int]], queries: list[int]
+) -> tuple[dict[LevelName, npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+    """The network's distances by level and its logits, each (queries, way), reconstructed in float64."""
+    with torch.inference_mode():
+        tokens = {
+            name: t[torch.tensor(support)].double().flatten(1, 2) for name, t in reference.support.items()
+        }
+        distances = heads.distances(
+            {name: t[torch.tensor(queries)].double() for name, t in reference.query.items()}, tokens
+        )
+        return {name: d.numpy() for name, d in distances.items()}, heads.fusion(distances).numpy()
+
+
+def _residual(matcher: RidgeMatcher, species: list[Species]) -> float:
+    sums = np.stack([gram_sum(matcher.network, s.photos.values()) for s in species]).astype(np.float32)
+    shots = np.array([s.shots for s in species], dtype=np.float32)
+    return float(matcher.backend.run("solve", {"gram": sums, "shots": shots})["residual"].max())
+
+
+def _failures(report: VerificationReport) -> Iterator[str]:
+    """What exceeds its tolerance; comparisons are written so that a value that is no number fails."""
+    allowed = report.tolerances
+    if not report.distance_error <= allowed.distance:
+        yield f"distances differ by {report.distance_error:.2g} (at most {allowed.distance:.2g})"
+    if not report.mask_bits_differing <= allowed.mask_bits:
+        yield f"{report.mask_bits_differing:.2%} of the mask bits differ (at most {allowed.mask_bits:.2%})"
+    if not report.top1_agreement >= allowed.top1:
+        yield f"{report.top1_agreement:.2f} % of the answers agree (at least {allowed.top1:.2f} %)"
+    if report.solve_residual is not None and not report.solve_residual <= allowed.residual:
+        yield f"the solve's residual is {report.solve_residual:.2g} (at most {allowed.residual:.2g})"

@@ -1,0 +1,222 @@
+"""Reading and writing trained weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from hmdrn_network.authors import is_derived, translate
+from hmdrn_network.config import BackboneName, HeadName, LevelName, NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
+from hmdrn_runtime.errors import CheckpointError
+from hmdrn_runtime.files import write_atomically
+
+FORMAT = "hmdrn-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a user must know about weights before deploying them.
+
+    Attributes:
+        name: Short name of the model; the name of bundles made of it.
+        licence: SPDX identifier or a sentence; "not stated" where nothing is known.
+        training_data: What it was trained on.
+        intended_use: What it is meant for, and its known weaknesses.
+        metrics: Measured figures by name, e.g. {"butterflies val 5-way 5-shot accuracy": 83.1}.
+        recipe: How it was trained: settings, seed, steps.
+    """
+
+    name: str
+    licence: str = "not stated"
+    training_data: str = "not stated"
+    intended_use: str = "not stated"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Trained weights with what they say of themselves.
+
+    Attributes:
+        network: The network in evaluation mode, on the CPU, float32.
+        card: Model card.
+        sha256: Digest of the file that it was read from.
+    """
+
+    network: HMDRN
+    card: ModelCard
+    sha256: str
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint: ours (safetensors, configuration inside) or the authors' `.pth` (either spelling).
+
+    Backbone, head and levels of the authors' files are recognised from their entries.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CheckpointError: A file that is missing or no checkpoint, or whose entries do not make up a network;
+            every missing, unexpected or misshapen entry is counted and named.
+    """
+    path = Path(path).expanduser()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read checkpoint {path}: {error.strerror or error}; check the path"
+        ) from error
+    digest = hashlib.sha256(data).hexdigest()
+    # A zip is torch's format, a pickle older torch's; safetensors begins with a header's length.
+    if data[:2] in (b"PK", b"\x80\x02"):
+        weights = _authors_weights(path)
+        config, card = _recognise(weights, path), ModelCard(name=path.stem)
+    else:
+        weights, config, card = _own_weights(path)
+    return Checkpoint(build_network(config, weights, str(path)), card, digest)
+
+
+def build_network(config: NetworkConfig, weights: Mapping[str, Tensor], source: str) -> HMDRN:
+    """A network in evaluation mode from weights under our names.
+
+    Raises:
+        CheckpointError: Missing, unexpected or misshapen entries, or values that are not finite.
+    """
+    network = HMDRN(config)
+    expected = canonical_weights(network)
+    problems = [
+        _listing("missing", sorted(set(expected) - set(weights))),
+        _listing("unexpected", sorted(set(weights) - set(expected))),
+        _listing(
+            "misshapen",
+            [
+                f"{name} {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
+                for name in sorted(set(expected) & set(weights))
+                if weights[name].numel() != expected[name].numel()
+                or (weights[name].dim() > 1 and weights[name].shape != expected[name].shape)
+            ],
+        ),
+        _listing("not finite", sorted(name for name, w in weights.items() if not bool(w.isfinite().all()))),
+    ]
+    if any(problems):
+        raise CheckpointError(
+            f"{source} does not make up a {config.backbone} network with {config.head} head and levels "
+            f"{'+'.join(config.levels)}: " + "; ".join(filter(None, problems))
+        )
+    network.load_state_dict(
+        {n: w.float().reshape(expected[n].shape) for n, w in weights.items()}, strict=False
+    )
+    return network.eval()
+
+
+def canonical_weights(network: HMDRN) -> dict[str, Tensor]:
+    """The float32 weights that define a network, by name: no position tables, no batch counters."""
+    return {
+        name: value.detach().float().cpu()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCard) -> None:
+    """Write weights, configuration and model card as one safetensors file, atomically.
+
+    Raises:
+        CheckpointError: The file cannot be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(network.config.to_dict()),
+        "card": json.dumps(
+            {
+                "name": card.name,
+                "licence": card.licence,
+                "training_data": card.training_data,
+                "intended_use": card.intended_use,
+                "metrics": dict(card.metrics),
+                "recipe": dict(card.recipe),
+            }
+        ),
+    }
+    weights = {name: value.contiguous() for name, value in canonical_weights(network).items()}
+    try:
+        write_atomically(Path(path), save(weights, metadata))
+    except OSError as error:
+        raise CheckpointError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
+
+
+def _own_weights(path: Path) -> tuple[dict[str, Tensor], NetworkConfig, ModelCard]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint: neither a safetensors file nor a torch file ({error})"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is a safetensors file of format {metadata.get('format')!r}, expected {FORMAT!r}: "
+            "make it with hmdrn_network.save_checkpoint"
+        )
+    try:
+        config = NetworkConfig.from_dict(json.loads(metadata["config"]))
+        card = ModelCard(**json.loads(metadata["card"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has damaged metadata ({error}); make the checkpoint again") from error
+    return weights, config, card
+
+
+def _authors_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        # weights_only: a pickle may run code, this reader may not.
+        entries = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} cannot be read as a torch file of plain weights: {reason}") from error
+    if not isinstance(entries, dict) or not all(isinstance(v, Tensor) for v in entries.values()):
+        raise CheckpointError(f"{path} holds no plain state dict: save network.state_dict() alone")
+    # DataParallel puts a prefix before every name.
+    entries = {str(key).removeprefix("module."): value for key, value in entries.items()}
+    named = {key: translate(key) for key in entries if not is_derived(key)}
+    if unknown := sorted(key for key, name in named.items() if name is None):
+        raise CheckpointError(
+            f"{path} is no HMDRN checkpoint in the authors' spelling: {_listing('unexpected', unknown)}"
+        )
+    return {name: entries[key] for key, name in named.items() if name is not None}
+
+
+def _recognise(weights: Mapping[str, Tensor], path: Path) -> NetworkConfig:
+    """Backbone, head and levels from the entries alone."""
+    backbone: BackboneName = "resnet12" if "backbone.blocks.0.conv1.weight" in weights else "conv4"
+    has_attention = any(name.startswith("heads.") and name.endswith(".qkv.weight") for name in weights)
+    head: HeadName = "attention" if has_attention else "ridge"
+    levels: tuple[LevelName, ...] = tuple(
+        level
+        for level in ("high", "mid")
+        if any(name.startswith(f"transformers.{level}.") for name in weights)
+    )
+    if not levels:
+        raise CheckpointError(
+            f"{path} has no transformer of either level (fsrm1/2 or mtfem1/2): it is no HMDRN"
+        )
+    return NetworkConfig(backbone, head, levels)
+
+
+def _listing(kind: str, names: list[str]) -> str:
+    """Problems of one kind, counted and named; empty if there are none."""
+    return f"{len(names)} {kind} ({', '.join(names)})" if names else ""

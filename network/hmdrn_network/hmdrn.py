@@ -1,0 +1,128 @@
+"""HMDRN: two levels of masked self-reconstruction and class reconstruction, fused (arXiv 2506.20263)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from hmdrn_network.attention import AttentionHead
+from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD, LevelName, NetworkConfig
+from hmdrn_network.conv4 import Conv4
+from hmdrn_network.resnet12 import ResNet12
+from hmdrn_network.ridge import RidgeHead
+from hmdrn_network.transformer import MaskedTransformer
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Photos as the runtime has them to the backbone's input.
+
+    Args:
+        images: RGB, uint8 or float32 in 0-255, (N, 84, 84, 3).
+
+    Returns:
+        float32 (N, 3, 84, 84), scaled to [0, 1], then by ImageNet's mean and standard deviation.
+    """
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device)
+    std = torch.tensor(IMAGENET_STD, device=images.device)
+    return ((images.float() / 255.0 - mean) / std).permute(0, 3, 1, 2)
+
+
+class Fusion(nn.Module):
+    """logit = -(w_high D_high + w_mid D_mid) * scale / (25 * channels_high), all three learned."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.divisor = config.logit_divisor
+        self.scale = nn.Parameter(torch.tensor(10.0))
+        # Both levels start with one weight per entry of their maps.
+        self.weight = nn.ParameterDict(
+            {level.name: nn.Parameter(torch.tensor(25.0 / level.tokens)) for level in config.level_specs}
+        )
+
+    def forward(self, distances: Mapping[LevelName, Tensor]) -> Tensor:
+        """Distances by level, each (B, C), to logits (B, C)."""
+        total = sum(self.weight[name] * distance for name, distance in distances.items())
+        return -cast(Tensor, total) * self.scale / self.divisor
+
+
+class HMDRN(nn.Module):
+    """The Hierarchical Mask-enhanced Dual Reconstruction Network.
+
+    Args:
+        config: Backbone, head and levels.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone: nn.Module = Conv4() if config.backbone == "conv4" else ResNet12()
+        specs = config.level_specs
+        self.transformers = nn.ModuleDict({s.name: MaskedTransformer(s.tokens, s.channels) for s in specs})
+        head = RidgeHead if config.head == "ridge" else AttentionHead
+        self.heads = nn.ModuleDict({s.name: head(s.channels) for s in specs})
+        self.fusion = Fusion(config)
+
+    def features(self, images: Tensor) -> dict[LevelName, Tensor]:
+        """Backbone maps {level: (N, d, side, side)} of uint8 photos (N, 84, 84, 3)."""
+        maps: dict[LevelName, Tensor] = self.backbone(normalise(images))
+        return {name: maps[name] for name in self.config.levels}
+
+    def transform(self, maps: Mapping[LevelName, Tensor], masked: bool) -> dict[LevelName, Tensor]:
+        """Maps to tokens {level: (N, T, d)}; `masked` for query photos, never for support photos."""
+        return {name: self.transformers[name](maps[name], masked) for name in self.config.levels}
+
+    def encode(self, images: Tensor, masked: bool) -> dict[LevelName, Tensor]:
+        """Tokens {level: (N, T, d)} of uint8 photos (N, 84, 84, 3)."""
+        return self.transform(self.features(images), masked)
+
+    def distances(
+        self,
+        query: Mapping[LevelName, Tensor],
+        support: Mapping[LevelName, Tensor],
+        valid: Mapping[LevelName, Tensor] | None = None,
+    ) -> dict[LevelName, Tensor]:
+        """Reconstruction distances by level.
+
+        Args:
+            query: Query tokens {level: (B, T, d)}.
+            support: Support tokens by class {level: (C, n, d)}, n = shots x locations.
+            valid: Which support tokens are real {level: bool (C, n)}; all of them if None.
+
+        Returns:
+            D {level: (B, C)}.
+        """
+        return {
+            name: self.heads[name](query[name], support[name], None if valid is None else valid[name])
+            for name in self.config.levels
+        }
+
+    def forward(self, support: Tensor, query: Tensor) -> Tensor:
+        """Logits of an episode.
+
+        Args:
+            support: uint8 photos by class, (C, shots, 84, 84, 3).
+            query: uint8 photos, (B, 84, 84, 3).
+
+        Returns:
+            Logits (B, C).
+        """
+        way, shots = support.shape[:2]
+        # One pass of the backbone: while training, both kinds share the batch's statistics.
+        maps = self.features(torch.cat([support.flatten(0, 1), query]))
+        return self.match(
+            {name: m[: way * shots] for name, m in maps.items()},
+            {name: m[way * shots :] for name, m in maps.items()},
+            way,
+        )
+
+    def match(
+        self, support: Mapping[LevelName, Tensor], query: Mapping[LevelName, Tensor], way: int
+    ) -> Tensor:
+        """Logits (B, C) from backbone maps of support photos, ordered by class, and of query photos."""
+        support_tokens = self.transform(support, masked=False)
+        by_class = {name: t.reshape(way, -1, t.shape[-1]) for name, t in support_tokens.items()}
+        logits: Tensor = self.fusion(self.distances(self.transform(query, masked=True), by_class))
+        return logits

@@ -1,0 +1,103 @@
+"""Opening a bundle: a folder of graphs with a manifest that vouches for every file in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hmdrn_runtime.errors import BundleError
+from hmdrn_runtime.manifest import Graph, Manifest
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files are all there and unchanged.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it says of itself.
+        variant: The variant of the graphs that is in use.
+    """
+
+    path: Path
+    manifest: Manifest
+    variant: str
+
+    def graph(self, name: str) -> Graph:
+        """The graph `name` of the variant in use.
+
+        Raises:
+            BundleError: There is none of that name.
+        """
+        graphs = self.manifest.variants[self.variant]
+        if name not in graphs:
+            raise BundleError(
+                f"{self.path} has no graph {name!r} in variant {self.variant!r}: it has {', '.join(graphs)}"
+            )
+        return graphs[name]
+
+    def graph_path(self, name: str) -> Path:
+        """The file of the graph `name` of the variant in use."""
+        return self.path / self.graph(name).file
+
+
+def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
+    """Open a bundle after checking the digest of each of its files.
+
+    Args:
+        path: The bundle's folder, NAME.hmdrn.
+        variant: Which of its variants to use.
+
+    Raises:
+        BundleError: No bundle, files missing or changed, another format version, or no such variant.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise BundleError(f"no bundle at {path}: make one with hmdrn-export, or use 'default'")
+    try:
+        text = (path / MANIFEST).read_bytes().decode()
+    except OSError as error:
+        raise BundleError(f"{path} is no bundle: cannot read its {MANIFEST} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path / MANIFEST} is damaged: not UTF-8; export the bundle again") from error
+    manifest = Manifest.from_json(text, str(path / MANIFEST))
+    for name, expected in manifest.files.items():
+        _check_file(path, name, expected)
+    graphs = manifest.variants.get(variant)
+    if graphs is None:
+        raise BundleError(f"{path} has no variant {variant!r}: it has {', '.join(manifest.variants)}")
+    for graph in graphs.values():
+        if graph.file not in manifest.files:
+            raise BundleError(f"{path} is damaged: no digest for {graph.file}")
+    return Bundle(path, manifest, variant)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal, read piece by piece.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise BundleError(f"{folder} is damaged: its manifest names {name!r}, outside the bundle")
+    try:
+        found = sha256_of(folder / name)
+    except OSError as error:
+        raise BundleError(f"{folder} is incomplete: cannot read {name} ({error.strerror})") from error
+    if found != expected:
+        raise BundleError(
+            f"{folder / name} was changed or damaged: its SHA-256 is {found[:12]}..., the manifest says "
+            f"{expected[:12]}...; export the bundle again or copy it anew"
+        )

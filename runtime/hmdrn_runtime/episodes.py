@@ -1,0 +1,100 @@
+"""N-way K-shot tasks drawn from a data set, and how their accuracies are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_runtime.errors import DatasetError
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One N-way K-shot task: indices into a data set's classes and photos.
+
+    `classes` holds the `way` class indices in the order drawn. `support` is int64 of (way, shot) and
+    `query` int64 of (way, queries): in row i, indices of photos within class `classes[i]`, all distinct.
+    """
+
+    classes: tuple[int, ...]
+    support: npt.NDArray[np.int64]
+    query: npt.NDArray[np.int64]
+
+
+def sample_episodes(
+    class_sizes: Sequence[int], *, way: int, shot: int, queries: int, episodes: int, seed: int
+) -> Iterator[Episode]:
+    """Draw tasks at random, the same ones for the same arguments.
+
+    Episode i depends on `seed`, i and the arguments but `episodes`: a shorter run is the beginning of a
+    longer one. Classes with fewer than shot + queries photos are never drawn.
+
+    Args:
+        class_sizes: number of photos of each class.
+        way: classes per episode, 2 or more.
+        shot: support photos per class, 1 or more.
+        queries: query photos per class, 1 or more.
+        episodes: how many to draw, 1 or more.
+        seed: 0 or more.
+
+    Returns:
+        An iterator over the episodes, each drawn when asked for.
+
+    Raises:
+        DatasetError: an argument is out of range, or fewer than `way` classes have enough photos. It is
+            raised by the call and not by the iteration.
+
+    """
+    for name, value, least in (
+        ("way", way, 2),
+        ("shot", shot, 1),
+        ("queries", queries, 1),
+        ("episodes", episodes, 1),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise DatasetError(f"{name} is {value}: it must be {least} or more")
+    needed = shot + queries
+    usable = [index for index, size in enumerate(class_sizes) if size >= needed]
+    if len(usable) < way:
+        raise DatasetError(
+            f"{way}-way {shot}-shot episodes with {queries} queries need {way} classes of at least {needed} "
+            f"photos, but {len(usable)} of {len(class_sizes)} classes have as many: "
+            "lower way, shot or queries, or add photos"
+        )
+    return (_draw(class_sizes, usable, way, shot, needed, (seed, i)) for i in range(episodes))
+
+
+def mean_and_interval(values: Sequence[float] | npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Mean of per-episode accuracies and the half-width of its 95 % interval, as the papers report them.
+
+    Args:
+        values: one number per episode, in any unit; at least one.
+
+    Returns:
+        The mean, and 1.96 * std / sqrt(n) with the sample's standard deviation (n - 1 in its
+        denominator), both in the unit of `values`; the half-width of one value is 0.
+
+    Raises:
+        DatasetError: there is no value.
+
+    """
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    if numbers.size == 0:
+        raise DatasetError("0 values have no mean: measure at least one episode")
+    if numbers.size == 1:
+        return float(numbers[0]), 0.0
+    return float(numbers.mean()), float(1.96 * numbers.std(ddof=1) / np.sqrt(numbers.size))
+
+
+def _draw(
+    class_sizes: Sequence[int], usable: list[int], way: int, shot: int, needed: int, seed: tuple[int, int]
+) -> Episode:
+    random = np.random.default_rng(seed)
+    classes = tuple(usable[i] for i in random.choice(len(usable), size=way, replace=False))
+    photos = np.stack([random.choice(class_sizes[c], size=needed, replace=False) for c in classes])
+    photos = photos.astype(np.int64, copy=False)
+    return Episode(classes, photos[:, :shot].copy(), photos[:, shot:].copy())

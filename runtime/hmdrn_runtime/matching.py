@@ -1,0 +1,191 @@
+"""From a gallery's statistics to logits, for each kind of reconstruction head."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_runtime.backends.base import Backend, Resident
+from hmdrn_runtime.errors import EnrollmentError
+from hmdrn_runtime.gallery import Species
+from hmdrn_runtime.images import digest
+from hmdrn_runtime.manifest import Network
+from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes, gram_sum, packed_gram
+
+UNCONVERGED = 0.02
+"""max |I - A X| above which a solve is refused; an unconverged one is near 1."""
+SOLVE_BATCH = 64
+"""Classes solved at once: bounds the memory of wide backbones' d x d matrices."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How photos compare with classes.
+
+    Attributes:
+        distances: Squared reconstruction distances by level, each (B, C), in the classes' order.
+        logits: float32 (B, C).
+    """
+
+    distances: Mapping[str, Float32]
+    logits: Float32
+
+
+class Matcher(ABC):
+    """What the kinds of heads have in common.
+
+    Args:
+        network: The network.
+        backend: Runs its graphs.
+        variant: The graphs' variant, noted with each photo.
+    """
+
+    def __init__(self, network: Network, backend: Backend, variant: str) -> None:
+        self.network, self.backend, self.variant = network, backend, variant
+
+    def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
+        """What a gallery keeps of photos (N, 84, 84, 3).
+
+        Raises:
+            EnrollmentError: The network gave values that are not finite.
+        """
+        outputs = self._enroll_outputs(pixels)
+        for name, array in outputs.items():
+            if not np.isfinite(array).all():
+                raise EnrollmentError(
+                    f"the network gave values that are not finite in {name!r}: the bundle is unusable"
+                )
+        return [
+            PhotoStatistics(
+                digest(image), self.variant, {name: array[i].copy() for name, array in outputs.items()}
+            )
+            for i, image in enumerate(pixels)
+        ]
+
+    @abstractmethod
+    def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:
+        """Arrays (N, ...) by the names of `statistics.array_shapes`."""
+
+    @abstractmethod
+    def class_operands(self, species: Sequence[Species]) -> dict[str, npt.NDArray[Any]]:
+        """What `classify` takes of classes besides the images, stacked in their order.
+
+        Raises:
+            EnrollmentError: A class that cannot be solved.
+        """
+
+    def place(self, operands: Mapping[str, npt.NDArray[Any]]) -> dict[str, Resident]:
+        """Bring operands to where the graphs run."""
+        return {name: self.backend.place(array) for name, array in operands.items()}
+
+    def classify(self, pixels: npt.NDArray[np.uint8], operands: Mapping[str, Resident]) -> Scores:
+        """Compare photos (B, 84, 84, 3) with classes."""
+        outputs = self.backend.run("classify", {"images": pixels, **operands})
+        distances = {level.name: outputs[f"distance_{level.name}"] for level in self.network.levels}
+        return Scores(distances, outputs["logits"])
+
+
+class RidgeMatcher(Matcher):
+    """Ridge: a class is one packed operator, whatever its shots."""
+
+    def __init__(self, network: Network, backend: Backend, variant: str) -> None:
+        super().__init__(network, backend, variant)
+        self._solved: dict[tuple[str, ...], Float32] = {}
+
+    def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:
+        outputs = self.backend.run("enroll", {"images": pixels})
+        return {name: outputs[f"{name}_{self.network.statistics}"] for name in ("support", "query")}
+
+    def class_operands(self, species: Sequence[Species]) -> dict[str, npt.NDArray[Any]]:
+        """{"operator": float32 (C, P)}; classes that are as at the last call are not solved again."""
+        solved = {s.key: self._solved[s.key] for s in species if s.key in self._solved}
+        changed = [s for s in species if s.key not in solved]
+        for start in range(0, len(changed), SOLVE_BATCH):
+            part = changed[start : start + SOLVE_BATCH]
+            sums = np.stack([gram_sum(self.network, s.photos.values()) for s in part])
+            shots = np.array([s.shots for s in part], dtype=np.float32)
+            operators = self.solve(sums, shots, [s.label for s in part])
+            solved.update(zip([s.key for s in part], operators, strict=True))
+        self._solved = solved
+        return {"operator": np.stack([solved[s.key] for s in species])}
+
+    def solve(self, gram: npt.NDArray[np.floating[Any]], shots: Float32, labels: Sequence[str]) -> Float32:
+        """Operators of classes.
+
+        Args:
+            gram: Summed packed Gram matrices (C, P).
+            shots: Photos in each sum (C,).
+            labels: Names of the classes, for messages.
+
+        Returns:
+            Packed operators W^2, off-diagonals doubled, float32 (C, P).
+
+        Raises:
+            EnrollmentError: A sum that is empty or not finite, or a solve that did not converge.
+        """
+        single = gram.astype(np.float32)
+        for label, row, count in zip(labels, single, shots, strict=True):
+            if not np.isfinite(row).all():
+                raise EnrollmentError(f"{label!r} cannot be enrolled: its Gram matrix is not finite")
+            if count < 1 or not row.any():
+                raise EnrollmentError(
+                    f"{label!r} cannot be enrolled: its Gram matrix is empty; give at least one photo"
+                )
+        outputs = self.backend.run("solve", {"gram": single, "shots": shots})
+        for label, residual in zip(labels, outputs["residual"], strict=True):
+            # Written so that a residual that is no number is refused too.
+            if not residual <= UNCONVERGED:
+                raise EnrollmentError(
+                    f"{label!r} cannot be enrolled: its ridge solve did not converge (residual {residual:.3g}, "
+                    f"at most {UNCONVERGED}); the statistics are too ill-conditioned for this model, use other photos"
+                )
+        operator: Float32 = outputs["operator"]
+        if not np.isfinite(operator).all():
+            raise EnrollmentError(f"the solve gave values that are not finite for one of {', '.join(labels)}")
+        return operator
+
+    def match(self, queries: Sequence[PhotoStatistics], operator: Float32) -> Scores:
+        """Compare photos whose query statistics are known with operators (C, P), outside the graphs."""
+        grams = np.stack([packed_gram(self.network, q.arrays["query"]) for q in queries]).astype(np.float32)
+        distances: dict[str, Float32] = {}
+        start = 0
+        for level in self.network.levels:
+            part = slice(start, start + level.packed)
+            distances[level.name] = grams[:, part] @ operator[:, part].T
+            start += level.packed
+        fusion = self.network.fusion
+        total = sum((fusion.weights[name] * d for name, d in distances.items()), np.float32(0))
+        return Scores(distances, np.asarray(-total * fusion.scale / fusion.divisor, dtype=np.float32))
+
+
+class AttentionMatcher(Matcher):
+    """Attention: a class is the keys and values of all its tokens, padded to the largest class."""
+
+    def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:
+        return self.backend.run("enroll", {"images": pixels})
+
+    def class_operands(self, species: Sequence[Species]) -> dict[str, npt.NDArray[Any]]:
+        """k, v (C, n, d) and valid, bool (C, n), of every level; n is that of the class with most photos."""
+        most = max(s.shots for s in species)
+        operands: dict[str, npt.NDArray[Any]] = {}
+        for name, (tokens, channels) in array_shapes(self.network).items():
+            padded = np.zeros((len(species), most * tokens, channels), dtype=np.float32)
+            for row, s in zip(padded, species, strict=True):
+                filled = np.concatenate([s.photos[key].arrays[name] for key in sorted(s.photos)])
+                row[: len(filled)] = filled
+            operands[name] = padded
+        for level in self.network.levels:
+            counts = np.array([s.shots * level.tokens for s in species])
+            operands[f"valid_{level.name}"] = np.arange(most * level.tokens)[None] < counts[:, None]
+        return operands
+
+
+def open_matcher(network: Network, backend: Backend, variant: str) -> RidgeMatcher | AttentionMatcher:
+    """The matcher of a network's head."""
+    kind = RidgeMatcher if network.head == "ridge" else AttentionMatcher
+    return kind(network, backend, variant)

@@ -1,0 +1,169 @@
+"""Enrollment and classification on a device."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from hmdrn_runtime.backends import Backend, Resident
+from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.errors import EnrollmentError, GalleryError
+from hmdrn_runtime.gallery import Gallery, Species, check_network, clean_label, with_photos
+from hmdrn_runtime.gallery_file import save_gallery
+from hmdrn_runtime.images import Box, ImageSource, crop_box, load_image, prepare, preprocess
+from hmdrn_runtime.matching import open_matcher
+from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
+from hmdrn_runtime.statistics import PhotoStatistics
+
+BATCH = 32
+"""Photos that go through the network at once; bounds its memory."""
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The species of one generation where the graphs run. Swapped as a whole, never changed."""
+
+    generation: int
+    labels: tuple[str, ...]
+    operands: Mapping[str, Resident]
+
+
+class Recognizer:
+    """Names the species on photos from a few photos of each; `hmdrn.load` makes one.
+
+    Adding a species neither rebuilds nor re-exports anything. Several threads may classify while another
+    enrolls: every call sees the species of one generation of the gallery.
+
+    Args:
+        bundle: The model.
+        backend: Runs the bundle's graphs.
+        gallery: Species enrolled before; empty if None.
+
+    Raises:
+        GalleryError: The gallery was enrolled with another network.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend, gallery: Gallery | None = None) -> None:
+        network = bundle.manifest.network
+        if gallery is not None:
+            check_network(network, gallery.network, "the gallery")
+        self.bundle = bundle
+        self.backend = backend
+        self.gallery = Gallery(network) if gallery is None else gallery
+        self.matcher = open_matcher(network, backend, bundle.variant)
+        self._lock = threading.RLock()
+        self._classes = _Classes(-1, (), {})
+
+    def enroll(self, label: str, photos: ImageSource | Iterable[ImageSource]) -> EnrollmentReport:
+        """Add photos to a species, which need not exist yet. All of them count, or none.
+
+        Args:
+            label: The species' name.
+            photos: One or more photos: paths, bytes, PIL images or RGB uint8 arrays (H, W, 3).
+
+        Raises:
+            ImageError: A photo cannot be used; the message names it.
+            EnrollmentError: A bad label, no photo, or statistics that cannot be solved.
+        """
+        label = clean_label(label)
+        sources = (
+            [photos]
+            if isinstance(photos, str | os.PathLike | bytes | np.ndarray | PIL.Image.Image)
+            else [*photos]
+        )
+        if not sources:
+            raise EnrollmentError(f"no photo for {label!r}: give at least one")
+        mode = self.bundle.manifest.input.preprocessing
+        statistics = self.photo_statistics(np.stack([prepare(source, mode) for source in sources]))
+        with self._lock:
+            _, species = self.gallery.snapshot()
+            known = set(species[label].photos) if label in species else set()
+            # Solved before the gallery changes: statistics that cannot be solved change nothing.
+            candidate = with_photos(species.get(label), label, statistics)
+            self.matcher.class_operands(_in_order({**species, label: candidate}))
+            self.gallery.add(label, statistics)
+            self._current_classes()
+            shots = self.gallery.species[label].shots
+        added: list[str] = []
+        duplicates: list[str] = []
+        for photo in statistics:
+            (duplicates if photo.digest in known else added).append(photo.digest)
+            known.add(photo.digest)
+        return EnrollmentReport(label, tuple(added), tuple(duplicates), shots)
+
+    def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
+        """What the gallery keeps of prepared photos, uint8 (N, 84, 84, 3)."""
+        return [
+            s
+            for i in range(0, len(pixels), BATCH)
+            for s in self.matcher.photo_statistics(pixels[i : i + BATCH])
+        ]
+
+    def classify(
+        self, image: ImageSource, boxes: Sequence[Box] | None = None, top: int = 5
+    ) -> Prediction | list[Prediction]:
+        """Name the species on a photo.
+
+        Args:
+            image: Path, bytes, PIL image or RGB uint8 array (H, W, 3).
+            boxes: Regions (x0, y0, x1, y1) in pixels, e.g. a detector's; each is classified by itself.
+            top: Species in the ranking at most.
+
+        Returns:
+            A prediction, or with `boxes` one for each of them.
+
+        Raises:
+            ImageError: The photo or a box cannot be used.
+            GalleryError: Nothing has been enrolled.
+        """
+        mode = self.bundle.manifest.input.preprocessing
+        if boxes is None:
+            return self._classify_pixels(prepare(image, mode)[None], top)[0]
+        loaded = load_image(image)
+        pixels = [preprocess(crop_box(loaded, box), mode) for box in boxes]
+        return self._classify_pixels(np.stack(pixels), top) if pixels else []
+
+    def classify_batch(self, images: Iterable[ImageSource], top: int = 5) -> list[Prediction]:
+        """Name the species on several photos; as `classify` for each, in fewer passes of the network."""
+        mode = self.bundle.manifest.input.preprocessing
+        pixels = [prepare(image, mode) for image in images]
+        return self._classify_pixels(np.stack(pixels), top) if pixels else []
+
+    def forget(self, label: str, photo: str | None = None) -> None:
+        """Remove a species, or one photo of it by its digest; as `Gallery.forget`."""
+        with self._lock:
+            self.gallery.forget(label, photo)
+
+    def save_gallery(self, path: str | os.PathLike[str]) -> None:
+        """Write the gallery to a file; as `gallery_file.save_gallery`."""
+        save_gallery(self.gallery, path)
+
+    def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:
+        classes = self._current_classes()
+        answers: list[Prediction] = []
+        for start in range(0, len(pixels), BATCH):
+            scores = self.matcher.classify(pixels[start : start + BATCH], classes.operands)
+            answers += predictions(classes.labels, scores, top)
+        return answers
+
+    def _current_classes(self) -> _Classes:
+        classes = self._classes
+        if classes.generation == self.gallery.generation:
+            return classes
+        with self._lock:
+            generation, species = self.gallery.snapshot()
+            if not species:
+                raise GalleryError("nothing has been enrolled: enroll photos of at least one species first")
+            operands = self.matcher.place(self.matcher.class_operands(_in_order(species)))
+            self._classes = _Classes(generation, tuple(species), operands)
+            return self._classes
+
+
+def _in_order(species: Mapping[str, Species]) -> list[Species]:
+    return [species[label] for label in sorted(species)]

@@ -1,0 +1,58 @@
+"""hmdrn: few-shot fine-grained recognition on edge devices.
+
+import hmdrn
+birds = hmdrn.load("default")
+birds.enroll("Sooty Albatross", ["a.jpg", "b.jpg"])
+print(birds.classify("c.jpg").label)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hmdrn.loading import load as load
+    from hmdrn_runtime.bundle import Bundle as Bundle
+    from hmdrn_runtime.errors import HmdrnError as HmdrnError
+    from hmdrn_runtime.gallery import Gallery as Gallery
+    from hmdrn_runtime.gallery_file import load_gallery as load_gallery
+    from hmdrn_runtime.prediction import EnrollmentReport as EnrollmentReport
+    from hmdrn_runtime.prediction import Match as Match
+    from hmdrn_runtime.prediction import Prediction as Prediction
+    from hmdrn_runtime.recognizer import Recognizer as Recognizer
+
+# Loaded when first asked for: importing the package costs a robot's start-up next to nothing.
+_HOMES = {
+    "load": "hmdrn.loading",
+    "Bundle": "hmdrn_runtime.bundle",
+    "HmdrnError": "hmdrn_runtime.errors",
+    "Gallery": "hmdrn_runtime.gallery",
+    "load_gallery": "hmdrn_runtime.gallery_file",
+    "EnrollmentReport": "hmdrn_runtime.prediction",
+    "Match": "hmdrn_runtime.prediction",
+    "Prediction": "hmdrn_runtime.prediction",
+    "Recognizer": "hmdrn_runtime.recognizer",
+}
+
+__all__ = [
+    "Bundle",
+    "EnrollmentReport",
+    "Gallery",
+    "HmdrnError",
+    "Match",
+    "Prediction",
+    "Recognizer",
+    "load",
+    "load_gallery",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hmdrn' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

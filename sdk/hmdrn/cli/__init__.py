@@ -1,0 +1,90 @@
+"""The command line: `hmdrn <verb>`, and `hmdrn-export`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from hmdrn_runtime.errors import HmdrnError
+
+_VERBS = {
+    "classify": "Name the species on photos.",
+    "demo": "See it work: enroll five species, name new specimens, draw the result.",
+    "enroll": "Enroll species from a folder of photos for each.",
+    "eval": "Measure the episodic accuracy of a bundle.",
+    "export": "Turn a checkpoint into a bundle (also: hmdrn-export).",
+    "inspect": "Show what is in a bundle or a gallery.",
+    "train": "Train a model on photographs by class.",
+}
+"""Every verb with its line in the overview, which must not import the verb's module."""
+
+INTERRUPTED = 130
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module when the verb is used: classifying must not wait for what exporting needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"hmdrn.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hmdrn")
+def cli() -> None:
+    """Few-shot fine-grained recognition on edge devices."""
+
+
+def run(command: click.Command, name: str, arguments: list[str] | None = None) -> int:
+    """Run a command; every foreseen error becomes one line and its exit code.
+
+    Args:
+        command: What to run.
+        name: The program's name in messages.
+        arguments: Its arguments; those of the process if None.
+
+    Returns:
+        0 done, 1 a fault of ours, 2 the user's input or environment, 3 a limit missed, 130 interrupted.
+    """
+    try:
+        result = command.main(arguments, prog_name=name, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        return _fail(name, error.format_message(), 2)
+    except HmdrnError as error:
+        return _fail(name, str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(name, "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(name: str, message: str, code: int) -> int:
+    click.echo(f"{name}: {' '.join(message.split())}", err=True)
+    return code
+
+
+def main() -> int:
+    """Entry point of `hmdrn`."""
+    return run(cli, "hmdrn")
+
+
+def export_main() -> int:
+    """Entry point of `hmdrn-export`."""
+    from hmdrn.cli.export import command
+
+    return run(command, "hmdrn-export")

@@ -1,0 +1,90 @@
+"""`hmdrn enroll`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hmdrn.cli.common import bundle_argument, json_option, print_json, print_table, progress, threads_option
+from hmdrn.loading import load
+from hmdrn_runtime.datasets import Dataset, open_dataset
+from hmdrn_runtime.errors import EnrollmentError, ImageError
+from hmdrn_runtime.gallery_file import save_gallery
+from hmdrn_runtime.images import ImageSource
+
+
+@click.command("enroll")
+@bundle_argument
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--gallery",
+    "-g",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Gallery file to add to; made if missing.",
+)
+@click.option(
+    "--skip-unreadable", is_flag=True, help="Leave out photos that cannot be used instead of stopping."
+)
+@threads_option
+@json_option
+def command(
+    bundle: str, folder: Path, gallery: Path, skip_unreadable: bool, threads: int | None, as_json: bool
+) -> None:
+    """Enroll species from FOLDER: in it, a folder of 1 to 10 photos for every species (or a zip of such).
+
+    Photos are added to species that the gallery has already. Either all of FOLDER is enrolled, or nothing.
+
+    Example: hmdrn enroll default species/ --gallery site7.gallery
+    """
+    recognizer = load(bundle, gallery if gallery.exists() else None, threads=threads)
+    dataset = open_dataset(folder)
+    _refuse_empty_classes(folder, dataset)
+    mode = recognizer.bundle.manifest.input.preprocessing
+    reports, skipped = [], []
+    with progress() as report:
+        for done, (label, photos) in enumerate(dataset.classes.items()):
+            report(f"enrolling {label}", done, len(dataset.classes))
+            usable: list[ImageSource] = []
+            for photo in photos:
+                try:
+                    usable.append(photo.prepare(mode))
+                except ImageError as error:
+                    if not skip_unreadable:
+                        raise
+                    skipped.append({"photo": photo.name, "reason": str(error)})
+            if not usable:
+                raise EnrollmentError(f"{label!r} has no readable photo: add one, or remove the folder")
+            reports.append(recognizer.enroll(label, usable))
+    save_gallery(recognizer.gallery, gallery)
+    if as_json:
+        species = [
+            {"label": r.label, "added": len(r.added), "duplicates": len(r.duplicates), "shots": r.shots}
+            for r in reports
+        ]
+        print_json("enroll", {"gallery": str(gallery), "species": species, "skipped": skipped})
+        return
+    for entry in skipped:
+        click.echo(f"left out {entry['photo']}: {entry['reason']}", err=True)
+    rows = [[r.label, str(len(r.added)), str(len(r.duplicates)), str(r.shots)] for r in reports]
+    print_table(
+        f"{len(recognizer.gallery)} species in {gallery}",
+        ["species", "added", "known already", "photos now"],
+        rows,
+    )
+
+
+def _refuse_empty_classes(folder: Path, dataset: Dataset) -> None:
+    """A species' folder without a photo is a mistake that nobody would notice later."""
+    folder = folder.expanduser()
+    children = (
+        [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
+        if folder.is_dir()
+        else []
+    )
+    if set(dataset.classes) & set(children):
+        for name in sorted(set(children) - set(dataset.classes)):
+            raise EnrollmentError(
+                f"{name!r} in {folder} has no readable photo: add one, or remove the folder"
+            )

@@ -1,0 +1,80 @@
+"""`hmdrn export` and `hmdrn-export`."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from hmdrn.cli.common import json_option, print_facts, print_json, progress
+from hmdrn.loading import DEFAULT, checkpoint_path
+from hmdrn_runtime.errors import MissingDependencyError
+from hmdrn_runtime.images import PREPROCESSINGS
+
+_NEEDED = ("torch", "onnx", "onnxscript")
+
+
+@click.command("export")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "fp16", "int8"]), required=True, help="Precision of the graphs."
+)
+@click.option(
+    "--checkpoint", default=DEFAULT, show_default=True, help="Weights: .safetensors, or the authors' .pth."
+)
+@click.option(
+    "--preprocess",
+    type=click.Choice(PREPROCESSINGS),
+    default="crop",
+    show_default=True,
+    help="crop: whole photographs; squash: photos that are cropped to the subject.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Bundle to write; ./<name>-<precision>.hmdrn by default.",
+)
+@json_option
+def command(precision: str, checkpoint: str, preprocess: str, output: Path | None, as_json: bool) -> None:
+    """Turn a checkpoint into a bundle of ONNX graphs, and verify it against the network.
+
+    Example: hmdrn-export --precision fp32 --checkpoint birds.safetensors --output birds.hmdrn
+    """
+    for package in _NEEDED:
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(package, "exporting", "export")
+    with progress() as report:
+        report("loading torch", 0, 1)
+        from hmdrn_export import export_bundle
+        from hmdrn_network import load_checkpoint
+
+        weights = load_checkpoint(checkpoint_path(checkpoint))
+        output = output or Path(f"{weights.card.name}-{precision}.hmdrn")
+        result = export_bundle(weights, output, precision, preprocess, report)
+    if as_json:
+        print_json(
+            "export", {"bundle": str(output), "precision": precision, "verification": result.to_dict()}
+        )
+        return
+    allowed = result.tolerances
+    residual = (
+        "-" if result.solve_residual is None else f"{result.solve_residual:.1e} (at most {allowed.residual})"
+    )
+    print_facts(
+        f"{output} verified: {result.executor} against {result.reference}",
+        [
+            ("episodes of drawn specimens", f"{result.episodes} ({result.queries} queries)"),
+            (
+                "distances, largest relative error",
+                f"{result.distance_error:.1e} (at most {allowed.distance:.0e})",
+            ),
+            (
+                "mask bits that differ",
+                f"{result.mask_bits_differing:.3%} of {result.mask_bits} (at most {allowed.mask_bits:.1%}); "
+                f"{result.mask_bits_near} within 1e-5 of their threshold",
+            ),
+            ("same answer", f"{result.top1_agreement:.2f} % (at least {allowed.top1:.2f} %)"),
+            ("largest residual of a solve", residual),
+        ],
+    )

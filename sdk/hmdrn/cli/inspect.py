@@ -1,0 +1,96 @@
+"""`hmdrn inspect`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from hmdrn.cli.common import json_option, print_facts, print_json, print_table
+from hmdrn.loading import bundle_path
+from hmdrn_runtime.bundle import Bundle, open_bundle
+from hmdrn_runtime.gallery import Gallery
+from hmdrn_runtime.gallery_file import load_gallery
+from hmdrn_runtime.manifest import Network, Tensor
+
+
+@click.command("inspect")
+@click.argument("thing", metavar="BUNDLE|GALLERY")
+@json_option
+def command(thing: str, as_json: bool) -> None:
+    """Show what is in a bundle or a gallery, after checking that it is whole.
+
+    Example: hmdrn inspect default
+    """
+    path = Path(thing).expanduser()
+    if path.is_file():
+        _show_gallery(path, load_gallery(path), as_json)
+    else:
+        _show_bundle(open_bundle(bundle_path(thing)), as_json)
+
+
+def _show_bundle(bundle: Bundle, as_json: bool) -> None:
+    manifest = bundle.manifest
+    if as_json:
+        print_json("inspect.bundle", {"bundle": str(bundle.path), **asdict(manifest)})
+        return
+    sizes = {name: (bundle.path / name).stat().st_size for name in manifest.files}
+    metrics = manifest.model.get("metrics") or {}
+    print_facts(
+        str(bundle.path),
+        [
+            ("model", manifest.name),
+            *_network_facts(manifest.network),
+            ("input", f"RGB uint8, {manifest.input.size} px, preprocessing {manifest.input.preprocessing!r}"),
+            ("licence", str(manifest.model.get("licence"))),
+            ("trained on", str(manifest.model.get("training_data"))),
+            ("meant for", str(manifest.model.get("intended_use"))),
+            *((name, f"{value:.2f}") for name, value in metrics.items()),
+            ("size", f"{sum(sizes.values()) / 1e6:.2f} MB in {len(sizes)} files, digests checked"),
+        ],
+    )
+    rows = [
+        [f"{variant}/{name}", graph.precision, str(graph.opset), _ports(graph.inputs), _ports(graph.outputs)]
+        for variant, graphs in manifest.variants.items()
+        for name, graph in graphs.items()
+    ]
+    print_table("graphs", ["graph", "precision", "opset", "inputs", "outputs"], rows)
+    for variant, report in manifest.verification.items():
+        print_facts(
+            f"verification of {variant}, when it was exported",
+            [(name.replace("_", " "), str(value)) for name, value in report.items() if name != "tolerances"],
+        )
+
+
+def _show_gallery(path: Path, gallery: Gallery, as_json: bool) -> None:
+    if as_json:
+        species = [{"label": s.label, "photos": sorted(s.photos)} for s in gallery.species.values()]
+        values = {"gallery": str(path), "generation": gallery.generation, "network": asdict(gallery.network)}
+        print_json("inspect.gallery", {**values, "species": species})
+        return
+    print_facts(
+        str(path),
+        [
+            *_network_facts(gallery.network),
+            ("generation", str(gallery.generation)),
+            ("size", f"{path.stat().st_size / 1e6:.2f} MB, digest checked"),
+        ],
+    )
+    rows = [
+        [s.label, str(s.shots), " ".join(d[:8] for d in sorted(s.photos))] for s in gallery.species.values()
+    ]
+    print_table(f"{len(gallery)} species", ["species", "photos", "digests"], rows)
+
+
+def _network_facts(network: Network) -> list[tuple[str, str]]:
+    levels = ", ".join(f"{v.name} {v.tokens} x {v.channels}" for v in network.levels)
+    return [
+        ("network", f"{network.backbone}, {network.head} head, levels (tokens x channels): {levels}"),
+        ("fingerprint", network.fingerprint),
+        ("kept of a photo", network.statistics.replace("_", " and ")),
+    ]
+
+
+def _ports(tensors: tuple[Tensor, ...]) -> str:
+    return "\n".join(f"{t.name} {t.dtype} ({', '.join(map(str, t.shape))})" for t in tensors)

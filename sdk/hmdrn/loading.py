@@ -1,0 +1,53 @@
+"""Opening a model for use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hmdrn_runtime.backends import open_backend
+from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.gallery_file import load_gallery
+from hmdrn_runtime.recognizer import Recognizer
+
+DEFAULT = "default"
+_MODELS = Path(__file__).parent / "models"
+
+
+def bundle_path(bundle: str | os.PathLike[str]) -> Path:
+    """The folder of a bundle; "default" is the one that comes with the package."""
+    return _MODELS / "default.hmdrn" if os.fspath(bundle) == DEFAULT else Path(bundle).expanduser()
+
+
+def checkpoint_path(checkpoint: str | os.PathLike[str]) -> Path:
+    """The file of a checkpoint; "default" is the package's own weights."""
+    return (
+        _MODELS / "default.safetensors" if os.fspath(checkpoint) == DEFAULT else Path(checkpoint).expanduser()
+    )
+
+
+def load(
+    bundle: str | os.PathLike[str] = DEFAULT,
+    gallery: str | os.PathLike[str] | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> Recognizer:
+    """Open a bundle, and a gallery of species enrolled before.
+
+    Args:
+        bundle: Folder NAME.hmdrn, or "default" for the model that comes with the package.
+        gallery: Gallery file to go on with; an empty gallery if None.
+        backend: "auto" or "onnxruntime".
+        threads: CPU threads for one call; all cores if None.
+
+    Returns:
+        A recognizer, ready to enroll and classify.
+
+    Raises:
+        BundleError: The bundle is missing, damaged or changed.
+        GalleryError: The gallery is missing, damaged, or was enrolled with another network.
+        BackendError: The backend is unknown or not to be had on this machine.
+    """
+    opened = open_bundle(bundle_path(bundle))
+    species = None if gallery is None else load_gallery(gallery)
+    return Recognizer(opened, open_backend(opened, backend, threads), species)

@@ -1,0 +1,77 @@
+"""Shared fixtures: bundles exported once a session, photographs and reference outputs where they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Path of a file that lies outside the project; the test is skipped, by name, where it is missing.
+
+    They are looked for in $HMDRN_SHARED, else in `shared` beside the project.
+    """
+    folder = Path(os.environ.get("HMDRN_SHARED", ROOT.parent / "shared"))
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            pytest.skip(f"needs {name} in $HMDRN_SHARED or {folder}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def seeded_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Checkpoint of an untrained network with fixed weights, by backbone and head.
+
+    Every weight that starts at a constant is moved off it: two tensors that are equal by chance would
+    hide a mix-up of the two.
+    """
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def make(backbone: str, head: str) -> Path:
+        import torch
+
+        from hmdrn_network import HMDRN, ModelCard, NetworkConfig, save_checkpoint
+
+        path = folder / f"{backbone}_{head}.safetensors"
+        if not path.exists():
+            torch.manual_seed(7)
+            network = HMDRN(NetworkConfig(backbone, head))  # type: ignore[arg-type]
+            with torch.no_grad():
+                for name, value in network.state_dict().items():
+                    if value.is_floating_point() and not name.endswith("positions"):
+                        noise = torch.empty_like(value).uniform_(0.9, 1.1)
+                        value.copy_(value * noise + (0.05 * (noise - 1) if value.dim() else 0))
+            save_checkpoint(path, network, ModelCard(f"{backbone}-{head}-seeded"))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, seeded_checkpoint: Callable[[str, str], Path]
+) -> Callable[..., Path]:
+    """Bundle of a checkpoint, exported once a session: exported("conv4", "attention") or exported(path)."""
+    folder = tmp_path_factory.mktemp("bundles")
+
+    def make(*source: str | Path, preprocessing: str = "crop") -> Path:
+        from hmdrn_export import export_bundle
+        from hmdrn_network import load_checkpoint
+
+        checkpoint = Path(source[0]) if len(source) == 1 else seeded_checkpoint(*map(str, source))
+        path = folder / f"{checkpoint.stem}_{preprocessing}.hmdrn"
+        if not path.exists():
+            export_bundle(load_checkpoint(checkpoint), path, preprocessing=preprocessing)
+        return path
+
+    return make
