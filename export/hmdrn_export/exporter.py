@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 
 from hmdrn_export.fingerprint import fingerprint
-from hmdrn_export.graphs import GraphSpec, graph_specs
+from hmdrn_export.graphs import traces
 from hmdrn_export.storage import WEIGHTS, write_graphs
 from hmdrn_export.tracing import OPSET, trace
 from hmdrn_export.verification import VerificationReport, verify
@@ -94,7 +94,6 @@ def _write(
     """Trace the graphs into `folder`, and say what they are."""
     network, card = checkpoint.network, checkpoint.card
     identity = fingerprint(network, preprocessing)
-    specs = graph_specs(network)
     metadata = {
         "hmdrn.model": card.name,
         "hmdrn.fingerprint": identity,
@@ -105,13 +104,13 @@ def _write(
         "hmdrn.licence": card.licence,
     }
     models: dict[str, onnx.ModelProto] = {}
-    graphs: dict[str, Graph] = {}
+    jobs = traces(network)
+    for done, job in enumerate(jobs):
+        report(f"tracing {', '.join(job.cuts)}", done, len(jobs))
+        models.update(trace(job, metadata))
     place = f"graphs/{precision}"
-    for done, spec in enumerate(specs):
-        report(f"tracing {spec.name}", done, len(specs))
-        models[spec.name] = trace(spec, {**metadata, "hmdrn.graph": spec.name})
-        graphs[spec.name] = _describe(spec, models[spec.name], f"{place}/{spec.name}.onnx", precision)
-    report("writing", len(specs), len(specs))
+    graphs = {name: _describe(model, f"{place}/{name}.onnx", precision) for name, model in models.items()}
+    report("writing", len(jobs), len(jobs))
     (folder / place).mkdir(parents=True)
     write_graphs(models, folder / place)
     names = [*(graph.file for graph in graphs.values()), f"{place}/{WEIGHTS}"]
@@ -151,7 +150,7 @@ def _network(network: HMDRN, identity: str) -> Network:
     )
 
 
-def _describe(spec: GraphSpec, model: onnx.ModelProto, file: str, precision: str) -> Graph:
+def _describe(model: onnx.ModelProto, file: str, precision: str) -> Graph:
     def tensors(values: list[onnx.ValueInfoProto]) -> tuple[Tensor, ...]:
         return tuple(
             Tensor(
@@ -164,7 +163,7 @@ def _describe(spec: GraphSpec, model: onnx.ModelProto, file: str, precision: str
 
     return Graph(
         file=file,
-        precision="fp32" if spec.name == "solve" else precision,
+        precision="fp32" if model.graph.name == "solve" else precision,
         dialect="onnx",
         opset=OPSET,
         backends=("onnxruntime", "tensorrt"),

@@ -1,6 +1,8 @@
 """The graphs of a bundle as torch modules, ready to be traced.
 
-Packed statistics hold the upper triangles of symmetric matrices row by row, level high before level mid.
+Everything that looks at photos is traced once, as one module, and cut into graphs afterwards: `classify`,
+`encode`, `enroll` and `explain` are then the same nodes. Packed statistics hold the upper triangles of
+symmetric matrices row by row, level high before level mid.
 """
 
 from __future__ import annotations
@@ -24,27 +26,35 @@ from hmdrn_runtime.manifest import Level
 
 
 @dataclass(frozen=True)
-class GraphSpec:
-    """One graph to trace.
+class Cut:
+    """One graph of a bundle within a trace: its inputs, and its outputs as {name in the trace: name}."""
+
+    inputs: tuple[str, ...]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One module to trace, and the graphs to cut out of it.
 
     Attributes:
-        name: The graph's name in the bundle.
         module: Takes the inputs in order, returns the outputs in order.
         inputs: Example inputs by name; no dynamic size may be 0 or 1, which a trace would freeze.
         outputs: Names of the outputs.
         dynamic: For each input, the name of every axis whose size is free.
+        cuts: The graphs by name.
     """
 
-    name: str
     module: nn.Module
     inputs: Mapping[str, Tensor]
     outputs: tuple[str, ...]
     dynamic: Mapping[str, Mapping[int, str]]
+    cuts: Mapping[str, Cut]
 
 
-def graph_specs(network: HMDRN) -> list[GraphSpec]:
-    """The graphs of a network's bundle, by the kind of its head."""
-    return _ridge_specs(network) if network.config.head == "ridge" else _attention_specs(network)
+def traces(network: HMDRN) -> list[Trace]:
+    """What to trace for a network's bundle, by the kind of its head."""
+    return _ridge_traces(network) if network.config.head == "ridge" else [_attention_trace(network)]
 
 
 class _PackedGram(nn.Module):
@@ -52,36 +62,6 @@ class _PackedGram(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return pack(gram(tokens))
-
-
-class _Encoder(nn.Module):
-    """Part of every graph that looks at images."""
-
-    def __init__(self, network: HMDRN) -> None:
-        super().__init__()
-        self.network = network
-        self.gram = nn.ModuleDict({name: _PackedGram() for name in network.config.levels})
-
-    @property
-    def names(self) -> tuple[LevelName, ...]:
-        return self.network.config.levels
-
-    def packed_gram(self, tokens: Mapping[LevelName, Tensor]) -> Tensor:
-        return torch.cat([self.gram[name](tokens[name]) for name in self.names], dim=1)
-
-
-class Enroll(_Encoder):
-    """Ridge: statistics of every photo, as support and as query."""
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """uint8 (N, 84, 84, 3) to packed Gram matrices (N, P), twice; wide backbones add their tokens."""
-        maps = self.network.features(images)
-        support, query = self.network.transform(maps, masked=False), self.network.transform(maps, masked=True)
-        grams = (self.packed_gram(support), self.packed_gram(query))
-        if not self.network.config.keeps_tokens():
-            return grams
-        flat = (torch.cat([kind[name].flatten(1) for name in self.names], dim=1) for kind in (support, query))
-        return (*grams, *flat)
 
 
 class _LevelSolve(nn.Module):
@@ -97,8 +77,10 @@ class _LevelSolve(nn.Module):
         lam, rho = self.head.regularisation(shots * self.level.tokens)[:, None, None], self.head.beta.exp()
         inverse, residual = newton_schulz(unpack(packed, channels) + lam * identity, lam)
         W = (1 - rho) * identity + rho * lam * inverse
-        # The off-diagonals are doubled here, once a class, so that matching is a plain inner product.
-        return pack(W @ W) * doubled_off_diagonals(channels), residual
+        # W W' and not W W: Newton-Schulz leaves X with errors on its right side, X (I + E), which this
+        # product keeps small in the directions that are reconstructed well. The off-diagonals are doubled
+        # here, once a class, so that matching is a plain inner product.
+        return pack(W @ W.transpose(-2, -1)) * doubled_off_diagonals(channels), residual
 
 
 class Solve(nn.Module):
@@ -120,39 +102,51 @@ class Solve(nn.Module):
         return torch.cat(operators, dim=1), torch.stack(residuals).amax(dim=0)
 
 
-class Encode(_Encoder):
-    """Ridge: query statistics alone, for galleries that are matched outside the graph."""
+class _Photos(nn.Module):
+    """What both kinds of heads do with photos: tokens of both branches, and what the mask did."""
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, 84, 84, 3) to packed Gram matrices of the query tokens (B, P)."""
-        return self.packed_gram(self.network.encode(images, masked=True))
+    def __init__(self, network: HMDRN) -> None:
+        super().__init__()
+        self.network = network
+        self.names = network.config.levels
+
+    def look(self, images: Tensor) -> tuple[dict[LevelName, Tensor], dict[LevelName, Tensor], list[Tensor]]:
+        """Support tokens, query tokens, and `explain`'s outputs: query tokens and mask bits of each level."""
+        maps = self.network.features(images)
+        support = self.network.transform(maps, masked=False)
+        query: dict[LevelName, Tensor] = {}
+        explained: list[Tensor] = []
+        for name in self.names:
+            transformer = cast(MaskedTransformer, self.network.transformers[name])
+            query[name], bits, _ = transformer.explain(maps[name], masked=True)
+            explained += [query[name], torch.stack(bits, dim=1)]
+        return support, query, explained
 
 
-class Classify(_Encoder):
-    """Ridge: distances of photos to classes given by their operators."""
+class RidgePhotos(_Photos):
+    """Ridge: statistics of photos, and their distances to classes given by operators."""
+
+    def __init__(self, network: HMDRN) -> None:
+        super().__init__(network)
+        self.gram = nn.ModuleDict({name: _PackedGram() for name in self.names})
+        self.sizes = [level.packed for level in network.config.level_specs]
 
     def forward(self, images: Tensor, operator: Tensor) -> tuple[Tensor, ...]:
-        """uint8 (B, 84, 84, 3) and operators (C, P) to distances by level and logits, each (B, C)."""
-        tokens = self.network.encode(images, masked=True)
-        sizes = [level.packed for level in self.network.config.level_specs]
+        """uint8 (N, 84, 84, 3) and operators (C, P) to the outputs that `_ridge_traces` names."""
+        support, query, explained = self.look(images)
+        support_grams = [self.gram[name](support[name]) for name in self.names]
+        query_grams = [self.gram[name](query[name]) for name in self.names]
+        statistics = [torch.cat(support_grams, dim=1), torch.cat(query_grams, dim=1)]
+        if self.network.config.keeps_tokens():
+            for tokens in (support, query):
+                statistics.append(torch.cat([tokens[name].flatten(1) for name in self.names], dim=1))
         distances: dict[LevelName, Tensor] = {}
         for i, name in enumerate(self.names):
             # Zeros in place of the other level: cutting the operators instead would copy all of them
             # for every frame.
-            padded = F.pad(self.gram[name](tokens[name]), (sum(sizes[:i]), sum(sizes[i + 1 :])))
+            padded = F.pad(query_grams[i], (sum(self.sizes[:i]), sum(self.sizes[i + 1 :])))
             distances[name] = F.linear(padded, operator)
-        return (*distances.values(), self.network.fusion(distances))
-
-
-class AttentionEnroll(_Encoder):
-    """Attention: keys and values of every photo's support tokens."""
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """uint8 (N, 84, 84, 3) to k and v (N, T, d) of every level."""
-        support = self.network.encode(images, masked=False)
-        return tuple(
-            part for name in self.names for part in _attention(self.network, name).project(support[name])[1:]
-        )
+        return (*statistics, *distances.values(), self.network.fusion(distances), *explained)
 
 
 class _Reconstruction(nn.Module):
@@ -167,108 +161,88 @@ class _Reconstruction(nn.Module):
         return self.head.distances(query_q, query_v, k, v, valid)
 
 
-class AttentionClassify(_Encoder):
-    """Attention: distances of photos to classes given by padded keys and values."""
+class AttentionPhotos(_Photos):
+    """Attention: keys and values of photos, and distances to classes given by padded keys and values."""
 
     def __init__(self, network: HMDRN) -> None:
         super().__init__(network)
-        self.reconstruction = nn.ModuleDict({n: _Reconstruction(_attention(network, n)) for n in self.names})
+        heads = {name: cast(AttentionHead, network.heads[name]) for name in self.names}
+        self.reconstruction = nn.ModuleDict({name: _Reconstruction(head) for name, head in heads.items()})
 
     def forward(self, images: Tensor, *classes: Tensor) -> tuple[Tensor, ...]:
-        """uint8 (B, 84, 84, 3); k, v (C, n, d) and valid (C, n) by level: distances and logits (B, C)."""
-        query = self.network.encode(images, masked=True)
+        """uint8 (N, 84, 84, 3); k, v (C, n, d), valid (C, n) by level, to what `_attention_trace` names."""
+        support, query, explained = self.look(images)
+        heads = {name: cast(AttentionHead, self.network.heads[name]) for name in self.names}
+        keys_values = [part for name in self.names for part in heads[name].project(support[name])[1:]]
         distances: dict[LevelName, Tensor] = {
             name: self.reconstruction[name](query[name], *classes[3 * i : 3 * i + 3])
             for i, name in enumerate(self.names)
         }
-        return (*distances.values(), self.network.fusion(distances))
-
-
-class Explain(_Encoder):
-    """What the network sees in a query photo."""
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """uint8 (B, 84, 84, 3) to query tokens (B, T, d) and mask bits (B, layers, heads, T) by level."""
-        maps = self.network.features(images)
-        outputs: list[Tensor] = []
-        for name in self.names:
-            transformer = cast(MaskedTransformer, self.network.transformers[name])
-            tokens, bits, _ = transformer.explain(maps[name], masked=True)
-            outputs += [tokens, torch.stack(bits, dim=1)]
-        return tuple(outputs)
-
-
-def _attention(network: HMDRN, name: LevelName) -> AttentionHead:
-    return cast(AttentionHead, network.heads[name])
+        return (*keys_values, *distances.values(), self.network.fusion(distances), *explained)
 
 
 def _images() -> Tensor:
     return torch.zeros(2, INPUT_SIZE, INPUT_SIZE, 3, dtype=torch.uint8)
 
 
-def _distance_names(network: HMDRN) -> tuple[str, ...]:
+def _cut(inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Cut:
+    return Cut(inputs, {name: name for name in outputs})
+
+
+def _distances(network: HMDRN) -> tuple[str, ...]:
     return (*(f"distance_{name}" for name in network.config.levels), "logits")
 
 
-def _explain_spec(network: HMDRN) -> GraphSpec:
-    outputs = tuple(f"{kind}_{name}" for name in network.config.levels for kind in ("query_tokens", "mask"))
-    return GraphSpec("explain", Explain(network), {"images": _images()}, outputs, {"images": {0: "batch"}})
+def _explained(network: HMDRN) -> tuple[str, ...]:
+    return tuple(f"{kind}_{name}" for name in network.config.levels for kind in ("query_tokens", "mask"))
 
 
-def _ridge_specs(network: HMDRN) -> list[GraphSpec]:
+def _ridge_traces(network: HMDRN) -> list[Trace]:
     P = sum(level.packed for level in network.config.level_specs)
     tokens = ("support_tokens", "query_tokens") if network.config.keeps_tokens() else ()
-    enroll_outputs = ("support_gram", "query_gram", *tokens)
-    solve_inputs = {"gram": torch.zeros(2, P), "shots": torch.ones(2)}
-    return [
-        GraphSpec(
-            "enroll", Enroll(network), {"images": _images()}, enroll_outputs, {"images": {0: "photos"}}
-        ),
-        GraphSpec(
-            "solve",
-            Solve(network),
-            solve_inputs,
-            ("operator", "residual"),
-            {"gram": {0: "classes"}, "shots": {0: "classes"}},
-        ),
-        GraphSpec(
-            "classify",
-            Classify(network),
-            {"images": _images(), "operator": torch.zeros(3, P)},
-            _distance_names(network),
-            {"images": {0: "batch"}, "operator": {0: "classes"}},
-        ),
-        GraphSpec(
-            "encode", Encode(network), {"images": _images()}, ("query_gram",), {"images": {0: "batch"}}
-        ),
-        _explain_spec(network),
-    ]
+    statistics = ("support_gram", "query_gram", *tokens)
+    photos = Trace(
+        RidgePhotos(network),
+        {"images": _images(), "operator": torch.zeros(3, P)},
+        (*statistics, *_distances(network), *_explained(network)),
+        {"images": {0: "batch"}, "operator": {0: "classes"}},
+        {
+            "enroll": _cut(("images",), statistics),
+            "classify": _cut(("images", "operator"), _distances(network)),
+            "encode": _cut(("images",), ("query_gram",)),
+            "explain": _cut(("images",), _explained(network)),
+        },
+    )
+    solve = Trace(
+        Solve(network),
+        {"gram": torch.zeros(2, P), "shots": torch.ones(2)},
+        ("operator", "residual"),
+        {"gram": {0: "classes"}, "shots": {0: "classes"}},
+        {"solve": _cut(("gram", "shots"), ("operator", "residual"))},
+    )
+    return [photos, solve]
 
 
-def _attention_specs(network: HMDRN) -> list[GraphSpec]:
-    classes: dict[str, Tensor] = {}
+def _attention_trace(network: HMDRN) -> Trace:
+    inputs: dict[str, Tensor] = {"images": _images()}
     dynamic: dict[str, Mapping[int, str]] = {"images": {0: "batch"}}
     for level in network.config.level_specs:
         for kind in ("k", "v"):
-            classes[f"{kind}_{level.name}"] = torch.zeros(3, 2 * level.tokens, level.channels)
-        classes[f"valid_{level.name}"] = torch.ones(3, 2 * level.tokens, dtype=torch.bool)
+            inputs[f"{kind}_{level.name}"] = torch.zeros(3, 2 * level.tokens, level.channels)
+        inputs[f"valid_{level.name}"] = torch.ones(3, 2 * level.tokens, dtype=torch.bool)
         for kind in ("k", "v", "valid"):
             dynamic[f"{kind}_{level.name}"] = {0: "classes", 1: f"tokens_{level.name}"}
-    enroll_outputs = tuple(f"{kind}_{name}" for name in network.config.levels for kind in ("k", "v"))
-    return [
-        GraphSpec(
-            "enroll",
-            AttentionEnroll(network),
-            {"images": _images()},
-            enroll_outputs,
-            {"images": {0: "photos"}},
-        ),
-        GraphSpec(
-            "classify",
-            AttentionClassify(network),
-            {"images": _images(), **classes},
-            _distance_names(network),
-            dynamic,
-        ),
-        _explain_spec(network),
-    ]
+    keys_values = tuple(f"{kind}_{name}" for name in network.config.levels for kind in ("k", "v"))
+    # In the trace the classes' keys are inputs and the photos' are outputs: one name cannot serve both.
+    enrolled = {f"photo_{name}": name for name in keys_values}
+    return Trace(
+        AttentionPhotos(network),
+        inputs,
+        (*enrolled, *_distances(network), *_explained(network)),
+        dynamic,
+        {
+            "enroll": Cut(("images",), enrolled),
+            "classify": _cut(tuple(inputs), _distances(network)),
+            "explain": _cut(("images",), _explained(network)),
+        },
+    )

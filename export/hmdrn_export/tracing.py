@@ -1,4 +1,4 @@
-"""From a torch module to an ONNX graph whose names a person can read."""
+"""From a torch module to ONNX graphs whose names a person can read."""
 
 from __future__ import annotations
 
@@ -12,57 +12,89 @@ from contextlib import contextmanager
 import onnx
 import torch
 
-from hmdrn_export.graphs import GraphSpec
+from hmdrn_export.graphs import Cut, Trace
 from hmdrn_runtime.errors import ExportError
 
 OPSET = 18
+_ROOT = "hmdrn"
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def trace(spec: GraphSpec, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Trace one graph.
+def trace(job: Trace, metadata: Mapping[str, str]) -> dict[str, onnx.ModelProto]:
+    """Trace a module and cut it into graphs.
 
     Args:
-        spec: What to trace.
-        metadata: Entries for the model's metadata.
+        job: What to trace.
+        metadata: Entries for every model's metadata.
 
     Returns:
-        A checked model of opset 18, weights inside, every node and value named after the module it is of.
+        Checked models of opset 18 by graph name, weights inside, every node and value named after the
+        module it is of.
 
     Raises:
         ExportError: The tracer refuses the module, or froze a size that must stay free.
     """
-    inputs = tuple(spec.inputs.values())
-    shapes = [
-        {axis: torch.export.Dim(name) for axis, name in spec.dynamic[key].items()} for key in spec.inputs
-    ]
+    whole = _trace_whole(job)
+    _give_names(whole.graph)
+    _check_free_sizes(whole, job)
+    models = {}
+    for name, cut in job.cuts.items():
+        model = onnx.ModelProto(
+            ir_version=whole.ir_version, opset_import=whole.opset_import, producer_name="hmdrn"
+        )
+        model.graph.CopyFrom(_cut_out(whole.graph, cut))
+        model.graph.name = name
+        onnx.helper.set_model_props(model, {**metadata, "hmdrn.graph": name})
+        onnx.checker.check_model(model, full_check=True)
+        models[name] = model
+    return models
+
+
+def _trace_whole(job: Trace) -> onnx.ModelProto:
+    inputs = tuple(job.inputs.values())
+    shapes = [{axis: torch.export.Dim(name) for axis, name in job.dynamic[key].items()} for key in job.inputs]
     # Inputs of a forward with *arguments are one tuple to the tracer.
-    variadic = len(inputs) > 2
-    dynamic = (shapes[0], tuple(shapes[1:])) if variadic else tuple(shapes)
+    dynamic = (shapes[0], tuple(shapes[1:])) if len(inputs) > 2 else tuple(shapes)
     with _quiet_tracer():
         try:
             program = torch.onnx.export(
-                spec.module,
+                job.module,
                 inputs,
                 dynamo=True,
-                input_names=list(spec.inputs),
-                output_names=list(spec.outputs),
+                input_names=list(job.inputs),
+                output_names=list(job.outputs),
                 dynamic_shapes=dynamic,
                 opset_version=OPSET,
                 verbose=False,
             )
         except Exception as error:  # the tracer's errors share no base
-            raise ExportError(f"graph {spec.name!r} could not be traced: {error}") from error
+            raise ExportError(f"{', '.join(job.cuts)} could not be traced: {error}") from error
     assert program is not None
-    model = program.model_proto
-    model.graph.name = spec.name
-    _give_names(model.graph)
-    model.doc_string = ""
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, dict(metadata))
-    onnx.checker.check_model(model, full_check=True)
-    _check_free_sizes(model, spec)
-    return model
+    return program.model_proto
+
+
+def _cut_out(graph: onnx.GraphProto, cut: Cut) -> onnx.GraphProto:
+    """The part of a graph that some of its outputs need."""
+    producer = {name: node for node in graph.node for name in node.output}
+    needed: set[str] = set()
+    waiting = list(cut.outputs)
+    while waiting:
+        value = waiting.pop()
+        if value and value not in needed:
+            needed.add(value)
+            waiting += producer[value].input if value in producer else []
+    part = onnx.GraphProto(
+        node=[node for node in graph.node if needed & set(node.output)],
+        initializer=[weight for weight in graph.initializer if weight.name in needed],
+        input=[value for value in graph.input if value.name in cut.inputs],
+        output=[value for value in graph.output if value.name in cut.outputs],
+    )
+    for node in part.node:
+        node.input[:] = [cut.outputs.get(name, name) for name in node.input]
+        node.output[:] = [cut.outputs.get(name, name) for name in node.output]
+    for value in part.output:
+        value.name = cut.outputs[value.name]
+    return part
 
 
 @contextmanager
@@ -81,11 +113,13 @@ def _quiet_tracer() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _check_free_sizes(model: onnx.ModelProto, spec: GraphSpec) -> None:
+def _check_free_sizes(model: onnx.ModelProto, job: Trace) -> None:
     for value in model.graph.input:
-        for axis, name in spec.dynamic[value.name].items():
+        for axis, name in job.dynamic[value.name].items():
             if not value.type.tensor_type.shape.dim[axis].dim_param:
-                raise ExportError(f"graph {spec.name!r} froze axis {axis} ({name}) of input {value.name!r}")
+                raise ExportError(
+                    f"the trace of {', '.join(job.cuts)} froze axis {axis} ({name}) of {value.name!r}"
+                )
 
 
 def _give_names(graph: onnx.GraphProto) -> None:
@@ -95,7 +129,7 @@ def _give_names(graph: onnx.GraphProto) -> None:
     fixed = {v.name for v in [*graph.input, *graph.output]}
     taken: Counter[str] = Counter()
     for node in graph.node:
-        scope = _module_of(node, weights) or graph.name
+        scope = _module_of(node, weights) or _ROOT
         node.name = _unique(f"{scope}/{node.op_type}", taken)
         for i, name in enumerate(node.input):
             if name in weights and name not in renamed:

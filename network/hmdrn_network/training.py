@@ -18,23 +18,9 @@ from hmdrn_network.augmentation import augment
 from hmdrn_network.checkpoints import ModelCard, save_checkpoint
 from hmdrn_network.config import LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
+from hmdrn_network.photo_groups import PhotoGroup
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.images import INPUT_SIZE
-
-
-@dataclass(frozen=True)
-class PhotoGroup:
-    """Photos of the classes that may meet in one episode.
-
-    Attributes:
-        name: The group's name, e.g. its file's.
-        images: RGB uint8 (N, S, S, 3), S a little over 84 for crops to vary.
-        classes: For every class the indices of its photos in `images`.
-    """
-
-    name: str
-    images: Tensor
-    classes: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
 from hmdrn_runtime.errors import DatasetError, ImageError
-from hmdrn_runtime.images import describe_source, prepare
+from hmdrn_runtime.images import describe_source, load_image, preprocess
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
 """Lower-case endings of the files that count as photographs."""
@@ -64,8 +65,8 @@ class Photo:
         """
         return self._files.read(self._member)
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
-        """The network's input, RGB uint8 (84, 84, 3); `mode` as for `images.preprocess`.
+    def load(self) -> PIL.Image.Image:
+        """The photograph as an upright RGB image.
 
         Raises:
             DatasetError: as `read`.
@@ -73,9 +74,13 @@ class Photo:
         """
         data = self.read()
         try:
-            return prepare(data, mode)
+            return load_image(data)
         except ImageError as error:
             raise ImageError(str(error).replace(describe_source(data), self.name, 1)) from error
+
+    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
+        """The network's input, RGB uint8 (84, 84, 3); `mode` as for `images.preprocess`, errors as `load`."""
+        return preprocess(self.load(), mode)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ RESIZE = 92
 """Pixels of the side that an image is resized to before its centre is cut out."""
 MIN_SIDE = 8
 """Fewest pixels of an image's or a clipped box's shorter side."""
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 64_000_000
 """Most pixels (width times height) of an image."""
 MAX_ASPECT = 20.0
 """Largest ratio of an image's longer side to its shorter side."""

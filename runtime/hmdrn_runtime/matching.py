@@ -96,6 +96,8 @@ class RidgeMatcher(Matcher):
     def __init__(self, network: Network, backend: Backend, variant: str) -> None:
         super().__init__(network, backend, variant)
         self._solved: dict[tuple[str, ...], Float32] = {}
+        self.residual = 0.0
+        """Largest max |I - A X| of the solves of the last `class_operands`; 0 if there were none."""
 
     def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:
         outputs = self.backend.run("enroll", {"images": pixels})
@@ -105,6 +107,7 @@ class RidgeMatcher(Matcher):
         """{"operator": float32 (C, P)}; classes that are as at the last call are not solved again."""
         solved = {s.key: self._solved[s.key] for s in species if s.key in self._solved}
         changed = [s for s in species if s.key not in solved]
+        self.residual = 0.0
         for start in range(0, len(changed), SOLVE_BATCH):
             part = changed[start : start + SOLVE_BATCH]
             sums = np.stack([gram_sum(self.network, s.photos.values()) for s in part])
@@ -137,12 +140,13 @@ class RidgeMatcher(Matcher):
                     f"{label!r} cannot be enrolled: its Gram matrix is empty; give at least one photo"
                 )
         outputs = self.backend.run("solve", {"gram": single, "shots": shots})
+        self.residual = max(self.residual, float(outputs["residual"].max()))
         for label, residual in zip(labels, outputs["residual"], strict=True):
             # Written so that a residual that is no number is refused too.
             if not residual <= UNCONVERGED:
                 raise EnrollmentError(
-                    f"{label!r} cannot be enrolled: its ridge solve did not converge (residual {residual:.3g}, "
-                    f"at most {UNCONVERGED}); the statistics are too ill-conditioned for this model, use other photos"
+                    f"{label!r} cannot be enrolled: its ridge solve did not converge (residual "
+                    f"{residual:.3g}, at most {UNCONVERGED}); use other photos, these are too much alike"
                 )
         operator: Float32 = outputs["operator"]
         if not np.isfinite(operator).all():

@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hmdrn_runtime.datasets import Dataset
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.images import load_image
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens import draw_specimens, species_name
@@ -96,7 +95,7 @@ def photo_groups(dataset: Dataset, seed: int) -> tuple[Group, ...]:
         photos = dataset.classes[label]
         shots = min(SHOTS, len(photos) // 2)
         order = rng.permutation(len(photos))[: shots + HELD_OUT]
-        images = tuple(np.asarray(load_image(photos[i].read())) for i in order)
+        images = tuple(np.asarray(photos[i].load()) for i in order)
         groups.append(Group(label, images[:shots], images[shots:]))
     return tuple(groups)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from hmdrn_runtime.errors import MissingDependencyError
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table."
@@ -35,6 +38,16 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             display.update(task, description=what, completed=done, total=of)
 
         yield report
+
+
+def require(package: str, purpose: str, extra: str) -> None:
+    """Say which extra to install, before an import fails halfway.
+
+    Raises:
+        MissingDependencyError: The package is not installed.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise MissingDependencyError(package, purpose, extra)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

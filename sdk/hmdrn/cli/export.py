@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import click
 
-from hmdrn.cli.common import json_option, print_facts, print_json, progress
+from hmdrn.cli.common import json_option, print_facts, print_json, progress, require
 from hmdrn.loading import DEFAULT, checkpoint_path
-from hmdrn_runtime.errors import MissingDependencyError
 from hmdrn_runtime.images import PREPROCESSINGS
 
 _NEEDED = ("torch", "onnx", "onnxscript")
@@ -42,8 +40,7 @@ def command(precision: str, checkpoint: str, preprocess: str, output: Path | Non
     Example: hmdrn-export --precision fp32 --checkpoint birds.safetensors --output birds.hmdrn
     """
     for package in _NEEDED:
-        if importlib.util.find_spec(package) is None:
-            raise MissingDependencyError(package, "exporting", "export")
+        require(package, "exporting", "export")
     with progress() as report:
         report("loading torch", 0, 1)
         from hmdrn_export import export_bundle

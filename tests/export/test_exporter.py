@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from hmdrn_export import export_bundle, exporter
+from hmdrn_export.graphs import traces
+from hmdrn_export.tracing import trace
+from hmdrn_network import load_checkpoint
+from hmdrn_runtime.backends import open_backend
+from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.errors import ExportError, VerificationError
+
+RIDGE_GRAPHS = {"enroll", "solve", "classify", "encode", "explain"}
+ATTENTION_GRAPHS = {"enroll", "classify", "explain"}
+
+
+@pytest.fixture(scope="module", params=["ridge", "attention"])
+def bundle(request, exported):
+    return open_bundle(exported("conv4", request.param))
+
+
+def model_of(bundle, name, **options):
+    return onnx.load(bundle.graph_path(name), **options)
+
+
+def test_a_bundle_has_the_graphs_of_its_head(bundle):
+    expected = RIDGE_GRAPHS if bundle.manifest.network.head == "ridge" else ATTENTION_GRAPHS
+    assert set(bundle.manifest.variants["fp32"]) == expected
+
+
+def test_every_graph_passes_the_onnx_checker_from_its_file(bundle):
+    for name in bundle.manifest.variants["fp32"]:
+        onnx.checker.check_model(str(bundle.graph_path(name)), full_check=True)
+
+
+def test_every_graph_says_what_it_is_in_its_metadata(bundle):
+    for name in bundle.manifest.variants["fp32"]:
+        metadata = {p.key: p.value for p in model_of(bundle, name, load_external_data=False).metadata_props}
+        assert metadata["hmdrn.graph"] == name
+        assert metadata["hmdrn.fingerprint"] == bundle.manifest.network.fingerprint
+        assert metadata["hmdrn.precision"] == "fp32"
+        assert metadata["hmdrn.head"] == bundle.manifest.network.head
+
+
+def test_the_manifest_tells_the_true_inputs_and_outputs(bundle):
+    for name, graph in bundle.manifest.variants["fp32"].items():
+        model = model_of(bundle, name, load_external_data=False)
+        assert [t.name for t in graph.inputs] == [v.name for v in model.graph.input]
+        assert [t.name for t in graph.outputs] == [v.name for v in model.graph.output]
+        assert graph.opset == model.opset_import[0].version
+
+
+def test_nodes_and_weights_are_named_after_the_modules_they_are_of(bundle):
+    graph = model_of(bundle, "classify", load_external_data=False).graph
+    names = [node.name for node in graph.node]
+    assert len(names) == len(set(names))
+    assert not [name for name in names if name.startswith(("node_", "val_"))]
+    assert "transformers.mid.layers.2.attention/Softmax" in names
+    assert "backbone.blocks.0.conv.weight" in {w.name for w in graph.initializer}
+    assert not [w.name for w in graph.initializer if w.name.startswith("val_")]
+
+
+def test_nothing_in_a_graph_tells_where_it_was_made(bundle):
+    for name in bundle.manifest.variants["fp32"]:
+        content = bundle.graph_path(name).read_bytes()
+        assert b"site-packages" not in content
+        assert b".py" not in content
+
+
+def test_the_graphs_share_one_file_of_weights(bundle):
+    folder = bundle.graph_path("classify").parent
+    parameters = 4 * 280_000
+    assert (folder / "weights.bin").stat().st_size < 1.6 * parameters
+    assert all(
+        (folder / f"{name}.onnx").stat().st_size < 150_000 for name in bundle.manifest.variants["fp32"]
+    )
+
+
+def test_the_solve_is_matrix_products_alone(exported):
+    bundle = open_bundle(exported("conv4", "ridge"))
+    operators = {node.op_type for node in model_of(bundle, "solve").graph.node}
+    products = {"MatMul", "Mul", "Add", "Sub", "Div", "Reciprocal"}
+    shapes = {"Split", "Reshape", "Unsqueeze", "Concat", "Gather", "Transpose"}
+    assert operators <= products | shapes | {"Abs", "ReduceSum", "ReduceMax", "Expand"}
+
+
+@pytest.mark.parametrize("photos", [1, 2, 7])
+@pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize("head", ["ridge", "attention"])
+def test_no_batch_class_or_shot_count_is_frozen(head, photos, classes, exported):
+    """Each photo's and class's result is what it is alone, whatever comes with it."""
+    bundle = open_bundle(exported("conv4", head))
+    backend = open_backend(bundle, threads=1)
+    rng = np.random.default_rng(photos * 10 + classes)
+    images = rng.integers(0, 256, (photos, 84, 84, 3), dtype=np.uint8)
+    inputs = {"images": images}
+    if head == "ridge":
+        inputs["operator"] = rng.standard_normal((classes, 4160)).astype(np.float32)
+    else:
+        for level, tokens in (("high", 25), ("mid", 100)):
+            shape = (classes, 3 * tokens, 64)
+            inputs[f"k_{level}"] = rng.standard_normal(shape).astype(np.float32)
+            inputs[f"v_{level}"] = rng.standard_normal(shape).astype(np.float32)
+            inputs[f"valid_{level}"] = np.ones(shape[:2], dtype=bool)
+    together = backend.run("classify", inputs)
+    assert together["logits"].shape == (photos, classes)
+    alone = {name: value[-1:] for name, value in inputs.items()}
+    single = backend.run("classify", alone)
+    for name in ("distance_high", "distance_mid", "logits"):
+        np.testing.assert_allclose(single[name][0, 0], together[name][-1, -1], rtol=2e-4)
+
+
+def test_two_traces_of_one_checkpoint_are_identical(exported, seeded_checkpoint):
+    bundle = open_bundle(exported("conv4", "ridge"))
+    network = load_checkpoint(seeded_checkpoint("conv4", "ridge")).network
+    metadata = {p.key: p.value for p in model_of(bundle, "solve").metadata_props}
+    solve = trace(traces(network)[1], {k: v for k, v in metadata.items() if k != "hmdrn.graph"})["solve"]
+    before = model_of(bundle, "solve")
+    assert [n.SerializeToString() for n in solve.graph.node] == [
+        n.SerializeToString() for n in before.graph.node
+    ]
+    for new, old in zip(solve.graph.initializer, before.graph.initializer, strict=True):
+        assert new.name == old.name
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(new), onnx.numpy_helper.to_array(old))
+
+
+def test_the_verification_report_is_kept_in_the_manifest(bundle):
+    report = bundle.manifest.verification["fp32"]
+    assert report["episodes"] >= 20
+    assert report["distance_error"] <= 1e-4
+    assert report["mask_bits"] > 50_000
+    assert report["mask_bits_differing"] == 0.0
+    assert report["top1_agreement"] == 100.0
+    assert (report["solve_residual"] is not None) == (bundle.manifest.network.head == "ridge")
+
+
+def untraced(monkeypatch, bundle):
+    """Let exports take the graphs of a finished bundle, so that a test need not wait for tracing."""
+    monkeypatch.setattr(
+        exporter, "trace", lambda spec, metadata: onnx.load(bundle / f"graphs/fp32/{spec.name}.onnx")
+    )
+
+
+def test_a_network_that_its_graphs_do_not_compute_fails_verification_and_leaves_nothing(
+    exported, seeded_checkpoint, tmp_path, monkeypatch
+):
+    checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
+    untraced(monkeypatch, exported("conv4", "ridge"))
+    with torch.no_grad():
+        checkpoint.network.heads["mid"].beta.add_(0.01)
+    with pytest.raises(VerificationError, match="distances differ by") as raised:
+        export_bundle(checkpoint, tmp_path / "b.hmdrn")
+    assert raised.value.exit_code == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_whose_mask_differs_fails_verification(exported, seeded_checkpoint, tmp_path, monkeypatch):
+    checkpoint = load_checkpoint(seeded_checkpoint("conv4", "attention"))
+    untraced(monkeypatch, exported("conv4", "attention"))
+    with torch.no_grad():
+        checkpoint.network.transformers["high"].layers[1].attention.qkv.weight[:64].mul_(
+            1 + 0.2 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+        )
+    with pytest.raises(VerificationError, match="of the mask bits differ"):
+        export_bundle(checkpoint, tmp_path / "b.hmdrn")
+
+
+def test_a_bundle_is_replaced_as_a_whole(exported, seeded_checkpoint, tmp_path, monkeypatch):
+    source = exported("conv4", "attention")
+    untraced(monkeypatch, source)
+    target = tmp_path / "b.hmdrn"
+    shutil.copytree(exported("conv4", "ridge"), target)
+    (target / "graphs/fp32/leftover").write_text("of the old bundle")
+    export_bundle(load_checkpoint(seeded_checkpoint("conv4", "attention")), target)
+    assert open_bundle(target).manifest.network.head == "attention"
+    assert not (target / "graphs/fp32/leftover").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["b.hmdrn"]
+
+
+def test_a_folder_that_is_no_bundle_is_not_overwritten(seeded_checkpoint, tmp_path):
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "photo.txt").write_text("dear to someone")
+    with pytest.raises(ExportError, match=r"holiday exists and is no bundle"):
+        export_bundle(load_checkpoint(seeded_checkpoint("conv4", "attention")), tmp_path / "holiday")
+    assert (tmp_path / "holiday" / "photo.txt").read_text() == "dear to someone"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_precisions_that_are_not_offered_yet_are_refused_in_one_line(precision, seeded_checkpoint, tmp_path):
+    with pytest.raises(ExportError, match=f"precision '{precision}' is not offered") as raised:
+        export_bundle(load_checkpoint(seeded_checkpoint("conv4", "ridge")), tmp_path / "b.hmdrn", precision)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_fingerprint_depends_on_weights_and_preprocessing_and_on_nothing_else(seeded_checkpoint):
+    from hmdrn_export.fingerprint import fingerprint
+
+    checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
+    same = dataclasses.replace(load_checkpoint(seeded_checkpoint("conv4", "ridge")), sha256="other")
+    assert fingerprint(checkpoint.network, "crop") == fingerprint(same.network, "crop")
+    assert fingerprint(checkpoint.network, "crop") != fingerprint(checkpoint.network, "squash")
+    with torch.no_grad():
+        same.network.heads["high"].alpha.add_(1e-6)
+    assert fingerprint(checkpoint.network, "crop") != fingerprint(same.network, "crop")
+
+
+def test_the_manifest_is_valid_json_with_a_digest_for_every_file(bundle):
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    files = {str(p.relative_to(bundle.path)) for p in bundle.path.rglob("*") if p.is_file()} - {
+        "manifest.json"
+    }
+    assert set(manifest["files"]) == files

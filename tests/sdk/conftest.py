@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hmdrn.cli import cli, run
+from hmdrn_runtime.specimens import draw_specimens, species_name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def hmdrn():
+    """Run `hmdrn <arguments>` as the entry point does, without the cost of a new process."""
+
+    def call(*arguments: object) -> Outcome:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(cli, "hmdrn", [str(a) for a in arguments])
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    return call
+
+
+def assert_refused(outcome: Outcome, *words: str) -> None:
+    """One line on standard error with these words, exit code 2, nothing printed."""
+    assert outcome.code == 2, outcome
+    assert outcome.err.count("\n") == 1, outcome.err
+    assert "Traceback" not in outcome.err
+    for word in words:
+        assert word in outcome.err
+    assert outcome.out == ""
+
+
+@pytest.fixture(scope="session")
+def specimens(tmp_path_factory):
+    """Photos of four species as files: <species>/<n>.png, six each."""
+    folder = tmp_path_factory.mktemp("specimens")
+    for s, images in enumerate(draw_specimens(range(4), 6, size=96)):
+        (folder / species_name(s)).mkdir()
+        for n, image in enumerate(images):
+            Image.fromarray(image).save(folder / species_name(s) / f"{n}.png")
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Write one photo file of random content."""
+
+    def write(name: str = "photo.png", size: tuple[int, int] = (120, 100), seed: int = 0) -> Any:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        return path
+
+    return write

@@ -1,0 +1,205 @@
+"""Whatever is wrong with the input: one line that names it, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import zlib
+
+import pytest
+
+from hmdrn.loading import bundle_path
+
+from conftest import assert_refused  # isort: skip
+
+
+@pytest.fixture
+def gallery(hmdrn, specimens, tmp_path):
+    path = tmp_path / "good.gallery"
+    assert hmdrn("enroll", "default", specimens, "--gallery", path).code == 0
+    return path
+
+
+@pytest.fixture
+def copied_bundle(tmp_path):
+    return shutil.copytree(bundle_path("default"), tmp_path / "copy.hmdrn")
+
+
+def huge_png(side: int = 30_000) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+def bad_images(photo):
+    """Name and content of files that are no usable image."""
+    jpeg = photo("whole.jpg").read_bytes()
+    return {
+        "truncated.jpg": jpeg[: len(jpeg) // 2],
+        "text.jpg": b"this is no photograph",
+        "empty.png": b"",
+        "tiny.png": photo("one.png", (1, 1)).read_bytes(),
+        "huge.png": huge_png(),
+    }
+
+
+BAD = ["truncated.jpg", "text.jpg", "empty.png", "tiny.png", "huge.png"]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_image_is_refused_by_classify(name, hmdrn, gallery, photo, tmp_path):
+    (tmp_path / name).write_bytes(bad_images(photo)[name])
+    assert_refused(hmdrn("classify", "default", tmp_path / name, "--gallery", gallery, "--json"), name)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_image_is_refused_by_enroll_and_nothing_is_written(name, hmdrn, photo, tmp_path):
+    photo("species/Good/a.png")
+    photo("species/Zebra/a.png")
+    (tmp_path / "species" / "Zebra" / name).write_bytes(bad_images(photo)[name])
+    target = tmp_path / "new.gallery"
+    assert_refused(hmdrn("enroll", "default", tmp_path / "species", "--gallery", target, "--json"), name)
+    assert not list(tmp_path.glob("*new.gallery*"))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_image_is_refused_by_eval_and_by_demo(name, hmdrn, photo, tmp_path):
+    for label in "AB":
+        photo(f"species/{label}/a.png", seed=1)
+        photo(f"species/{label}/b.png", seed=2)
+        (tmp_path / "species" / label / name).write_bytes(bad_images(photo)[name])
+    setting = ("--way", 2, "--shot", 1, "--queries", 1, "--episodes", 2)
+    assert_refused(hmdrn("eval", "default", tmp_path / "species", *setting), name)
+    outcome = hmdrn("demo", "--photos", tmp_path / "species", "--output", tmp_path / "demo.png")
+    assert_refused(outcome, name)
+    assert not (tmp_path / "demo.png").exists()
+
+
+def test_unreadable_photos_are_left_out_when_asked(hmdrn, photo, tmp_path):
+    photo("species/Good/a.png")
+    (tmp_path / "species" / "Good" / "b.jpg").write_bytes(b"no photograph")
+    outcome = hmdrn(
+        "enroll",
+        "default",
+        tmp_path / "species",
+        "--gallery",
+        tmp_path / "g.gallery",
+        "--skip-unreadable",
+        "--json",
+    )
+    assert outcome.code == 0
+    assert [entry["photo"] for entry in outcome.json["skipped"]] == ["Good/b.jpg"]
+    assert outcome.json["species"][0]["shots"] == 1
+
+
+@pytest.mark.parametrize("extra", [(), ("--skip-unreadable",)])
+def test_a_species_without_a_readable_photo_is_refused(extra, hmdrn, photo, tmp_path):
+    photo("species/Good/a.png")
+    (tmp_path / "species" / "Barren").mkdir()
+    target = tmp_path / "g.gallery"
+    assert_refused(hmdrn("enroll", "default", tmp_path / "species", "--gallery", target, *extra), "Barren")
+    (tmp_path / "species" / "Barren" / "a.jpg").write_bytes(b"no photograph")
+    assert_refused(hmdrn("enroll", "default", tmp_path / "species", "--gallery", target, *extra), "a")
+    assert not target.exists()
+
+
+def test_an_empty_folder_is_refused(hmdrn, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    assert_refused(hmdrn("enroll", "default", tmp_path / "nothing", "--gallery", tmp_path / "g"), "nothing")
+
+
+def test_an_over_long_label_is_refused(hmdrn, photo, tmp_path):
+    photo(f"species/{'x' * 130}/a.png")
+    assert_refused(
+        hmdrn("enroll", "default", tmp_path / "species", "--gallery", tmp_path / "g"), "130 characters"
+    )
+    assert not (tmp_path / "g").exists()
+
+
+def test_missing_things_are_named(hmdrn, gallery, photo, tmp_path):
+    image = photo()
+    missing = tmp_path / "missing"
+    assert_refused(hmdrn("classify", "default", missing, "--gallery", gallery), str(missing))
+    assert_refused(hmdrn("classify", missing, image, "--gallery", gallery), str(missing))
+    assert_refused(hmdrn("classify", "default", image, "--gallery", missing), str(missing))
+    assert_refused(hmdrn("enroll", "default", missing, "--gallery", gallery), str(missing))
+    assert_refused(hmdrn("eval", "default", missing), str(missing))
+    assert_refused(hmdrn("inspect", missing), str(missing))
+    assert_refused(hmdrn("export", "--precision", "fp32", "--checkpoint", missing), str(missing))
+    assert_refused(hmdrn("demo", "--photos", missing), str(missing))
+    assert_refused(hmdrn("train", missing, "--output", tmp_path / "run"), str(missing))
+
+
+def test_a_photo_is_no_gallery_and_no_bundle(hmdrn, gallery, photo):
+    image = photo()
+    assert_refused(hmdrn("classify", "default", image, "--gallery", image), str(image))
+    assert_refused(hmdrn("classify", image, image, "--gallery", gallery), str(image))
+
+
+def test_a_gallery_of_other_weights_is_refused(hmdrn, gallery, photo, exported):
+    outcome = hmdrn("classify", exported("conv4", "ridge"), photo(), "--gallery", gallery)
+    assert_refused(outcome, "other weights")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "classify.onnx", "solve.onnx", "weights.bin"])
+def test_a_bundle_with_one_byte_changed_is_refused(name, hmdrn, gallery, photo, copied_bundle):
+    [file] = copied_bundle.rglob(name)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert_refused(hmdrn("classify", copied_bundle, photo(), "--gallery", gallery), name)
+
+
+def test_a_damaged_gallery_is_refused_and_the_generation_before_is_named(
+    hmdrn, gallery, specimens, photo, tmp_path
+):
+    photo("more/Another/a.png")
+    assert hmdrn("enroll", "default", tmp_path / "more", "--gallery", gallery).code == 0
+    data = bytearray(gallery.read_bytes())
+    data[-5] ^= 1
+    gallery.write_bytes(data)
+    outcome = hmdrn("classify", "default", photo(), "--gallery", gallery)
+    assert_refused(outcome, str(gallery), f"{gallery}.previous")
+    assert hmdrn("inspect", f"{gallery}.previous").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--way", 1),
+        ("--shot", 0),
+        ("--queries", 0),
+        ("--episodes", 0),
+        ("--way", 50),
+        ("--shot", 500),
+        ("--split", "val"),
+        ("--seed", -1),
+    ],
+)
+def test_impossible_episodes_are_refused(arguments, hmdrn, specimens):
+    assert_refused(hmdrn("eval", "default", specimens, *arguments))
+
+
+def test_mistakes_on_the_command_line_take_one_line(hmdrn):
+    assert_refused(hmdrn("classify"), "BUNDLE")
+    assert_refused(hmdrn("fly"), "fly")
+    assert_refused(hmdrn("export", "--precision", "fp12"), "fp12")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_precisions_to_come_end_with_one_clear_line(precision, hmdrn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(hmdrn("export", "--precision", precision), precision, "--precision fp32")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_written_is_refused(hmdrn, tmp_path):
+    assert_refused(hmdrn("demo", "--output", tmp_path / "no" / "such" / "folder.png"), "folder.png")
+    assert_refused(hmdrn("demo", "--output", tmp_path / "demo.xyz"), "demo.xyz")
+
+
+def test_a_gallery_that_cannot_be_written_is_refused(hmdrn, specimens, photo):
+    target = photo("file.png") / "below-a-file.gallery"
+    assert_refused(hmdrn("enroll", "default", specimens, "--gallery", target), "below-a-file.gallery")
