@@ -65,18 +65,15 @@ class Recognizer:
 
         Args:
             label: The species' name.
-            photos: One or more photos: paths, bytes, PIL images or RGB uint8 arrays (H, W, 3).
+            photos: One or more photos: paths, bytes, PIL images or RGB uint8 arrays (H, W, 3); or an array
+                (N, H, W, 3) of several.
 
         Raises:
             ImageError: A photo cannot be used; the message names it.
             EnrollmentError: A bad label, no photo, or statistics that cannot be solved.
         """
         label = clean_label(label)
-        sources = (
-            [photos]
-            if isinstance(photos, str | os.PathLike | bytes | np.ndarray | PIL.Image.Image)
-            else [*photos]
-        )
+        sources = _sources(photos)
         if not sources:
             raise EnrollmentError(f"no photo for {label!r}: give at least one")
         mode = self.bundle.manifest.input.preprocessing
@@ -163,6 +160,13 @@ class Recognizer:
             operands = self.matcher.place(self.matcher.class_operands(_in_order(species)))
             self._classes = _Classes(generation, tuple(species), operands)
             return self._classes
+
+
+def _sources(photos: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
+    """One photo, or several, as a list."""
+    if isinstance(photos, np.ndarray):
+        return list(photos) if photos.ndim == 4 else [photos]
+    return [photos] if isinstance(photos, str | os.PathLike | bytes | PIL.Image.Image) else [*photos]
 
 
 def _in_order(species: Mapping[str, Species]) -> list[Species]:

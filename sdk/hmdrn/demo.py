@@ -138,7 +138,8 @@ def draw_result(result: Demonstration) -> Image.Image:
         f"{result.right} of {result.total} held-out photos named rightly, {result.milliseconds:.1f} ms each"
     )
     draw.text((_LEFT, 14), title, _INK, _font(24))
-    draw.text((_LEFT, 60), f"enrolled, {shots} photos or fewer", _FAINT, _font(15))
+    same = all(len(group.support) == shots for group in result.groups)
+    draw.text((_LEFT, 60), f"enrolled, {'' if same else 'up to '}{shots} photos each", _FAINT, _font(15))
     draw.text((split, 60), "held out: what the gallery says", _FAINT, _font(15))
     for row, (group, answers) in enumerate(zip(result.groups, result.answers, strict=True)):
         top = _HEADER + row * _ROW

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -398,6 +399,7 @@ def test_a_truncated_file_is_refused(tmp_path, authors_entries, kind, share):
     assert str(path) in refusal(path)
 
 
+@functools.cache
 def small_torch_file(zipped: bool) -> bytes:
     buffer = io.BytesIO()
     entries = {"scale": torch.ones(1), "w1": torch.ones(1), "clarm1.to_qkv.0.weight": torch.ones(2, 2)}

@@ -20,7 +20,9 @@ ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
 
 
 def test_the_module_holds_the_errors_that_the_sdk_promises():
-    assert {BackendError, BundleError, EnrollmentError, GalleryError, ImageError, VerificationError} < set(ALL)
+    assert {BackendError, BundleError, EnrollmentError, GalleryError, ImageError, VerificationError} < set(
+        ALL
+    )
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)

@@ -41,10 +41,15 @@ class _Verbs(click.Group):
             formatter.write_dl(sorted(_VERBS.items()))
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="hmdrn")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Few-shot fine-grained recognition on edge devices."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def run(command: click.Command, name: str, arguments: list[str] | None = None) -> int:

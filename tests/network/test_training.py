@@ -1,0 +1,502 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hmdrn_network import HMDRN, ModelCard, NetworkConfig, load_checkpoint, training
+from hmdrn_network.checkpoints import canonical_weights
+from hmdrn_network.training import PhotoGroup, Progress, Trainer, TrainingConfig, train
+from hmdrn_runtime.errors import TrainingError
+
+CONFIG = TrainingConfig(
+    pretrain_steps=2,
+    pretrain_batch=4,
+    pretrain_learning_rate=0.02,
+    episodes=2,
+    way=2,
+    max_shot=2,
+    queries=1,
+    learning_rate=0.01,
+    warmup=2,
+    amp=False,
+    seed=5,
+)
+CARD = ModelCard("tiny", recipe={"seed": 5})
+
+
+def changed(**settings: Any) -> TrainingConfig:
+    return dataclasses.replace(CONFIG, **settings)
+
+
+def group(*sizes: int, name: str = "birds", side: int = 88, seed: int = 0) -> PhotoGroup:
+    """Photos of noise, `sizes` of them by class."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (sum(sizes), side, side, 3), dtype=torch.uint8, generator=generator)
+    return PhotoGroup(name, images, torch.arange(sum(sizes)).split(list(sizes)))
+
+
+BIRDS = group(4, 3, 5)
+
+
+def trainer(
+    config: TrainingConfig = CONFIG,
+    groups: tuple[PhotoGroup, ...] = (BIRDS,),
+    network: NetworkConfig | None = None,
+    seed: int = 0,
+) -> Trainer:
+    torch.manual_seed(seed)
+    return Trainer(HMDRN(network or NetworkConfig()), groups, config)
+
+
+def losses(steps: Iterator[Progress]) -> list[float]:
+    return [progress.loss for progress in steps]
+
+
+def assert_equal_weights(a: HMDRN, b: HMDRN) -> None:
+    """Every weight, statistic and counter, bit for bit."""
+    ours, theirs = a.state_dict(), b.state_dict()
+    assert ours.keys() == theirs.keys()
+    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert not different
+
+
+def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+# The same run again
+
+
+@pytest.mark.parametrize("amp", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("head", ["ridge", "attention"])
+def test_the_same_seed_gives_identical_losses_and_weights(head, amp):
+    config, network = changed(amp=amp), NetworkConfig("conv4", head)
+    first, again = trainer(config, network=network), trainer(config, network=network)
+    assert losses(first.run()) == losses(again.run())
+    assert_equal_weights(first.network, again.network)
+
+
+def test_another_seed_gives_other_losses():
+    assert losses(trainer().run()) != losses(trainer(changed(seed=6)).run())
+
+
+def test_training_does_not_depend_on_the_global_generators_once_it_runs():
+    first, again = trainer(), trainer()
+    expected = losses(first.run())
+    steps = []
+    for _ in range(4):
+        torch.manual_seed(len(steps))
+        np.random.seed(len(steps))
+        steps += losses(again.run(again.step + 1))
+        torch.rand(3)
+    assert steps == expected
+
+
+def test_all_that_is_random_depends_on_the_seed_and_the_step_alone():
+    # As TrainingConfig.seed states: two trainers of equal networks and settings, made at different
+    # moments of the global generator.
+    runs = []
+    for drawn in (0, 1):
+        torch.manual_seed(0)
+        network = HMDRN(NetworkConfig())
+        torch.rand(drawn)
+        runs.append(losses(Trainer(network, [BIRDS], CONFIG).run()))
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 4])
+def test_a_run_that_is_restored_goes_on_as_if_never_stopped(cut):
+    # Before, within and between the phases (two steps each), and at the end.
+    whole = trainer()
+    expected = losses(whole.run())
+    first = trainer()
+    start = losses(first.run(cut))
+    state = through_a_file(first.state())
+    second = trainer(seed=99)  # other weights, to be replaced
+    second.restore(state)
+    assert second.step == cut
+    assert start + losses(second.run()) == expected
+    assert_equal_weights(second.network, whole.network)
+
+
+def test_a_saved_state_holds_the_settings():
+    state = through_a_file(trainer().state())
+    assert state["config"] == dataclasses.asdict(CONFIG)
+    with pytest.raises(TrainingError, match="other settings"):
+        trainer(changed(learning_rate=0.5)).restore(state)
+
+
+@pytest.mark.slow
+def test_a_resnet12_with_dropblock_is_restored_too():
+    config = changed(pretrain_steps=0, episodes=2, max_shot=1)
+    network = NetworkConfig("resnet12")
+    whole = trainer(config, network=network)
+    expected = losses(whole.run())
+    first = trainer(config, network=network)
+    start = losses(first.run(1))
+    second = trainer(config, network=network, seed=99)
+    second.restore(through_a_file(first.state()))
+    assert start + losses(second.run()) == expected
+    assert_equal_weights(second.network, whole.network)
+
+
+# What a step does
+
+
+def test_progress_counts_the_steps_of_each_phase():
+    run = trainer()
+    assert run.steps == 4
+    reports = list(run.run())
+    assert [(p.phase, p.step, p.steps) for p in reports] == [
+        ("classes", 1, 2),
+        ("classes", 2, 2),
+        ("episodes", 1, 2),
+        ("episodes", 2, 2),
+    ]
+    assert all(math.isfinite(p.loss) and p.loss >= 0 and 0 <= p.accuracy <= 1 for p in reports)
+    assert list(run.run()) == []
+
+
+def test_a_run_can_be_stopped_at_a_step():
+    run = trainer()
+    assert len(list(run.run(3))) == 3
+    assert run.step == 3
+    assert list(run.run(2)) == []
+
+
+def test_the_learning_rate_warms_up_and_falls_by_a_cosine_in_each_phase():
+    config = changed(pretrain_steps=3, episodes=4, warmup=2, pretrain_learning_rate=0.2, learning_rate=0.1)
+    run, rates = trainer(config), []
+    for _ in run.run():
+        rates.append({group["lr"] for group in run.optimiser.param_groups})
+    expected = [0.2 * 0.5 * (1 + math.cos(math.pi * i / 3)) * min(1, (i + 1) / 2) for i in range(3)]
+    expected += [0.1 * 0.5 * (1 + math.cos(math.pi * i / 4)) * min(1, (i + 1) / 2) for i in range(4)]
+    assert [rate.pop() for rate in rates] == pytest.approx(expected, rel=1e-12)
+    assert not any(rates)
+
+
+def test_every_parameter_is_trained_and_matrices_alone_decay():
+    run = trainer()
+    parameters = [*run.network.parameters(), *run.classifier.parameters()]
+    decayed, kept = run.optimiser.param_groups
+    assert {id(p) for p in parameters} == {id(p) for g in (decayed, kept) for p in g["params"]}
+    assert len(parameters) == len(decayed["params"]) + len(kept["params"])
+    assert all(p.dim() > 1 for p in decayed["params"])
+    assert all(p.dim() <= 1 for p in kept["params"])
+    assert decayed["weight_decay"] == CONFIG.weight_decay
+    assert kept["weight_decay"] == 0
+
+
+def test_pretraining_leaves_the_transformers_and_episodes_the_classifier_alone():
+    run = trainer()
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    list(run.run(2))
+    after = {name: value.clone() for name, value in run.network.state_dict().items()}
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith("backbone.") for name in moved)
+    classifier = run.classifier.weight.clone()
+    list(run.run())
+    assert torch.equal(run.classifier.weight, classifier)
+    parameters = dict(run.network.named_parameters())
+    assert all(not torch.equal(parameters[name], after[name]) for name in parameters)
+    # The momentum of the first phase is gone with its optimiser.
+    assert run.classifier.weight not in run.optimiser.state
+
+
+def test_a_network_of_one_level_is_trained():
+    for level in ("high", "mid"):
+        run = trainer(network=NetworkConfig("conv4", "ridge", (level,)))
+        assert all(math.isfinite(loss) for loss in losses(run.run()))
+
+
+def tagged(name: str, number: int, *sizes: int) -> PhotoGroup:
+    """Photos (84, 84) that say of which group and class they are, and which photo of it."""
+    whole = group(*sizes, name=name, side=84, seed=number)
+    for label, members in enumerate(whole.classes):
+        for photo, index in enumerate(members):
+            whole.images[index, 0, 0] = torch.tensor([number, label, photo], dtype=torch.uint8)
+    return whole
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[int, ...]]]:
+    """The tags of the photos of every batch; augmentation and the backbone are left out."""
+    batches: list[list[tuple[int, ...]]] = []
+
+    def record(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+        assert size == 84
+        batches.append([tuple(tag) for tag in images[:, 0, 0].tolist()])
+        return images.float()
+
+    def features(network: HMDRN, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(len(batches))
+        return {
+            level.name: torch.randn(len(images), level.channels, *sides[level.name], generator=generator)
+            for level in network.config.level_specs
+        }
+
+    sides = {"high": (5, 5), "mid": (10, 10)}
+    monkeypatch.setattr(training, "augment", record)
+    monkeypatch.setattr(HMDRN, "features", features)
+    return batches
+
+
+def test_an_episode_is_of_one_group_and_no_photo_is_both_shot_and_query(seen):
+    groups = (tagged("a", 1, 9, 9, 9, 9), tagged("b", 2, 4, 7, 9))
+    config = changed(pretrain_steps=0, episodes=20, way=3, max_shot=3, queries=4)
+    list(trainer(config, groups).run())
+    shots_drawn, groups_drawn = set(), set()
+    for batch in seen:
+        assert len({tag[0] for tag in batch}) == 1
+        assert len(set(batch)) == len(batch)
+        shots = len(list(next(itertools.groupby(batch, key=lambda tag: tag[1]))[1]))
+        labels = [tag[1] for tag in batch[: 3 * shots : shots]]
+        assert len(set(labels)) == 3
+        assert [tag[1] for tag in batch[: 3 * shots]] == [c for c in labels for _ in range(shots)]
+        queries = [tag[1] for tag in batch[3 * shots :]]
+        sizes = (9, 9, 9, 9) if batch[0][0] == 1 else (4, 7, 9)
+        assert queries == [c for c in labels for _ in range(min(4, sizes[c] - shots))]
+        shots_drawn.add(shots)
+        groups_drawn.add(batch[0][0])
+    assert shots_drawn == {1, 2, 3}
+    assert groups_drawn == {1, 2}
+
+
+def test_an_episode_has_as_many_classes_as_its_group_can_give(seen):
+    # Classes of 2 and 3 photos: with 1 shot all three serve, with 3 shots those of 5 alone.
+    config = changed(pretrain_steps=0, episodes=12, way=9, max_shot=3, queries=2)
+    list(trainer(config, (tagged("a", 1, 2, 5, 3, 5),)).run())
+    classes = {len({tag[1] for tag in batch}) for batch in seen}
+    assert classes == {2, 3, 4}
+
+
+def test_groups_are_drawn_by_their_number_of_classes(seen):
+    config = changed(pretrain_steps=0, episodes=60, way=2, max_shot=1, queries=1)
+    list(trainer(config, (tagged("a", 1, *[2] * 9), tagged("b", 2, 2, 2, 2))).run())
+    share = sum(batch[0][0] == 1 for batch in seen) / len(seen)
+    assert 0.6 < share < 0.9  # 9 of 12
+
+
+def test_pretraining_sees_the_classes_of_all_groups(seen):
+    config = changed(pretrain_steps=6, pretrain_batch=30, episodes=0)
+    list(trainer(config, (tagged("a", 1, 4, 4), tagged("b", 2, 4, 4, 4))).run())
+    assert {len(batch) for batch in seen} == {30}
+    assert {tag[:2] for batch in seen for tag in batch} == {(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)}
+
+
+def stripes(photos: int) -> PhotoGroup:
+    """Three classes that a look tells apart: upright stripes, lying stripes, a plain ground."""
+    line = 60 + 120.0 * (torch.arange(88) // 4 % 2)
+    plain = torch.full((88, 88), 120.0)
+    drawn = torch.stack([line.expand(88, 88), line[:, None].expand(88, 88), plain])
+    images = drawn[:, None, :, :, None].expand(3, photos, 88, 88, 3).reshape(-1, 88, 88, 3)
+    noise = 20 * torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    return PhotoGroup("stripes", (images + noise).to(torch.uint8), torch.arange(3 * photos).split(photos))
+
+
+@pytest.mark.parametrize("head", ["ridge", "attention"])
+def test_the_loss_falls_on_an_easy_task(head):
+    config = changed(pretrain_steps=0, episodes=16, way=3, max_shot=1, queries=2, learning_rate=0.01)
+    network = NetworkConfig("conv4", head)
+    trained = list(trainer(config, (stripes(5),), network).run())
+    # Some episodes are easier than others: the last ones again, of a network that has learned nothing.
+    untrained = trainer(dataclasses.replace(config, learning_rate=0.0), (stripes(5),), network)
+    untrained.step = 12
+    late, late_idle = (np.mean(losses(iter(steps))) for steps in (trained[12:], untrained.run()))
+    assert late < 0.2 * late_idle
+    assert late < 0.2 * trained[0].loss
+    assert np.mean([p.accuracy for p in trained[-4:]]) > 0.9
+
+
+def test_the_loss_falls_in_pretraining():
+    config = changed(pretrain_steps=12, pretrain_batch=12, episodes=0, pretrain_learning_rate=0.05)
+    reports = list(trainer(config, (stripes(5),)).run())
+    # A guess among three classes costs log 3.
+    assert reports[0].loss > 0.8 * math.log(3)
+    assert np.mean([p.loss for p in reports[-4:]]) < 0.3 * math.log(3)
+
+
+# Errors
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (3, 2, 2), (9,)])
+def test_too_few_photos_are_refused_by_the_groups_name(sizes):
+    with pytest.raises(
+        TrainingError, match="group 'finches' has fewer than 2 classes with more than 2 photos"
+    ):
+        trainer(groups=(BIRDS, group(*sizes, name="finches")))
+
+
+def test_two_classes_with_one_photo_more_than_the_shots_suffice():
+    assert len(losses(trainer(changed(pretrain_steps=0), (group(3, 3),)).run())) == 2
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_step():
+    run = trainer(changed(pretrain_learning_rate=1e30))
+    with pytest.raises(TrainingError, match="not finite at step 1: lower the learning rate"):
+        list(run.run())
+
+
+def test_a_run_without_groups_is_refused():
+    with pytest.raises(TrainingError):
+        list(trainer(groups=()).run())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"warmup": 0}, {"max_shot": 0}, {"queries": 0}, {"pretrain_batch": 0}], ids=str
+)
+def test_a_setting_of_zero_is_either_refused_or_works(settings):
+    try:
+        done = losses(trainer(changed(**settings)).run())
+    except TrainingError:
+        return
+    assert len(done) == 4
+
+
+def test_a_class_without_photos_is_refused_or_passed_over():
+    empty = PhotoGroup("birds", BIRDS.images, (*BIRDS.classes, torch.zeros(0, dtype=torch.int64)))
+    try:
+        done = losses(trainer(changed(pretrain_batch=16), (empty,)).run())
+    except TrainingError:
+        return
+    assert len(done) == 4
+
+
+# train, in a folder
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a run early."""
+
+
+def stop_at(step: int) -> Any:
+    def report(progress: Progress) -> None:
+        if (progress.phase == "classes", progress.step) == (step <= 2, (step - 1) % 2 + 1):
+            raise StoppedError
+
+    return report
+
+
+def run_in(folder: Path, **changes: Any) -> tuple[HMDRN, list[float]]:
+    done: list[float] = []
+    arguments = {
+        "network": NetworkConfig(),
+        "groups": [BIRDS],
+        "config": CONFIG,
+        "report": lambda progress: done.append(progress.loss),
+    }
+    network = train(folder=folder, card=CARD, **(arguments | changes))
+    return network, done
+
+
+def test_a_finished_run_leaves_a_checkpoint_and_its_state(tmp_path):
+    network, done = run_in(tmp_path / "new" / "run")
+    assert len(done) == 4
+    assert sorted(p.name for p in (tmp_path / "new" / "run").iterdir()) == ["model.safetensors", "state.pt"]
+    assert not network.training
+    loaded = load_checkpoint(tmp_path / "new" / "run" / "model.safetensors")
+    assert loaded.card == CARD
+    ours, theirs = canonical_weights(network), canonical_weights(loaded.network)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_run_that_was_stopped_goes_on_where_it_stood(tmp_path, step):
+    whole, expected = run_in(tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        run_in(tmp_path / "parts", report=stop_at(step))
+    assert load_checkpoint(tmp_path / "parts" / "model.safetensors").network.config == NetworkConfig()
+    torch.manual_seed(1234)
+    resumed, rest = run_in(tmp_path / "parts")
+    assert rest == expected[step:]
+    assert_equal_weights(resumed, whole)
+
+
+def test_an_interrupt_within_a_step_leaves_no_trace(tmp_path, monkeypatch):
+    # Where Ctrl-C nearly always lands: after the batch has gone through, before the weights move.
+    whole, expected = run_in(tmp_path / "whole")
+    clip, calls = torch.nn.utils.clip_grad_norm_, []
+
+    def interrupted(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return clip(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(tmp_path / "parts")
+    resumed, rest = run_in(tmp_path / "parts")
+    assert rest == expected[2:]
+    assert_equal_weights(resumed, whole)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first, _ = run_in(tmp_path)
+    again, done = run_in(tmp_path)
+    assert done == []
+    assert_equal_weights(again, first)
+
+
+def test_the_seed_is_that_of_the_weights_too(tmp_path):
+    torch.manual_seed(1)
+    first, _ = run_in(tmp_path / "a")
+    torch.manual_seed(2)
+    again, _ = run_in(tmp_path / "b")
+    assert_equal_weights(first, again)
+
+
+def test_the_state_is_saved_while_training(tmp_path):
+    states = []
+
+    def report(_: Progress) -> None:
+        if (tmp_path / "state.pt").exists():
+            states.append(torch.load(tmp_path / "state.pt", weights_only=True)["step"])
+
+    run_in(tmp_path, report=report, every=0.0)
+    # Reported before it is saved: the state seen is that of the step before.
+    assert states == [1, 2, 3]
+
+
+def test_other_settings_than_those_of_the_folder_are_refused(tmp_path):
+    run_in(tmp_path, config=changed(pretrain_steps=0, episodes=1))
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(TrainingError, match="other settings"):
+        run_in(tmp_path, config=changed(pretrain_steps=0, episodes=2))
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"network": NetworkConfig("conv4", "attention")}, {"groups": [group(4, 4)]}],
+    ids=["network", "groups"],
+)
+def test_another_network_or_other_classes_than_the_folders_are_refused(tmp_path, changes):
+    config = changed(pretrain_steps=0, episodes=1)
+    run_in(tmp_path, config=config)
+    with pytest.raises(TrainingError):
+        run_in(tmp_path, config=config, **changes)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_damaged_state_is_refused(tmp_path, share):
+    config = changed(pretrain_steps=0, episodes=1)
+    run_in(tmp_path, config=config)
+    data = (tmp_path / "state.pt").read_bytes()
+    (tmp_path / "state.pt").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(TrainingError):
+        run_in(tmp_path, config=config)

@@ -1,0 +1,68 @@
+"""A device needs neither torch nor onnx; each proof runs in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+NOT_ON_A_DEVICE = ("torch", "onnx", "onnxscript", "matplotlib", "scipy")
+
+
+def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run code where importing any of NOT_ON_A_DEVICE fails, as on a machine with the base install."""
+    blocked = f"import sys\nfor name in {NOT_ON_A_DEVICE!r}: sys.modules[name] = None\n"
+    command = [sys.executable, "-c", blocked + code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_importing_hmdrn_loads_next_to_nothing():
+    code = "import hmdrn; print(sorted({m.partition('.')[0] for m in sys.modules} & set(sys.argv[1:])))"
+    done = run_python(code, "numpy", "onnxruntime", "PIL", "click", "rich", "safetensors")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_device_enrolls_classifies_and_saves_without_torch_and_onnx(tmp_path):
+    code = """
+import hmdrn
+from hmdrn_runtime.specimens import draw_specimens
+birds = hmdrn.load("default")
+for s, images in enumerate(draw_specimens(range(2), 3, size=96)):
+    birds.enroll(f"species {s}", images[:2])
+print(birds.classify(images[2]).label)
+birds.save_gallery(sys.argv[1])
+again = hmdrn.load("default", gallery=sys.argv[1])
+print(again.classify(images[2]).label)
+"""
+    done = run_python(code, tmp_path / "site.gallery")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.split("\n")[:2]
+    assert first == second
+    assert first.startswith("species ")
+
+
+@pytest.mark.parametrize("verb", ["enroll", "classify", "eval", "inspect", "demo"])
+def test_a_devices_commands_start_without_torch_and_onnx(verb):
+    code = "from hmdrn.cli import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+    done = run_python(code, verb, "--help")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("export", "--precision", "fp32"), "hmdrn[export]"),
+        (("train", "x.zip", "--output", "run"), "hmdrn[train]"),
+    ],
+)
+def test_a_workstations_commands_say_which_extra_they_need(arguments, extra, tmp_path):
+    code = (
+        "import importlib.util; find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name in ('torch', 'onnx') else find(name, *a)\n"
+        "from hmdrn.cli import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+    )
+    done = run_python(code, *arguments)
+    assert done.returncode == 2
+    assert extra in done.stderr
+    assert done.stderr.count("\n") == 1
