@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +22,7 @@ from hmdrn_network.config import LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.photo_groups import PhotoGroup
 from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.files import write_atomically
 from hmdrn_runtime.images import INPUT_SIZE
 
 
@@ -206,14 +209,19 @@ class Trainer:
         """Go on from `state`.
 
         Raises:
-            TrainingError: The state is of a run with other settings.
+            TrainingError: The state is of a run with other settings, another network or other data.
         """
         if state["config"] != asdict(self.config):
             raise TrainingError("the saved run has other settings: give the same ones, or start a new run")
+        try:
+            self.network.load_state_dict(state["network"])
+            self.classifier.load_state_dict(state["classifier"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(
+                "the saved run is of another network or of other data: give the same ones, or start a new run"
+            ) from error
         self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.classifier.load_state_dict(state["classifier"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
 
 def train(
@@ -240,21 +248,25 @@ def train(
         The trained network, in evaluation mode.
 
     Raises:
-        TrainingError: Unusable data or settings.
+        TrainingError: Unusable data or settings, or a folder that cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     state_file = folder / "state.pt"
     torch.manual_seed(config.seed)
     trainer = Trainer(HMDRN(network), groups, config)
     if state_file.exists():
-        trainer.restore(torch.load(state_file, weights_only=True))
+        trainer.restore(_read_state(state_file))
 
     def save() -> None:
-        temporary = state_file.with_suffix(".part")
-        torch.save(trainer.state(), temporary)
-        temporary.replace(state_file)
+        buffer = io.BytesIO()
+        torch.save(trainer.state(), buffer)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(state_file, buffer.getvalue())
+        except OSError as error:
+            raise TrainingError(f"cannot write to {folder}: {error.strerror or error}") from error
         save_checkpoint(folder / "model.safetensors", trainer.network, card)
 
+    save()  # a folder that cannot be written is found out now, not in an hour
     saved = time.monotonic()
     try:
         for progress in trainer.run():
@@ -265,3 +277,13 @@ def train(
     finally:
         save()  # an interrupt leaves a usable checkpoint too
     return trainer.network.eval()
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            f"{path} cannot be read ({type(error).__name__}): remove it to start anew"
+        ) from error
+    return state

@@ -51,6 +51,12 @@ def test_fusion_is_the_formula(backbone, channels):
     np.testing.assert_allclose(logits.detach().numpy(), expected, rtol=1e-7)
 
 
+def test_the_divisor_is_that_of_the_high_level_where_the_mid_level_is_alone():
+    fusion = Fusion(NetworkConfig("resnet12", "ridge", ("mid",)))
+    logits = fusion({"mid": torch.tensor([[1000.0]])})
+    assert logits.item() == pytest.approx(-(0.25 * 1000) * 10 / (25 * 640))
+
+
 def test_fusion_starts_with_one_weight_per_entry_of_a_map():
     fusion = Fusion(NetworkConfig())
     assert {name: float(weight.detach()) for name, weight in fusion.weight.items()} == {

@@ -30,8 +30,11 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         report(what, done, of), to be called as the work goes on.
     """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda what, done, of: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as display:
+    with Progress(*columns, console=console, transient=True) as display:
         task = display.add_task("", total=None)
 
         def report(what: str, done: int, of: int) -> None:

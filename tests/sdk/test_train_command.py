@@ -1,0 +1,62 @@
+"""`hmdrn train`: from a folder of photos to a checkpoint that can be exported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from hmdrn_network import load_checkpoint
+
+SMALL = ("--way", 3, "--max-shot", 2, "--queries", 2)
+
+
+def test_a_few_steps_leave_a_checkpoint_that_says_what_it_was_trained_on(hmdrn, specimens, tmp_path):
+    run = tmp_path / "run"
+    outcome = hmdrn(
+        *("train", specimens, "--output", run, "--pretrain-steps", 2, "--episodes", 2, *SMALL),
+        *("--name", "tiny", "--licence", "CC0-1.0"),
+    )
+    assert outcome.code == 0, outcome.err
+    card = load_checkpoint(run / "model.safetensors").card
+    assert card.name == "tiny"
+    assert card.licence == "CC0-1.0"
+    assert "24 photos of 4 classes" in card.training_data
+    assert list(card.recipe["data_sha256"]) == [specimens.name]
+
+
+def test_other_settings_do_not_go_on_with_a_run(hmdrn, specimens, tmp_path):
+    arguments = (
+        "train",
+        specimens,
+        "--output",
+        tmp_path / "run",
+        "--pretrain-steps",
+        0,
+        "--episodes",
+        1,
+        *SMALL,
+    )
+    assert hmdrn(*arguments).code == 0
+    outcome = hmdrn(*arguments, "--seed", 5)
+    assert outcome.code == 2
+    assert "other settings" in outcome.err
+
+
+def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specimens, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", "import sys; from hmdrn.cli import main; sys.exit(main())", "train"]
+    command += [str(specimens), "--output", str(run), "--pretrain-steps", "0", "--episodes", "100000"]
+    process = subprocess.Popen([*command, *map(str, SMALL)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (run / "model.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    load_checkpoint(run / "model.safetensors")
