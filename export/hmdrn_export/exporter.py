@@ -23,6 +23,7 @@ from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD
 from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.bundle import MANIFEST, open_bundle, sha256_of
 from hmdrn_runtime.errors import ExportError, VerificationError
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.images import INPUT_SIZE, PREPROCESSINGS, RESIZE
 from hmdrn_runtime.manifest import Fusion, Graph, Input, Manifest, Network, Tensor
 
@@ -68,7 +69,7 @@ def export_bundle(
         raise ExportError(
             f"unknown preprocessing {preprocessing!r}: choose one of {', '.join(PREPROCESSINGS)}"
         )
-    output = Path(output).expanduser()
+    output = user_path(output, ExportError)
     if output.exists() and not (output / MANIFEST).is_file():
         raise ExportError(f"{output} exists and is no bundle: choose another --output, or remove it")
     with _published(output) as folder:
@@ -144,7 +145,7 @@ def _network(network: HMDRN, identity: str) -> Network:
         fusion=Fusion(
             {name: weight.item() for name, weight in fusion.weight.items()},
             fusion.scale.item(),
-            fusion.divisor,
+            float(fusion.divisor),
         ),
         statistics=statistics,
     )
@@ -186,7 +187,12 @@ def _published(output: Path) -> Iterator[Path]:
         replaced = output.with_name(f".{output.name}.{token}.old")
         if output.exists():
             output.replace(replaced)
-        folder.replace(output)
+        try:
+            folder.replace(output)
+        except OSError:
+            if replaced.exists():
+                replaced.replace(output)
+            raise
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise ExportError(f"cannot write {output}: {error.strerror or error}") from error

@@ -145,7 +145,7 @@ class RidgePhotos(_Photos):
             # Zeros in place of the other level: cutting the operators instead would copy all of them
             # for every frame.
             padded = F.pad(query_grams[i], (sum(self.sizes[:i]), sum(self.sizes[i + 1 :])))
-            distances[name] = F.linear(padded, operator)
+            distances[name] = F.linear(padded, operator).relu()
         return (*statistics, *distances.values(), self.network.fusion(distances), *explained)
 
 

@@ -154,21 +154,25 @@ def verify(
         scores = matcher.classify(pool[queries], matcher.place(operands))
         if isinstance(matcher, RidgeMatcher):
             residuals.append(matcher.residual)
-        errors += [np.abs(scores.distances[name] / d - 1.0)[keep] for name, d in distances.items()]
-        agreements += list(_agreements(logits, scores.logits, turn))
+        found = [scores]
+        if isinstance(matcher, RidgeMatcher):
+            found.append(matcher.match([photos[i] for i in queries], operands["operator"]))
+        errors += [np.abs(f.distances[name] / d - 1.0)[keep] for f in found for name, d in distances.items()]
+        for f in found:
+            agreements += list(_agreements(logits, f.logits, keep, turn))
         report(turn + 1, len(SHOTS))
     agreement = np.concatenate(agreements)
     result = VerificationReport(
         executor=f"{backend.name}, variant {bundle.variant}",
         reference="torch: tokens float32, reconstruction float64",
-        episodes=len(agreements),
+        episodes=EPISODES,
         queries=len(agreement),
         photos_set_aside=int(np.count_nonzero(~keep)),
         distance_error=float(np.concatenate(errors).max(initial=0.0)),
         mask_bits=mask.compared,
         mask_bits_differing=mask.differing / mask.compared,
         mask_bits_near=mask.near,
-        top1_agreement=100.0 * float(agreement.mean()),
+        top1_agreement=100.0 * float(agreement.mean()) if agreement.size else 0.0,
         solve_residual=max(residuals) if residuals else None,
         tolerances=_tolerances(network, bundle.graph("classify").precision),
         failures=(),
@@ -189,7 +193,7 @@ def _condition(network: HMDRN) -> float:
 
 
 def _agreements(
-    expected: npt.NDArray[np.float64], found: npt.NDArray[np.float32], seed: int
+    expected: npt.NDArray[np.float64], found: npt.NDArray[np.float32], keep: npt.NDArray[np.bool_], seed: int
 ) -> Iterator[npt.NDArray[np.bool_]]:
     """For every episode of a turn, which queries have the same answer among its classes.
 
@@ -208,7 +212,7 @@ def _agreements(
         classes = np.array(episode.classes)
         rows = (classes[:, None] * per_class + np.arange(per_class)).ravel()
         table = np.ix_(rows, classes)
-        yield found[table].argmax(axis=1) == expected[table].argmax(axis=1)
+        yield (found[table].argmax(axis=1) == expected[table].argmax(axis=1))[keep[rows]]
 
 
 def _reference(network: HMDRN, pool: npt.NDArray[np.uint8]) -> _Reference:
@@ -271,6 +275,8 @@ def _expected(
 def _failures(report: VerificationReport) -> Iterator[str]:
     """What exceeds its tolerance; comparisons are written so that a value that is no number fails."""
     allowed = report.tolerances
+    if not report.queries:
+        yield "no query photo is clear of the mask's thresholds"
     if not report.distance_error <= allowed.distance:
         yield f"distances differ by {report.distance_error:.2g} (at most {allowed.distance:.2g})"
     if not report.mask_bits_differing <= allowed.mask_bits:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hmdrn_network.authors import is_derived, translate
-from hmdrn_network.config import BackboneName, HeadName, LevelName, NetworkConfig
+from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
-from hmdrn_runtime.files import write_atomically
+from hmdrn_runtime.files import user_path, write_atomically
 
 FORMAT = "hmdrn-checkpoint-1"
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,19 @@ class ModelCard:
     intended_use: str = "not stated"
     metrics: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for text in (self.name, self.licence, self.training_data, self.intended_use):
+            if not isinstance(text, str):
+                raise TypeError(f"a model card's {text!r} is no text")
+        if not re.fullmatch(r"\w[\w .+-]{0,99}", self.name):
+            raise ValueError(
+                f"the model's name {self.name!r} is no name for a file: use letters, digits, . + -"
+            )
+        if not (isinstance(self.metrics, Mapping) and isinstance(self.recipe, Mapping)):
+            raise TypeError("a model card's metrics and recipe are mappings")
+        if not all(isinstance(value, int | float) for value in self.metrics.values()):
+            raise TypeError("a model card's metrics are numbers")
 
 
 @dataclass(frozen=True)
@@ -73,16 +88,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: A file that is missing or no checkpoint, or whose entries do not make up a network;
             every missing, unexpected or misshapen entry is counted and named.
     """
-    path = Path(path).expanduser()
     try:
+        path = user_path(path, CheckpointError)
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(
-            f"cannot read checkpoint {path}: {error.strerror or error}; check the path"
-        ) from error
+        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}; check the path") from error
     digest = hashlib.sha256(data).hexdigest()
-    # A zip is torch's format, a pickle older torch's; safetensors begins with a header's length.
-    if data[:2] in (b"PK", b"\x80\x02"):
+    # A zip is torch's format, a pickle older torch's. Ours begins with the length of a JSON header, whose
+    # bytes may look like either.
+    if data[:2] in (b"PK", b"\x80\x02") and data[8:9] != b"{":
         weights = _authors_weights(path)
         config, card = _recognise(weights, path), ModelCard(name=path.stem)
     else:
@@ -98,19 +112,23 @@ def build_network(config: NetworkConfig, weights: Mapping[str, Tensor], source: 
     """
     network = HMDRN(config)
     expected = canonical_weights(network)
+    unusable = {name for name, w in weights.items() if w.layout != torch.strided or w.dtype not in _FLOATING}
     problems = [
         _listing("missing", sorted(set(expected) - set(weights))),
         _listing("unexpected", sorted(set(weights) - set(expected))),
+        _listing("not plain floating-point numbers", sorted(unusable)),
         _listing(
             "misshapen",
             [
                 f"{name} {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
                 for name in sorted(set(expected) & set(weights))
-                if weights[name].numel() != expected[name].numel()
-                or (weights[name].dim() > 1 and weights[name].shape != expected[name].shape)
+                if not _same_shape(weights[name], expected[name])
             ],
         ),
-        _listing("not finite", sorted(name for name, w in weights.items() if not bool(w.isfinite().all()))),
+        _listing(
+            "not finite",
+            sorted(n for n, w in weights.items() if n not in unusable and not bool(w.isfinite().all())),
+        ),
     ]
     if any(problems):
         raise CheckpointError(
@@ -154,7 +172,7 @@ def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCar
     }
     weights = {name: value.contiguous() for name, value in canonical_weights(network).items()}
     try:
-        write_atomically(Path(path), save(weights, metadata))
+        write_atomically(user_path(path, CheckpointError), save(weights, metadata))
     except OSError as error:
         raise CheckpointError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
 
@@ -176,7 +194,7 @@ def _own_weights(path: Path) -> tuple[dict[str, Tensor], NetworkConfig, ModelCar
     try:
         config = NetworkConfig.from_dict(json.loads(metadata["config"]))
         card = ModelCard(**json.loads(metadata["card"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} has damaged metadata ({error}); make the checkpoint again") from error
     return weights, config, card
 
@@ -185,26 +203,31 @@ def _authors_weights(path: Path) -> dict[str, Tensor]:
     try:
         # weights_only: a pickle may run code, this reader may not.
         entries = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a torch file of plain weights: {reason}") from error
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise CheckpointError(
+            f"{path} cannot be read as a torch file of plain weights ({type(error).__name__}): it is "
+            "damaged, or holds more than weights; save network.state_dict() alone"
+        ) from error
     if not isinstance(entries, dict) or not all(isinstance(v, Tensor) for v in entries.values()):
         raise CheckpointError(f"{path} holds no plain state dict: save network.state_dict() alone")
     # DataParallel puts a prefix before every name.
     entries = {str(key).removeprefix("module."): value for key, value in entries.items()}
     named = {key: translate(key) for key in entries if not is_derived(key)}
-    if unknown := sorted(key for key, name in named.items() if name is None):
+    if all(name is None for name in named.values()):
         raise CheckpointError(
-            f"{path} is no HMDRN checkpoint in the authors' spelling: {_listing('unexpected', unknown)}"
+            f"{path} is no HMDRN checkpoint in the authors' spelling: {_listing('unexpected', sorted(named))}"
         )
-    return {name: entries[key] for key, name in named.items() if name is not None}
+    spelled = Counter(name for name in named.values() if name is not None)
+    if twice := sorted(key for key, name in named.items() if name is not None and spelled[name] > 1):
+        raise CheckpointError(f"{path} gives entries in both of the authors' spellings: {', '.join(twice)}")
+    # What is unknown keeps its name, to be told with everything else that is wrong.
+    return {name or key: entries[key] for key, name in named.items()}
 
 
 def _recognise(weights: Mapping[str, Tensor], path: Path) -> NetworkConfig:
-    """Backbone, head and levels from the entries alone."""
-    backbone: BackboneName = "resnet12" if "backbone.blocks.0.conv1.weight" in weights else "conv4"
-    has_attention = any(name.startswith("heads.") and name.endswith(".qkv.weight") for name in weights)
-    head: HeadName = "attention" if has_attention else "ridge"
+    """Backbone and levels from the entries alone; the authors' files have the attention head."""
+    residual = any(re.match(r"backbone\.blocks\.\d\.(conv[123]|shortcut_conv)\.", name) for name in weights)
+    backbone: BackboneName = "resnet12" if residual else "conv4"
     levels: tuple[LevelName, ...] = tuple(
         level
         for level in ("high", "mid")
@@ -214,7 +237,12 @@ def _recognise(weights: Mapping[str, Tensor], path: Path) -> NetworkConfig:
         raise CheckpointError(
             f"{path} has no transformer of either level (fsrm1/2 or mtfem1/2): it is no HMDRN"
         )
-    return NetworkConfig(backbone, head, levels)
+    return NetworkConfig(backbone, "attention", levels)
+
+
+def _same_shape(found: Tensor, expected: Tensor) -> bool:
+    """A scalar may come as an array of one entry, as the authors write it."""
+    return found.shape == expected.shape or (expected.dim() == 0 and found.shape == (1,))
 
 
 def _listing(kind: str, names: list[str]) -> str:

@@ -34,4 +34,5 @@ class DropBlock(nn.Module):
         )
         padded = F.pad(corners.to(x.dtype), (size - 1,) * 4)
         keep = 1.0 - F.max_pool2d(padded, size, stride=1)
-        return x * keep * (keep.numel() / keep.sum().clamp(min=1.0))
+        # Counted in float32: a half-precision sum overflows.
+        return x * keep * (keep.numel() / keep.float().sum().clamp(min=1.0)).to(x.dtype)

@@ -103,4 +103,5 @@ class RidgeHead(nn.Module):
             support = support * valid[..., None].to(support.dtype)
             n = valid.sum(dim=1).to(support.dtype)
         operator = self.operator(gram(support), n)
-        return gram(query).flatten(1) @ operator.flatten(1).T
+        # Rounding may bring a vanishing distance below zero.
+        return (gram(query).flatten(1) @ operator.flatten(1).T).relu()

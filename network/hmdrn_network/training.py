@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -55,6 +59,11 @@ class TrainingConfig:
     amp: bool = True
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("pretrain_batch", "way", "max_shot", "queries", "warmup"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}: it must be 1 or more")
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -81,6 +90,8 @@ class Trainer:
 
     def __init__(self, network: HMDRN, groups: Sequence[PhotoGroup], config: TrainingConfig) -> None:
         for group in groups:
+            if any(len(c) == 0 for c in group.classes):
+                raise TrainingError(f"group {group.name!r} has a class without photos: leave it out")
             small = [i for i, c in enumerate(group.classes) if len(c) < config.max_shot + 1]
             if len(group.classes) - len(small) < 2:
                 raise TrainingError(
@@ -88,9 +99,14 @@ class Trainer:
                     "add photos or lower max_shot"
                 )
         self.network, self.groups, self.config = network, groups, config
+        if not groups:
+            raise TrainingError("no photos to train on: give at least one group")
         classes = sum(len(g.classes) for g in groups)
-        self.classifier = nn.Linear(network.config.level_specs[0].channels, classes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.classifier = nn.Linear(network.config.level_specs[0].channels, classes)
         self.step = 0
+        self.within_step = False
         self.optimiser = self._optimiser()
 
     @property
@@ -122,6 +138,7 @@ class Trainer:
         )
 
     def _advance(self) -> Progress:
+        self.within_step = True
         pretraining = self.step < self.config.pretrain_steps
         start, length, peak = (
             (0, self.config.pretrain_steps, self.config.pretrain_learning_rate)
@@ -145,6 +162,7 @@ class Trainer:
         nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 5.0)
         self.optimiser.step()
         self.step += 1
+        self.within_step = False
         accuracy = float((logits.argmax(dim=1) == target).float().mean())
         return Progress(
             "classes" if pretraining else "episodes", position + 1, length, float(loss.detach()), accuracy
@@ -269,14 +287,40 @@ def train(
     save()  # a folder that cannot be written is found out now, not in an hour
     saved = time.monotonic()
     try:
-        for progress in trainer.run():
-            report(progress)
-            if time.monotonic() - saved > every:
-                save()
-                saved = time.monotonic()
+        with _interrupts_between_steps() as interrupted:
+            for progress in trainer.run():
+                report(progress)
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved > every:
+                    save()
+                    saved = time.monotonic()
     finally:
-        save()  # an interrupt leaves a usable checkpoint too
+        # An interrupt leaves a usable checkpoint too; half a step would change the run.
+        if not trainer.within_step:
+            save()
     return trainer.network.eval()
+
+
+@contextmanager
+def _interrupts_between_steps() -> Iterator[threading.Event]:
+    """Ctrl-C sets an event instead of stopping within a step; a second one stops at once."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _read_state(path: Path) -> dict[str, Any]:

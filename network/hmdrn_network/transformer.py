@@ -15,7 +15,7 @@ HEADS = 2
 def position_table(tokens: int, channels: int) -> Tensor:
     """Sinusoidal positions, float32 (tokens, channels): sine on even channels, cosine on odd ones."""
     position = torch.arange(tokens, dtype=torch.float64)[:, None]
-    even = 2 * (torch.arange(channels) // 2)
+    even = 2 * (torch.arange(channels, dtype=torch.float64) // 2)
     angle = position / torch.pow(torch.tensor(10000.0, dtype=torch.float64), even / channels)
     return torch.where(torch.arange(channels) % 2 == 0, angle.sin(), angle.cos()).float()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hmdrn_runtime.errors import BundleError
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.manifest import Graph, Manifest
 
 MANIFEST = "manifest.json"
@@ -44,6 +45,21 @@ class Bundle:
         """The file of the graph `name` of the variant in use."""
         return self.path / self.graph(name).file
 
+    def check_graph(self, name: str) -> None:
+        """Check the digests of a graph and its weights once more, just before they are loaded.
+
+        The bundle may have been replaced since it was opened: graphs of two networks must not be mixed.
+
+        Raises:
+            BundleError: A file is missing or changed.
+        """
+        folder = PurePosixPath(self.graph(name).file).parent
+        for file in self.manifest.files:
+            if file == self.graph(name).file or (
+                PurePosixPath(file).parent == folder and not file.endswith(".onnx")
+            ):
+                _check_file(self.path, file, self.manifest)
+
 
 def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
     """Open a bundle after checking the digest of each of its files.
@@ -55,7 +71,7 @@ def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
     Raises:
         BundleError: No bundle, files missing or changed, another format version, or no such variant.
     """
-    path = Path(path).expanduser()
+    path = user_path(path, BundleError)
     if not path.is_dir():
         raise BundleError(f"no bundle at {path}: make one with hmdrn-export, or use 'default'")
     try:
@@ -65,8 +81,8 @@ def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
     except UnicodeDecodeError as error:
         raise BundleError(f"{path / MANIFEST} is damaged: not UTF-8; export the bundle again") from error
     manifest = Manifest.from_json(text, str(path / MANIFEST))
-    for name, expected in manifest.files.items():
-        _check_file(path, name, expected)
+    for name in manifest.files:
+        _check_file(path, name, manifest)
     graphs = manifest.variants.get(variant)
     if graphs is None:
         raise BundleError(f"{path} has no variant {variant!r}: it has {', '.join(manifest.variants)}")
@@ -89,13 +105,15 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check_file(folder: Path, name: str, expected: str) -> None:
+def _check_file(folder: Path, name: str, manifest: Manifest) -> None:
+    expected = manifest.files[name]
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise BundleError(f"{folder} is damaged: its manifest names {name!r}, outside the bundle")
     try:
         found = sha256_of(folder / name)
-    except OSError as error:
-        raise BundleError(f"{folder} is incomplete: cannot read {name} ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(f"{folder} is incomplete: cannot read {name} ({reason})") from error
     if found != expected:
         raise BundleError(
             f"{folder / name} was changed or damaged: its SHA-256 is {found[:12]}..., the manifest says "

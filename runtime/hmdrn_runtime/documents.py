@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, TypeVar
 
 from hmdrn_runtime.errors import HmdrnError
@@ -31,16 +32,18 @@ class Document:
     def parse(cls, text: str | bytes, where: str, error: type[HmdrnError]) -> Document:
         """Parse JSON text."""
         try:
-            return cls(json.loads(text), where, error)
+            values = json.loads(text, parse_float=_finite, parse_constant=_finite)
+            json.dumps(values, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
         except (ValueError, RecursionError) as cause:
             raise error(f"{where} is damaged: not valid JSON ({cause})") from cause
+        return cls(values, where, error)
 
     def get(self, key: str, kind: type[T]) -> T:
         """The entry `key`, which must be of type `kind` (an int serves where a float is asked for)."""
         if key not in self.values:
             raise self.error(f"{self.where} is damaged: no entry {key!r}")
         value: Any = self.values[key]
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) < 2**53:
             value = float(value)
         # bool is an int to isinstance, never to a reader of a manifest.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -63,12 +66,20 @@ class Document:
             Document(v, f"{self.where}: {key}[{i}]", self.error) for i, v in enumerate(self.get(key, list))
         ]
 
-    def strings(self, key: str) -> tuple[str, ...]:
-        """The strings of the list `key`."""
+    def sequence(self, key: str, *kinds: type[T]) -> tuple[T, ...]:
+        """The entries of the list `key`, each of one of the types `kinds`."""
         values = self.get(key, list)
-        if not all(isinstance(v, str) for v in values):
-            raise self.error(f"{self.where} is damaged: {key!r} holds something other than strings")
+        if not all(isinstance(v, kinds) and not isinstance(v, bool) for v in values):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise self.error(f"{self.where} is damaged: {key!r} holds something other than {names}")
         return tuple(values)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
 
 
 def canonical_json(values: object) -> str:

@@ -5,11 +5,35 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
+from hmdrn_runtime.errors import HmdrnError
 
-def write_atomically(path: Path, data: bytes) -> None:
+
+def user_path(path: str | os.PathLike[str], error: type[HmdrnError]) -> Path:
+    """A path as a user gives it: `~` expanded, and fit to ask the file system about.
+
+    Raises:
+        HmdrnError: Of the type `error`: no such home, too long a name, a forbidden folder.
+    """
+    try:
+        expanded = Path(path).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            expanded.stat()
+    except (OSError, RuntimeError, ValueError, TypeError) as cause:
+        reason = getattr(cause, "strerror", None) or cause
+        raise error(f"{path} cannot be used as a path ({reason}): check it") from cause
+    return expanded
+
+
+def write_atomically(path: Path, data: bytes, before: Callable[[], None] = lambda: None) -> None:
     """Replace `path` by `data`: temporary file beside it, fsync, rename, fsync of the folder.
+
+    Args:
+        path: The file.
+        data: Its new content.
+        before: Called when the new content is safe on the disk, just before it takes the name.
 
     Raises:
         OSError: The folder cannot be written or is full; `path` is then as it was.
@@ -20,6 +44,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        before()
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -29,11 +54,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk, where the platform can."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Bring a folder's entries to the disk, where platform and file system can; elsewhere do nothing."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

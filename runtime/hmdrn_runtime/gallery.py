@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,8 @@ from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.statistics import PhotoStatistics, array_shapes
 
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 MAX_LABEL = 120
 """Characters of a label at most."""
 
@@ -37,7 +38,7 @@ class Species:
     @property
     def key(self) -> tuple[str, ...]:
         """What the class's operator depends on: the same key, the same operator."""
-        return tuple(sorted(f"{p.digest}:{p.variant}" for p in self.photos.values()))
+        return tuple(self.photos[digest].content for digest in sorted(self.photos))
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Gallery:
     ) -> None:
         self.network = network
         self._lock = threading.Lock()
-        self._state: tuple[int, Mapping[str, Species]] = (generation, MappingProxyType(dict(species or {})))
+        self._state: tuple[int, Mapping[str, Species]] = (generation, _ordered(species or {}))
 
     @property
     def generation(self) -> int:
@@ -82,13 +83,13 @@ class Gallery:
         return len(self.species)
 
     def __contains__(self, label: str) -> bool:
-        return unicodedata.normalize("NFC", label) in self.species
+        return _normalised(label) in self.species
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.species)
 
     def add(self, label: str, photos: Iterable[PhotoStatistics]) -> int:
-        """Add photos to a species, which need not exist; those it has already stay as they are.
+        """Add photos to a species, which need not exist; one that it has already counts once.
 
         Returns:
             How many photos were new to it.
@@ -98,11 +99,11 @@ class Gallery:
         """
         label = clean_label(label)
         with self._lock:
-            changed = with_photos(self.species.get(label), label, photos)
-            old = self.species[label].shots if label in self.species else 0
-            if changed.shots > old:
+            old = self.species.get(label)
+            changed = with_photos(old, label, photos)
+            if changed != old:
                 self._swap({**self.species, label: changed})
-            return changed.shots - old
+            return changed.shots - (old.shots if old else 0)
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it; the last photo takes the species with it.
@@ -114,7 +115,7 @@ class Gallery:
         Raises:
             GalleryError: No such species or photo.
         """
-        label = unicodedata.normalize("NFC", label)
+        label = _normalised(label)
         with self._lock:
             if label not in self.species:
                 raise GalleryError(f"no species {label!r} in the gallery: {_known(self.species)}")
@@ -136,8 +137,12 @@ class Gallery:
         """Take in another device's gallery: a union by photo, exact and free of order.
 
         Raises:
-            GalleryError: The other gallery is of another network.
+            GalleryError: The other gallery is of another network, or no gallery at all.
         """
+        if not isinstance(other, Gallery):
+            raise GalleryError(
+                f"{type(other).__name__} is no gallery: read a file with hmdrn.load_gallery first"
+            )
         check_network(self.network, other.network, "the other gallery")
         incoming = other.species
         with self._lock:
@@ -155,26 +160,26 @@ class Gallery:
             return MergeReport(added, MappingProxyType(extended))
 
     def _swap(self, species: Mapping[str, Species]) -> None:
-        ordered = {label: species[label] for label in sorted(species)}
-        self._state = (self.generation + 1, MappingProxyType(ordered))
+        self._state = (self.generation + 1, _ordered(species))
 
 
 def clean_label(label: str) -> str:
     """A label as it is kept: Unicode NFC, without surrounding blanks.
 
     Raises:
-        EnrollmentError: It is no string, empty, longer than `MAX_LABEL`, or has control characters.
+        EnrollmentError: It is no string, has nothing to see, is longer than `MAX_LABEL`, or has characters
+            that control the text around it.
     """
     if not isinstance(label, str):
         raise EnrollmentError(f"a label must be a string, not {type(label).__name__}")
-    cleaned = unicodedata.normalize("NFC", label).strip()
-    if not cleaned:
+    cleaned = _normalised(label)
+    if all(unicodedata.category(c) in _UNSEEN for c in cleaned):
         raise EnrollmentError(f"the label {label!r} is empty: give the species a name")
     if len(cleaned) > MAX_LABEL:
         raise EnrollmentError(
             f"the label {cleaned[:40]!r}... has {len(cleaned)} characters: use at most {MAX_LABEL}"
         )
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in cleaned):
+    if any(unicodedata.category(c) in ("Cc", "Cs") or c in _BIDIRECTIONAL for c in cleaned):
         raise EnrollmentError(f"the label {cleaned!r} has control characters: use plain text")
     return cleaned
 
@@ -211,12 +216,18 @@ def check_network(own: Network, other: Network, what: str) -> None:
         raise GalleryError(f"{what} keeps other statistics than this bundle makes: enroll the photos again")
 
 
+def _normalised(label: object) -> str:
+    """The form under which a label is looked up."""
+    return unicodedata.normalize("NFC", str(label)).strip()
+
+
+def _ordered(species: Mapping[str, Species]) -> Mapping[str, Species]:
+    return MappingProxyType({label: species[label] for label in sorted(species)})
+
+
 def _preference(photo: PhotoStatistics) -> tuple[bool, str, str]:
     """One photo, two devices, different rounding: which statistics to keep must not depend on the order."""
-    content = hashlib.sha256()
-    for name in sorted(photo.arrays):
-        content.update(photo.arrays[name].tobytes())
-    return (photo.variant != "fp32", photo.variant, content.hexdigest())
+    return (photo.variant != "fp32", photo.variant, photo.content)
 
 
 def _known(species: Mapping[str, Species]) -> str:

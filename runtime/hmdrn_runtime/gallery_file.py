@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from hmdrn_runtime.documents import Document, canonical_json
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.files import write_atomically
+from hmdrn_runtime.files import user_path, write_atomically
 from hmdrn_runtime.gallery import Gallery, Species, clean_label
 from hmdrn_runtime.manifest import Network, read_network
 from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes
@@ -44,7 +44,11 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     Raises:
         GalleryError: The file cannot be written; what was there is untouched.
     """
-    path = Path(path).expanduser()
+    path = user_path(path, GalleryError)
+    if path.is_symlink():
+        path = path.resolve()  # the link stays a link
+    if not path.name or path.is_dir():
+        raise GalleryError(f"cannot write gallery {path}: it is a folder; give the path of a file")
     generation, species = gallery.snapshot()
     photos = [photo for label in species for photo in _ordered(species[label])]
     # One array for all photos of the gallery: a safetensors header with thousands of names is slow to read.
@@ -64,9 +68,11 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
         ],
     }
     metadata["sha256"] = _seal(metadata, tensors)
+    data = save(tensors, {_METADATA: canonical_json(metadata)})
     try:
-        _keep_previous(path)
-        write_atomically(path, save(tensors, {_METADATA: canonical_json(metadata)}))
+        if path.is_file() and path.read_bytes() == data:
+            return  # nothing changed: the generation before must stay the one before
+        write_atomically(path, data, before=lambda: _keep_previous(path))
     except OSError as error:
         raise GalleryError(
             f"cannot write gallery {path}: {error.strerror or error}; what was there before is untouched"
@@ -83,7 +89,7 @@ def load_gallery(path: str | os.PathLike[str]) -> Gallery:
         GalleryError: It is missing, no gallery, of another format version, or damaged; where an earlier
             generation lies beside it, the message says so.
     """
-    path = Path(path).expanduser()
+    path = user_path(path, GalleryError)
     if not path.is_file():
         raise GalleryError(f"no gallery at {path}: enroll species first, or check the path")
     try:
@@ -175,7 +181,7 @@ def _keep_previous(path: Path) -> None:
         except OSError:
             shutil.copyfile(path, temporary)  # file systems without hard links, such as FAT on memory cards
         temporary.replace(previous_path(path))
-    except BaseException:
+    finally:
+        # Still there after an error, and where both names were of one file already.
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise

@@ -9,7 +9,7 @@ from typing import Any
 
 from hmdrn_runtime.documents import Document, canonical_json
 from hmdrn_runtime.errors import BundleError
-from hmdrn_runtime.images import PREPROCESSINGS
+from hmdrn_runtime.images import INPUT_SIZE, PREPROCESSINGS, RESIZE
 
 FORMAT_VERSION = 1
 HEADS = ("ridge", "attention")
@@ -189,7 +189,7 @@ def read_network(document: Document) -> Network:
     )
     head = document.get("head", str)
     if head not in HEADS or not levels:
-        raise BundleError(f"{document.where} is damaged: head {head!r} with {len(levels)} levels")
+        raise document.error(f"{document.where} is damaged: head {head!r} with {len(levels)} levels")
     fusion = document.child("fusion")
     weights = fusion.child("weights")
     return Network(
@@ -208,6 +208,10 @@ def read_network(document: Document) -> Network:
 
 def _input(document: Document) -> Input:
     preprocessing = document.get("preprocessing", str)
+    if (document.get("size", int), document.get("resize", int)) != (INPUT_SIZE, RESIZE):
+        raise BundleError(
+            f"{document.where} asks for an input size that this SDK does not know: update hmdrn"
+        )
     if preprocessing not in PREPROCESSINGS:
         raise BundleError(
             f"{document.where} asks for preprocessing {preprocessing!r}, which this SDK does not know"
@@ -216,15 +220,15 @@ def _input(document: Document) -> Input:
         document.get("size", int),
         document.get("resize", int),
         preprocessing,
-        tuple(document.get("mean", list)),
-        tuple(document.get("std", list)),
+        document.sequence("mean", float),
+        document.sequence("std", float),
     )
 
 
 def _graph(document: Document) -> Graph:
     def tensors(key: str) -> tuple[Tensor, ...]:
         return tuple(
-            Tensor(t.get("name", str), t.get("dtype", str), tuple(t.get("shape", list)))
+            Tensor(t.get("name", str), t.get("dtype", str), t.sequence("shape", int, str))
             for t in document.items(key)
         )
 
@@ -233,7 +237,7 @@ def _graph(document: Document) -> Graph:
         precision=document.get("precision", str),
         dialect=document.get("dialect", str),
         opset=document.get("opset", int),
-        backends=document.strings("backends"),
+        backends=document.sequence("backends", str),
         inputs=tensors("inputs"),
         outputs=tensors("outputs"),
     )

@@ -131,7 +131,8 @@ class RidgeMatcher(Matcher):
         Raises:
             EnrollmentError: A sum that is empty or not finite, or a solve that did not converge.
         """
-        single = gram.astype(np.float32)
+        with np.errstate(over="ignore"):  # told below, by the name of the species
+            single = gram.astype(np.float32)
         for label, row, count in zip(labels, single, shots, strict=True):
             if not np.isfinite(row).all():
                 raise EnrollmentError(f"{label!r} cannot be enrolled: its Gram matrix is not finite")
@@ -160,7 +161,7 @@ class RidgeMatcher(Matcher):
         start = 0
         for level in self.network.levels:
             part = slice(start, start + level.packed)
-            distances[level.name] = grams[:, part] @ operator[:, part].T
+            distances[level.name] = np.maximum(grams[:, part] @ operator[:, part].T, 0)
             start += level.packed
         fusion = self.network.fusion
         total = sum((fusion.weights[name] * d for name, d in distances.items()), np.float32(0))

@@ -13,10 +13,18 @@ import PIL.Image
 
 from hmdrn_runtime.backends import Backend, Resident
 from hmdrn_runtime.bundle import Bundle
-from hmdrn_runtime.errors import EnrollmentError, GalleryError
+from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
 from hmdrn_runtime.gallery import Gallery, Species, check_network, clean_label, with_photos
 from hmdrn_runtime.gallery_file import save_gallery
-from hmdrn_runtime.images import Box, ImageSource, crop_box, load_image, prepare, preprocess
+from hmdrn_runtime.images import (
+    Box,
+    ImageSource,
+    crop_box,
+    describe_source,
+    load_image,
+    prepare,
+    preprocess,
+)
 from hmdrn_runtime.matching import open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
 from hmdrn_runtime.statistics import PhotoStatistics
@@ -27,9 +35,9 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class _Classes:
-    """The species of one generation where the graphs run. Swapped as a whole, never changed."""
+    """The species of one moment where the graphs run. Swapped as a whole, never changed."""
 
-    generation: int
+    species: Mapping[str, Species]
     labels: tuple[str, ...]
     operands: Mapping[str, Resident]
 
@@ -55,10 +63,15 @@ class Recognizer:
             check_network(network, gallery.network, "the gallery")
         self.bundle = bundle
         self.backend = backend
-        self.gallery = Gallery(network) if gallery is None else gallery
+        self._gallery = Gallery(network) if gallery is None else gallery
         self.matcher = open_matcher(network, backend, bundle.variant)
         self._lock = threading.RLock()
-        self._classes = _Classes(-1, (), {})
+        self._classes = _Classes({}, (), {})
+
+    @property
+    def gallery(self) -> Gallery:
+        """The species; changes made to it are seen by the next call."""
+        return self._gallery
 
     def enroll(self, label: str, photos: ImageSource | Iterable[ImageSource]) -> EnrollmentReport:
         """Add photos to a species, which need not exist yet. All of them count, or none.
@@ -79,20 +92,21 @@ class Recognizer:
         mode = self.bundle.manifest.input.preprocessing
         statistics = self.photo_statistics(np.stack([prepare(source, mode) for source in sources]))
         with self._lock:
-            _, species = self.gallery.snapshot()
+            species = self.gallery.species
             known = set(species[label].photos) if label in species else set()
-            # Solved before the gallery changes: statistics that cannot be solved change nothing.
-            candidate = with_photos(species.get(label), label, statistics)
-            self.matcher.class_operands(_in_order({**species, label: candidate}))
+            # Solved and placed before the gallery changes: what cannot be solved changes nothing.
+            planned = {**species, label: with_photos(species.get(label), label, statistics)}
+            operands = self._operands([planned[name] for name in sorted(planned)])
             self.gallery.add(label, statistics)
-            self._current_classes()
-            shots = self.gallery.species[label].shots
+            now = self.gallery.species
+            if len(now) == len(planned) and all(now[name].key == planned[name].key for name in now):
+                self._classes = _Classes(now, tuple(now), operands)
         added: list[str] = []
         duplicates: list[str] = []
         for photo in statistics:
             (duplicates if photo.digest in known else added).append(photo.digest)
             known.add(photo.digest)
-        return EnrollmentReport(label, tuple(added), tuple(duplicates), shots)
+        return EnrollmentReport(label, tuple(added), tuple(duplicates), planned[label].shots)
 
     def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
         """What the gallery keeps of prepared photos, uint8 (N, 84, 84, 3)."""
@@ -123,13 +137,16 @@ class Recognizer:
         if boxes is None:
             return self._classify_pixels(prepare(image, mode)[None], top)[0]
         loaded = load_image(image)
-        pixels = [preprocess(crop_box(loaded, box), mode) for box in boxes]
+        try:
+            pixels = [preprocess(crop_box(loaded, box), mode) for box in boxes]
+        except ImageError as error:
+            raise ImageError(f"{describe_source(image)}: {error}") from error
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
 
-    def classify_batch(self, images: Iterable[ImageSource], top: int = 5) -> list[Prediction]:
+    def classify_batch(self, images: ImageSource | Iterable[ImageSource], top: int = 5) -> list[Prediction]:
         """Name the species on several photos; as `classify` for each, in fewer passes of the network."""
         mode = self.bundle.manifest.input.preprocessing
-        pixels = [prepare(image, mode) for image in images]
+        pixels = [prepare(image, mode) for image in _sources(images)]
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
 
     def forget(self, label: str, photo: str | None = None) -> None:
@@ -142,6 +159,8 @@ class Recognizer:
         save_gallery(self.gallery, path)
 
     def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:
+        if top < 1:
+            raise HmdrnError(f"top is {top}: ask for at least 1 species")
         classes = self._current_classes()
         answers: list[Prediction] = []
         for start in range(0, len(pixels), BATCH):
@@ -151,23 +170,28 @@ class Recognizer:
 
     def _current_classes(self) -> _Classes:
         classes = self._classes
-        if classes.generation == self.gallery.generation:
+        # A change of the gallery is a new mapping: identity tells, and costs a frame nothing.
+        if classes.species is self.gallery.species:
             return classes
         with self._lock:
-            generation, species = self.gallery.snapshot()
+            species = self.gallery.species
             if not species:
                 raise GalleryError("nothing has been enrolled: enroll photos of at least one species first")
-            operands = self.matcher.place(self.matcher.class_operands(_in_order(species)))
-            self._classes = _Classes(generation, tuple(species), operands)
+            self._classes = _Classes(species, tuple(species), self._operands(list(species.values())))
             return self._classes
+
+    def _operands(self, species: Sequence[Species]) -> dict[str, Resident]:
+        return self.matcher.place(self.matcher.class_operands(species))
 
 
 def _sources(photos: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
     """One photo, or several, as a list."""
     if isinstance(photos, np.ndarray):
         return list(photos) if photos.ndim == 4 else [photos]
-    return [photos] if isinstance(photos, str | os.PathLike | bytes | PIL.Image.Image) else [*photos]
-
-
-def _in_order(species: Mapping[str, Species]) -> list[Species]:
-    return [species[label] for label in sorted(species)]
+    if isinstance(photos, str | os.PathLike | bytes | PIL.Image.Image):
+        return [photos]
+    if isinstance(photos, bytearray | memoryview):
+        return [bytes(photos)]
+    if not isinstance(photos, Iterable):
+        raise ImageError(f"cannot read photos from {type(photos).__name__}: pass one photo or a list of them")
+    return [*photos]

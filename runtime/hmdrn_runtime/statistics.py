@@ -6,6 +6,7 @@ tokens are fewer numbers (wide backbones), they are kept instead, and the Gram m
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -26,11 +27,20 @@ class PhotoStatistics:
         digest: SHA-256 of the network's input, the photo's identity.
         variant: Variant of the graphs that made the statistics.
         arrays: float32 arrays by name, as `array_shapes` says.
+        content: SHA-256 of the arrays. Two devices may round the same photo differently: equal digests
+            need not mean equal arrays, equal contents do.
     """
 
     digest: str
     variant: str
     arrays: Mapping[str, Float32] = field(compare=False)
+    content: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        content = hashlib.sha256()
+        for name in sorted(self.arrays):
+            content.update(np.ascontiguousarray(self.arrays[name]).tobytes())
+        object.__setattr__(self, "content", content.hexdigest())
 
 
 def array_shapes(network: Network) -> dict[str, tuple[int, ...]]:

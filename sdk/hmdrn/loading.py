@@ -7,6 +7,8 @@ from pathlib import Path
 
 from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.errors import BundleError, CheckpointError
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery_file import load_gallery
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -16,13 +18,15 @@ _MODELS = Path(__file__).parent / "models"
 
 def bundle_path(bundle: str | os.PathLike[str]) -> Path:
     """The folder of a bundle; "default" is the one that comes with the package."""
-    return _MODELS / "default.hmdrn" if os.fspath(bundle) == DEFAULT else Path(bundle).expanduser()
+    return _MODELS / "default.hmdrn" if os.fspath(bundle) == DEFAULT else user_path(bundle, BundleError)
 
 
 def checkpoint_path(checkpoint: str | os.PathLike[str]) -> Path:
     """The file of a checkpoint; "default" is the package's own weights."""
     return (
-        _MODELS / "default.safetensors" if os.fspath(checkpoint) == DEFAULT else Path(checkpoint).expanduser()
+        _MODELS / "default.safetensors"
+        if os.fspath(checkpoint) == DEFAULT
+        else user_path(checkpoint, CheckpointError)
     )
 
 

@@ -61,8 +61,8 @@ def test_the_graphs_give_what_the_authors_conv4_gives(name, shots, authors_bundl
 
 
 @pytest.mark.slow
-def test_the_graphs_give_what_the_authors_resnet12_gives(filled_resnet12, shared, exported):
-    bundle = open_bundle(exported(filled_resnet12, preprocessing="squash"))
+def test_the_graphs_give_what_the_authors_resnet12_gives(resnet12_filled, shared, exported):
+    bundle = open_bundle(exported(resnet12_filled, preprocessing="squash"))
     with np.load(shared("reference/resnet12_filled_5way_1shot.npz")) as reference:
         assert_reproduced(bundle, reference)
 

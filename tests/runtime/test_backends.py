@@ -221,7 +221,6 @@ def test_operators_of_another_width_are_refused_in_one_line(backend, pixels, ope
     )
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="inputs are wrapped outside of what is caught")
 def test_an_input_of_objects_is_refused_as_an_error_of_the_backend(backend):
     for call in (
         lambda: backend.run("encode", {"images": np.array([None])}),

@@ -89,7 +89,7 @@ def test_the_path_may_be_a_string_and_may_start_at_home(small, monkeypatch):
 def test_another_variant_has_its_own_graphs(small):
     bundle = open_bundle(small, "fp16")
     assert bundle.variant == "fp16"
-    with pytest.raises(BundleError, match="no graph 'classify' in variant 'fp16': it has solve$"):
+    with pytest.raises(BundleError, match=r"no graph 'classify' in variant 'fp16': it has solve$"):
         bundle.graph("classify")
 
 
@@ -224,7 +224,6 @@ def test_a_graph_without_a_digest_is_refused(tmp_path):
     assert set(open_bundle(folder, "fp16").manifest.variants["fp16"]) == {"solve"}
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="a zero byte in a path is a ValueError of open()")
 def test_a_name_that_no_file_can_have_is_refused(tmp_path):
     refused(write(tmp_path / "b.hmdrn", **{"graphs/\0": "0" * 64}), "is damaged|is incomplete")
 

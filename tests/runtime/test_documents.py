@@ -63,7 +63,7 @@ def test_a_truth_value_is_neither_an_int_nor_a_float():
 
 
 def test_a_missing_entry_is_named():
-    with pytest.raises(GalleryError, match="x.json is damaged: no entry 'key'"):
+    with pytest.raises(GalleryError, match=r"x.json is damaged: no entry 'key'"):
         document({"other": 1}).get("key", int)
 
 
@@ -86,14 +86,14 @@ def test_the_error_is_of_the_type_that_the_reader_asked_for():
     "text", ["", "{", '{"a": }', b"\xff\xfe{}", b"\x80", '{"a": 1} trailing', "[" * 200_000, "9" * 5000]
 )
 def test_text_that_is_no_json_is_refused_and_the_file_named(text):
-    with pytest.raises(GalleryError, match="x.json is damaged"):
+    with pytest.raises(GalleryError, match=r"x.json is damaged"):
         Document.parse(text, "x.json", GalleryError)
 
 
 def test_nested_objects_are_named_by_the_way_to_them():
     outer = document({"a": {"b": {"c": 1}}, "list": [{"d": 1}, {"d": "no"}]})
     assert outer.child("a").child("b").get("c", int) == 1
-    with pytest.raises(GalleryError, match="x.json: a: b is damaged: no entry 'd'"):
+    with pytest.raises(GalleryError, match=r"x.json: a: b is damaged: no entry 'd'"):
         outer.child("a").child("b").get("d", int)
     assert outer.items("list")[0].get("d", int) == 1
     with pytest.raises(GalleryError, match=r"x.json: list\[1\] is damaged: 'd' is str, expected int"):
@@ -103,7 +103,7 @@ def test_nested_objects_are_named_by_the_way_to_them():
 def test_children_are_the_objects_in_an_object_by_name():
     children = document({"a": {"v": 1}, "b": {"v": 2}}).children()
     assert {name: child.get("v", int) for name, child in children.items()} == {"a": 1, "b": 2}
-    with pytest.raises(GalleryError, match="x.json: b is damaged: expected an object, found int"):
+    with pytest.raises(GalleryError, match=r"x.json: b is damaged: expected an object, found int"):
         document({"a": {}, "b": 2}).children()
 
 
@@ -115,15 +115,12 @@ def test_a_list_of_something_other_than_objects_is_refused():
 
 
 def test_a_list_of_strings_is_read_whole_or_refused():
-    assert document({"list": ["a", "b"]}).strings("list") == ("a", "b")
-    assert document({"list": []}).strings("list") == ()
-    with pytest.raises(GalleryError, match="'list' holds something other than strings"):
-        document({"list": ["a", 3]}).strings("list")
+    assert document({"list": ["a", "b"]}).sequence("list", str) == ("a", "b")
+    assert document({"list": []}).sequence("list", str) == ()
+    with pytest.raises(GalleryError, match="'list' holds something other than str"):
+        document({"list": ["a", 3]}).sequence("list", str)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=OverflowError, reason="float() of a long int is not caught in Document.get"
-)
 def test_a_number_too_large_for_a_float_is_refused():
     with pytest.raises(GalleryError):
         document({"key": 10**400}).get("key", float)

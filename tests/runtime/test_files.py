@@ -64,7 +64,7 @@ def test_content_is_on_the_disk_before_it_takes_the_name_and_the_name_before_the
     fsync, replace = os.fsync, Path.replace
 
     def spy_fsync(handle: int) -> None:
-        target = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        target = Path(f"/proc/self/fd/{handle}").readlink()
         steps.append("folder" if target == tmp_path else f"content {target.read_bytes()!r}")
         fsync(handle)
 
@@ -87,14 +87,10 @@ def test_no_file_stays_open(tmp_path, monkeypatch):
     for _ in range(3):
         with pytest.raises(OSError, match="No space left"):
             write_atomically(tmp_path / "f", b"newer")
-        with pytest.raises(OSError, match="No space left"):
-            sync_folder(tmp_path)
+        sync_folder(tmp_path)  # file systems that cannot sync a folder are no reason to fail
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the folder is synced after the rename, and its error says nothing of that"
-)
 def test_an_error_means_that_the_file_is_as_it_was(tmp_path, monkeypatch):
     def only_files(handle: int) -> None:
         if os.path.isdir(f"/proc/self/fd/{handle}"):  # noqa: PTH112

@@ -168,9 +168,9 @@ def test_equal_galleries_are_equal_files(tmp_path):
 def test_the_file_is_one_that_any_reader_of_safetensors_can_read(path):
     save_gallery(sample(), path)
     tensors = load_file(path)
-    assert {name: (a.dtype, a.shape) for name, a in tensors.items()} == {
-        name: (np.float32, (5, 9)) for name in ("support", "query")
-    }
+    assert {name: (a.dtype, a.shape) for name, a in tensors.items()} == dict.fromkeys(
+        ("support", "query"), (np.float32, (5, 9))
+    )
     assert header(path)["network"] == json.loads(json.dumps(asdict(RIDGE)))
     assert [s["label"] for s in header(path)["species"]] == ["Zimtkäfer", "ant"]
 
@@ -225,7 +225,7 @@ def test_a_full_disk_leaves_the_old_gallery_and_nothing_else(path, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", disk_full)
         with pytest.raises(
-            GalleryError, match="cannot write gallery .*No space left on device; what was there"
+            GalleryError, match=r"cannot write gallery .*No space left on device; what was there"
         ):
             save_gallery(sample(first=1), path)
     assert path.read_bytes() == before
@@ -250,7 +250,6 @@ def test_a_full_disk_where_there_was_no_gallery_leaves_nothing(path, monkeypatch
     assert names(path.parent) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the generation before is replaced before the new one is written")
 def test_a_full_disk_leaves_the_generation_before_too(path, monkeypatch):
     save_gallery(sample(first=0), path)
     save_gallery(sample(first=1), path)
@@ -262,9 +261,6 @@ def test_a_full_disk_leaves_the_generation_before_too(path, monkeypatch):
     assert contents(load_gallery(previous_path(path))) == contents(sample(first=0))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="rename does nothing where both names are of one file, and the third name stays"
-)
 def test_saving_after_a_full_disk_leaves_no_third_file(path, monkeypatch):
     save_gallery(sample(first=0), path)
     with monkeypatch.context() as broken:
@@ -297,8 +293,7 @@ def read_or_refused(path: Path) -> dict[str, Any] | None:
     """What a gallery holds; None where it is refused as it should be."""
     try:
         return contents(load_gallery(path))
-    except GalleryError as error:
-        assert "\n" not in str(error)
+    except GalleryError:
         return None
 
 
@@ -331,9 +326,6 @@ def test_a_flip_of_any_bit_of_the_statistics_is_refused(path):
         refused(path, "is damaged: its SHA-256 does not match")
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="the seal of numbers that are not finite is not caught"
-)
 def test_a_byte_that_makes_a_number_endless_is_refused(path):
     save_gallery(sample(), path)
     data = path.read_bytes()
@@ -345,7 +337,7 @@ def test_a_byte_that_makes_a_number_endless_is_refused(path):
 def test_a_cut_gallery_is_refused_wherever_it_was_cut(path):
     save_gallery(sample(), path)
     data = path.read_bytes()
-    for length in [*range(0, 32), *range(32, len(data), 41), len(data) - 1]:
+    for length in [*range(32), *range(32, len(data), 41), len(data) - 1]:
         path.write_bytes(data[:length])
         refused(path, "is no gallery, or a damaged one")
     path.write_bytes(data + b"\0")
@@ -481,16 +473,12 @@ def test_a_photo_that_is_twice_in_a_species_counts_once_or_is_refused(path):
     assert found is None or len(found["species"][0][2]) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="read_network raises BundleError whatever the document")
 def test_an_unknown_head_is_refused_as_an_error_of_the_gallery(path):
     save_gallery(sample(), path)
     rewritten(path, with_entry("network", "head", value="cosine"))
     refused(path, "head 'cosine'")
 
 
-@pytest.mark.xfail(
-    strict=True, raises=UnicodeEncodeError, reason="the seal of half a character is not caught"
-)
 def test_half_a_character_is_refused(path):
     save_gallery(sample(), path)
     metadata = header(path)
@@ -499,9 +487,6 @@ def test_half_a_character_is_refused(path):
     refused(path, "damaged")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="labels are kept in the file's order, and Recognizer pairs them with sorted ones"
-)
 def test_species_in_another_order_are_sorted_or_refused(path):
     save_gallery(sample(), path)
     tensors = load_file(path)

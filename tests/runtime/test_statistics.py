@@ -170,10 +170,11 @@ def test_the_sum_of_no_photos_is_zero():
     assert gram_sum(net, []).tolist() == [0.0] * net.packed
 
 
-def test_two_photos_are_the_same_where_digest_and_variant_are():
+def test_two_photos_are_the_same_where_digest_variant_and_content_are():
     net = network("gram", *SMALL)
     one, other = photo(net, 1), photo(net, 2)
-    assert one == PhotoStatistics(one.digest, one.variant, other.arrays)
+    assert one == PhotoStatistics(one.digest, one.variant, {n: a.copy() for n, a in one.arrays.items()})
+    assert one != PhotoStatistics(one.digest, one.variant, other.arrays)
     assert one != PhotoStatistics(one.digest, "fp16", one.arrays)
     assert one != PhotoStatistics(other.digest, one.variant, one.arrays)
 

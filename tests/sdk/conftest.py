@@ -1,30 +1,16 @@
 from __future__ import annotations
 
 import io
-import json
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from outcomes import Outcome
 from PIL import Image
 
 from hmdrn.cli import cli, run
 from hmdrn_runtime.specimens import draw_specimens, species_name
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @pytest.fixture
@@ -38,16 +24,6 @@ def hmdrn():
         return Outcome(code, out.getvalue(), err.getvalue())
 
     return call
-
-
-def assert_refused(outcome: Outcome, *words: str) -> None:
-    """One line on standard error with these words, exit code 2, nothing printed."""
-    assert outcome.code == 2, outcome
-    assert outcome.err.count("\n") == 1, outcome.err
-    assert "Traceback" not in outcome.err
-    for word in words:
-        assert word in outcome.err
-    assert outcome.out == ""
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,9 @@ import struct
 import zlib
 
 import pytest
+from outcomes import assert_refused
 
 from hmdrn.loading import bundle_path
-
-from conftest import assert_refused  # isort: skip
 
 
 @pytest.fixture

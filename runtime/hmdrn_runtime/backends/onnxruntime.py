@@ -37,7 +37,7 @@ class OnnxRuntimeBackend(Backend):
         """As `Backend.place`: an OrtValue."""
         # ONNX Runtime borrows the memory of a NumPy array: it must be ours, or a caller could change it.
         owned = np.array(array, order="C")
-        return Resident((ort.OrtValue.ortvalue_from_numpy(owned), owned), owned.shape)
+        return Resident((_value(owned), owned), owned.shape)
 
     def run(
         self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
@@ -45,9 +45,7 @@ class OnnxRuntimeBackend(Backend):
         """As `Backend.run`."""
         session = self._session(graph)
         values = {
-            name: value.handle[0]
-            if isinstance(value, Resident)
-            else ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value))
+            name: value.handle[0] if isinstance(value, Resident) else _value(np.ascontiguousarray(value))
             for name, value in inputs.items()
         }
         names = [output.name for output in self._bundle.graph(graph).outputs]
@@ -68,11 +66,21 @@ class OnnxRuntimeBackend(Backend):
         options.log_severity_level = _ERROR_SEVERITY
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
+        self._bundle.check_graph(graph)
         path = self._bundle.graph_path(graph)
         try:
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise BackendError(f"ONNX Runtime could not load {path}: {_first_line(error)}") from error
+
+
+def _value(array: npt.NDArray[Any]) -> ort.OrtValue:
+    try:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    except Exception as error:
+        raise BackendError(
+            f"ONNX Runtime takes no array of type {array.dtype}: {_first_line(error)}"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

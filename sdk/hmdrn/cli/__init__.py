@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 
 import click
 
@@ -72,9 +70,8 @@ def run(command: click.Command, name: str, arguments: list[str] | None = None) -
         return _fail(name, str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _fail(name, "interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # What click and rich make of a closed pipe: whoever read our output has seen enough.
         return 0
 
 

@@ -11,6 +11,7 @@ from hmdrn.cli.common import bundle_argument, json_option, print_table, progress
 from hmdrn.loading import load
 from hmdrn_runtime.datasets import IMAGE_SUFFIXES
 from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import BATCH
 
@@ -60,10 +61,14 @@ def command(
 
 
 def _files(image: Path) -> list[Path]:
-    image = image.expanduser()
+    image = user_path(image, ImageError)
     if not image.is_dir():
         return [image]
-    found = sorted(p for p in image.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    found = sorted(p for p in image.rglob("*") if _is_photo(p))
     if not found:
         raise ImageError(f"{image} holds no image ({', '.join(IMAGE_SUFFIXES)}): check the path")
     return found
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -11,6 +11,7 @@ from hmdrn.demo import demonstrate, draw_result, drawn_groups, photo_groups, sum
 from hmdrn.loading import DEFAULT, load
 from hmdrn_runtime.datasets import open_dataset
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.files import user_path
 
 
 @click.command("demo")
@@ -37,6 +38,7 @@ def command(photos: Path | None, bundle: str, output: Path, seed: int, as_json: 
 
     Example: hmdrn demo --output result.png
     """
+    output = user_path(output, HmdrnError)
     recognizer = load(bundle)
     with progress() as report:
         report("preparing", 0, 1)

@@ -9,7 +9,8 @@ import click
 from hmdrn.cli.common import bundle_argument, json_option, print_json, print_table, progress, threads_option
 from hmdrn.loading import load
 from hmdrn_runtime.datasets import Dataset, open_dataset
-from hmdrn_runtime.errors import EnrollmentError, ImageError
+from hmdrn_runtime.errors import DatasetError, EnrollmentError, GalleryError, ImageError
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery_file import save_gallery
 from hmdrn_runtime.images import ImageSource
 
@@ -38,8 +39,13 @@ def command(
 
     Example: hmdrn enroll default species/ --gallery site7.gallery
     """
+    gallery, folder = user_path(gallery, GalleryError), user_path(folder, DatasetError)
     recognizer = load(bundle, gallery if gallery.exists() else None, threads=threads)
     dataset = open_dataset(folder)
+    if dataset.split is not None:
+        raise DatasetError(
+            f"{folder} has folders within the species' folders, or splits: give the folder of one split"
+        )
     _refuse_empty_classes(folder, dataset)
     mode = recognizer.bundle.manifest.input.preprocessing
     reports, skipped = [], []
@@ -77,7 +83,6 @@ def command(
 
 def _refuse_empty_classes(folder: Path, dataset: Dataset) -> None:
     """A species' folder without a photo is a mistake that nobody would notice later."""
-    folder = folder.expanduser()
     children = (
         [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
         if folder.is_dir()

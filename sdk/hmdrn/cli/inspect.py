@@ -10,6 +10,8 @@ import click
 from hmdrn.cli.common import json_option, print_facts, print_json, print_table
 from hmdrn.loading import bundle_path
 from hmdrn_runtime.bundle import Bundle, open_bundle
+from hmdrn_runtime.errors import BundleError
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.gallery_file import load_gallery
 from hmdrn_runtime.manifest import Network, Tensor
@@ -23,7 +25,7 @@ def command(thing: str, as_json: bool) -> None:
 
     Example: hmdrn inspect default
     """
-    path = Path(thing).expanduser()
+    path = user_path(thing, BundleError)
     if path.is_file():
         _show_gallery(path, load_gallery(path), as_json)
     else:
@@ -46,7 +48,7 @@ def _show_bundle(bundle: Bundle, as_json: bool) -> None:
             ("licence", str(manifest.model.get("licence"))),
             ("trained on", str(manifest.model.get("training_data"))),
             ("meant for", str(manifest.model.get("intended_use"))),
-            *((name, f"{value:.2f}") for name, value in metrics.items()),
+            *((name, str(value)) for name, value in metrics.items()),
             ("size", f"{sum(sizes.values()) / 1e6:.2f} MB in {len(sizes)} files, digests checked"),
         ],
     )

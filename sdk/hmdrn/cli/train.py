@@ -9,6 +9,8 @@ import click
 
 from hmdrn.cli.common import progress, require
 from hmdrn_runtime.datasets import find_splits, open_dataset
+from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.files import user_path
 
 if TYPE_CHECKING:
     from hmdrn_network.training import Progress
@@ -67,6 +69,7 @@ def command(
     from hmdrn_network.photo_groups import load_photo_group
     from hmdrn_network.training import TrainingConfig, train
 
+    output = user_path(output, TrainingError)
     config = TrainingConfig(
         pretrain_steps=pretrain_steps,
         episodes=episodes,

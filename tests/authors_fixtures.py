@@ -92,6 +92,15 @@ def _with_derived(entries: Entries) -> Entries:
     return entries | derived
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: for these small networks two threads on busy cores take 15 times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def authors_entries() -> Callable[..., Entries]:
     """authors_entries("conv4", levels, spelling): every entry filled from its own name.
