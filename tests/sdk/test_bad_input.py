@@ -202,3 +202,48 @@ def test_a_picture_that_cannot_be_written_is_refused(hmdrn, tmp_path):
 def test_a_gallery_that_cannot_be_written_is_refused(hmdrn, specimens, photo):
     target = photo("file.png") / "below-a-file.gallery"
     assert_refused(hmdrn("enroll", "default", specimens, "--gallery", target), "below-a-file.gallery")
+
+
+def test_a_gallery_under_the_home_folder_is_added_to_and_not_overwritten(
+    hmdrn, specimens, photo, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    photo("more/Another/a.png")
+    assert hmdrn("enroll", "default", specimens, "--gallery", "~/g.gallery").code == 0
+    assert hmdrn("enroll", "default", tmp_path / "more", "--gallery", "~/g.gallery").code == 0
+    assert len(hmdrn("inspect", tmp_path / "g.gallery", "--json").json["species"]) == 5
+
+
+@pytest.mark.parametrize("path", ["~no-such-user/x", "x" * 300], ids=["no such home", "too long"])
+def test_a_path_that_cannot_be_is_refused_wherever_it_is_given(path, hmdrn, gallery, photo, specimens):
+    image = photo()
+    assert_refused(hmdrn("classify", "default", path, "--gallery", gallery))
+    assert_refused(hmdrn("classify", "default", image, "--gallery", path))
+    assert_refused(hmdrn("classify", path, image, "--gallery", gallery))
+    assert_refused(hmdrn("enroll", "default", specimens, "--gallery", path))
+    assert_refused(hmdrn("enroll", "default", path, "--gallery", gallery))
+    assert_refused(hmdrn("inspect", path))
+    assert_refused(hmdrn("eval", "default", path))
+    assert_refused(hmdrn("export", "--precision", "fp32", "--checkpoint", path))
+    assert_refused(hmdrn("demo", "--output", f"{path}.png"))
+
+
+def test_folders_below_the_species_folders_are_refused(hmdrn, photo, tmp_path):
+    photo("deep/Jay/raw/a.png")
+    photo("deep/Tit/raw/a.png")
+    target = tmp_path / "g.gallery"
+    assert_refused(hmdrn("enroll", "default", tmp_path / "deep", "--gallery", target), "deep")
+    assert not target.exists()
+
+
+def test_any_changed_byte_of_a_manifest_is_refused_in_one_line(hmdrn, gallery, photo, copied_bundle):
+    image, manifest = photo(), copied_bundle / "manifest.json"
+    data = manifest.read_bytes()
+    digits = [i for i, byte in enumerate(data) if byte in b"0123456789.-"]
+    for position in [*range(0, len(data), 97), *digits[::40]]:
+        for byte in (b"9", b"e", b" ", b"\xff"):
+            if data[position : position + 1] != byte:
+                manifest.write_bytes(data[:position] + byte + data[position + 1 :])
+                assert_refused(hmdrn("inspect", copied_bundle), "manifest.json")
+    manifest.write_bytes(data)
+    assert hmdrn("classify", copied_bundle, image, "--gallery", gallery).code == 0
