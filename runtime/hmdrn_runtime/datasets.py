@@ -8,41 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import threading
-import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from hmdrn_runtime.errors import DatasetError, ImageError
-from hmdrn_runtime.images import describe_source, load_image, preprocess
+from hmdrn_runtime.data_files import IMAGE_SUFFIXES, MAX_MEMBER_BYTES, Files, open_files
+from hmdrn_runtime.data_layout import check_split, recognise
+from hmdrn_runtime.decoding import load_image
+from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.images import preprocess
+from hmdrn_runtime.messages import describe_source
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
-"""Lower-case endings of the files that count as photographs."""
-MAX_MEMBER_BYTES = 256 * 1024 * 1024
-"""Most bytes of one unpacked photograph in a zip."""
-
-_LAYOUT = "<class>/<image> or <split>/<class>/<image>"
-
-# One folder above classes may hold a single split or wrap the whole; what it is called tells.
-_SPLIT_NAME = re.compile(
-    r"(train(ing|val)?|val(id|idation)?|dev|test(ing)?|eval(uation)?|base|novel|support|query)([^a-z].*)?",
-    re.IGNORECASE,
-)
-
-
-class _Files(Protocol):
-    """Where the photographs of a data set lie."""
-
-    def read(self, member: str) -> bytes:
-        """The bytes of a file, by its path in the folder or zip."""
+__all__ = ["IMAGE_SUFFIXES", "MAX_MEMBER_BYTES", "Dataset", "Photo", "find_splits", "open_dataset"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +36,7 @@ class Photo:
 
     name: str
     _member: str = field(repr=False)
-    _files: _Files = field(repr=False)
+    _files: Files = field(repr=False)
 
     def read(self) -> bytes:
         """The bytes of the image file; safe to call from several threads.
@@ -149,10 +131,10 @@ def open_dataset(path: str | os.PathLike[str], split: str = "all") -> Dataset:
             outside the zip, or is declared larger than 256 MiB.
 
     """
-    source, files, listing = _open(path)
-    layout = _recognise(listing, source)
+    source, files, listing = open_files(path)
+    layout = recognise(listing, source)
     if split != "all":
-        _check_split(split, layout, source)
+        check_split(split, layout, source)
     classes: dict[str, list[Photo]] = defaultdict(list)
     for parts, member in layout.photos:
         if split == "all" or parts[0] == split:
@@ -170,212 +152,5 @@ def find_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
         DatasetError: as `open_dataset` does.
 
     """
-    source, _, listing = _open(path)
-    return _recognise(listing, source).splits
-
-
-# The folders and the file name of an image inside the data set.
-_Parts = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Each photo's parts, without a wrapping folder, and its path in the folder or zip."""
-
-    photos: tuple[tuple[_Parts, str], ...]
-    splits: tuple[str, ...]
-
-
-def _recognise(listing: Mapping[str, _Parts], source: Path) -> _Layout:
-    if not listing:
-        raise DatasetError(
-            f"{describe_source(source)} holds no images ({', '.join(IMAGE_SUFFIXES)}): "
-            f"put photos in as {_LAYOUT}, or check the path"
-        )
-    photos = sorted((parts, member) for member, parts in listing.items())
-    if _is_wrapped([parts for parts, _ in photos]):
-        photos = [(parts[1:], member) for parts, member in photos]
-    example: dict[int, str] = {}
-    for parts, _ in photos:
-        example.setdefault(len(parts), "/".join(parts))
-    if 1 in example:
-        raise DatasetError(
-            f"{describe_source(source)} has images outside of any class folder, such as {example[1]!r}: "
-            "put the images of each class in a folder named after it (<class>/<image>)"
-        )
-    if max(example) > 3:
-        raise DatasetError(
-            f"{describe_source(source)} has images too deep in folders, such as {example[max(example)]!r}: "
-            f"lay it out as {_LAYOUT}"
-        )
-    if len(example) == 2:
-        raise DatasetError(
-            f"{describe_source(source)} mixes two layouts, <class>/<image> as in {example[2]!r} and "
-            f"<split>/<class>/<image> as in {example[3]!r}: keep to one"
-        )
-    splits = tuple(sorted({parts[0] for parts, _ in photos})) if 3 in example else ()
-    return _Layout(tuple(photos), splits)
-
-
-def _is_wrapped(photos: list[_Parts]) -> bool:
-    """Whether the first folder is none of the layout's own but lies around everything."""
-    firsts, depths = {parts[0] for parts in photos}, {len(parts) for parts in photos}
-    if len(firsts) > 1 or min(depths) < 3:
-        return False
-    return max(depths) > 3 or not _SPLIT_NAME.fullmatch(firsts.pop())
-
-
-def _check_split(split: str, layout: _Layout, source: Path) -> None:
-    shown = describe_source(source)
-    if not layout.splits:
-        raise DatasetError(
-            f"{shown} has no splits, so none called {split!r}: ask for all, "
-            "or lay it out as <split>/<class>/<image>"
-        )
-    if split not in layout.splits:
-        raise DatasetError(
-            f"{shown} has no split {split!r}: choose one of {', '.join(layout.splits)}, or all"
-        )
-
-
-def _open(path: str | os.PathLike[str]) -> tuple[Path, _Files, dict[str, _Parts]]:
-    """The expanded path, its reader, and the parts of each image by its path in the folder or zip."""
-    try:
-        source = Path(path).expanduser()
-        if source.is_dir():
-            return source, _Folder(source), dict(_images(_files_below(source)))
-        if not source.exists():
-            raise DatasetError(f"{describe_source(path)} does not exist: pass a folder or a zip of {_LAYOUT}")
-        if not source.is_file():
-            raise DatasetError(
-                f"{describe_source(path)} is not a regular file: pass a folder or a zip of {_LAYOUT}"
-            )
-        archive = _Zip(source)
-        return source, archive, dict(_images(archive.names))
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        # RuntimeError is what there being no home to expand "~user" to raises.
-        raise DatasetError(
-            f"{describe_source(path)} cannot be read ({_one_line(error)}): check the path and its permissions"
-        ) from error
-
-
-def _images(names: Iterable[str]) -> Iterator[tuple[str, _Parts]]:
-    """Of '/'-separated paths, those that are images and not hidden, with their parts."""
-    for name in names:
-        parts = tuple(part for part in name.split("/") if part not in ("", "."))
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if not hidden and name.lower().endswith(IMAGE_SUFFIXES):
-            yield name, parts
-
-
-def _files_below(root: Path) -> Iterator[str]:
-    """'/'-separated paths of the files of a folder, through links but not in circles."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
-        here = Path(folder)
-        folders[:] = [name for name in folders if not (name.startswith(".") or _leads_back(here / name))]
-        for name in files:
-            if (here / name).is_file():
-                yield (here / name).relative_to(root).as_posix()
-
-
-def _leads_back(folder: Path) -> bool:
-    """Whether a link goes to a folder above itself."""
-    if not folder.is_symlink():
-        return False
-    parent = folder.parent.resolve()
-    return folder.resolve() in (parent, *parent.parents)
-
-
-@dataclass(frozen=True)
-class _Folder:
-    root: Path
-
-    def read(self, member: str) -> bytes:
-        try:
-            return (self.root / member).read_bytes()
-        except OSError as error:
-            raise DatasetError(
-                f"{describe_source(self.root / member)} cannot be read ({_one_line(error)}): check the file"
-            ) from error
-
-
-class _Zip:
-    """A zip that is opened once and read from by many threads.
-
-    `names` are the '/'-separated paths of its files. A process that was forked off opens it anew, since
-    both would move the one position in the file; one that it is sent to by pickle does so too.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._process = os.getpid()
-        self._archive = self._opened()
-        self._members = self._checked_members()
-
-    @property
-    def names(self) -> Iterable[str]:
-        return self._members.keys()
-
-    def __reduce__(self) -> tuple[type[_Zip], tuple[Path]]:
-        return _Zip, (self.path,)
-
-    def read(self, member: str) -> bytes:
-        if self._process != os.getpid():
-            # The lock too: another thread may have held it when the process was forked.
-            self._archive, self._lock = self._opened(), threading.Lock()
-            self._process = os.getpid()
-        try:
-            with self._lock, self._archive.open(self._members[member]) as stream:
-                content = stream.read(MAX_MEMBER_BYTES + 1)
-        except Exception as error:  # zipfile and its decompressors raise nearly anything on damage
-            raise DatasetError(
-                f"{member!r} in {describe_source(self.path)} cannot be read ({_one_line(error)}): "
-                "the zip is damaged or packed unusually; pack it again"
-            ) from error
-        if len(content) > MAX_MEMBER_BYTES:
-            raise _too_large(member, self.path, f"more than {MAX_MEMBER_BYTES}")
-        return content
-
-    def _opened(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self.path)
-        except Exception as error:
-            raise DatasetError(
-                f"{describe_source(self.path)} cannot be read as a zip ({_one_line(error)}): "
-                f"pass a folder or a zip of {_LAYOUT}"
-            ) from error
-
-    def _checked_members(self) -> dict[str, zipfile.ZipInfo]:
-        """The files in the zip by path; of two of the same path the last, as unpacking would leave it."""
-        shown = describe_source(self.path)
-        # Some tools of Windows write backslashes.
-        members = {info.filename.replace("\\", "/"): info for info in self._archive.infolist()}
-        for name in members:
-            if name.startswith("/") or re.match("[A-Za-z]:/", name) or ".." in name.split("/"):
-                raise DatasetError(
-                    f"{shown} has a member outside of itself, {name!r}: "
-                    "do not trust this zip, or pack it again with relative paths"
-                )
-        files = {name: info for name, info in members.items() if not name.endswith("/")}
-        for name, _ in _images(files):
-            if files[name].flag_bits & 0x1:
-                raise DatasetError(f"{name!r} in {shown} is encrypted: pack the zip again without a password")
-            if files[name].file_size > MAX_MEMBER_BYTES:
-                raise _too_large(name, self.path, str(files[name].file_size))
-        return files
-
-
-def _too_large(member: str, path: Path, size: str) -> DatasetError:
-    return DatasetError(
-        f"{member!r} in {describe_source(path)} unpacks to {size} bytes, "
-        f"over the limit of {MAX_MEMBER_BYTES}: it is no photo; pack the zip again without it"
-    )
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    source, _, listing = open_files(path)
+    return recognise(listing, source).splits

@@ -57,7 +57,7 @@ def test_the_default_model_is_as_accurate_as_in_torch(shot, shared):
 @pytest.mark.slow
 def test_the_authors_model_is_as_accurate_as_in_torch(shared, exported):
     dataset = open_dataset(shared("data/birds_cub.zip"), "val")
-    setting = Setting(way=5, shot=5, queries=5, episodes=30)
+    setting = Setting(way=5, shot=5, queries=4, episodes=20)
     checkpoint = shared("reference/conv4_cub.pth")
     expected = torch_accuracy(load_checkpoint(checkpoint).network, dataset, "squash", setting)
     found = evaluate(load(exported(checkpoint, preprocessing="squash")), dataset, setting)

@@ -62,7 +62,7 @@ def test_nodes_and_weights_are_named_after_the_modules_they_are_of(bundle):
     names = [node.name for node in graph.node]
     assert len(names) == len(set(names))
     assert not [name for name in names if name.startswith(("node_", "val_"))]
-    assert "transformers.mid.layers.2.attention/Softmax" in names
+    assert any(name.startswith("transformers.mid.layers.2.attention/Softmax") for name in names)
     assert "backbone.blocks.0.conv.weight" in {w.name for w in graph.initializer}
     assert not [w.name for w in graph.initializer if w.name.startswith("val_")]
 
@@ -143,8 +143,11 @@ def test_the_verification_report_is_kept_in_the_manifest(bundle):
 
 def untraced(monkeypatch, bundle):
     """Let exports take the graphs of a finished bundle, so that a test need not wait for tracing."""
+    folder = bundle / "graphs" / "fp32"
     monkeypatch.setattr(
-        exporter, "trace", lambda spec, metadata: onnx.load(bundle / f"graphs/fp32/{spec.name}.onnx")
+        exporter,
+        "trace",
+        lambda job, metadata: {name: onnx.load(folder / f"{name}.onnx") for name in job.cuts},
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hmdrn_runtime import datasets
+from hmdrn_runtime import data_files, datasets
 from hmdrn_runtime.datasets import Dataset, find_splits, open_dataset
 from hmdrn_runtime.errors import DatasetError
 
@@ -361,7 +361,7 @@ def test_a_huge_file_that_is_no_image_does_not_matter(tmp_path):
 
 def test_the_size_really_read_is_checked(tmp_path, monkeypatch):
     dataset = open_dataset(make_zip(tmp_path / "data.zip", CLASSES, packing=zipfile.ZIP_DEFLATED))
-    monkeypatch.setattr(datasets, "MAX_MEMBER_BYTES", 10)
+    monkeypatch.setattr(data_files, "MAX_MEMBER_BYTES", 10)
     with pytest.raises(DatasetError, match="unpacks to more than 10 bytes"):
         dataset.classes["robin"][0].read()
 

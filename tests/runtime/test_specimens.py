@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmdrn_runtime import specimens
-from hmdrn_runtime.specimens import draw_specimen, draw_specimens, species_name
+from hmdrn_runtime.specimens import anatomy, draw_specimen, draw_specimens, drawing, species_name, traits
 
 
 def test_a_specimen_is_a_square_rgb_image_of_the_size_asked_for():
@@ -24,8 +23,8 @@ def test_the_same_specimen_is_drawn_identically_twice():
 def test_drawing_others_in_between_does_not_change_a_specimen():
     before = draw_specimen(4, 0, size=64)
     draw_specimens([1, 2, 4], 3, size=64, seed=1)
-    specimens._plan.cache_clear()
-    specimens._traits.cache_clear()
+    anatomy.plan_at.cache_clear()
+    traits.traits_of.cache_clear()
     assert np.array_equal(before, draw_specimen(4, 0, size=64))
 
 
@@ -53,19 +52,19 @@ def test_another_size_shows_the_same_scene():
 
 
 def test_markings_depend_on_the_species_and_not_on_the_seed():
-    before = [specimens._traits(species) for species in range(200)]
-    specimens._traits.cache_clear()
+    before = [traits.traits_of(species) for species in range(200)]
+    traits.traits_of.cache_clear()
     draw_specimens(range(5), 1, size=32, seed=9)
-    assert [specimens._traits(species) for species in range(200)] == before
+    assert [traits.traits_of(species) for species in range(200)] == before
     assert len(set(before)) == 200
 
 
 def test_specimens_of_a_species_share_its_markings_more_than_those_of_another():
-    plan = specimens._plan(48)
+    plan = anatomy.plan_at(48)
     wings = np.stack(
         [
             [
-                specimens._wing(plan, specimens._individual(specimens._traits(species), rng), 0.15, rng)
+                drawing._wing(plan, traits.individual(traits.traits_of(species), rng), 0.15, rng)
                 for rng in map(np.random.default_rng, range(4))
             ]
             for species in range(8)

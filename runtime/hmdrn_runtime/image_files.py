@@ -1,0 +1,80 @@
+"""Image files of the known formats, opened as far as their header.
+
+Files are taken for hostile: a decoder is chosen here, and no pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO
+
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.messages import one_line
+
+_FORMATS = "JPEG, PNG, WebP, BMP, TIFF, PPM or GIF"
+
+# The plugins are picked here by the file's first bytes and not by Image.open, which would offer hostile
+# bytes to every decoder installed (one of them starts an interpreter of PostScript).
+_READERS: tuple[tuple[tuple[bytes, ...], type[ImageFile.ImageFile]], ...] = (
+    ((b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
+    ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
+    ((b"RIFF",), WebPImagePlugin.WebPImageFile),
+    ((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
+    ((b"BM",), BmpImagePlugin.BmpImageFile),
+    ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
+    ((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"PF", b"Pf"), PpmImagePlugin.PpmImageFile),
+)
+
+
+def open_file(source: str | os.PathLike[str], name: str) -> IO[bytes]:
+    """Open an image file for reading; `name` is what messages call it.
+
+    Raises:
+        ImageError: the path is missing, unreadable, or not a regular file.
+
+    """
+    try:
+        path = Path(os.fsdecode(source)).expanduser()
+        if path.is_dir():
+            raise ImageError(f"{name} is a folder: pass the path of one image file")
+        if not path.exists():
+            raise ImageError(f"{name} does not exist: check the path")
+        if not path.is_file():  # to open a pipe or a device may block for ever
+            raise ImageError(f"{name} is not a regular file: pass the path of an image file")
+        return path.open("rb")
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no home to expand "~user" to
+        raise ImageError(
+            f"{name} cannot be opened ({one_line(error)}): check the path and its permissions"
+        ) from error
+
+
+def read_header(stream: IO[bytes], size: int, name: str) -> ImageFile.ImageFile:
+    """The image in a file of `size` bytes: its width, height and mode are known, its pixels not yet.
+
+    Raises:
+        ImageError: the file is empty, or of no known format.
+        Exception: of nearly any type, from a decoder that finds the header damaged.
+
+    """
+    if size == 0:
+        raise ImageError(f"{name} is empty: pass an image file of 1 byte or more")
+    head = stream.read(16)
+    stream.seek(0)
+    for beginnings, reader in _READERS:
+        if head.startswith(beginnings):
+            return reader(stream)  # reads the header and no pixel
+    raise ImageError(
+        f"{name} is not an image of a known format (it begins with {head[:12]!r}): convert it to {_FORMATS}"
+    )
