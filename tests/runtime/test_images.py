@@ -759,7 +759,10 @@ def test_preprocessing_follows_the_rule_of_the_training_at_any_size(mode, height
     pixels = preprocess(PIL.Image.fromarray(array), mode)
     assert pixels.shape == (84, 84, 3)
     # Pillow's weights are fixed-point numbers: it may round the other way.
-    assert np.abs(pixels - network_input_by_hand(array, mode)).max() <= 1
+    difference = np.abs(pixels - network_input_by_hand(array, mode))
+    # Pillow rounds after each of its two passes: one step each at most, and rarely both.
+    assert difference.max() <= 2
+    assert difference.mean() < 0.5
 
 
 @pytest.mark.parametrize(
