@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from hmdrn_network import HMDRN
 from hmdrn_network.config import LevelName
-from hmdrn_network.ridge import RidgeHead
 from hmdrn_network.transformer import MaskedTransformer
 from hmdrn_runtime.backends import Backend
 from hmdrn_runtime.bundle import Bundle
@@ -39,8 +37,7 @@ class Tolerances:
     """What a variant may differ from the network by.
 
     Attributes:
-        distance: Largest relative error of a distance; ten times that where the solve's condition number
-            may exceed 1e3, which a float32 operator cannot represent better.
+        distance: Largest relative error of a distance.
         mask_bits: Largest share of mask bits that differ, those near their threshold left out.
         top1: Smallest share of queries with the network's answer, in percent.
         residual: Largest residual of a solve.
@@ -174,22 +171,10 @@ def verify(
         mask_bits_near=mask.near,
         top1_agreement=100.0 * float(agreement.mean()) if agreement.size else 0.0,
         solve_residual=max(residuals) if residuals else None,
-        tolerances=_tolerances(network, bundle.graph("classify").precision),
+        tolerances=TOLERANCES[bundle.graph("classify").precision],
         failures=(),
     )
     return replace(result, failures=tuple(_failures(result)))
-
-
-def _tolerances(network: HMDRN, precision: str) -> Tolerances:
-    """The precision's tolerances, widened where the ridge solve itself can be no more exact in float32."""
-    allowed = TOLERANCES[precision]
-    return replace(allowed, distance=10 * allowed.distance) if _condition(network) > 1e3 else allowed
-
-
-def _condition(network: HMDRN) -> float:
-    """Largest condition number of a solve with unit LayerNorm weights, 1 + d^2 exp(-alpha); 1 without one."""
-    heads = [head for head in network.heads.values() if isinstance(head, RidgeHead)]
-    return max((1.0 + head.channels**2 * math.exp(-head.alpha.item()) for head in heads), default=1.0)
 
 
 def _agreements(
