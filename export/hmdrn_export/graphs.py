@@ -75,8 +75,8 @@ class _LevelSolve(nn.Module):
         channels = self.level.channels
         identity = torch.eye(channels)
         lam, rho = self.head.regularisation(shots * self.level.tokens)[:, None, None], self.head.beta.exp()
-        inverse, residual = newton_schulz(unpack(packed, channels) + lam * identity, lam)
-        W = (1 - rho) * identity + rho * lam * inverse
+        shrinkage, residual = newton_schulz(unpack(packed, channels), lam)
+        W = (1 - rho) * identity + rho * shrinkage
         # W W' and not W W: Newton-Schulz leaves X with errors on its right side, X (I + E), which this
         # product keeps small in the directions that are reconstructed well. The off-diagonals are doubled
         # here, once a class, so that matching is a plain inner product.

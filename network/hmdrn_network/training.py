@@ -98,7 +98,9 @@ class Trainer:
                     f"group {group.name!r} has fewer than 2 classes with more than {config.max_shot} photos: "
                     "add photos or lower max_shot"
                 )
-        self.network, self.groups, self.config = network, groups, config
+        # Convolutions of channels-last maps are much faster on a CPU, and no slower on a GPU.
+        self.network = network.to(memory_format=torch.channels_last)
+        self.groups, self.config = groups, config
         if not groups:
             raise TrainingError("no photos to train on: give at least one group")
         classes = sum(len(g.classes) for g in groups)
