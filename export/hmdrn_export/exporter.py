@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD
 from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.bundle import MANIFEST, open_bundle, sha256_of
 from hmdrn_runtime.errors import ExportError, VerificationError
-from hmdrn_runtime.files import user_path
+from hmdrn_runtime.files import reason, user_path
 from hmdrn_runtime.images import INPUT_SIZE, PREPROCESSINGS, RESIZE
 from hmdrn_runtime.manifest import Fusion, Graph, Input, Manifest, Network, Tensor
 
@@ -178,10 +178,11 @@ def _published(output: Path) -> Iterator[Path]:
     """A folder to write into that takes its final name when the block ends well, and vanishes otherwise."""
     token = secrets.token_hex(4)
     folder = output.with_name(f".{output.name}.{token}.part")
+    parents = [parent for parent in output.parents if not parent.exists()]
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise ExportError(f"cannot write to {output.parent}: {error.strerror or error}") from error
+        raise ExportError(f"cannot write to {output.parent}: {reason(error)}") from error
     try:
         yield folder
         replaced = output.with_name(f".{output.name}.{token}.old")
@@ -195,6 +196,9 @@ def _published(output: Path) -> Iterator[Path]:
             raise
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
+        raise ExportError(f"cannot write {output}: {reason(error)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        for parent in parents:  # from the innermost; they are not empty if all went well
+            with suppress(OSError):
+                parent.rmdir()

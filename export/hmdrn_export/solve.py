@@ -10,7 +10,7 @@ STEPS = 24
 
 
 def newton_schulz(gram: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
-    """lambda (G + lambda I)^-1, which is I - H, of positive semidefinite Gram matrices.
+    """The shrinkage lambda (G + lambda I)^-1, which is I - H, of positive semidefinite Gram matrices.
 
     X <- X (2 I - A X) with A = G / lambda + I, from X = 2 / (1 + |A|_inf) I, the start that balances both
     ends of the spectrum (Schulz, 1933; Ben-Israel and Cohen, 1966). It must run in float32: with half or TF32

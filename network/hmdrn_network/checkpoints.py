@@ -21,7 +21,7 @@ from hmdrn_network.authors import is_derived, translate
 from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
-from hmdrn_runtime.files import user_path, write_atomically
+from hmdrn_runtime.files import reason, user_path, write_atomically
 
 FORMAT = "hmdrn-checkpoint-1"
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -92,7 +92,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         path = user_path(path, CheckpointError)
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}; check the path") from error
+        raise CheckpointError(f"cannot read checkpoint {path}: {reason(error)}; check the path") from error
     digest = hashlib.sha256(data).hexdigest()
     # A zip is torch's format, a pickle older torch's. Ours begins with the length of a JSON header, whose
     # bytes may look like either.
@@ -174,7 +174,7 @@ def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCar
     try:
         write_atomically(user_path(path, CheckpointError), save(weights, metadata))
     except OSError as error:
-        raise CheckpointError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
+        raise CheckpointError(f"cannot write checkpoint {path}: {reason(error)}") from error
 
 
 def _own_weights(path: Path) -> tuple[dict[str, Tensor], NetworkConfig, ModelCard]:

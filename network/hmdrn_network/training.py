@@ -26,7 +26,7 @@ from hmdrn_network.config import LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.photo_groups import PhotoGroup
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.files import write_atomically
+from hmdrn_runtime.files import reason, write_atomically
 from hmdrn_runtime.images import INPUT_SIZE
 
 
@@ -99,7 +99,8 @@ class Trainer:
                     "add photos or lower max_shot"
                 )
         # Convolutions of channels-last maps are much faster on a CPU, and no slower on a GPU.
-        self.network = network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
         self.groups, self.config = groups, config
         if not groups:
             raise TrainingError("no photos to train on: give at least one group")
@@ -283,7 +284,7 @@ def train(
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(state_file, buffer.getvalue())
         except OSError as error:
-            raise TrainingError(f"cannot write to {folder}: {error.strerror or error}") from error
+            raise TrainingError(f"cannot write to {folder}: {reason(error)}") from error
         save_checkpoint(folder / "model.safetensors", trainer.network, card)
 
     save()  # a folder that cannot be written is found out now, not in an hour

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -36,11 +36,24 @@ class Files(Protocol):
         """The bytes of a file, by its path in the folder or zip."""
 
 
-def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, dict[str, Parts]]:
-    """List the images of a folder or a zip.
+@dataclass(frozen=True)
+class Listing:
+    """What a folder or a zip holds, hidden things aside.
+
+    Attributes:
+        images: The parts of each image by its path in the folder or zip.
+        folders: The parts of every folder, empty ones too.
+    """
+
+    images: Mapping[str, Parts]
+    folders: frozenset[Parts]
+
+
+def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, Listing]:
+    """List a folder or a zip.
 
     Returns:
-        The expanded path, its reader, and the parts of each image by its path in the folder or zip.
+        The expanded path, its reader, and what it holds.
 
     Raises:
         DatasetError: the path is missing or unreadable, or a zip that is damaged or not to be trusted.
@@ -49,7 +62,7 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, dict[str, Par
     try:
         source = Path(path).expanduser()
         if source.is_dir():
-            return source, _Folder(source), dict(_images(_files_below(source)))
+            return source, _Folder(source), _listing(_names_below(source))
         if not source.exists():
             raise DatasetError(f"{describe_source(path)} does not exist: pass a folder or a zip of {LAYOUT}")
         if not source.is_file():
@@ -57,7 +70,7 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, dict[str, Par
                 f"{describe_source(path)} is not a regular file: pass a folder or a zip of {LAYOUT}"
             )
         archive = _Zip(source)
-        return source, archive, dict(_images(archive.names))
+        return source, archive, _listing(archive.names)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         # RuntimeError is what there being no home to expand "~user" to raises.
         raise DatasetError(
@@ -65,17 +78,23 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, dict[str, Par
         ) from error
 
 
-def _images(names: Iterable[str]) -> Iterator[tuple[str, Parts]]:
-    """Of '/'-separated paths, those that are images and not hidden, with their parts."""
+def _listing(names: Iterable[str]) -> Listing:
+    """Of '/'-separated paths of files and, with a '/' at the end, folders."""
+    images: dict[str, Parts] = {}
+    folders: set[Parts] = set()
     for name in names:
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if not hidden and name.lower().endswith(IMAGE_SUFFIXES):
-            yield name, parts
+        if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+            continue
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            images[name] = parts
+        above = len(parts) if name.endswith("/") else len(parts) - 1
+        folders |= {parts[:depth] for depth in range(1, above + 1)}
+    return Listing(images, frozenset(folders))
 
 
-def _files_below(root: Path) -> Iterator[str]:
-    """'/'-separated paths of the files of a folder, through links but not in circles."""
+def _names_below(root: Path) -> Iterator[str]:
+    """'/'-separated paths below a folder, those of folders with a '/' at the end; no link in circles."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -86,6 +105,8 @@ def _files_below(root: Path) -> Iterator[str]:
         for name in files:
             if (here / name).is_file():
                 yield (here / name).relative_to(root).as_posix()
+        for name in folders:
+            yield (here / name).relative_to(root).as_posix() + "/"
 
 
 def _leads_back(folder: Path) -> bool:
@@ -112,8 +133,9 @@ class _Folder:
 class _Zip:
     """A zip that is opened once and read from by many threads.
 
-    `names` are the '/'-separated paths of its files. A process that was forked off opens it anew, since
-    both would move the one position in the file; one that it is sent to by pickle does so too.
+    `names` are the '/'-separated paths of its members, folders with a '/' at the end. A process that was
+    forked off opens it anew, since both would move the one position in the file; one that it is sent to by
+    pickle does so too.
     """
 
     def __init__(self, path: Path) -> None:
@@ -157,7 +179,7 @@ class _Zip:
             ) from error
 
     def _checked_members(self) -> dict[str, zipfile.ZipInfo]:
-        """The files in the zip by path; of two of the same path the last, as unpacking would leave it."""
+        """What the zip holds by path; of two of the same path the last, as unpacking would leave it."""
         shown = describe_source(self.path)
         # Some tools of Windows write backslashes.
         members = {info.filename.replace("\\", "/"): info for info in self._archive.infolist()}
@@ -167,13 +189,12 @@ class _Zip:
                     f"{shown} has a member outside of itself, {name!r}: "
                     "do not trust this zip, or pack it again with relative paths"
                 )
-        files = {name: info for name, info in members.items() if not name.endswith("/")}
-        for name, _ in _images(files):
-            if files[name].flag_bits & 0x1:
+        for name in _listing(members).images:
+            if members[name].flag_bits & 0x1:
                 raise DatasetError(f"{name!r} in {shown} is encrypted: pack the zip again without a password")
-            if files[name].file_size > MAX_MEMBER_BYTES:
-                raise _too_large(name, self.path, str(files[name].file_size))
-        return files
+            if members[name].file_size > MAX_MEMBER_BYTES:
+                raise _too_large(name, self.path, str(members[name].file_size))
+        return members
 
 
 def _too_large(member: str, path: Path, size: str) -> DatasetError:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.data_files import IMAGE_SUFFIXES, LAYOUT, Parts
+from hmdrn_runtime.data_files import IMAGE_SUFFIXES, LAYOUT, Listing, Parts
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.messages import describe_source
 
@@ -20,26 +19,35 @@ _SPLIT_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Layout:
-    """Each photo's parts, without a wrapping folder, and its path in the folder or zip."""
+    """Where things are.
+
+    Attributes:
+        photos: Each photo's parts, without a wrapping folder, and its path in the folder or zip.
+        splits: Names of the splits, if there are any.
+        empty: The parts of class folders without a photo.
+    """
 
     photos: tuple[tuple[Parts, str], ...]
     splits: tuple[str, ...]
+    empty: tuple[Parts, ...]
 
 
-def recognise(listing: Mapping[str, Parts], source: Path) -> Layout:
-    """Find classes and splits in the parts of each image by its path in the folder or zip.
+def recognise(listing: Listing, source: Path) -> Layout:
+    """Find classes and splits.
 
     Raises:
         DatasetError: there is no image, or they are not all at the depth of one layout.
 
     """
-    if not listing:
+    if not listing.images:
         raise DatasetError(
             f"{describe_source(source)} holds no images ({', '.join(IMAGE_SUFFIXES)}): "
             f"put photos in as {LAYOUT}, or check the path"
         )
-    photos = sorted((parts, member) for member, parts in listing.items())
+    photos = sorted((parts, member) for member, parts in listing.images.items())
+    wrapper: Parts = ()
     if _is_wrapped([parts for parts, _ in photos]):
+        wrapper = photos[0][0][:1]
         photos = [(parts[1:], member) for parts, member in photos]
     example: dict[int, str] = {}
     for parts, _ in photos:
@@ -60,7 +68,9 @@ def recognise(listing: Mapping[str, Parts], source: Path) -> Layout:
             f"<split>/<class>/<image> as in {example[3]!r}: keep to one"
         )
     splits = tuple(sorted({parts[0] for parts, _ in photos})) if 3 in example else ()
-    return Layout(tuple(photos), splits)
+    within = {folder[len(wrapper) :] for folder in listing.folders if folder[: len(wrapper)] == wrapper}
+    classes = {folder for folder in within if len(folder) == max(example) - 1}
+    return Layout(tuple(photos), splits, tuple(sorted(classes - {parts[:-1] for parts, _ in photos})))
 
 
 def _is_wrapped(photos: list[Parts]) -> bool:

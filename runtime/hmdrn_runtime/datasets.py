@@ -71,12 +71,14 @@ class Dataset:
 
     `source` is the folder or zip; `split` the one that was asked for ("all" for all of them), None where
     the layout has no splits; `classes` is sorted by class name and its photos by name, in the order of
-    code points. Class names are labels as they are, neither trimmed nor folded.
+    code points. Class names are labels as they are, neither trimmed nor folded. `empty` names the class
+    folders in which there is no photo.
     """
 
     source: Path
     split: str | None
     classes: Mapping[str, tuple[Photo, ...]]
+    empty: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of photographs."""
@@ -142,7 +144,8 @@ def open_dataset(path: str | os.PathLike[str], split: str = "all") -> Dataset:
     by_name = {
         label: tuple(sorted(classes[label], key=lambda photo: photo.name)) for label in sorted(classes)
     }
-    return Dataset(source, split if layout.splits else None, by_name)
+    empty = {parts[-1] for parts in layout.empty if split in ("all", parts[0])} - set(by_name)
+    return Dataset(source, split if layout.splits else None, by_name, tuple(sorted(empty)))
 
 
 def find_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -27,6 +27,11 @@ def user_path(path: str | os.PathLike[str], error: type[HmdrnError]) -> Path:
     return expanded
 
 
+def reason(error: OSError) -> str:
+    """What the operating system says of an error, without the path, which the message names already."""
+    return error.strerror or str(error)
+
+
 def write_atomically(path: Path, data: bytes, before: Callable[[], None] = lambda: None) -> None:
     """Replace `path` by `data`: temporary file beside it, fsync, rename, fsync of the folder.
 

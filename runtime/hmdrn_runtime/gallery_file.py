@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from hmdrn_runtime.documents import Document, canonical_json
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.files import user_path, write_atomically
+from hmdrn_runtime.files import reason, user_path, write_atomically
 from hmdrn_runtime.gallery import Gallery, Species, clean_label
 from hmdrn_runtime.manifest import Network, read_network
 from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes
@@ -39,7 +39,8 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
 
     Args:
         gallery: What to write.
-        path: The file; its former content is kept as `<path>.previous`.
+        path: The file; its former content is kept as `<path>.previous`, or as `<path>.damaged` where it
+            is no gallery that can be read.
 
     Raises:
         GalleryError: The file cannot be written; what was there is untouched.
@@ -75,7 +76,7 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
         write_atomically(path, data, before=lambda: _keep_previous(path))
     except OSError as error:
         raise GalleryError(
-            f"cannot write gallery {path}: {error.strerror or error}; what was there before is untouched"
+            f"cannot write gallery {path}: {reason(error)}; what was there before is untouched"
         ) from error
 
 
@@ -174,13 +175,19 @@ def _keep_previous(path: Path) -> None:
     """Give the present file a second name, so that replacing it loses nothing."""
     if not path.exists():
         return
+    try:
+        _read(path)
+        kept = previous_path(path)
+    except GalleryError:
+        # The generation before may be the only good one: a damaged file must not take its place.
+        kept = path.with_name(path.name + ".damaged")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         try:
             os.link(path, temporary)
         except OSError:
             shutil.copyfile(path, temporary)  # file systems without hard links, such as FAT on memory cards
-        temporary.replace(previous_path(path))
+        temporary.replace(kept)
     finally:
         # Still there after an error, and where both names were of one file already.
         with contextlib.suppress(OSError):

@@ -63,70 +63,7 @@ def crop_box(image: PIL.Image.Image, box: Box) -> PIL.Image.Image:
             or has a side under `MIN_SIDE` within it; or the image is not RGB.
 
     """
-    return _crop(image, box, describe_source(image))
-
-
-def preprocess(image: PIL.Image.Image, mode: str) -> npt.NDArray[np.uint8]:
-    """Turn an image into the network's input.
-
-    Args:
-        image: an RGB image, as `load_image` returns it.
-        mode: "crop" resizes the shorter side to 92 pixels and keeps the aspect, for whole photographs;
-            "squash" resizes to 92 x 92, for photographs cropped to the animal or plant. Both cut the
-            middle 84 x 84 out of that. An image of 84 x 84 is taken as it is.
-
-    Returns:
-        RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
-
-    Raises:
-        ImageError: the mode is unknown; the image is not RGB, or its size is refused by `load_image`.
-
-    """
-    return _network_input(image, mode, describe_source(image))
-
-
-def prepare(source: ImageSource, mode: str, box: Box | None = None) -> npt.NDArray[np.uint8]:
-    """Read a photograph, cut out `box` if given, and turn it into the network's input.
-
-    See `load_image`, `crop_box` and `preprocess` for the arguments.
-
-    Returns:
-        RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
-
-    Raises:
-        ImageError: as those three do, naming the source.
-
-    """
-    _check_mode(mode)
-    name = describe_source(source)
-    image = load_image(source)
-    if box is not None:
-        image = _crop(image, box, name)
-    return _network_input(image, mode, name)
-
-
-def digest(pixels: npt.NDArray[np.uint8]) -> str:
-    """Identify a photograph by its network input.
-
-    Args:
-        pixels: RGB uint8 array of (84, 84, 3), as `preprocess` returns it.
-
-    Returns:
-        The SHA-256 of its bytes in C order, 64 lower-case hexadecimal digits.
-
-    Raises:
-        ImageError: the array has another shape or type.
-
-    """
-    if pixels.shape != (INPUT_SIZE, INPUT_SIZE, 3) or pixels.dtype != np.uint8:
-        raise ImageError(
-            f"{describe_source(pixels)} is no network input: "
-            f"pass a uint8 array of ({INPUT_SIZE}, {INPUT_SIZE}, 3), as prepare() returns it"
-        )
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
-
-
-def _crop(image: PIL.Image.Image, box: Box, name: str) -> PIL.Image.Image:
+    name = describe_source(image)
     _check_rgb(image)
     try:
         x0, y0, x1, y1 = (float(value) for value in box)
@@ -154,6 +91,62 @@ def _crop(image: PIL.Image.Image, box: Box, name: str) -> PIL.Image.Image:
     part = PIL.Image.new("RGB", (width, height))
     part.paste(image, (-left, -top))
     return part
+
+
+def preprocess(image: PIL.Image.Image, mode: str) -> npt.NDArray[np.uint8]:
+    """Turn an image into the network's input.
+
+    Args:
+        image: an RGB image, as `load_image` returns it.
+        mode: "crop" resizes the shorter side to 92 pixels and keeps the aspect, for whole photographs;
+            "squash" resizes to 92 x 92, for photographs cropped to the animal or plant. Both cut the
+            middle 84 x 84 out of that. An image of 84 x 84 is taken as it is.
+
+    Returns:
+        RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
+
+    Raises:
+        ImageError: the mode is unknown; the image is not RGB, or its size is refused by `load_image`.
+
+    """
+    return _network_input(image, mode, describe_source(image))
+
+
+def prepare(source: ImageSource, mode: str) -> npt.NDArray[np.uint8]:
+    """Read a photograph and turn it into the network's input.
+
+    See `load_image` and `preprocess` for the arguments.
+
+    Returns:
+        RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
+
+    Raises:
+        ImageError: as those two do, naming the source.
+
+    """
+    _check_mode(mode)
+    return _network_input(load_image(source), mode, describe_source(source))
+
+
+def digest(pixels: npt.NDArray[np.uint8]) -> str:
+    """Identify a photograph by its network input.
+
+    Args:
+        pixels: RGB uint8 array of (84, 84, 3), as `preprocess` returns it.
+
+    Returns:
+        The SHA-256 of its bytes in C order, 64 lower-case hexadecimal digits.
+
+    Raises:
+        ImageError: the array has another shape or type.
+
+    """
+    if pixels.shape != (INPUT_SIZE, INPUT_SIZE, 3) or pixels.dtype != np.uint8:
+        raise ImageError(
+            f"{describe_source(pixels)} is no network input: "
+            f"pass a uint8 array of ({INPUT_SIZE}, {INPUT_SIZE}, 3), as prepare() returns it"
+        )
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 def _network_input(image: PIL.Image.Image, mode: str, name: str) -> npt.NDArray[np.uint8]:

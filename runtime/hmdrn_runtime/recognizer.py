@@ -136,6 +136,8 @@ class Recognizer:
         mode = self.bundle.manifest.input.preprocessing
         if boxes is None:
             return self._classify_pixels(prepare(image, mode)[None], top)[0]
+        if len(boxes) == 4 and all(np.ndim(side) == 0 for side in boxes):
+            raise ImageError(f"boxes is a single box, {tuple(boxes)}: pass a list, [(x0, y0, x1, y1)]")
         loaded = load_image(image)
         try:
             pixels = [preprocess(crop_box(loaded, box), mode) for box in boxes]

@@ -159,7 +159,7 @@ def test_a_network_that_its_graphs_do_not_compute_fails_verification_and_leaves_
     with torch.no_grad():
         checkpoint.network.heads["mid"].beta.add_(0.01)
     with pytest.raises(VerificationError, match="distances differ by") as raised:
-        export_bundle(checkpoint, tmp_path / "b.hmdrn")
+        export_bundle(checkpoint, tmp_path / "not" / "yet" / "b.hmdrn")
     assert raised.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []
 

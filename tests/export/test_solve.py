@@ -78,7 +78,7 @@ def test_h_in_float32_is_right_to_8_k_half_units_and_nearly_as_right_as_by_chole
     single = torch.tensor(A, dtype=torch.float32)
     by_cholesky = torch.cholesky_inverse(torch.linalg.cholesky(single)).double().numpy()
     error, cholesky = (np.linalg.norm(np.eye(d) - shrinkage - H) for shrinkage in (X, lam * by_cholesky))
-    # Half a unit of each of X's d diagonal entries near 1 is lost in storing them; it shows below k = 3 alone.
+    # Storing X's d diagonal entries near 1 costs half a unit each, which shows below k = 3 alone.
     assert error <= EPSILON * max(8 * condition * np.linalg.norm(H), np.sqrt(d) / 2)
     assert error <= 8 * max(cholesky, condition * EPSILON)
 

@@ -228,6 +228,28 @@ def test_a_data_set_without_images_is_refused(make):
     refused(make(("robin/notes.txt", ".hidden/robin/1.jpg")), r"holds no images \(\.jpg")
 
 
+@pytest.mark.parametrize("wrapper", ["", "photos/"])
+def test_class_folders_without_a_photo_are_named(make, wrapper):
+    photographed = make((*CLASSES, "robin/more/notes.txt", "crow/notes.txt", ".hidden/notes.txt"), wrapper)
+    assert open_dataset(photographed).empty == ("crow",)
+
+
+def test_class_folders_without_a_photo_are_those_of_the_split(make):
+    path = make((*SPLITS, "train/crow/notes.txt", "val/wren/notes.txt", "test/owl/notes.txt"))
+    assert open_dataset(path, "train").empty == ("crow",)
+    assert open_dataset(path, "val").empty == ("wren",)
+    assert open_dataset(path).empty == ("owl",), "crow and wren have photos in the other split"
+
+
+def test_an_empty_class_folder_without_any_file_is_named(tmp_path):
+    make_folder(tmp_path / "data", CLASSES)
+    (tmp_path / "data" / "crow" / "nested").mkdir(parents=True)
+    with zipfile.ZipFile(make_zip(tmp_path / "data.zip", CLASSES), "a") as archive:
+        archive.writestr("crow/nested/", "")
+    for source in ("data", "data.zip"):
+        assert open_dataset(tmp_path / source).empty == ("crow",)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")

@@ -202,6 +202,16 @@ def test_the_generation_before_is_a_file_of_its_own(path):
     assert contents(load_gallery(previous_path(path))) == contents(sample(first=0))
 
 
+def test_a_damaged_file_does_not_take_the_place_of_the_generation_before(path):
+    save_gallery(sample(first=0), path)
+    save_gallery(sample(first=1), path)
+    path.write_bytes(b"damaged")
+    save_gallery(sample(first=2), path)
+    assert contents(load_gallery(path)) == contents(sample(first=2))
+    assert contents(load_gallery(previous_path(path))) == contents(sample(first=0))
+    assert path.with_name("site.gallery.damaged").read_bytes() == b"damaged"
+
+
 @pytest.mark.parametrize("missing", [PermissionError, OSError(errno.EOPNOTSUPP, "no links on FAT")])
 def test_without_hard_links_the_generation_before_is_kept_too(path, monkeypatch, missing):
     def no_link(*_: object, **__: object) -> None:

@@ -245,6 +245,13 @@ def test_a_box_that_cannot_be_used_is_refused(taught, images):
             one.classify(images[0][0], boxes=[(0, 0, 100, 100), box])
 
 
+@pytest.mark.parametrize("box", [(0, 0, 100, 100), np.array([0, 0, 100, 100])])
+def test_a_single_box_that_is_no_list_of_boxes_is_told_so(taught, images, box):
+    with pytest.raises(ImageError, match=r"single box.*pass a list, \[\(x0, y0, x1, y1\)\]"):
+        taught().classify(images[0][0], boxes=box)
+    assert len(taught().classify(images[0][0], boxes=np.tile([0, 0, 100, 100], (4, 1)))) == 4
+
+
 def test_photos_of_all_kinds_are_taken(recognizer, images, tmp_path):
     photo = images[0][0]
     stream = BytesIO()

@@ -8,7 +8,7 @@ import click
 
 from hmdrn.cli.common import bundle_argument, json_option, print_json, print_table, progress, threads_option
 from hmdrn.loading import load
-from hmdrn_runtime.datasets import Dataset, open_dataset
+from hmdrn_runtime.datasets import open_dataset
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, GalleryError, ImageError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery_file import save_gallery
@@ -46,7 +46,11 @@ def command(
         raise DatasetError(
             f"{folder} has folders within the species' folders, or splits: give the folder of one split"
         )
-    _refuse_empty_classes(folder, dataset)
+    if dataset.empty:
+        # A mistake that nobody would notice later.
+        raise EnrollmentError(
+            f"no photo in {', '.join(map(repr, dataset.empty))} of {folder}: add one, or remove the folder"
+        )
     mode = recognizer.bundle.manifest.input.preprocessing
     reports, skipped = [], []
     with progress() as report:
@@ -79,17 +83,3 @@ def command(
         ["species", "added", "known already", "photos now"],
         rows,
     )
-
-
-def _refuse_empty_classes(folder: Path, dataset: Dataset) -> None:
-    """A species' folder without a photo is a mistake that nobody would notice later."""
-    children = (
-        [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
-        if folder.is_dir()
-        else []
-    )
-    if set(dataset.classes) & set(children):
-        for name in sorted(set(children) - set(dataset.classes)):
-            raise EnrollmentError(
-                f"{name!r} in {folder} has no readable photo: add one, or remove the folder"
-            )
