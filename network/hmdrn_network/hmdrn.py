@@ -112,17 +112,28 @@ class HMDRN(nn.Module):
         way, shots = support.shape[:2]
         # One pass of the backbone: while training, both kinds share the batch's statistics.
         maps = self.features(torch.cat([support.flatten(0, 1), query]))
-        return self.match(
-            {name: m[: way * shots] for name, m in maps.items()},
-            {name: m[way * shots :] for name, m in maps.items()},
-            way,
-        )
+        classes = self.class_tokens({name: m[: way * shots] for name, m in maps.items()}, way)
+        return self.compare({name: m[way * shots :] for name, m in maps.items()}, classes)
 
-    def match(
-        self, support: Mapping[LevelName, Tensor], query: Mapping[LevelName, Tensor], way: int
-    ) -> Tensor:
-        """Logits (B, C) from backbone maps of support photos, ordered by class, and of query photos."""
-        support_tokens = self.transform(support, masked=False)
-        by_class = {name: t.reshape(way, -1, t.shape[-1]) for name, t in support_tokens.items()}
-        logits: Tensor = self.fusion(self.distances(self.transform(query, masked=True), by_class))
+    def class_tokens(self, maps: Mapping[LevelName, Tensor], way: int) -> dict[LevelName, Tensor]:
+        """Support tokens by class {level: (C, shots * T, d)} from maps of support photos, class by class."""
+        tokens = self.transform(maps, masked=False)
+        return {name: t.reshape(way, -1, t.shape[-1]) for name, t in tokens.items()}
+
+    def compare(self, maps: Mapping[LevelName, Tensor], classes: Mapping[LevelName, Tensor]) -> Tensor:
+        """Logits (B, C) from the maps of query photos and `class_tokens`."""
+        logits: Tensor = self.fusion(self.distances(self.transform(maps, masked=True), classes))
         return logits
+
+    def scalars(self) -> dict[str, float]:
+        """The learned scalars of fusion and heads by name, for people who watch a training.
+
+        Of a ridge head: `lambda/n`, the regularisation for each support token, and `rho`, the rescaling.
+        """
+        values = {f"weight {name}": weight.item() for name, weight in self.fusion.weight.items()}
+        values["scale"] = self.fusion.scale.item()
+        for name, head in self.heads.items():
+            if isinstance(head, RidgeHead):
+                values[f"lambda/n {name}"] = head.alpha.exp().item() / head.channels
+                values[f"rho {name}"] = head.beta.exp().item()
+        return values

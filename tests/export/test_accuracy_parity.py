@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hmdrn.evaluation import Setting, evaluate
 from hmdrn.loading import checkpoint_path, load
 from hmdrn_network import load_checkpoint
+from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.datasets import open_dataset
 from hmdrn_runtime.episodes import sample_episodes
+from hmdrn_runtime.evaluation import BundleScorer, Setting, evaluate
 
 
 def torch_accuracy(network, dataset, mode, setting) -> float:
@@ -51,7 +52,10 @@ def test_the_default_model_is_as_accurate_as_in_torch(shot, shared):
     setting = Setting(way=5, shot=shot, queries=10, episodes=60, seed=shot)
     network = load_checkpoint(checkpoint_path("default")).network
     expected = torch_accuracy(network, dataset, "crop", setting)
-    assert evaluate(load("default"), dataset, setting).accuracy == pytest.approx(expected, abs=0.1)
+    (found,) = evaluate(BundleScorer(load("default")), dataset.classes, [setting])
+    assert found.accuracy == pytest.approx(expected, abs=0.1)
+    (again,) = evaluate(NetworkScorer(network), dataset.classes, [setting])
+    assert again.accuracy == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.slow
@@ -60,5 +64,6 @@ def test_the_authors_model_is_as_accurate_as_in_torch(shared, exported):
     setting = Setting(way=5, shot=5, queries=4, episodes=20)
     checkpoint = shared("reference/conv4_cub.pth")
     expected = torch_accuracy(load_checkpoint(checkpoint).network, dataset, "squash", setting)
-    found = evaluate(load(exported(checkpoint, preprocessing="squash")), dataset, setting)
+    recognizer = load(exported(checkpoint, preprocessing="squash"))
+    (found,) = evaluate(BundleScorer(recognizer), dataset.classes, [setting])
     assert found.accuracy == pytest.approx(expected, abs=0.1)

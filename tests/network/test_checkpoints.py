@@ -134,7 +134,9 @@ def test_saving_replaces_a_file_as_a_whole_and_leaves_nothing_beside_it(tmp_path
 
 
 def test_a_folder_that_is_missing_is_named_on_saving(tmp_path):
-    with pytest.raises(CheckpointError, match=re.escape(str(tmp_path / "none" / "model"))):
+    with pytest.raises(
+        CheckpointError, match=re.escape(f"{tmp_path / 'none'} does not exist; make it first")
+    ):
         save_checkpoint(tmp_path / "none" / "model", network(), CARD)
 
 

@@ -23,8 +23,15 @@ def test_a_few_steps_leave_a_checkpoint_that_says_what_it_was_trained_on(hmdrn, 
     card = load_checkpoint(run / "model.safetensors").card
     assert card.name == "tiny"
     assert card.licence == "CC0-1.0"
-    assert "24 photos of 4 classes" in card.training_data
-    assert list(card.recipe["data_sha256"]) == [specimens.name]
+    assert "12 photos of 2 classes" in card.training_data, "two of the four are set apart for validation"
+    record = card.recipe["data"][specimens.stem]
+    assert len(record["train"]) == len(record["val"]) == 2
+    assert len(record["sha256"]) == 64
+    assert card.recipe["training"]["episodes"] == 2
+    assert any(name.startswith(f"val {specimens.stem} 2-way 1-shot") for name in card.metrics)
+    for name in ("curves.png", "history.json", "pretrained.safetensors", "state.pt"):
+        assert (run / name).stat().st_size > 0
+    assert "2-way instead of 3-way" in outcome.err
 
 
 def test_other_settings_do_not_go_on_with_a_run(hmdrn, specimens, tmp_path):
@@ -42,7 +49,7 @@ def test_other_settings_do_not_go_on_with_a_run(hmdrn, specimens, tmp_path):
     assert hmdrn(*arguments).code == 0
     outcome = hmdrn(*arguments, "--seed", 5)
     assert outcome.code == 2
-    assert "other settings" in outcome.err
+    assert "other settings (seed 5 instead of 0)" in outcome.err
 
 
 def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specimens, tmp_path):
@@ -57,6 +64,7 @@ def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specime
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
+    assert f"the run is saved in {run}: the same command goes on with it" in err
     assert "interrupted" in err
     assert "Traceback" not in err
     load_checkpoint(run / "model.safetensors")

@@ -2,61 +2,190 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hmdrn.cli.common import bundle_argument, json_option, print_facts, print_json, progress, threads_option
-from hmdrn.evaluation import Setting, evaluate
+from hmdrn.cli.common import (
+    bundle_argument,
+    json_option,
+    print_json,
+    print_table,
+    progress,
+    require,
+    threads_option,
+)
 from hmdrn.loading import load
-from hmdrn_runtime.datasets import open_dataset
+from hmdrn_runtime.datasets import Photo, open_dataset
+from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.evaluation import BundleScorer, Evaluation, Scorer, Setting, difference, evaluate, pooled
+from hmdrn_runtime.files import user_path
+from hmdrn_runtime.images import PREPROCESSINGS
+
+_CHECKPOINTS = (".safetensors", ".pth", ".pt")
+
+
+def _several(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    """One or several numbers of shots."""
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is neither a number nor several such as 1,5,10") from error
 
 
 @click.command("eval")
 @bundle_argument
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=click.Path(path_type=Path))
 @click.option("--split", default="all", show_default=True, help="Split of DATA, where it has splits.")
 @click.option("--way", type=int, default=5, show_default=True, help="Classes in an episode.")
-@click.option("--shot", type=int, default=5, show_default=True, help="Support photos of a class.")
+@click.option(
+    "--shot",
+    "shots",
+    callback=_several,
+    default="5",
+    show_default=True,
+    help="Support photos of a class; several: 1,5,10.",
+)
 @click.option("--queries", type=int, default=16, show_default=True, help="Query photos of a class.")
 @click.option("--episodes", type=int, default=600, show_default=True, help="Number of episodes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same episodes.")
+@click.option("--cross-group", is_flag=True, help="Draw the classes of an episode from all DATA together.")
+@click.option(
+    "--against", metavar="OTHER", help="Another bundle or checkpoint, compared on the same episodes."
+)
+@click.option(
+    "--preprocess",
+    type=click.Choice(PREPROCESSINGS),
+    default="crop",
+    show_default=True,
+    help="For checkpoints; a bundle has its own.",
+)
+@click.option("--per-class", is_flag=True, help="Show the accuracy of every class too (--json always does).")
+@click.option(
+    "--confusion",
+    type=click.Path(path_type=Path),
+    help="Draw which class is taken for which into this picture.",
+)
 @threads_option
 @json_option
 def command(
     bundle: str,
-    data: Path,
+    data: tuple[Path, ...],
     split: str,
     way: int,
-    shot: int,
+    shots: tuple[int, ...],
     queries: int,
     episodes: int,
     seed: int,
+    cross_group: bool,
+    against: str | None,
+    preprocess: str,
+    per_class: bool,
+    confusion: Path | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
     """Measure how often a bundle names new photos of new classes rightly, over episodes drawn from DATA.
 
-    DATA is a folder or zip of <class>/<image> or <split>/<class>/<image>.
+    BUNDLE may be a checkpoint too (.safetensors or .pth), which torch then computes. DATA is a folder or
+    zip of <class>/<image> or <split>/<class>/<image>; each of several is measured by itself.
 
-    Example: hmdrn eval default birds.zip --split val --way 5 --shot 1
+    Example: hmdrn eval default birds.zip --split val --way 5 --shot 1,5
     """
-    setting = Setting(way, shot, queries, episodes, seed)
-    recognizer = load(bundle, threads=threads)
-    with progress() as report:
-        result = evaluate(recognizer, open_dataset(data, split), setting, report)
-    if as_json:
-        values = asdict(result)
-        values.update(values.pop("setting"))
-        print_json("eval", {"bundle": bundle, "data": str(data), "split": split, **values})
-        return
-    print_facts(
-        f"{bundle} on {data} ({split})",
-        [
-            ("accuracy", f"{result.accuracy:.2f} ± {result.ci95:.2f} % (95 % interval)"),
-            ("episodes", f"{episodes} of {way}-way {shot}-shot, {queries} queries a class, seed {seed}"),
-            ("data", f"{result.photos} photos of {result.classes} classes"),
-            ("computed by", result.executor),
-        ],
+    if confusion is not None:
+        require("matplotlib", "drawing pictures", "plots")
+    settings = [Setting(way, shot, queries, episodes, seed) for shot in shots]
+    datasets = [open_dataset(path, split) for path in data]
+    groups: dict[str, Mapping[str, tuple[Photo, ...]]] = (
+        {", ".join(map(str, data)): pooled(datasets)}
+        if cross_group
+        else {str(path): dataset.classes for path, dataset in zip(data, datasets, strict=True)}
     )
+    make = _scorers(bundle, preprocess, threads)
+    make_other = None if against is None else _scorers(against, preprocess, threads)
+    results: list[dict[str, Any]] = []
+    pictures: list[tuple[str, Evaluation]] = []
+    with progress() as report:
+        for name, classes in groups.items():
+            found = evaluate(make(), classes, settings, report)
+            others = evaluate(make_other(), classes, settings, report) if make_other else [None] * len(found)
+            results += [_result(name, one, other) for one, other in zip(found, others, strict=True)]
+            pictures.append((f"{name}, {way}-way {shots[-1]}-shot", found[-1]))
+    if confusion is not None:
+        from hmdrn.pictures import draw_confusion
+
+        draw_confusion(pictures, user_path(confusion, DatasetError))
+    if as_json:
+        # The first result once more at the top: most programs ask for a single one.
+        values = {"bundle": bundle, "split": split, "cross_group": cross_group, "against": against}
+        print_json("eval", {**values, **results[0], "results": results})
+        return
+    _show(
+        f"{bundle} ({split}), {way}-way, {episodes} episodes, seed {seed}, by {results[0]['executor']}",
+        results,
+        against,
+    )
+    if per_class:
+        for result in results:
+            rows = [
+                [name, f"{value:.1f} %"]
+                for name, value in sorted(result["per_class"].items(), key=lambda r: r[1])
+            ]
+            print_table(f"{result['data']}, {result['shot']}-shot", ["class", "accuracy"], rows)
+
+
+def _scorers(source: str, preprocess: str, threads: int | None) -> Callable[[], Scorer]:
+    """Makes scorers of a bundle or a checkpoint, which is opened once."""
+    if not source.lower().endswith(_CHECKPOINTS):
+        recognizer = load(source, threads=threads)
+        return lambda: BundleScorer(recognizer)
+    require("torch", "evaluating a checkpoint", "train")
+    import torch
+
+    from hmdrn_network import load_checkpoint
+    from hmdrn_network.scoring import NetworkScorer
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network = load_checkpoint(source).network
+    return lambda: NetworkScorer(network, preprocess)
+
+
+def _result(data: str, one: Evaluation, other: Evaluation | None) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "data": data,
+        "accuracy": one.accuracy,
+        "ci95": one.ci95,
+        **asdict(one.setting),
+        "classes": len(one.classes),
+        "photos": one.photos,
+        "executor": one.executor,
+        "per_class": one.class_accuracies,
+    }
+    if other is not None:
+        change = difference(one, other)
+        values |= {
+            "other_accuracy": other.accuracy,
+            "other_ci95": other.ci95,
+            "difference": change.points,
+            "difference_ci95": change.ci95,
+        }
+    return values
+
+
+def _show(title: str, results: list[dict[str, Any]], against: str | None) -> None:
+    columns = ["data", "classes", "photos", "shots", "queries", "accuracy"]
+    if against:
+        columns += [against, "difference"]
+    rows = []
+    for r in results:
+        row = [r["data"], str(r["classes"]), str(r["photos"]), str(r["shot"]), str(r["queries"])]
+        row.append(f"{r['accuracy']:.2f} ± {r['ci95']:.2f} %")
+        if against:
+            row.append(f"{r['other_accuracy']:.2f} ± {r['other_ci95']:.2f} %")
+            row.append(f"{r['difference']:+.2f} ± {r['difference_ci95']:.2f}")
+        rows.append(row)
+    print_table(title, columns, rows)

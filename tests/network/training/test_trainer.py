@@ -1,81 +1,21 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import itertools
 import math
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tiny_runs import BIRDS, CONFIG, assert_equal_weights, changed, group, losses, through_a_file, trainer
 
-from hmdrn_network import HMDRN, ModelCard, NetworkConfig, load_checkpoint, training
-from hmdrn_network.checkpoints import canonical_weights
+from hmdrn_network import HMDRN, NetworkConfig
 from hmdrn_network.conv4 import Conv4
 from hmdrn_network.dropblock import DropBlock
-from hmdrn_network.training import PhotoGroup, Progress, Trainer, TrainingConfig, train
+from hmdrn_network.training import PhotoGroup, Trainer
+from hmdrn_network.training import trainer as training
 from hmdrn_runtime.errors import TrainingError
-
-CONFIG = TrainingConfig(
-    pretrain_steps=2,
-    pretrain_batch=4,
-    pretrain_learning_rate=0.02,
-    episodes=2,
-    way=2,
-    max_shot=2,
-    queries=1,
-    learning_rate=0.01,
-    warmup=2,
-    amp=False,
-    seed=5,
-)
-CARD = ModelCard("tiny", recipe={"seed": 5})
-
-
-def changed(**settings: Any) -> TrainingConfig:
-    return dataclasses.replace(CONFIG, **settings)
-
-
-def group(*sizes: int, name: str = "birds", side: int = 88, seed: int = 0) -> PhotoGroup:
-    """Photos of noise, `sizes` of them by class."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (sum(sizes), side, side, 3), dtype=torch.uint8, generator=generator)
-    return PhotoGroup(name, images, torch.arange(sum(sizes)).split(list(sizes)))
-
-
-BIRDS = group(4, 3, 5)
-
-
-def trainer(
-    config: TrainingConfig = CONFIG,
-    groups: tuple[PhotoGroup, ...] = (BIRDS,),
-    network: NetworkConfig | None = None,
-    seed: int = CONFIG.seed,
-) -> Trainer:
-    torch.manual_seed(seed)
-    return Trainer(HMDRN(network or NetworkConfig()), groups, config)
-
-
-def losses(steps: Iterator[Progress]) -> list[float]:
-    return [progress.loss for progress in steps]
-
-
-def assert_equal_weights(a: HMDRN, b: HMDRN) -> None:
-    """Every weight, statistic and counter, bit for bit."""
-    ours, theirs = a.state_dict(), b.state_dict()
-    assert ours.keys() == theirs.keys()
-    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
-    assert not different
-
-
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -442,137 +382,3 @@ def test_a_class_without_photos_is_refused_or_passed_over():
     except TrainingError:
         return
     assert len(done) == 4
-
-
-# train, in a folder
-
-
-class StoppedError(Exception):
-    """Stands for whatever ends a run early."""
-
-
-def stop_at(step: int) -> Any:
-    def report(progress: Progress) -> None:
-        if (progress.phase == "classes", progress.step) == (step <= 2, (step - 1) % 2 + 1):
-            raise StoppedError
-
-    return report
-
-
-def run_in(folder: Path, **changes: Any) -> tuple[HMDRN, list[float]]:
-    done: list[float] = []
-    arguments = {
-        "network": NetworkConfig(),
-        "groups": [BIRDS],
-        "config": CONFIG,
-        "report": lambda progress: done.append(progress.loss),
-    }
-    network = train(folder=folder, card=CARD, **(arguments | changes))
-    return network, done
-
-
-def test_a_finished_run_leaves_a_checkpoint_and_its_state(tmp_path):
-    network, done = run_in(tmp_path / "new" / "run")
-    assert len(done) == 4
-    assert sorted(p.name for p in (tmp_path / "new" / "run").iterdir()) == ["model.safetensors", "state.pt"]
-    assert not network.training
-    loaded = load_checkpoint(tmp_path / "new" / "run" / "model.safetensors")
-    assert loaded.card == CARD
-    ours, theirs = canonical_weights(network), canonical_weights(loaded.network)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_run_that_was_stopped_goes_on_where_it_stood(tmp_path, step, uninterrupted):
-    whole, expected = uninterrupted
-    with pytest.raises(StoppedError):
-        run_in(tmp_path / "parts", report=stop_at(step))
-    assert load_checkpoint(tmp_path / "parts" / "model.safetensors").network.config == NetworkConfig()
-    torch.manual_seed(1234)
-    resumed, rest = run_in(tmp_path / "parts")
-    assert rest == expected[step:]
-    assert_equal_weights(resumed, whole)
-
-
-def test_an_interrupt_within_a_step_leaves_no_trace(tmp_path, monkeypatch, uninterrupted):
-    # Where Ctrl-C nearly always lands: after the batch has gone through, before the weights move.
-    whole, expected = uninterrupted
-    clip, calls = torch.nn.utils.clip_grad_norm_, []
-
-    def interrupted(*args: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return clip(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.nn.utils, "clip_grad_norm_", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run_in(tmp_path / "parts")
-    resumed, rest = run_in(tmp_path / "parts")
-    assert rest == expected[-len(rest) :]
-    assert_equal_weights(resumed, whole)
-
-
-def test_a_finished_run_is_not_trained_again(tmp_path):
-    first, _ = run_in(tmp_path)
-    again, done = run_in(tmp_path)
-    assert done == []
-    assert_equal_weights(again, first)
-
-
-def test_the_seed_is_that_of_the_weights_too(tmp_path, uninterrupted):
-    torch.manual_seed(1)
-    network, done = run_in(tmp_path)
-    assert done == uninterrupted[1]
-    assert_equal_weights(network, uninterrupted[0])
-
-
-def test_the_state_is_saved_while_training(tmp_path):
-    states = []
-
-    def report(_: Progress) -> None:
-        if (tmp_path / "state.pt").exists():
-            states.append(torch.load(tmp_path / "state.pt", weights_only=True)["step"])
-
-    run_in(tmp_path, report=report, every=0.0)
-    # Reported before it is saved: the state seen is that of the step before.
-    assert states == [0, 1, 2, 3]
-
-
-def test_a_folder_that_cannot_be_written_is_found_out_before_the_first_step(tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    done: list[Progress] = []
-    with pytest.raises(TrainingError, match=f"cannot write to {tmp_path / 'file'}"):
-        run_in(tmp_path / "file", report=done.append)
-    assert done == []
-
-
-def test_other_settings_than_those_of_the_folder_are_refused(tmp_path):
-    run_in(tmp_path, config=changed(pretrain_steps=0, episodes=1))
-    before = (tmp_path / "state.pt").read_bytes()
-    with pytest.raises(TrainingError, match="other settings"):
-        run_in(tmp_path, config=changed(pretrain_steps=0, episodes=2))
-    assert (tmp_path / "state.pt").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"network": NetworkConfig("conv4", "attention")}, {"groups": [group(4, 4)]}],
-    ids=["network", "groups"],
-)
-def test_another_network_or_other_classes_than_the_folders_are_refused(tmp_path, changes):
-    config = changed(pretrain_steps=0, episodes=1)
-    run_in(tmp_path, config=config)
-    with pytest.raises(TrainingError):
-        run_in(tmp_path, config=config, **changes)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_a_damaged_state_is_refused(tmp_path, share):
-    config = changed(pretrain_steps=0, episodes=1)
-    run_in(tmp_path, config=config)
-    data = (tmp_path / "state.pt").read_bytes()
-    (tmp_path / "state.pt").write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(TrainingError):
-        run_in(tmp_path, config=config)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmdrn_network.augmentation import augment
+from hmdrn_network.training.augmentation import augment
 
 GREY = torch.tensor([0.299, 0.587, 0.114])
 

@@ -1,0 +1,52 @@
+"""A network in torch as a scorer of episodes: checkpoints are evaluated as bundles are."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hmdrn_network.config import LevelName
+from hmdrn_network.hmdrn import HMDRN
+from hmdrn_runtime.evaluation import Scorer
+
+
+class NetworkScorer(Scorer):
+    """Scores episodes with a network as it is in torch, on the device where it lies.
+
+    Args:
+        network: In evaluation mode.
+        preprocessing: How whole photos are made square; see `hmdrn_runtime.images.preprocess`.
+    """
+
+    def __init__(self, network: HMDRN, preprocessing: str = "crop") -> None:
+        self.network, self.preprocessing = network, preprocessing
+        self.device = next(network.parameters()).device
+        self.executor = f"torch {torch.__version__}, {self.device.type}"
+        self._support: list[dict[LevelName, Tensor]] = []
+        self._query: list[dict[LevelName, Tensor]] = []
+
+    @torch.inference_mode()
+    def see(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """As `Scorer.see`."""
+        maps = self.network.features(torch.from_numpy(pixels).to(self.device))
+        for masked, kept in ((False, self._support), (True, self._query)):
+            tokens = self.network.transform(maps, masked)
+            kept += [{name: t[i] for name, t in tokens.items()} for i in range(len(pixels))]
+
+    @torch.inference_mode()
+    def logits(
+        self, support: npt.NDArray[np.int64], query: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.floating]:
+        """As `Scorer.logits`."""
+        names = self.network.config.levels
+        classes = {
+            name: torch.stack([torch.cat([self._support[row][name] for row in rows]) for rows in support])
+            for name in names
+        }
+        queries = {name: torch.stack([self._query[row][name] for row in query]) for name in names}
+        logits: npt.NDArray[np.float32] = (
+            self.network.fusion(self.network.distances(queries, classes)).cpu().numpy()
+        )
+        return logits

@@ -1,0 +1,72 @@
+"""What a step looks at: photos drawn from groups, by a generator that depends on the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmdrn_network.training.photos import PhotoGroup
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos of classes: RGB uint8 (N, S, S, 3), and each one's class among those of all groups, (N,)."""
+
+    images: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """One N-way K-shot episode.
+
+    Attributes:
+        images: RGB uint8 (way * shot + Q, S, S, 3): the support photos by class, then the query photos.
+        way: Classes.
+        shot: Support photos of a class.
+        targets: The class of every query, 0 to way - 1, (Q,).
+    """
+
+    images: Tensor
+    way: int
+    shot: int
+    targets: Tensor
+
+
+def draw_batch(groups: Sequence[PhotoGroup], size: int, rng: np.random.Generator) -> Batch:
+    """Photos of all groups' classes: groups by their photos, within a group its classes alike."""
+    sizes = [sum(len(c) for c in g.classes) for g in groups]
+    photos, targets, first = [], [], 0
+    for group, count in zip(groups, rng.multinomial(size, np.array(sizes) / sum(sizes)), strict=True):
+        for c in rng.integers(len(group.classes), size=count):
+            members = group.classes[c]
+            photos.append(group.images[members[int(rng.integers(len(members)))]])
+            targets.append(first + int(c))
+        first += len(group.classes)
+    return Batch(torch.stack(photos), torch.tensor(targets))
+
+
+def draw_episode(
+    groups: Sequence[PhotoGroup], way: int, max_shot: int, queries: int, rng: np.random.Generator
+) -> EpisodeBatch:
+    """An episode of one group, groups drawn by their number of classes; 1 to `max_shot` shots.
+
+    Classes without a photo to spare for a query are not drawn; a class gives at most `queries` of them.
+    """
+    weights = np.array([len(g.classes) for g in groups], dtype=float)
+    group = groups[int(rng.choice(len(groups), p=weights / weights.sum()))]
+    shot = int(rng.integers(1, max_shot + 1))
+    usable = [c for c in group.classes if len(c) > shot]
+    way = min(way, len(usable))
+    support, query, targets = [], [], []
+    for label, c in enumerate(rng.choice(len(usable), size=way, replace=False)):
+        drawn = rng.permutation(len(usable[c]))[: shot + queries]
+        photos = group.images[usable[c][torch.from_numpy(drawn)]]
+        support.append(photos[:shot])
+        query.append(photos[shot:])
+        targets += [label] * (len(photos) - shot)
+    return EpisodeBatch(torch.cat(support + query), way, shot, torch.tensor(targets))

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import BIRDS, CARD, CONFIG, assert_equal_weights, changed, group, losses, trainer
+
+from hmdrn_network import HMDRN, NetworkConfig, load_checkpoint
+from hmdrn_network.checkpoints import canonical_weights
+from hmdrn_network.training import Listener, Progress, train
+from hmdrn_runtime.errors import TrainingError
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> tuple[HMDRN, list[float]]:
+    """The run of CONFIG on BIRDS in one go: its network, which no test may change, and its losses."""
+    run = trainer()
+    done = losses(run.run())
+    return run.network.eval(), done
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a run early."""
+
+
+def stop_at(step: int) -> Any:
+    def report(progress: Progress) -> None:
+        if (progress.phase == "classes", progress.step) == (step <= 2, (step - 1) % 2 + 1):
+            raise StoppedError
+
+    return report
+
+
+class Telling(Listener):
+    """Keeps the losses, and calls a function for every step."""
+
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        self.report = report
+        self.losses: list[float] = []
+
+    def stepped(self, progress: Progress, step: int, steps: int) -> None:
+        self.report(progress)
+        self.losses.append(progress.loss)
+
+
+def run_in(
+    folder: Path, report: Callable[[Progress], None] = lambda _: None, **changes: Any
+) -> tuple[HMDRN, list[float]]:
+    listener = Telling(report)
+    arguments = {"network": NetworkConfig(), "groups": [BIRDS], "config": CONFIG, "listener": listener}
+    network = train(folder=folder, card=CARD, **(arguments | changes))
+    return network, listener.losses
+
+
+def test_a_finished_run_leaves_a_checkpoint_and_its_state(tmp_path):
+    network, done = run_in(tmp_path / "new" / "run")
+    assert len(done) == 4
+    assert sorted(p.name for p in (tmp_path / "new" / "run").iterdir()) == [
+        "history.json",
+        "model.safetensors",
+        "pretrained.safetensors",
+        "state.pt",
+    ]
+    assert not network.training
+    loaded = load_checkpoint(tmp_path / "new" / "run" / "model.safetensors")
+    recipe = {**CARD.recipe, "training": dataclasses.asdict(CONFIG), "steps_done": 4, "finished": True}
+    assert loaded.card == dataclasses.replace(CARD, recipe=recipe)
+    ours, theirs = canonical_weights(network), canonical_weights(loaded.network)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_run_that_was_stopped_goes_on_where_it_stood(tmp_path, step, uninterrupted):
+    whole, expected = uninterrupted
+    with pytest.raises(StoppedError):
+        run_in(tmp_path / "parts", report=stop_at(step))
+    assert load_checkpoint(tmp_path / "parts" / "model.safetensors").network.config == NetworkConfig()
+    torch.manual_seed(1234)
+    resumed, rest = run_in(tmp_path / "parts")
+    assert rest == expected[step:]
+    assert_equal_weights(resumed, whole)
+
+
+def test_an_interrupt_within_a_step_leaves_no_trace(tmp_path, monkeypatch, uninterrupted):
+    # Where Ctrl-C nearly always lands: after the batch has gone through, before the weights move.
+    whole, expected = uninterrupted
+    clip, calls = torch.nn.utils.clip_grad_norm_, []
+
+    def interrupted(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return clip(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(tmp_path / "parts")
+    resumed, rest = run_in(tmp_path / "parts")
+    assert rest == expected[-len(rest) :]
+    assert_equal_weights(resumed, whole)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first, _ = run_in(tmp_path)
+    again, done = run_in(tmp_path)
+    assert done == []
+    assert_equal_weights(again, first)
+
+
+def test_the_seed_is_that_of_the_weights_too(tmp_path, uninterrupted):
+    torch.manual_seed(1)
+    network, done = run_in(tmp_path)
+    assert done == uninterrupted[1]
+    assert_equal_weights(network, uninterrupted[0])
+
+
+def test_the_state_is_saved_while_training(tmp_path):
+    states = []
+
+    def report(_: Progress) -> None:
+        if (tmp_path / "state.pt").exists():
+            states.append(torch.load(tmp_path / "state.pt", weights_only=True)["step"])
+
+    run_in(tmp_path, report=report, every=0.0)
+    # Reported before it is saved: the state seen is that of the step before.
+    assert states == [0, 1, 2, 3]
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_the_first_step(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    done: list[Progress] = []
+    with pytest.raises(TrainingError, match=f"cannot write to {tmp_path / 'file'}"):
+        run_in(tmp_path / "file", report=done.append)
+    assert done == []
+
+
+def test_other_settings_than_those_of_the_folder_are_refused(tmp_path):
+    run_in(tmp_path, config=changed(pretrain_steps=0, episodes=1))
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(TrainingError, match="other settings"):
+        run_in(tmp_path, config=changed(pretrain_steps=0, episodes=2))
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"network": NetworkConfig("conv4", "attention")}, {"groups": [group(4, 4)]}],
+    ids=["network", "groups"],
+)
+def test_another_network_or_other_classes_than_the_folders_are_refused(tmp_path, changes):
+    config = changed(pretrain_steps=0, episodes=1)
+    run_in(tmp_path, config=config)
+    with pytest.raises(TrainingError):
+        run_in(tmp_path, config=config, **changes)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_damaged_state_is_refused(tmp_path, share):
+    config = changed(pretrain_steps=0, episodes=1)
+    run_in(tmp_path, config=config)
+    data = (tmp_path / "state.pt").read_bytes()
+    (tmp_path / "state.pt").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(TrainingError):
+        run_in(tmp_path, config=config)
+
+
+def test_an_unfinished_run_says_so_in_its_checkpoint(tmp_path):
+    with pytest.raises(StoppedError):
+        run_in(tmp_path, report=stop_at(3))
+    recipe = load_checkpoint(tmp_path / "model.safetensors").card.recipe
+    assert (recipe["steps_done"], recipe["finished"]) == (3, False)
+
+
+def test_other_photos_than_those_of_the_folder_are_refused_by_their_record(tmp_path):
+    config = changed(pretrain_steps=0, episodes=1)
+    run_in(tmp_path, config=config)
+    card = dataclasses.replace(CARD, recipe={"data": "others"})
+    with pytest.raises(TrainingError, match="other photos or other splits"):
+        train(NetworkConfig(), [BIRDS], config, tmp_path, card)
+
+
+def test_the_network_before_the_episodes_is_kept(tmp_path, uninterrupted):
+    run_in(tmp_path)
+    half = trainer()
+    losses(half.run(CONFIG.pretrain_steps))
+    kept = load_checkpoint(tmp_path / "pretrained.safetensors")
+    ours, theirs = canonical_weights(half.network), canonical_weights(kept.network)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert kept.card.recipe["finished"] is False
+
+
+# Validation
+
+
+class Scripted:
+    """Stands in for a validation; gives the accuracies in turn, and again from the step that it is told."""
+
+    def __init__(self, *accuracies: float) -> None:
+        self.accuracies = list(accuracies)
+        self.measured = 0
+
+    def measure(self, network: HMDRN) -> dict[str, float]:
+        self.measured += 1
+        return {"birds": self.accuracies[self.measured - 1]}
+
+
+VALIDATED = changed(pretrain_steps=1, episodes=5, validate_every=2)
+
+
+class Validated(Telling):
+    """Keeps what it is told of validations."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None)
+        self.validations: list[tuple[Mapping[str, float], bool]] = []
+
+    def validated(self, accuracies: Mapping[str, float], best: bool) -> None:
+        self.validations.append((accuracies, best))
+
+
+def test_the_best_weights_on_validation_are_kept_with_their_accuracies(tmp_path):
+    listener = Validated()
+    network, _ = run_in(tmp_path, config=VALIDATED, validation=Scripted(60, 80, 70), listener=listener)
+    assert listener.validations == [({"birds": 60}, True), ({"birds": 80}, True), ({"birds": 70}, False)]
+    until_best = trainer(VALIDATED)
+    losses(until_best.run(1 + 4))
+    assert_equal_weights(network, until_best.network)
+    card = load_checkpoint(tmp_path / "model.safetensors").card
+    assert card.metrics == {"val birds": 80}
+    steps = [v["step"] for v in json.loads((tmp_path / "history.json").read_text())["validations"]]
+    assert steps == [3, 5, 6], "every two episodes and at the end"
+
+
+def test_training_stops_when_validation_has_not_gained_for_long(tmp_path):
+    config = changed(pretrain_steps=0, episodes=6, validate_every=1, patience=2)
+    _, done = run_in(tmp_path, config=config, validation=Scripted(50, 60, 55, 59))
+    assert len(done) == 4
+    assert load_checkpoint(tmp_path / "model.safetensors").card.recipe["finished"] is True
+
+
+def test_a_run_that_was_stopped_after_a_validation_remembers_it(tmp_path):
+    whole, _ = run_in(tmp_path / "whole", config=VALIDATED, validation=Scripted(60, 80, 70))
+
+    def stop(progress: Progress) -> None:
+        if (progress.phase, progress.step) == ("episodes", 5):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run_in(tmp_path / "parts", stop, config=VALIDATED, validation=Scripted(60, 80))
+    resumed, _ = run_in(tmp_path / "parts", config=VALIDATED, validation=Scripted(70))
+    assert_equal_weights(resumed, whole)
+
+
+# Starting from weights
+
+
+def test_a_run_can_start_from_another_networks_weights(tmp_path):
+    torch.manual_seed(0)
+    start = HMDRN(NetworkConfig("conv4", "attention"))
+    config = changed(pretrain_steps=0, episodes=1, learning_rate=0.0)
+    network, _ = run_in(tmp_path, config=config, start=start)
+    ours, theirs = dict(network.named_parameters()), dict(start.named_parameters())
+    taken = [name for name in ours if name in theirs and not name.startswith("heads")]
+    assert any(name.startswith("transformers") for name in taken)
+    assert all(torch.equal(ours[name], theirs[name]) for name in taken)
+
+
+def test_weights_of_another_backbone_are_no_start(tmp_path):
+    with pytest.raises(TrainingError, match="cannot start a conv4 from a resnet12"):
+        run_in(tmp_path, start=HMDRN(NetworkConfig("resnet12")))

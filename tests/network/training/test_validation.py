@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from hmdrn_network import HMDRN, NetworkConfig
+from hmdrn_network.scoring import NetworkScorer
+from hmdrn_network.training.validation import Validation
+from hmdrn_runtime.datasets import open_dataset
+from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.evaluation import Setting, evaluate
+
+
+@pytest.fixture
+def groups(tmp_path: Path):
+    """Photos of plain colours: {group: {class: photos}} with the given numbers of photos."""
+
+    def made(**sizes: tuple[int, ...]):
+        found = {}
+        for group, counts in sizes.items():
+            for label, count in enumerate(counts):
+                for i in range(count):
+                    path = tmp_path / group / f"class {label}" / f"{i}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    Image.new("RGB", (90, 90), (40 * label, 9 * i, 100)).save(path)
+            found[group] = open_dataset(tmp_path / group).classes
+        return found
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def network() -> HMDRN:
+    torch.manual_seed(0)
+    return HMDRN(NetworkConfig()).eval()
+
+
+def test_a_validation_gives_what_evaluate_gives(groups, network):
+    photos = groups(birds=(4, 4, 4, 4, 4, 4))
+    found = Validation(photos, shots=(1, 2), episodes=3).measure(network)
+    settings = [Setting(5, shot, 4 - shot, 3) for shot in (1, 2)]
+    expected = evaluate(NetworkScorer(network), photos["birds"], settings)
+    assert list(found) == ["birds 5-way 1-shot", "birds 5-way 2-shot"]
+    assert list(found.values()) == [one.accuracy for one in expected]
+
+
+def test_groups_of_fewer_than_five_classes_are_pooled(groups, network):
+    photos = groups(birds=(3,) * 5, moths=(3, 3), fish=(3, 3))
+    assert list(Validation(photos, shots=(1,), episodes=2).measure(network)) == [
+        "birds 5-way 1-shot",
+        "moths+fish 4-way 1-shot",
+    ]
+
+
+def test_shots_that_the_classes_do_not_have_are_left_out(groups, network):
+    photos = groups(birds=(3, 3, 3, 3, 3))
+    assert list(Validation(photos, shots=(1, 5), episodes=2).measure(network)) == ["birds 5-way 1-shot"]
+
+
+def test_classes_too_small_for_any_episode_are_refused(groups):
+    with pytest.raises(TrainingError, match="too few photos for any episode"):
+        Validation(groups(birds=(1, 1, 1)), shots=(1,))
+    with pytest.raises(TrainingError, match="too few photos for any episode"):
+        Validation(groups(moths=(9,)), shots=(1,))
+
+
+def test_a_network_is_measured_in_evaluation_mode(groups, network):
+    network.train()
+    Validation(groups(birds=(2,) * 5), shots=(1,), episodes=1).measure(network)
+    assert not network.training
