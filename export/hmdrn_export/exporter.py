@@ -167,7 +167,7 @@ def _describe(model: onnx.ModelProto, file: str, precision: str) -> Graph:
         precision="fp32" if model.graph.name == "solve" else precision,
         dialect="onnx",
         opset=OPSET,
-        backends=("onnxruntime", "tensorrt"),
+        backends=("onnxruntime",),
         inputs=tensors(list(model.graph.input)),
         outputs=tensors(list(model.graph.output)),
     )

@@ -21,9 +21,13 @@ from hmdrn_network.authors import is_derived, translate
 from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
-from hmdrn_runtime.files import reason, user_path, write_atomically
+from hmdrn_runtime.files import check_folder_of, reason, user_path, write_atomically
+from hmdrn_runtime.kinds import kind_of
 
 FORMAT = "hmdrn-checkpoint-1"
+# What a training run calls its checkpoint, and the state that it resumes from.
+_OF_A_RUN = "model.safetensors"
+_STATE_OF_A_RUN = "state.pt"
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -88,8 +92,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: A file that is missing or no checkpoint, or whose entries do not make up a network;
             every missing, unexpected or misshapen entry is counted and named.
     """
+    path = user_path(path, CheckpointError)
+    _refuse_other_kinds(path)
     try:
-        path = user_path(path, CheckpointError)
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {reason(error)}; check the path") from error
@@ -171,10 +176,30 @@ def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCar
         ),
     }
     weights = {name: value.contiguous() for name, value in canonical_weights(network).items()}
+    path = user_path(path, CheckpointError)
+    check_folder_of(path, "checkpoint", CheckpointError)
     try:
-        write_atomically(user_path(path, CheckpointError), save(weights, metadata))
+        write_atomically(path, save(weights, metadata))
     except OSError as error:
         raise CheckpointError(f"cannot write checkpoint {path}: {reason(error)}") from error
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """Say what to give instead of what is known to be something else."""
+    kind, run = kind_of(path), path / _OF_A_RUN
+    if kind == "a bundle":
+        raise CheckpointError(f"{path} is a bundle: give the checkpoint that it was exported from")
+    if kind == "a folder":
+        raise CheckpointError(
+            f"{path} is a folder: give {run if run.is_file() else 'the file of a checkpoint in it'}"
+        )
+    if kind in ("a gallery", "a photo"):
+        raise CheckpointError(f"{path} is {kind}: give the file of a checkpoint, .safetensors or .pth")
+    if path.is_file() and path.name == _STATE_OF_A_RUN:
+        raise CheckpointError(
+            f"{path} is the state of a training run, which only training reads: "
+            f"give the run's checkpoint, {path.with_name(_OF_A_RUN)}"
+        )
 
 
 def _own_weights(path: Path) -> tuple[dict[str, Tensor], NetworkConfig, ModelCard]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from hmdrn_runtime.errors import BundleError
 from hmdrn_runtime.files import user_path
+from hmdrn_runtime.kinds import kind_of
 from hmdrn_runtime.manifest import Graph, Manifest
 
 MANIFEST = "manifest.json"
@@ -72,6 +73,11 @@ def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
         BundleError: No bundle, files missing or changed, another format version, or no such variant.
     """
     path = user_path(path, BundleError)
+    if path.is_file():
+        raise BundleError(
+            f"{path} is {kind_of(path) or 'a file'}, and a bundle is a folder, NAME.hmdrn: "
+            "give its path, or use 'default'"
+        )
     if not path.is_dir():
         raise BundleError(f"no bundle at {path}: make one with hmdrn-export, or use 'default'")
     try:

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.image_files import is_photo
 from hmdrn_runtime.messages import describe_source, one_line
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
-"""Lower-case endings of the files that count as photographs."""
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 """Most bytes of one unpacked photograph in a zip."""
 
-LAYOUT = "<class>/<image> or <split>/<class>/<image>"
-"""The layouts of a data set, as messages give them."""
+_EXPECTED = "a folder or a zip of <class>/<image>"
 
 Parts: TypeAlias = tuple[str, ...]
 """The folders and the file name of an image inside the data set."""
@@ -64,10 +62,13 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, Listing]:
         if source.is_dir():
             return source, _Folder(source), _listing(_names_below(source))
         if not source.exists():
-            raise DatasetError(f"{describe_source(path)} does not exist: pass a folder or a zip of {LAYOUT}")
+            raise DatasetError(f"{describe_source(path)} does not exist: give {_EXPECTED}")
         if not source.is_file():
+            raise DatasetError(f"{describe_source(path)} is not a regular file: give {_EXPECTED}")
+        if is_photo(source.name):
             raise DatasetError(
-                f"{describe_source(path)} is not a regular file: pass a folder or a zip of {LAYOUT}"
+                f"{describe_source(path)} is a file; give the folder that holds a folder of photos for each "
+                "class, or a zip of it"
             )
         archive = _Zip(source)
         return source, archive, _listing(archive.names)
@@ -86,7 +87,7 @@ def _listing(names: Iterable[str]) -> Listing:
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if any(part.startswith(".") or part == "__MACOSX" for part in parts):
             continue
-        if name.lower().endswith(IMAGE_SUFFIXES):
+        if is_photo(name):
             images[name] = parts
         above = len(parts) if name.endswith("/") else len(parts) - 1
         folders |= {parts[:depth] for depth in range(1, above + 1)}
@@ -174,8 +175,7 @@ class _Zip:
             return zipfile.ZipFile(self.path)
         except Exception as error:
             raise DatasetError(
-                f"{describe_source(self.path)} cannot be read as a zip ({one_line(error)}): "
-                f"pass a folder or a zip of {LAYOUT}"
+                f"{describe_source(self.path)} cannot be read as a zip ({one_line(error)}): give {_EXPECTED}"
             ) from error
 
     def _checked_members(self) -> dict[str, zipfile.ZipInfo]:

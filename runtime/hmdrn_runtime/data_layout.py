@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from hmdrn_runtime.data_files import IMAGE_SUFFIXES, LAYOUT, Listing, Parts
+from hmdrn_runtime.data_files import Listing, Parts
 from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.image_files import IMAGE_SUFFIXES
 from hmdrn_runtime.messages import describe_source
 
 # One folder above classes may hold a single split or wrap the whole; what it is called tells.
@@ -39,16 +41,64 @@ def recognise(listing: Listing, source: Path) -> Layout:
         DatasetError: there is no image, or they are not all at the depth of one layout.
 
     """
+    wrapper, photos = _unwrapped(listing, source)
+    example = _examples(photos, source)
+    if max(example) > 3:
+        raise DatasetError(
+            f"{describe_source(source)} has images too deep in folders, such as {example[max(example)]!r}: "
+            "lay it out as <class>/<image> or <split>/<class>/<image>"
+        )
+    if len(example) == 2:
+        raise DatasetError(
+            f"{describe_source(source)} mixes two layouts, <class>/<image> as in {example[2]!r} and "
+            f"<split>/<class>/<image> as in {example[3]!r}: keep to one"
+        )
+    splits = tuple(sorted({parts[0] for parts, _ in photos})) if 3 in example else ()
+    return Layout(photos, splits, _empty(listing, wrapper, photos))
+
+
+def recognise_species(listing: Listing, source: Path) -> Layout:
+    """Find species to enroll, each a folder with its photos directly in it. A folder may wrap those of a zip.
+
+    In a folder it may not: a lone `Monarch/2024/` would enroll a species called 2024.
+
+    Raises:
+        DatasetError: there is no image, or one that lies elsewhere.
+
+    """
+    wrapper, photos = _unwrapped(listing, source)
+    if source.is_dir():
+        wrapper, photos = (), tuple(((*wrapper, *parts), member) for parts, member in photos)
+    example = _examples(photos, source)
+    if max(example) > 2:
+        deep = example[max(example)]
+        first = deep.partition("/")[0]
+        instead = f"give {source / first}" if source.is_dir() else f"pack {first!r} alone"
+        raise DatasetError(
+            f"{describe_source(source)} holds {deep!r}, but photos must lie directly in the species' folder: "
+            f"move them up into {first!r}, or, if {first!r} only wraps the species, {instead}"
+        )
+    return Layout(photos, (), _empty(listing, wrapper, photos))
+
+
+_Photos: TypeAlias = tuple[tuple[Parts, str], ...]
+
+
+def _unwrapped(listing: Listing, source: Path) -> tuple[Parts, _Photos]:
+    """The folder that wraps the whole, () if none does, and the sorted photos without it."""
     if not listing.images:
         raise DatasetError(
             f"{describe_source(source)} holds no images ({', '.join(IMAGE_SUFFIXES)}): "
-            f"put photos in as {LAYOUT}, or check the path"
+            "put photos in as <class>/<image>, or check the path"
         )
     photos = sorted((parts, member) for member, parts in listing.images.items())
-    wrapper: Parts = ()
-    if _is_wrapped([parts for parts, _ in photos]):
-        wrapper = photos[0][0][:1]
-        photos = [(parts[1:], member) for parts, member in photos]
+    if not _is_wrapped([parts for parts, _ in photos]):
+        return (), tuple(photos)
+    return photos[0][0][:1], tuple((parts[1:], member) for parts, member in photos)
+
+
+def _examples(photos: _Photos, source: Path) -> dict[int, str]:
+    """The first photo of each depth; none may lie outside of any folder."""
     example: dict[int, str] = {}
     for parts, _ in photos:
         example.setdefault(len(parts), "/".join(parts))
@@ -57,20 +107,14 @@ def recognise(listing: Listing, source: Path) -> Layout:
             f"{describe_source(source)} has images outside of any class folder, such as {example[1]!r}: "
             "put the images of each class in a folder named after it (<class>/<image>)"
         )
-    if max(example) > 3:
-        raise DatasetError(
-            f"{describe_source(source)} has images too deep in folders, such as {example[max(example)]!r}: "
-            f"lay it out as {LAYOUT}"
-        )
-    if len(example) == 2:
-        raise DatasetError(
-            f"{describe_source(source)} mixes two layouts, <class>/<image> as in {example[2]!r} and "
-            f"<split>/<class>/<image> as in {example[3]!r}: keep to one"
-        )
-    splits = tuple(sorted({parts[0] for parts, _ in photos})) if 3 in example else ()
+    return example
+
+
+def _empty(listing: Listing, wrapper: Parts, photos: _Photos) -> tuple[Parts, ...]:
+    """The folders at the depth of the classes in which there is no photo."""
     within = {folder[len(wrapper) :] for folder in listing.folders if folder[: len(wrapper)] == wrapper}
-    classes = {folder for folder in within if len(folder) == max(example) - 1}
-    return Layout(tuple(photos), splits, tuple(sorted(classes - {parts[:-1] for parts, _ in photos})))
+    depth = max(len(parts) for parts, _ in photos) - 1
+    return tuple(sorted({f for f in within if len(f) == depth} - {parts[:-1] for parts, _ in photos}))
 
 
 def _is_wrapped(photos: list[Parts]) -> bool:

@@ -17,14 +17,24 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from hmdrn_runtime.data_files import IMAGE_SUFFIXES, MAX_MEMBER_BYTES, Files, open_files
-from hmdrn_runtime.data_layout import check_split, recognise
+from hmdrn_runtime.data_files import MAX_MEMBER_BYTES, Files, open_files
+from hmdrn_runtime.data_layout import Layout, check_split, recognise, recognise_species
 from hmdrn_runtime.decoding import load_image
 from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.image_files import IMAGE_SUFFIXES, is_photo
 from hmdrn_runtime.images import preprocess
 from hmdrn_runtime.messages import describe_source
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_MEMBER_BYTES", "Dataset", "Photo", "find_splits", "open_dataset"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_MEMBER_BYTES",
+    "Dataset",
+    "Photo",
+    "find_splits",
+    "is_photo",
+    "open_dataset",
+    "open_species",
+]
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,24 @@ def open_dataset(path: str | os.PathLike[str], split: str = "all") -> Dataset:
     layout = recognise(listing, source)
     if split != "all":
         check_split(split, layout, source)
+    return _dataset(source, files, layout, split)
+
+
+def open_species(path: str | os.PathLike[str]) -> Dataset:
+    """List photographs to enroll: of a folder or a zip of `<species>/<image>`, and nothing deeper.
+
+    As `open_dataset`, but without splits, and without a folder that wraps those of a folder: it might be
+    the species itself.
+
+    Raises:
+        DatasetError: as `open_dataset` does; a photo does not lie directly in its species' folder.
+
+    """
+    source, files, listing = open_files(path)
+    return _dataset(source, files, recognise_species(listing, source), "all")
+
+
+def _dataset(source: Path, files: Files, layout: Layout, split: str) -> Dataset:
     classes: dict[str, list[Photo]] = defaultdict(list)
     for parts, member in layout.photos:
         if split == "all" or parts[0] == split:

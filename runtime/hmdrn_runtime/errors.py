@@ -64,7 +64,8 @@ class MissingDependencyError(HmdrnError):
 
     def __init__(self, package: str, purpose: str, extra: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed: pip install 'hmdrn[{extra}]'"
+            f"{purpose} needs the package {package!r}, which is not installed: "
+            f"pip install 'hmdrn[{extra}]', or from a checkout '.[{extra}]'"
         )
         self.package = package
         self.extra = extra

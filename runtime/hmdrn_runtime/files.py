@@ -27,6 +27,25 @@ def user_path(path: str | os.PathLike[str], error: type[HmdrnError]) -> Path:
     return expanded
 
 
+def check_folder_of(path: Path, what: str, error: type[HmdrnError]) -> None:
+    """Refuse a place to write a file to whose folder is not there, before any work is done for the file.
+
+    Args:
+        path: The file.
+        what: What it is to be, for the message, e.g. "gallery".
+        error: What to raise.
+
+    Raises:
+        HmdrnError: Of the type `error`: the folder is missing, or is a file.
+    """
+    folder = path.parent
+    if folder.is_dir():
+        return
+    found = "is a file" if folder.exists() else "does not exist"
+    advice = "give a path in a folder" if folder.exists() else "make it first"
+    raise error(f"cannot write {what} {path}: the folder {folder} {found}; {advice}")
+
+
 def reason(error: OSError) -> str:
     """What the operating system says of an error, without the path, which the message names already."""
     return error.strerror or str(error)

@@ -82,6 +82,12 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.species)
 
+    def __repr__(self) -> str:
+        generation, species = self._state
+        shots = sum(s.shots for s in species.values())
+        photos = f"{shots} photo{'s' * (shots != 1)}"
+        return f"<Gallery of {len(species)} species, {photos}, generation {generation}>"
+
     def __contains__(self, label: str) -> bool:
         return _normalised(label) in self.species
 
@@ -199,6 +205,18 @@ def with_photos(species: Species | None, label: str, photos: Iterable[PhotoStati
     return Species(label, MappingProxyType(merged))
 
 
+def holders(species: Mapping[str, Species], label: str, photos: Iterable[str]) -> tuple[str, ...]:
+    """The labels of the species other than `label` that hold one of the photos, given by digest."""
+    digests = frozenset(photos)
+    return tuple(name for name, s in species.items() if name != label and not digests.isdisjoint(s.photos))
+
+
+def lookalikes(species: Mapping[str, Species], label: str) -> tuple[str, ...]:
+    """The labels other than `label` that differ from it in case or blanks alone."""
+    folded = _folded(label)
+    return tuple(name for name in species if name != label and _folded(name) == folded)
+
+
 def check_network(own: Network, other: Network, what: str) -> None:
     """Refuse statistics of another network.
 
@@ -219,6 +237,11 @@ def check_network(own: Network, other: Network, what: str) -> None:
 def _normalised(label: object) -> str:
     """The form under which a label is looked up."""
     return unicodedata.normalize("NFC", str(label)).strip()
+
+
+def _folded(label: str) -> str:
+    """The form in which labels that people take for the same are the same."""
+    return "".join(label.casefold().split())
 
 
 def _ordered(species: Mapping[str, Species]) -> Mapping[str, Species]:

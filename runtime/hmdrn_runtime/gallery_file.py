@@ -20,8 +20,9 @@ from safetensors.numpy import save
 
 from hmdrn_runtime.documents import Document, canonical_json
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.files import reason, user_path, write_atomically
+from hmdrn_runtime.files import check_folder_of, reason, user_path, write_atomically
 from hmdrn_runtime.gallery import Gallery, Species, clean_label
+from hmdrn_runtime.kinds import kind_of
 from hmdrn_runtime.manifest import Network, read_network
 from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes
 
@@ -32,6 +33,21 @@ _METADATA = "hmdrn_gallery"
 def previous_path(path: Path) -> Path:
     """Where the generation before the one at `path` is kept."""
     return path.with_name(path.name + ".previous")
+
+
+def check_gallery_place(path: str | os.PathLike[str]) -> Path:
+    """The path of a gallery to write, with `~` expanded; to be asked before the work that fills the gallery.
+
+    Raises:
+        GalleryError: It is a folder, or in a folder that does not exist.
+    """
+    path = user_path(path, GalleryError)
+    if not path.name or path.is_dir():
+        raise GalleryError(
+            f"cannot write gallery {path}: it is {kind_of(path)}; give the path of a gallery file"
+        )
+    check_folder_of(path, "gallery", GalleryError)
+    return path
 
 
 def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
@@ -45,11 +61,9 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     Raises:
         GalleryError: The file cannot be written; what was there is untouched.
     """
-    path = user_path(path, GalleryError)
+    path = check_gallery_place(path)
     if path.is_symlink():
         path = path.resolve()  # the link stays a link
-    if not path.name or path.is_dir():
-        raise GalleryError(f"cannot write gallery {path}: it is a folder; give the path of a file")
     generation, species = gallery.snapshot()
     photos = [photo for label in species for photo in _ordered(species[label])]
     # One array for all photos of the gallery: a safetensors header with thousands of names is slow to read.
@@ -75,9 +89,8 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
             return  # nothing changed: the generation before must stay the one before
         write_atomically(path, data, before=lambda: _keep_previous(path))
     except OSError as error:
-        raise GalleryError(
-            f"cannot write gallery {path}: {reason(error)}; what was there before is untouched"
-        ) from error
+        kept = "; what was there before is untouched" if path.exists() else ""
+        raise GalleryError(f"cannot write gallery {path}: {reason(error)}{kept}") from error
 
 
 def load_gallery(path: str | os.PathLike[str]) -> Gallery:
@@ -91,6 +104,8 @@ def load_gallery(path: str | os.PathLike[str]) -> Gallery:
             generation lies beside it, the message says so.
     """
     path = user_path(path, GalleryError)
+    if path.is_dir():
+        raise GalleryError(f"{path} is {kind_of(path)}; give the path of a gallery file")
     if not path.is_file():
         raise GalleryError(f"no gallery at {path}: enroll species first, or check the path")
     try:
@@ -106,10 +121,15 @@ def _read(path: Path) -> Gallery:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_METADATA)
             if text is None:
-                raise GalleryError(f"{path} is a safetensors file but no gallery")
+                raise GalleryError(f"{path} is {kind_of(path) or 'a safetensors file'} but no gallery")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except PermissionError as error:
+        raise GalleryError(f"cannot read gallery {path}: {reason(error)}") from error
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise GalleryError(f"{path} is no gallery, or a damaged one ({error})") from error
+        kind = kind_of(path)
+        if kind in (None, "a gallery"):
+            raise GalleryError(f"{path} is no gallery, or a damaged one") from error
+        raise GalleryError(f"{path} is {kind} but no gallery; give the path of a gallery file") from error
     document = Document.parse(text, f"gallery {path}", GalleryError)
     version = document.get("format_version", int)
     if version != FORMAT_VERSION:

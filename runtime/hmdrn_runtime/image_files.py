@@ -18,10 +18,21 @@ from PIL import (
     PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    features,
 )
 
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.messages import one_line
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
+"""Lower-case endings of the photographs that every device reads."""
+FOREIGN_SUFFIXES = (
+    *(".heic", ".heif", ".avif", ".jxl"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
+)
+"""Endings of photographs that are read where Pillow can and are otherwise refused by name."""
+PHOTO_SUFFIXES = IMAGE_SUFFIXES + FOREIGN_SUFFIXES
+"""Lower-case endings of the files that count as photographs: none is passed over in silence."""
 
 _FORMATS = "JPEG, PNG, WebP, BMP, TIFF, PPM or GIF"
 
@@ -36,6 +47,21 @@ _READERS: tuple[tuple[tuple[bytes, ...], type[ImageFile.ImageFile]], ...] = (
     ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
     ((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"PF", b"Pf"), PpmImagePlugin.PpmImageFile),
 )
+
+_AVIF = (b"ftypavif", b"ftypavis")
+_FOREIGN: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
+    (4, _AVIF, "AVIF"),
+    (4, (b"ftyphe", b"ftypmif1", b"ftypmsf1"), "HEIC"),
+    (4, (b"ftypcrx ",), "a camera's raw file"),
+    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), "JPEG XL"),
+    (0, (b"FUJIFILM", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"), "a camera's raw file"),
+)
+"""What cameras and telephones write that Pillow cannot read, or not everywhere: place, bytes, format."""
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file counts as a photograph, by the ending of its name."""
+    return name.lower().endswith(PHOTO_SUFFIXES)
 
 
 def open_file(source: str | os.PathLike[str], name: str) -> IO[bytes]:
@@ -75,6 +101,13 @@ def read_header(stream: IO[bytes], size: int, name: str) -> ImageFile.ImageFile:
     for beginnings, reader in _READERS:
         if head.startswith(beginnings):
             return reader(stream)  # reads the header and no pixel
+    if head[4:].startswith(_AVIF) and "avif" in features.modules and features.check_module("avif"):
+        from PIL import AvifImagePlugin  # since Pillow 11.3, and not in every build of it
+
+        return AvifImagePlugin.AvifImageFile(stream)
+    for place, beginnings, kind in _FOREIGN:
+        if head[place:].startswith(beginnings):
+            raise ImageError(f"{name} is {kind}, which cannot be read here: convert it to JPEG or PNG")
     raise ImageError(
         f"{name} is not an image of a known format (it begins with {head[:12]!r}): convert it to {_FORMATS}"
     )

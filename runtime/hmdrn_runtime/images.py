@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "digest",
     "load_image",
     "prepare",
+    "prepare_boxes",
     "preprocess",
 ]
 
@@ -63,7 +65,11 @@ def crop_box(image: PIL.Image.Image, box: Box) -> PIL.Image.Image:
             or has a side under `MIN_SIDE` within it; or the image is not RGB.
 
     """
-    name = describe_source(image)
+    return _cut(image, box, describe_source(image))
+
+
+def _cut(image: PIL.Image.Image, box: Box, name: str) -> PIL.Image.Image:
+    """As `crop_box`; `name` is what messages call the image."""
     _check_rgb(image)
     try:
         x0, y0, x1, y1 = (float(value) for value in box)
@@ -80,8 +86,13 @@ def crop_box(image: PIL.Image.Image, box: Box) -> PIL.Image.Image:
     top, bottom = (min(max(round(y), 0), image.height) for y in (y0, y1))
     width, height = right - left, bottom - top
     size = f"{image.width}x{image.height} pixels"
-    if width == 0 or height == 0:
+    if x1 <= 0 or y1 <= 0 or x0 >= image.width or y0 >= image.height:
         raise ImageError(f"box {shown} lies outside {name} of {size}: give it in pixels of the upright image")
+    if width == 0 or height == 0:
+        raise ImageError(
+            f"box {shown} covers under one pixel of {name} of {size}: "
+            f"each side must have at least {MIN_SIDE} pixels of the upright image"
+        )
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             f"box {shown} covers {width}x{height} pixels of {name} of {size}: "
@@ -126,6 +137,23 @@ def prepare(source: ImageSource, mode: str) -> npt.NDArray[np.uint8]:
     """
     _check_mode(mode)
     return _network_input(load_image(source), mode, describe_source(source))
+
+
+def prepare_boxes(source: ImageSource, boxes: Iterable[Box], mode: str) -> list[npt.NDArray[np.uint8]]:
+    """Read a photograph once and turn boxes of it into network inputs.
+
+    See `load_image`, `crop_box` and `preprocess` for the arguments.
+
+    Returns:
+        For each box an RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
+
+    Raises:
+        ImageError: as those three do, naming the source.
+
+    """
+    _check_mode(mode)
+    image, name = load_image(source), describe_source(source)
+    return [_network_input(_cut(image, box, name), mode, f"box {box} of {name}") for box in boxes]
 
 
 def digest(pixels: npt.NDArray[np.uint8]) -> str:

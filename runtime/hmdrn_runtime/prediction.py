@@ -74,12 +74,16 @@ class EnrollmentReport:
         added: Digests of the photos that were new to it.
         duplicates: Digests of photos that it had already, or that were given twice.
         shots: Photos that it has now.
+        also_in: Other species that hold one of these photos: one of the labels is wrong.
+        similar: Other species whose labels differ from this one in case or blanks alone.
     """
 
     label: str
     added: tuple[str, ...]
     duplicates: tuple[str, ...]
     shots: int
+    also_in: tuple[str, ...] = ()
+    similar: tuple[str, ...] = ()
 
 
 def predictions(labels: Sequence[str], scores: Scores, top: int) -> list[Prediction]:

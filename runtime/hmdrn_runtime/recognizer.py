@@ -14,17 +14,17 @@ import PIL.Image
 from hmdrn_runtime.backends import Backend, Resident
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
-from hmdrn_runtime.gallery import Gallery, Species, check_network, clean_label, with_photos
-from hmdrn_runtime.gallery_file import save_gallery
-from hmdrn_runtime.images import (
-    Box,
-    ImageSource,
-    crop_box,
-    describe_source,
-    load_image,
-    prepare,
-    preprocess,
+from hmdrn_runtime.gallery import (
+    Gallery,
+    Species,
+    check_network,
+    clean_label,
+    holders,
+    lookalikes,
+    with_photos,
 )
+from hmdrn_runtime.gallery_file import save_gallery
+from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes
 from hmdrn_runtime.matching import open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
 from hmdrn_runtime.statistics import PhotoStatistics
@@ -68,6 +68,9 @@ class Recognizer:
         self._lock = threading.RLock()
         self._classes = _Classes({}, (), {})
 
+    def __repr__(self) -> str:
+        return f"<Recognizer of bundle {self.bundle.path.name} on {self.backend.name}, {self.gallery!r}>"
+
     @property
     def gallery(self) -> Gallery:
         """The species; changes made to it are seen by the next call."""
@@ -106,7 +109,14 @@ class Recognizer:
         for photo in statistics:
             (duplicates if photo.digest in known else added).append(photo.digest)
             known.add(photo.digest)
-        return EnrollmentReport(label, tuple(added), tuple(duplicates), planned[label].shots)
+        return EnrollmentReport(
+            label,
+            tuple(added),
+            tuple(duplicates),
+            planned[label].shots,
+            holders(species, label, (photo.digest for photo in statistics)),
+            lookalikes(species, label),
+        )
 
     def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
         """What the gallery keeps of prepared photos, uint8 (N, 84, 84, 3)."""
@@ -123,7 +133,9 @@ class Recognizer:
 
         Args:
             image: Path, bytes, PIL image or RGB uint8 array (H, W, 3).
-            boxes: Regions (x0, y0, x1, y1) in pixels, e.g. a detector's; each is classified by itself.
+            boxes: Regions (x0, y0, x1, y1) in pixels, e.g. a detector's; each is classified by itself. Of a
+                box that reaches over the photo's edge, the part on the photo is looked at, however small a
+                part of the box it is.
             top: Species in the ranking at most.
 
         Returns:
@@ -138,11 +150,7 @@ class Recognizer:
             return self._classify_pixels(prepare(image, mode)[None], top)[0]
         if len(boxes) == 4 and all(np.ndim(side) == 0 for side in boxes):
             raise ImageError(f"boxes is a single box, {tuple(boxes)}: pass a list, [(x0, y0, x1, y1)]")
-        loaded = load_image(image)
-        try:
-            pixels = [preprocess(crop_box(loaded, box), mode) for box in boxes]
-        except ImageError as error:
-            raise ImageError(f"{describe_source(image)}: {error}") from error
+        pixels = prepare_boxes(image, boxes, mode)
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
 
     def classify_batch(self, images: ImageSource | Iterable[ImageSource], top: int = 5) -> list[Prediction]:

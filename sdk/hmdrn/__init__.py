@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hmdrn.loading import load as load
     from hmdrn_runtime.bundle import Bundle as Bundle
+    from hmdrn_runtime.errors import BackendError as BackendError
+    from hmdrn_runtime.errors import BundleError as BundleError
+    from hmdrn_runtime.errors import CheckpointError as CheckpointError
+    from hmdrn_runtime.errors import DatasetError as DatasetError
+    from hmdrn_runtime.errors import EnrollmentError as EnrollmentError
+    from hmdrn_runtime.errors import ExportError as ExportError
+    from hmdrn_runtime.errors import GalleryError as GalleryError
     from hmdrn_runtime.errors import HmdrnError as HmdrnError
+    from hmdrn_runtime.errors import ImageError as ImageError
+    from hmdrn_runtime.errors import MissingDependencyError as MissingDependencyError
+    from hmdrn_runtime.errors import TrainingError as TrainingError
+    from hmdrn_runtime.errors import VerificationError as VerificationError
     from hmdrn_runtime.gallery import Gallery as Gallery
     from hmdrn_runtime.gallery_file import load_gallery as load_gallery
     from hmdrn_runtime.prediction import EnrollmentReport as EnrollmentReport
@@ -22,11 +33,27 @@ if TYPE_CHECKING:
     from hmdrn_runtime.prediction import Prediction as Prediction
     from hmdrn_runtime.recognizer import Recognizer as Recognizer
 
+    __version__: str
+
+_ERRORS = (
+    "BackendError",
+    "BundleError",
+    "CheckpointError",
+    "DatasetError",
+    "EnrollmentError",
+    "ExportError",
+    "GalleryError",
+    "HmdrnError",
+    "ImageError",
+    "MissingDependencyError",
+    "TrainingError",
+    "VerificationError",
+)
 # Loaded when first asked for: importing the package costs a robot's start-up next to nothing.
 _HOMES = {
     "load": "hmdrn.loading",
     "Bundle": "hmdrn_runtime.bundle",
-    "HmdrnError": "hmdrn_runtime.errors",
+    **dict.fromkeys(_ERRORS, "hmdrn_runtime.errors"),
     "Gallery": "hmdrn_runtime.gallery",
     "load_gallery": "hmdrn_runtime.gallery_file",
     "EnrollmentReport": "hmdrn_runtime.prediction",
@@ -36,19 +63,35 @@ _HOMES = {
 }
 
 __all__ = [
+    "BackendError",
     "Bundle",
+    "BundleError",
+    "CheckpointError",
+    "DatasetError",
+    "EnrollmentError",
     "EnrollmentReport",
+    "ExportError",
     "Gallery",
+    "GalleryError",
     "HmdrnError",
+    "ImageError",
     "Match",
+    "MissingDependencyError",
     "Prediction",
     "Recognizer",
+    "TrainingError",
+    "VerificationError",
+    "__version__",
     "load",
     "load_gallery",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hmdrn")
     if name not in _HOMES:
         raise AttributeError(f"module 'hmdrn' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from hmdrn_runtime.specimens import draw_specimens, species_name
 SPECIES = 5
 SHOTS = 5
 HELD_OUT = 6
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Endings of the pictures that can be drawn."""
 _DRAWN_SIZE = 160
 
 Pixels = npt.NDArray[np.uint8]
@@ -123,6 +126,7 @@ _LEFT = 20
 _HEADER = 92
 _ROW = _TILE + 58
 _BACKGROUND, _INK, _FAINT = (250, 250, 247), (34, 34, 34), (118, 118, 112)
+_SMALLEST = 8
 _RIGHT, _WRONG = (46, 125, 50), (198, 40, 40)
 
 
@@ -139,11 +143,12 @@ def draw_result(result: Demonstration) -> Image.Image:
     )
     draw.text((_LEFT, 14), title, _INK, _font(24))
     same = all(len(group.support) == shots for group in result.groups)
-    draw.text((_LEFT, 60), f"enrolled, {'' if same else 'up to '}{shots} photos each", _FAINT, _font(15))
+    enrolled = f"enrolled, {'' if same else 'up to '}{shots} photo{'s' * (shots != 1)} each"
+    _write(draw, (_LEFT, 60), enrolled, 15, split - _LEFT - _GAP, 1, _FAINT)
     draw.text((split, 60), "held out: what the gallery says", _FAINT, _font(15))
     for row, (group, answers) in enumerate(zip(result.groups, result.answers, strict=True)):
         top = _HEADER + row * _ROW
-        draw.text((_LEFT, top), _fit(group.label, 17, split - _LEFT), _INK, _font(17))
+        _write(draw, (_LEFT, top), group.label, 17, split - _LEFT - _GAP, 1, _INK)
         top += 26
         for column, photo in enumerate(group.support):
             image.paste(_tile(photo), (_LEFT + column * (_TILE + _GAP), top))
@@ -152,7 +157,7 @@ def draw_result(result: Demonstration) -> Image.Image:
             colour = _RIGHT if answer.label == group.label else _WRONG
             draw.rectangle((left - 3, top - 3, left + _TILE + 2, top + _TILE + 2), fill=colour)
             image.paste(_tile(photo), (left, top))
-            draw.text((left, top + _TILE + 5), _fit(answer.label, 11, _TILE), colour, _font(11))
+            _write(draw, (left, top + _TILE + 4), answer.label, 11, _TILE, 2, colour)
             draw.text(
                 (left + _TILE, top - 18), f"{100 * answer.probability:.0f} %", colour, _font(11), anchor="ra"
             )
@@ -175,13 +180,48 @@ def _tile(photo: Pixels) -> Image.Image:
     return image.crop((left, top, left + side, top + side)).resize((_TILE, _TILE), Image.Resampling.LANCZOS)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _font(size: int) -> _Font:
     return ImageFont.load_default(size)
 
 
-def _fit(text: str, size: int, width: float) -> str:
+def _write(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    size: int,
+    width: int,
+    lines: int,
+    colour: tuple[int, int, int],
+) -> None:
+    """Text within a width in pixels and some lines: in smaller letters, and cut only if that does not do."""
+    for points in range(size, _SMALLEST - 1, -1):
+        font = _font(points)
+        wrapped = _wrapped(text, font, width)
+        if len(wrapped) <= lines and all(font.getlength(line) <= width for line in wrapped):
+            break
+    else:
+        wrapped = [
+            _cut(line, font, width) for line in [*wrapped[: lines - 1], " ".join(wrapped[lines - 1 :])]
+        ]
+    draw.multiline_text(place, "\n".join(wrapped), colour, font, spacing=1)
+
+
+def _wrapped(text: str, font: _Font, width: float) -> list[str]:
+    """The text in lines of a width in pixels, as far as its words allow."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _cut(text: str, font: _Font, width: float) -> str:
     """The text, cut to a width in pixels."""
-    font = _font(size)
     while len(text) > 1 and font.getlength(text) > width:
         text = text.rstrip("…")[:-1] + "…"
     return text

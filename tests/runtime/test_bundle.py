@@ -163,7 +163,7 @@ def test_a_folder_that_is_called_like_the_manifest_is_no_manifest(small):
 def test_no_folder_is_said_so_with_what_makes_a_bundle(tmp_path):
     refused(tmp_path / "none.hmdrn", "no bundle at .*: make one with hmdrn-export")
     (tmp_path / "file.hmdrn").write_bytes(b"zip?")
-    refused(tmp_path / "file.hmdrn", "no bundle at ")
+    refused(tmp_path / "file.hmdrn", r"file\.hmdrn is a file, and a bundle is a folder")
 
 
 def test_a_manifest_edited_by_hand_is_refused(small):

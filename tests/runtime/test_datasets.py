@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hmdrn_runtime import data_files, datasets
-from hmdrn_runtime.datasets import Dataset, find_splits, open_dataset
+from hmdrn_runtime.datasets import Dataset, find_splits, open_dataset, open_species
 from hmdrn_runtime.errors import DatasetError
 
 CLASSES = ("robin/1.jpg", "robin/2.jpg", "wren/1.jpg")
@@ -119,6 +119,54 @@ def test_a_lone_folder_called_like_a_split_is_one(make, split):
 def test_a_lone_class_is_no_wrapper(make):
     path = make(("robin/1.jpg", "robin/2.jpg"))
     assert names_of(open_dataset(path)) == {"robin": ["robin/1.jpg", "robin/2.jpg"]}
+
+
+# ---------------------------------------------------------------- species to enroll
+
+
+def test_species_are_folders_with_their_photos_directly_in_them(make):
+    assert names_of(open_species(make(CLASSES))) == names_of(open_dataset(make(CLASSES)))
+
+
+def test_a_folder_between_a_species_and_its_photos_is_no_species(tmp_path):
+    path = make_folder(tmp_path / "data", ("Monarch/2024/1.jpg", "Monarch/2024/2.jpg"))
+    with pytest.raises(
+        DatasetError, match=r"'Monarch/2024/1\.jpg'.*directly in the species' folder"
+    ) as caught:
+        open_species(path)
+    assert f"if 'Monarch' only wraps the species, give {path / 'Monarch'}" in str(caught.value)
+    assert list(open_species(path / "Monarch").classes) == ["2024"]
+
+
+def test_a_zip_of_species_may_be_wrapped(tmp_path):
+    assert list(open_species(make_zip(tmp_path / "data.zip", CLASSES, "species/")).classes) == [
+        "robin",
+        "wren",
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", [SPLITS, (*CLASSES, "crow/raw/1.jpg"), (*CLASSES, "a/b/c/d/1.jpg"), ("a.jpg",), ()]
+)
+def test_no_refusal_of_species_advises_splits(make, names):
+    with pytest.raises(DatasetError) as caught:
+        open_species(make(names))
+    assert "split" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".HEIF", ".avif", ".jxl", ".dng", ".CR3", ".nef"])
+def test_photos_of_formats_that_not_everyone_reads_are_not_passed_over(make, suffix):
+    dataset = open_dataset(make((*CLASSES, f"wren/2{suffix}")))
+    assert [photo.name for photo in dataset.classes["wren"]] == ["wren/1.jpg", f"wren/2{suffix}"]
+
+
+def test_a_single_photo_is_no_data_set(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"x")
+    refused(tmp_path / "photo.jpg", "is a file; give the folder that holds a folder of photos for each class")
+
+
+# ---------------------------------------------------------------- layouts that are none
 
 
 def test_two_layouts_in_one_are_refused_with_an_example_of_each(make):

@@ -255,7 +255,7 @@ def test_a_disk_too_full_for_a_copy_leaves_the_old_gallery_and_nothing_else(path
 
 def test_a_full_disk_where_there_was_no_gallery_leaves_nothing(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", disk_full)
-    with pytest.raises(GalleryError, match="No space left on device"):
+    with pytest.raises(GalleryError, match=r"No space left on device$"):
         save_gallery(sample(), path)
     assert names(path.parent) == []
 
@@ -289,6 +289,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, place):
         save_gallery(sample(), tmp_path / place)
     assert str(tmp_path / place) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "what was there" not in str(caught.value)
     assert names(tmp_path) == ["file", "folder"]
     assert names(tmp_path / "folder") == []
 
@@ -296,7 +297,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, place):
 def test_a_missing_gallery_is_said_so(path):
     refused(path, "no gallery at .*: enroll species first, or check the path")
     path.mkdir()
-    refused(path, "no gallery at ")
+    refused(path, "is a folder; give the path of a gallery file")
+    (path / "manifest.json").write_text("{}")
+    refused(path, "is a bundle; give the path of a gallery file")
+
+
+def test_an_empty_path_is_no_gallery():
+    with pytest.raises(GalleryError, match="is a folder; give the path of a gallery file"):
+        load_gallery("")
+    with pytest.raises(GalleryError, match="is a folder; give the path of a gallery file"):
+        save_gallery(sample(), "")
 
 
 def read_or_refused(path: Path) -> dict[str, Any] | None:
@@ -349,9 +359,15 @@ def test_a_cut_gallery_is_refused_wherever_it_was_cut(path):
     data = path.read_bytes()
     for length in [*range(32), *range(32, len(data), 41), len(data) - 1]:
         path.write_bytes(data[:length])
-        refused(path, "is no gallery, or a damaged one")
+        refused(path, "is no gallery, or a damaged one$")
     path.write_bytes(data + b"\0")
-    refused(path, "is no gallery, or a damaged one")
+    refused(path, "is no gallery, or a damaged one$")
+
+
+def test_a_missing_folder_to_write_into_is_named_with_what_to_do(tmp_path):
+    with pytest.raises(GalleryError) as caught:
+        save_gallery(sample(), tmp_path / "none" / "site.gallery")
+    assert f"the folder {tmp_path / 'none'} does not exist; make it first" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -368,6 +384,13 @@ def test_a_cut_gallery_is_refused_wherever_it_was_cut(path):
 def test_what_is_no_safetensors_is_refused(path, data):
     path.write_bytes(data)
     refused(path, "is no gallery, or a damaged one")
+
+
+def test_what_is_something_else_is_named(tmp_path):
+    save_file({"w": np.zeros(3, np.float32)}, tmp_path / "c", {"format": "hmdrn-checkpoint-1"})
+    refused(tmp_path / "c", "is a checkpoint but no gallery")
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    refused(tmp_path / "a.jpg", "is a photo but no gallery; give the path of a gallery file")
 
 
 def test_another_safetensors_is_refused(path):

@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import ImageFile
+from PIL import ImageFile, features
 
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images import (
@@ -26,6 +26,7 @@ from hmdrn_runtime.images import (
     digest,
     load_image,
     prepare,
+    prepare_boxes,
     preprocess,
 )
 
@@ -167,6 +168,34 @@ def test_a_text_file_named_jpg_is_refused_by_name(tmp_path):
     with pytest.raises(ImageError, match=r"notes\.jpg is not an image of a known format") as caught:
         load_image(tmp_path / "notes.jpg")
     assert is_one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "kind"),
+    [
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1", "HEIC"),
+        (b"\xff\x0a", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n", "JPEG XL"),
+        (b"\0\0\0\x18ftypcrx ", "raw file"),
+        (b"FUJIFILMCCD-RAW 0201", "raw file"),
+    ],
+)
+def test_formats_of_cameras_and_telephones_are_named_with_what_to_convert_them_to(tmp_path, beginning, kind):
+    (tmp_path / "IMG_1").write_bytes(beginning + bytes(100))
+    with pytest.raises(ImageError, match=rf"IMG_1 is .*{kind}, .*: convert it to JPEG or PNG$") as caught:
+        load_image(tmp_path / "IMG_1")
+    assert is_one_line(caught.value)
+
+
+def test_avif_is_read_where_pillow_can(tmp_path, monkeypatch):
+    if "avif" not in features.modules or not features.check_module("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    picture(60, 80).save(tmp_path / "photo.avif")
+    assert load_image(tmp_path / "photo.avif").size == (80, 60)
+    monkeypatch.setattr(features, "check_module", lambda name: False)
+    with pytest.raises(ImageError, match=r"photo\.avif is AVIF, .*convert it to JPEG or PNG"):
+        load_image(tmp_path / "photo.avif")
 
 
 def test_a_line_break_in_a_path_does_not_break_the_message(tmp_path):
@@ -651,6 +680,16 @@ def test_an_array_of_another_kind_is_refused_with_what_to_pass(array, told):
 # ---------------------------------------------------------------- boxes
 
 
+@pytest.mark.parametrize("box", [(90, 0, 99, 20), (0, 0, 80, 2), (0, 0, 10), (0, 0, 0, 9)])
+def test_a_bad_box_names_the_photo_once(tmp_path, box):
+    picture(60, 80).save(tmp_path / "photo.png")
+    with pytest.raises(ImageError) as caught:
+        prepare_boxes(tmp_path / "photo.png", [(0, 0, 20, 20), box], "crop")
+    assert str(caught.value).count("photo.png") == 1
+    assert "<PIL image" not in str(caught.value)
+    assert is_one_line(caught.value)
+
+
 def test_a_box_is_cut_out_exactly():
     array = noise(60, 80)
     cut = crop_box(PIL.Image.fromarray(array), (10, 20, 50, 45))
@@ -686,6 +725,8 @@ def test_cutting_a_box_leaves_the_image_alone():
         ((80, 0, 100, 20), "lies outside"),
         ((-100, 0, -10, 20), "lies outside"),
         ((0, 60, 20, 100), "lies outside"),
+        ((10, 10.1, 40, 10.4), "covers under one pixel"),
+        ((79.8, 0, 100, 20), "covers under one pixel"),
         ((0, 0, 10), "is not four numbers"),
         ((0, 0, 10, 10, 10), "is not four numbers"),
         ((0, 0, "a", 10), "is not four numbers"),

@@ -286,7 +286,29 @@ def test_photos_are_prepared_as_the_bundle_says(opened, images):
     assert digest(prepare(wide, "squash")) != digest(prepare(wide, "crop"))
 
 
+def test_a_recognizer_says_what_it_is(recognizer, images):
+    one = recognizer()
+    one.enroll("moth", images[0][:2])
+    assert repr(one).startswith("<Recognizer of bundle ")
+    assert repr(one).endswith(" on onnxruntime, <Gallery of 1 species, 2 photos, generation 1>>")
+
+
 # --- Enrollment -------------------------------------------------------------------------------------------
+
+
+def test_a_photo_that_another_species_holds_is_reported(recognizer, images):
+    one = recognizer()
+    assert one.enroll("moth", images[0][:2]).also_in == ()
+    assert one.enroll("bee", [images[1][0], images[0][1]]).also_in == ("moth",)
+    assert one.enroll("moth", images[0][2]).also_in == ()
+
+
+def test_labels_that_differ_in_case_or_blanks_alone_are_reported(recognizer, images):
+    one = recognizer()
+    assert one.enroll("Blue Tit", images[0][0]).similar == ()
+    assert one.enroll("blue  tit", images[0][1]).similar == ("Blue Tit",)
+    assert one.enroll("BlueTit", images[0][2]).similar == ("Blue Tit", "blue  tit")
+    assert one.enroll("Great Tit", images[1][0]).similar == ()
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -50,7 +50,30 @@ BAD = ["truncated.jpg", "text.jpg", "empty.png", "tiny.png", "huge.png"]
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_image_is_refused_by_classify(name, hmdrn, gallery, photo, tmp_path):
     (tmp_path / name).write_bytes(bad_images(photo)[name])
-    assert_refused(hmdrn("classify", "default", tmp_path / name, "--gallery", gallery, "--json"), name)
+    assert_refused(hmdrn("classify", "default", tmp_path / name, "--gallery", gallery), name)
+
+
+@pytest.mark.parametrize("name", [*BAD, "missing.jpg", "no photos"])
+def test_a_bad_image_does_not_keep_classify_from_answering_the_others(name, hmdrn, gallery, photo, tmp_path):
+    bad = tmp_path / name
+    if name in BAD:
+        bad.write_bytes(bad_images(photo)[name])
+    elif name == "no photos":
+        bad.mkdir()
+    good = [photo("a.png", seed=1), photo("b.png", seed=2)]
+    outcome = hmdrn("classify", "default", good[0], bad, good[1], "--gallery", gallery, "--json")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.startswith(f"hmdrn: {bad}")
+    assert [entry["image"] for entry in outcome.json] == [str(good[0]), str(bad), str(good[1])]
+    assert set(outcome.json[1]) == {"schema", "image", "error"}
+    assert str(bad) in outcome.json[1]["error"]
+    alone = hmdrn("classify", "default", *good, "--gallery", gallery, "--json").json
+    assert [entry["label"] for entry in outcome.json[::2]] == [entry["label"] for entry in alone]
+    table = hmdrn("classify", "default", good[0], bad, good[1], "--gallery", gallery)
+    assert (table.code, table.err) == (2, outcome.err)
+    assert "a.png" in table.out
+    assert name not in table.out
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -93,6 +116,17 @@ def test_unreadable_photos_are_left_out_when_asked(hmdrn, photo, tmp_path):
     assert outcome.json["species"][0]["shots"] == 1
 
 
+def test_what_was_left_out_is_named_once_and_the_option_is_named_where_it_helps(hmdrn, photo, tmp_path):
+    photo("species/Good/a.png")
+    (tmp_path / "species" / "Good" / "b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    arguments = ("enroll", "default", tmp_path / "species", "--gallery", tmp_path / "g.gallery")
+    assert_refused(hmdrn(*arguments), "Good/b.heic", "convert it to JPEG or PNG", "--skip-unreadable")
+    outcome = hmdrn(*arguments, "--skip-unreadable")
+    assert outcome.code == 0
+    assert outcome.err.startswith("hmdrn: left out: Good/b.heic is HEIC")
+    assert outcome.err.count("b.heic") == 1
+
+
 @pytest.mark.parametrize("extra", [(), ("--skip-unreadable",)])
 def test_a_species_without_a_readable_photo_is_refused(extra, hmdrn, photo, tmp_path):
     photo("species/Good/a.png")
@@ -102,6 +136,27 @@ def test_a_species_without_a_readable_photo_is_refused(extra, hmdrn, photo, tmp_
     (tmp_path / "species" / "Barren" / "a.jpg").write_bytes(b"no photograph")
     assert_refused(hmdrn("enroll", "default", tmp_path / "species", "--gallery", target, *extra), "a")
     assert not target.exists()
+
+
+def test_a_folder_between_a_species_and_its_photos_is_refused_by_enroll(hmdrn, photo, tmp_path):
+    photo("species/Monarch/2024/a.png")
+    target = tmp_path / "g.gallery"
+    outcome = hmdrn("enroll", "default", tmp_path / "species", "--gallery", target)
+    assert_refused(outcome, "directly in the species' folder", f"give {tmp_path / 'species' / 'Monarch'}")
+    assert not target.exists()
+
+
+def test_a_wrong_folder_or_gallery_is_refused_by_enroll_before_any_work(hmdrn, photo, specimens, tmp_path):
+    image = photo()
+    assert_refused(
+        hmdrn("enroll", "default", image, "--gallery", tmp_path / "g"), "is a file; give the folder"
+    )
+    missing = tmp_path / "none" / "g"
+    assert_refused(hmdrn("enroll", "default", "nowhere", "--gallery", missing), str(missing), "make it first")
+    assert_refused(
+        hmdrn("enroll", "default", specimens, "--gallery", tmp_path),
+        "is a folder; give the path of a gallery",
+    )
 
 
 def test_an_empty_folder_is_refused(hmdrn, tmp_path):
@@ -129,6 +184,31 @@ def test_missing_things_are_named(hmdrn, gallery, photo, tmp_path):
     assert_refused(hmdrn("export", "--precision", "fp32", "--checkpoint", missing), str(missing))
     assert_refused(hmdrn("demo", "--photos", missing), str(missing))
     assert_refused(hmdrn("train", missing, "--output", tmp_path / "run"), str(missing))
+
+
+def test_a_bundle_and_a_gallery_are_told_apart(hmdrn, gallery, photo, copied_bundle):
+    image = photo()
+    assert_refused(hmdrn("classify", gallery, image, "--gallery", gallery), f"{gallery} is a gallery")
+    outcome = hmdrn("classify", "default", image, "--gallery", copied_bundle)
+    assert_refused(outcome, "is a bundle; give the path of a gallery file")
+
+
+def test_inspect_of_nothing_says_both_that_it_might_be(hmdrn, tmp_path):
+    assert_refused(hmdrn("inspect", tmp_path / "x"), f"no bundle or gallery at {tmp_path / 'x'}")
+
+
+def test_what_is_no_checkpoint_is_named_with_what_to_give_instead(hmdrn, gallery, copied_bundle, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.safetensors").write_bytes(b"")
+    (run / "state.pt").write_bytes(b"")
+    for given, words in (
+        (gallery, "is a gallery: give the file of a checkpoint"),
+        (copied_bundle, "is a bundle: give the checkpoint that it was exported from"),
+        (run, f"is a folder: give {run / 'model.safetensors'}"),
+        (run / "state.pt", f"the run's checkpoint, {run / 'model.safetensors'}"),
+    ):
+        assert_refused(hmdrn("export", "--checkpoint", given), str(given), words)
 
 
 def test_a_photo_is_no_gallery_and_no_bundle(hmdrn, gallery, photo):
@@ -183,7 +263,9 @@ def test_impossible_episodes_are_refused(arguments, hmdrn, specimens):
 
 def test_mistakes_on_the_command_line_take_one_line(hmdrn):
     assert_refused(hmdrn("classify"), "BUNDLE")
-    assert_refused(hmdrn("fly"), "fly")
+    assert_refused(hmdrn("fly"), "'fly'", "classify, demo, enroll", "see hmdrn --help")
+    assert_refused(hmdrn("clasify"), "did you mean classify?")
+    assert_refused(hmdrn("classify", "default", "a.jpg"), "--gallery", "see hmdrn classify --help")
     assert_refused(hmdrn("export", "--precision", "fp12"), "fp12")
 
 
@@ -196,7 +278,9 @@ def test_precisions_to_come_end_with_one_clear_line(precision, hmdrn, tmp_path, 
 
 def test_a_picture_that_cannot_be_written_is_refused(hmdrn, tmp_path):
     assert_refused(hmdrn("demo", "--output", tmp_path / "no" / "such" / "folder.png"), "folder.png")
-    assert_refused(hmdrn("demo", "--output", tmp_path / "demo.xyz"), "demo.xyz")
+    assert_refused(hmdrn("demo", "--output", tmp_path / "no" / "demo.png"), "make it first")
+    assert_refused(hmdrn("demo", "--output", tmp_path / "demo.xyz"), "demo.xyz", ".png")
+    assert_refused(hmdrn("demo", "--output", tmp_path), "is a folder; give the path of a picture")
 
 
 def test_a_gallery_that_cannot_be_written_is_refused(hmdrn, specimens, photo):

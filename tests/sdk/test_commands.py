@@ -7,6 +7,9 @@ import shutil
 import pytest
 from PIL import Image
 
+import hmdrn as hmdrn_package
+from hmdrn.cli import run
+from hmdrn.demo import _font, _wrapped
 from hmdrn_runtime.gallery_file import load_gallery
 
 
@@ -38,6 +41,23 @@ def test_enroll_adds_a_species_to_a_gallery(hmdrn, gallery, photo, tmp_path):
     assert len(load_gallery(gallery)) == 5
 
 
+def test_enroll_warns_of_a_photo_in_two_species_and_of_labels_that_look_alike(
+    hmdrn, gallery, photo, tmp_path
+):
+    photo("more/Jay/a.png", seed=1)
+    photo("more/Tit/a.png", seed=1)
+    photo("more/tit/b.png", seed=2)
+    outcome = hmdrn("enroll", "default", tmp_path / "more", "--gallery", gallery, "--json")
+    assert outcome.code == 0
+    jay, tit, small_tit = outcome.json["species"]
+    assert (jay["also_in"], jay["similar"]) == ([], [])
+    assert (tit["also_in"], tit["similar"]) == (["Jay"], [])
+    assert (small_tit["also_in"], small_tit["similar"]) == ([], ["Tit"])
+    first, second = outcome.err.splitlines()
+    assert first.startswith("hmdrn: warning: 'Tit' and 'Jay' hold the same photo")
+    assert second.startswith("hmdrn: warning: 'tit' and 'Tit' count as two species")
+
+
 def test_enroll_prints_a_table_for_people(hmdrn, specimens, tmp_path):
     outcome = hmdrn("enroll", "default", specimens, "--gallery", tmp_path / "g.gallery")
     assert outcome.code == 0
@@ -60,6 +80,27 @@ def test_classify_takes_folders_and_top(hmdrn, gallery, specimens):
     outcome = hmdrn("classify", "default", specimens, "--gallery", gallery, "--json", "--top", 2)
     assert len(outcome.json) == 24
     assert all(len(entry["ranking"]) == 2 for entry in outcome.json)
+
+
+def test_the_table_of_classify_has_the_ranking_and_no_verdict_that_is_not_known(hmdrn, gallery, specimens):
+    image = next(specimens.rglob("*.png"))
+    ranking = hmdrn("classify", "default", image, "--gallery", gallery, "--json").json[0]["ranking"]
+    for top in (1, 2, 4):
+        shown = hmdrn("classify", "default", image, "--gallery", gallery, "--top", top).out
+        assert [f"{match['label']} (" in shown for match in ranking] == [
+            False,
+            *(i < top for i in range(1, 4)),
+        ]
+    assert "known" not in shown
+
+
+def test_classify_notes_that_a_gallery_of_one_species_has_one_answer(hmdrn, photo, tmp_path):
+    image = photo("species/Jay/a.png")
+    assert hmdrn("enroll", "default", tmp_path / "species", "--gallery", tmp_path / "g").code == 0
+    outcome = hmdrn("classify", "default", image, "--gallery", tmp_path / "g", "--json")
+    assert outcome.code == 0
+    assert outcome.err.startswith("hmdrn: note: the gallery has one species")
+    assert outcome.json[0]["label"] == "Jay"
 
 
 def test_an_enrolled_photo_is_named_as_what_it_was_enrolled_as(hmdrn, gallery, specimens):
@@ -116,7 +157,15 @@ def test_inspect_shows_the_default_bundle_with_its_licence_and_training_data(hmd
 def test_inspect_shows_a_gallery(hmdrn, gallery, specimens):
     values = hmdrn("inspect", gallery, "--json").json
     assert {s["label"] for s in values["species"]} == {p.name for p in specimens.iterdir()}
-    assert hmdrn("inspect", gallery).code == 0
+    digest = values["species"][0]["photos"][0][:8]
+    assert digest not in hmdrn("inspect", gallery).out
+    assert digest in hmdrn("inspect", gallery, "--photos").out
+
+
+def test_inspect_shows_figures_for_people(hmdrn):
+    shown = hmdrn("inspect", "default").out
+    assert "57.40 %" in shown
+    assert "2.0e-06" in shown
 
 
 def test_demo_names_drawn_specimens_and_draws_a_picture(hmdrn, tmp_path):
@@ -134,6 +183,37 @@ def test_demo_with_the_users_own_photos(hmdrn, specimens, tmp_path):
     assert outcome.code == 0
     assert {s["label"] for s in outcome.json["species"]} == {p.name for p in specimens.iterdir()}
     assert all(s["enrolled"] == 3 for s in outcome.json["species"])
+
+
+def test_a_label_is_written_in_smaller_letters_or_two_lines_before_it_is_cut():
+    label = "Black-capped Chickadee"
+    font = _font(11)
+    assert font.getlength(label) > 104
+    assert _wrapped(label, font, 104) == ["Black-capped", "Chickadee"]
+    assert all(font.getlength(line) <= 104 for line in _wrapped(label, font, 104))
+
+
+def test_export_starts_as_the_other_commands_do(capsys):
+    from hmdrn.cli.export import command
+
+    for arguments, words in (
+        (["-h"], "Available now: fp32"),
+        (["--version"], f"version {hmdrn_package.__version__}"),
+    ):
+        assert run(command, "hmdrn-export", arguments) == 0
+        assert words in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_export_says_what_it_wrote_and_what_comes_next(hmdrn, tmp_path):
+    target = tmp_path / "birds.hmdrn"
+    first, second = (hmdrn("export", "--output", target) for _ in range(2))
+    assert (first.code, second.code) == (0, 0), first.err
+    size = f"{sum(file.stat().st_size for file in target.rglob('*') if file.is_file()) / 1e6:.2f} MB"
+    assert f"wrote {target} ({size})\nnext: hmdrn enroll {target} " in first.out
+    assert f"wrote {target} ({size}); replaced the bundle that was there\n" in second.out
+    graphs = hmdrn("inspect", target, "--json").json["variants"]["fp32"]
+    assert {tuple(graph["backends"]) for graph in graphs.values()} == {("onnxruntime",)}
 
 
 @pytest.mark.slow

@@ -23,6 +23,38 @@ def test_importing_hmdrn_loads_next_to_nothing():
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_errors_and_version_are_to_be_had_without_torch_and_onnx():
+    code = """
+import hmdrn, inspect
+from hmdrn_runtime import errors
+kinds = [name for name, value in vars(errors).items() if inspect.isclass(value)]
+print(all(getattr(hmdrn, name) is getattr(errors, name) for name in kinds), set(kinds) <= set(dir(hmdrn)))
+print(hmdrn.__version__)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    first, version = done.stdout.split("\n")[:2]
+    assert first == "True True"
+    assert version[0].isdigit()
+
+
+@pytest.mark.parametrize("entry", ["main", "export_main"])
+def test_an_interrupt_while_the_commands_are_imported_ends_without_a_traceback(entry):
+    code = f"""
+import builtins
+find = builtins.__import__
+def interrupted(name, *rest):
+    if name == "click":
+        raise KeyboardInterrupt
+    return find(name, *rest)
+from hmdrn.start import {entry}
+builtins.__import__ = interrupted
+sys.exit({entry}())
+"""
+    done = run_python(code)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_device_enrolls_classifies_and_saves_without_torch_and_onnx(tmp_path):
     code = """
 import hmdrn

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
 
-BACKENDS = ("auto", "onnxruntime", "tensorrt")
+BACKENDS = ("auto", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None)
     Raises:
         BackendError: An unknown executor, or one that this machine cannot offer.
     """
+    if name == "tensorrt":
+        raise BackendError(
+            "this version of hmdrn does not have the backend 'tensorrt' yet: use backend='onnxruntime'"
+        )
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
     if threads is not None and threads < 1:
         raise BackendError(f"threads is {threads}: give at least 1, or None for all cores")
-    if name == "tensorrt":
-        raise BackendError(
-            f"{bundle.path} holds no TensorRT engine for this device: use backend='onnxruntime'"
-        )
     from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(bundle, threads)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 
 import click
 
+from hmdrn.cli.messages import tell
 from hmdrn_runtime.errors import HmdrnError
 
 _VERBS = {
@@ -15,6 +17,7 @@ _VERBS = {
     "eval": "Measure the episodic accuracy of a bundle.",
     "export": "Turn a checkpoint into a bundle (also: hmdrn-export).",
     "inspect": "Show what is in a bundle or a gallery.",
+    "prepare": "Turn the original archives of a data set into a zip with splits.",
     "train": "Train a model on photographs by class.",
 }
 """Every verb with its line in the overview, which must not import the verb's module."""
@@ -27,6 +30,16 @@ class _Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_VERBS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verb = args[0]
+        if verb not in _VERBS and not verb.startswith("-"):
+            close = difflib.get_close_matches(verb, _VERBS)
+            meant = f"did you mean {' or '.join(close)}? " if close else ""
+            raise click.UsageError(f"no command {verb!r}: {meant}There are {', '.join(sorted(_VERBS))}", ctx)
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
@@ -64,6 +77,9 @@ def run(command: click.Command, name: str, arguments: list[str] | None = None) -
     try:
         result = command.main(arguments, prog_name=name, standalone_mode=False)
         return result if isinstance(result, int) else 0
+    except click.UsageError as error:
+        asked = error.ctx.command_path if error.ctx else name
+        return _fail(name, f"{error.format_message().rstrip('.')}; see {asked} --help", 2)
     except click.ClickException as error:
         return _fail(name, error.format_message(), 2)
     except HmdrnError as error:
@@ -76,7 +92,7 @@ def run(command: click.Command, name: str, arguments: list[str] | None = None) -
 
 
 def _fail(name: str, message: str, code: int) -> int:
-    click.echo(f"{name}: {' '.join(message.split())}", err=True)
+    tell(message, name)
     return code
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from hmdrn.cli.common import bundle_argument, json_option, print_json, print_table, progress, threads_option
+from hmdrn.cli.messages import tell
 from hmdrn.loading import load
-from hmdrn_runtime.datasets import open_dataset
-from hmdrn_runtime.errors import DatasetError, EnrollmentError, GalleryError, ImageError
+from hmdrn_runtime.datasets import Photo, open_species
+from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
 from hmdrn_runtime.files import user_path
-from hmdrn_runtime.gallery_file import save_gallery
+from hmdrn_runtime.gallery_file import check_gallery_place, save_gallery
 from hmdrn_runtime.images import ImageSource
+from hmdrn_runtime.prediction import EnrollmentReport
 
 
 @click.command("enroll")
@@ -26,7 +29,9 @@ from hmdrn_runtime.images import ImageSource
     help="Gallery file to add to; made if missing.",
 )
 @click.option(
-    "--skip-unreadable", is_flag=True, help="Leave out photos that cannot be used instead of stopping."
+    "--skip-unreadable",
+    is_flag=True,
+    help="Leave out photos that cannot be used instead of stopping; every species must keep one at least.",
 )
 @threads_option
 @json_option
@@ -35,51 +40,72 @@ def command(
 ) -> None:
     """Enroll species from FOLDER: in it, a folder of 1 to 10 photos for every species (or a zip of such).
 
-    Photos are added to species that the gallery has already. Either all of FOLDER is enrolled, or nothing.
+    A folder's name is its species' label. Photos are added to species that the gallery has already.
+    Either all of FOLDER is enrolled, or nothing.
 
     Example: hmdrn enroll default species/ --gallery site7.gallery
     """
-    gallery, folder = user_path(gallery, GalleryError), user_path(folder, DatasetError)
+    gallery, folder = check_gallery_place(gallery), user_path(folder, DatasetError)
     recognizer = load(bundle, gallery if gallery.exists() else None, threads=threads)
-    dataset = open_dataset(folder)
-    if dataset.split is not None:
-        raise DatasetError(
-            f"{folder} has folders within the species' folders, or splits: give the folder of one split"
-        )
+    dataset = open_species(folder)
     if dataset.empty:
         # A mistake that nobody would notice later.
         raise EnrollmentError(
             f"no photo in {', '.join(map(repr, dataset.empty))} of {folder}: add one, or remove the folder"
         )
     mode = recognizer.bundle.manifest.input.preprocessing
-    reports, skipped = [], []
+    reports: list[EnrollmentReport] = []
+    skipped: list[dict[str, str]] = []
     with progress() as report:
         for done, (label, photos) in enumerate(dataset.classes.items()):
             report(f"enrolling {label}", done, len(dataset.classes))
-            usable: list[ImageSource] = []
-            for photo in photos:
-                try:
-                    usable.append(photo.prepare(mode))
-                except ImageError as error:
-                    if not skip_unreadable:
-                        raise
-                    skipped.append({"photo": photo.name, "reason": str(error)})
+            usable = _prepared(photos, mode, skipped if skip_unreadable else None)
             if not usable:
                 raise EnrollmentError(f"{label!r} has no readable photo: add one, or remove the folder")
             reports.append(recognizer.enroll(label, usable))
     save_gallery(recognizer.gallery, gallery)
+    for entry in skipped:
+        tell(f"left out: {entry['reason']}")
+    _warn(reports)
     if as_json:
         species = [
-            {"label": r.label, "added": len(r.added), "duplicates": len(r.duplicates), "shots": r.shots}
+            {
+                "label": r.label,
+                "added": len(r.added),
+                "duplicates": len(r.duplicates),
+                "shots": r.shots,
+                "also_in": r.also_in,
+                "similar": r.similar,
+            }
             for r in reports
         ]
         print_json("enroll", {"gallery": str(gallery), "species": species, "skipped": skipped})
         return
-    for entry in skipped:
-        click.echo(f"left out {entry['photo']}: {entry['reason']}", err=True)
     rows = [[r.label, str(len(r.added)), str(len(r.duplicates)), str(r.shots)] for r in reports]
     print_table(
         f"{len(recognizer.gallery)} species in {gallery}",
         ["species", "added", "known already", "photos now"],
         rows,
     )
+
+
+def _warn(reports: Iterable[EnrollmentReport]) -> None:
+    """Of what is allowed and hardly meant."""
+    for r in reports:
+        for other in r.also_in:
+            tell(f"warning: {r.label!r} and {other!r} hold the same photo: enroll it for one of them only")
+        for other in r.similar:
+            tell(f"warning: {r.label!r} and {other!r} count as two species: use one name if they are one")
+
+
+def _prepared(photos: Iterable[Photo], mode: str, skipped: list[dict[str, str]] | None) -> list[ImageSource]:
+    """The network inputs of the photos; where `skipped` is given, it takes in those that cannot be used."""
+    usable: list[ImageSource] = []
+    for photo in photos:
+        try:
+            usable.append(photo.prepare(mode))
+        except (ImageError, DatasetError) as error:
+            if skipped is None:
+                raise type(error)(f"{error}; --skip-unreadable leaves such photos out") from error
+            skipped.append({"photo": photo.name, "reason": str(error)})
+    return usable

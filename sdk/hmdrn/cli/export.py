@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from hmdrn.cli.common import json_option, print_facts, print_json, progress, require
 from hmdrn.loading import DEFAULT, checkpoint_path
+from hmdrn_runtime.errors import ExportError
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.images import PREPROCESSINGS
 
 _NEEDED = ("torch", "onnx", "onnxscript")
 
 
-@click.command("export")
+# What `hmdrn` gives its commands this one needs for itself, since it is `hmdrn-export` too.
+@click.command("export", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hmdrn")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "fp16", "int8"]), required=True, help="Precision of the graphs."
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of the graphs. Available now: fp32; fp16 and int8 are to come.",
 )
 @click.option(
     "--checkpoint", default=DEFAULT, show_default=True, help="Weights: .safetensors, or the authors' .pth."
@@ -37,7 +46,7 @@ _NEEDED = ("torch", "onnx", "onnxscript")
 def command(precision: str, checkpoint: str, preprocess: str, output: Path | None, as_json: bool) -> None:
     """Turn a checkpoint into a bundle of ONNX graphs, and verify it against the network.
 
-    Example: hmdrn-export --precision fp32 --checkpoint birds.safetensors --output birds.hmdrn
+    Example: hmdrn-export --checkpoint birds.safetensors --output birds.hmdrn
     """
     for package in _NEEDED:
         require(package, "exporting", "export")
@@ -47,7 +56,8 @@ def command(precision: str, checkpoint: str, preprocess: str, output: Path | Non
         from hmdrn_network import load_checkpoint
 
         weights = load_checkpoint(checkpoint_path(checkpoint))
-        output = output or Path(f"{weights.card.name}-{precision}.hmdrn")
+        output = user_path(output or f"{weights.card.name}-{precision}.hmdrn", ExportError)
+        replaced = "; replaced the bundle that was there" if output.exists() else ""
         result = export_bundle(weights, output, precision, preprocess, report)
     if as_json:
         print_json(
@@ -75,3 +85,6 @@ def command(precision: str, checkpoint: str, preprocess: str, output: Path | Non
             ("largest residual of a solve", residual),
         ],
     )
+    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    click.echo(f"wrote {output} ({size / 1e6:.2f} MB){replaced}")
+    click.echo(f"next: hmdrn enroll {shlex.quote(str(output))} FOLDER --gallery site.gallery")

@@ -10,7 +10,7 @@ import click
 from hmdrn.cli.common import json_option, print_facts, print_json, print_table
 from hmdrn.loading import bundle_path
 from hmdrn_runtime.bundle import Bundle, open_bundle
-from hmdrn_runtime.errors import BundleError
+from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.gallery_file import load_gallery
@@ -19,17 +19,23 @@ from hmdrn_runtime.manifest import Network, Tensor
 
 @click.command("inspect")
 @click.argument("thing", metavar="BUNDLE|GALLERY")
+@click.option(
+    "--photos", is_flag=True, help="Show the digests of a gallery's photos too, as forgetting one needs."
+)
 @json_option
-def command(thing: str, as_json: bool) -> None:
+def command(thing: str, photos: bool, as_json: bool) -> None:
     """Show what is in a bundle or a gallery, after checking that it is whole.
 
     Example: hmdrn inspect default
     """
-    path = user_path(thing, BundleError)
+    path = user_path(thing, HmdrnError)
     if path.is_file():
-        _show_gallery(path, load_gallery(path), as_json)
-    else:
-        _show_bundle(open_bundle(bundle_path(thing)), as_json)
+        _show_gallery(path, load_gallery(path), photos, as_json)
+        return
+    folder = bundle_path(thing)
+    if not folder.exists():
+        raise HmdrnError(f"no bundle or gallery at {path}: check the path")
+    _show_bundle(open_bundle(folder), as_json)
 
 
 def _show_bundle(bundle: Bundle, as_json: bool) -> None:
@@ -48,7 +54,7 @@ def _show_bundle(bundle: Bundle, as_json: bool) -> None:
             ("licence", str(manifest.model.get("licence"))),
             ("trained on", str(manifest.model.get("training_data"))),
             ("meant for", str(manifest.model.get("intended_use"))),
-            *((name, str(value)) for name, value in metrics.items()),
+            *((name, _shown(name, value)) for name, value in metrics.items()),
             ("size", f"{sum(sizes.values()) / 1e6:.2f} MB in {len(sizes)} files, digests checked"),
         ],
     )
@@ -61,11 +67,32 @@ def _show_bundle(bundle: Bundle, as_json: bool) -> None:
     for variant, report in manifest.verification.items():
         print_facts(
             f"verification of {variant}, when it was exported",
-            [(name.replace("_", " "), str(value)) for name, value in report.items() if name != "tolerances"],
+            [
+                (name.replace("_", " "), _shown(name, value))
+                for name, value in report.items()
+                if name != "tolerances"
+            ],
         )
 
 
-def _show_gallery(path: Path, gallery: Gallery, as_json: bool) -> None:
+_PERCENT = ("accuracy", "agreement")
+_SHARES = ("differing",)
+
+
+def _shown(name: str, value: object) -> str:
+    """A figure for people: accuracies and shares in percent, errors and residuals to two digits."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    if value is None:
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    if name.endswith(_SHARES):
+        return f"{100 * value:.2f} %"
+    return f"{value:.2f} %" if name.endswith(_PERCENT) else f"{value:.1e}"
+
+
+def _show_gallery(path: Path, gallery: Gallery, photos: bool, as_json: bool) -> None:
     if as_json:
         species = [{"label": s.label, "photos": sorted(s.photos)} for s in gallery.species.values()]
         values = {"gallery": str(path), "generation": gallery.generation, "network": asdict(gallery.network)}
@@ -79,10 +106,13 @@ def _show_gallery(path: Path, gallery: Gallery, as_json: bool) -> None:
             ("size", f"{path.stat().st_size / 1e6:.2f} MB, digest checked"),
         ],
     )
-    rows = [
-        [s.label, str(s.shots), " ".join(d[:8] for d in sorted(s.photos))] for s in gallery.species.values()
-    ]
-    print_table(f"{len(gallery)} species", ["species", "photos", "digests"], rows)
+    rows = [[s.label, str(s.shots)] for s in gallery.species.values()]
+    columns = ["species", "photos"]
+    if photos:
+        columns.append("digests")
+        for row, s in zip(rows, gallery.species.values(), strict=True):
+            row.append(" ".join(digest[:8] for digest in sorted(s.photos)))
+    print_table(f"{len(gallery)} species", columns, rows)
 
 
 def _network_facts(network: Network) -> list[tuple[str, str]]:
