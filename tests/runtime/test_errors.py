@@ -45,7 +45,8 @@ def test_an_enrollment_error_is_a_gallery_error_and_other_kinds_are_told_apart()
 def test_a_missing_package_is_named_with_the_command_that_installs_it():
     error = MissingDependencyError("onnx", "exporting a model", "export")
     assert str(error) == (
-        "exporting a model needs the package 'onnx', which is not installed: pip install 'hmdrn[export]'"
+        "exporting a model needs the package 'onnx', which is not installed: "
+        "pip install 'hmdrn[export]', or from a checkout '.[export]'"
     )
     assert (error.package, error.extra) == ("onnx", "export")
 
