@@ -119,9 +119,7 @@ def authors_entries() -> Callable[..., Entries]:
 
 @pytest.fixture(scope="session")
 def resnet12_filled(
-    tmp_path_factory: pytest.TempPathFactory, authors_entries: Callable[..., Entries]
+    once: Callable[[str, Callable[[Path], None]], Path], authors_entries: Callable[..., Entries]
 ) -> Path:
     """`resnet12_filled.pth` of shared/reference/README.md."""
-    path = tmp_path_factory.mktemp("authors") / "resnet12_filled.pth"
-    torch.save(authors_entries("resnet12"), path)
-    return path
+    return once("resnet12_filled.pth", lambda path: torch.save(authors_entries("resnet12"), path))

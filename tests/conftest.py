@@ -1,4 +1,4 @@
-"""Shared fixtures: bundles exported once a session, photographs and reference outputs where they are."""
+"""Shared fixtures: bundles exported once a run, photographs and reference outputs where they are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,51 +32,68 @@ def shared() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def seeded_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+def once(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a file or folder once for all processes of the test run: once(name, make)."""
+    base = tmp_path_factory.getbasetemp()
+    # Workers of pytest-xdist have a folder each below the run's own.
+    folder = (base if worker_id == "master" else base.parent) / "made-once"
+    folder.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        path = folder / name
+        with FileLock(folder / f"{name}.lock"):
+            if not path.exists():
+                make(path)
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def seeded_checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str, str], Path]:
     """Checkpoint of an untrained network with fixed weights, by backbone and head.
 
     Every weight that starts at a constant is moved off it: two tensors that are equal by chance would
     hide a mix-up of the two.
     """
-    folder = tmp_path_factory.mktemp("checkpoints")
 
-    def make(backbone: str, head: str) -> Path:
+    def make(path: Path) -> None:
         import torch
 
         from hmdrn_network import HMDRN, ModelCard, NetworkConfig, save_checkpoint
 
-        path = folder / f"{backbone}_{head}.safetensors"
-        if not path.exists():
-            torch.manual_seed(7)
-            network = HMDRN(NetworkConfig(backbone, head))  # type: ignore[arg-type]
-            with torch.no_grad():
-                for name, value in network.state_dict().items():
-                    if value.is_floating_point() and not name.endswith("positions"):
-                        noise = torch.empty_like(value).uniform_(0.9, 1.1)
-                        value.copy_(value * noise + (0.05 * (noise - 1) if value.dim() else 0))
-                    if name.endswith("beta"):
-                        value.sub_(0.2)
-            save_checkpoint(path, network, ModelCard(f"{backbone}-{head}-seeded"))
-        return path
+        backbone, head = path.stem.split("_")
+        torch.manual_seed(7)
+        network = HMDRN(NetworkConfig(backbone, head))  # type: ignore[arg-type]
+        with torch.no_grad():
+            for name, value in network.state_dict().items():
+                if value.is_floating_point() and not name.endswith("positions"):
+                    noise = torch.empty_like(value).uniform_(0.9, 1.1)
+                    value.copy_(value * noise + (0.05 * (noise - 1) if value.dim() else 0))
+                if name.endswith("beta"):
+                    value.sub_(0.2)
+        save_checkpoint(path, network, ModelCard(f"{backbone}-{head}-seeded"))
 
-    return make
+    return lambda backbone, head: once(f"{backbone}_{head}.safetensors", make)
 
 
 @pytest.fixture(scope="session")
 def exported(
-    tmp_path_factory: pytest.TempPathFactory, seeded_checkpoint: Callable[[str, str], Path]
+    once: Callable[[str, Callable[[Path], None]], Path], seeded_checkpoint: Callable[[str, str], Path]
 ) -> Callable[..., Path]:
-    """Bundle of a checkpoint, exported once a session: exported("conv4", "attention") or exported(path)."""
-    folder = tmp_path_factory.mktemp("bundles")
+    """Bundle of a checkpoint, exported once a run: exported("conv4", "attention") or exported(path)."""
 
     def make(*source: str | Path, preprocessing: str = "crop") -> Path:
         from hmdrn_export import export_bundle
         from hmdrn_network import load_checkpoint
 
         checkpoint = Path(source[0]) if len(source) == 1 else seeded_checkpoint(*map(str, source))
-        path = folder / f"{checkpoint.stem}_{preprocessing}.hmdrn"
-        if not path.exists():
+
+        def export(path: Path) -> None:
             export_bundle(load_checkpoint(checkpoint), path, preprocessing=preprocessing)
-        return path
+
+        return once(f"{checkpoint.stem}_{preprocessing}.hmdrn", export)
 
     return make

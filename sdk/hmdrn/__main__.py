@@ -2,6 +2,6 @@
 
 import sys
 
-from hmdrn.cli import main
+from hmdrn.start import main
 
 sys.exit(main())
