@@ -7,6 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import pytest
+import torch
 
 from hmdrn_network import load_checkpoint
 
@@ -50,6 +54,41 @@ def test_other_settings_do_not_go_on_with_a_run(hmdrn, specimens, tmp_path):
     outcome = hmdrn(*arguments, "--seed", 5)
     assert outcome.code == 2
     assert "other settings (seed 5 instead of 0)" in outcome.err
+
+
+def run_until(run: Path, started: subprocess.Popen[str], steps: int) -> None:
+    """Wait until a run in another process has saved so many steps."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert started.poll() is None, "the run ended before it was stopped"
+        if (run / "history.json").exists() and (run / "model.safetensors").exists():
+            card = load_checkpoint(run / "model.safetensors").card
+            if card.recipe["steps_done"] >= steps:
+                return
+        time.sleep(0.02)
+    pytest.fail("the run made no steps")
+
+
+def test_a_run_that_is_killed_goes_on_to_the_weights_of_one_that_was_not(hmdrn, specimens, tmp_path):
+    settings = ("--pretrain-steps", 4, "--episodes", 6, "--save-every", 0, *SMALL)
+    assert hmdrn("train", specimens, "--output", tmp_path / "whole", *settings).code == 0
+    run = tmp_path / "killed"
+    command = [sys.executable, "-m", "hmdrn", "train", specimens, "--output", run, *settings]
+    for steps in (2, 6):
+        process = subprocess.Popen(
+            [str(a) for a in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+        )
+        run_until(run, process, steps)
+        process.kill()
+        process.wait(30)
+    assert load_checkpoint(run / "model.safetensors").card.recipe["finished"] is False
+    outcome = hmdrn("train", specimens, "--output", run, *settings)
+    assert outcome.code == 0, outcome.err
+    assert "going on after step" in outcome.err
+    whole, resumed = (load_checkpoint(p / "model.safetensors") for p in (tmp_path / "whole", run))
+    theirs = resumed.network.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in whole.network.state_dict().items())
+    assert (run / "history.json").read_text() == (tmp_path / "whole" / "history.json").read_text()
 
 
 def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specimens, tmp_path):

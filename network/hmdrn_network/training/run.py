@@ -129,7 +129,7 @@ class _Run:
         """Train to the end, saving every so often, after an interrupt, and when done."""
         trainer, config = self.trainer, self.trainer.config
         if trainer.device.type == "cpu":
-            _keep_freed_memory()
+            keep_freed_memory()
         self.save()  # a folder that cannot be written is found out now, not in an hour
         saved = time.monotonic()
         try:
@@ -253,7 +253,7 @@ def _take_over(start: HMDRN, network: HMDRN) -> None:
     network.load_state_dict({**own, **fitting})
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let the C library keep the memory of a step for the next one, where it is glibc.
 
     Handing it back to the system and having it zeroed again took a third of a Conv-4 step.

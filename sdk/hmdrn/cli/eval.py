@@ -20,9 +20,9 @@ from hmdrn.cli.common import (
 )
 from hmdrn.loading import load
 from hmdrn_runtime.datasets import Photo, open_dataset
-from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.evaluation import BundleScorer, Evaluation, Scorer, Setting, difference, evaluate, pooled
-from hmdrn_runtime.files import user_path
+from hmdrn_runtime.files import check_folder_of, user_path
 from hmdrn_runtime.images import PREPROCESSINGS
 
 _CHECKPOINTS = (".safetensors", ".pth", ".pt")
@@ -97,6 +97,8 @@ def command(
     """
     if confusion is not None:
         require("matplotlib", "drawing pictures", "plots")
+        confusion = user_path(confusion, HmdrnError)
+        check_folder_of(confusion, "picture", HmdrnError)
     settings = [Setting(way, shot, queries, episodes, seed) for shot in shots]
     datasets = [open_dataset(path, split) for path in data]
     groups: dict[str, Mapping[str, tuple[Photo, ...]]] = (
@@ -117,7 +119,7 @@ def command(
     if confusion is not None:
         from hmdrn.pictures import draw_confusion
 
-        draw_confusion(pictures, user_path(confusion, DatasetError))
+        draw_confusion(pictures, confusion)
     if as_json:
         # The first result once more at the top: most programs ask for a single one.
         values = {"bundle": bundle, "split": split, "cross_group": cross_group, "against": against}

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hmdrn.cli.common import json_option, print_facts, print_json, progress, require
+from hmdrn.cli.messages import tell
 from hmdrn.loading import DEFAULT, checkpoint_path
 from hmdrn_runtime.errors import ExportError
 from hmdrn_runtime.files import user_path
@@ -56,6 +57,11 @@ def command(precision: str, checkpoint: str, preprocess: str, output: Path | Non
         from hmdrn_network import load_checkpoint
 
         weights = load_checkpoint(checkpoint_path(checkpoint))
+        if weights.card.recipe.get("finished") is False:
+            tell(
+                f"{checkpoint} is of a training run that was not finished ({weights.card.recipe['steps_done']} steps)",
+                "hmdrn-export",
+            )
         output = user_path(output or f"{weights.card.name}-{precision}.hmdrn", ExportError)
         replaced = "; replaced the bundle that was there" if output.exists() else ""
         result = export_bundle(weights, output, precision, preprocess, report)

@@ -79,6 +79,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="How validation makes whole photos square.",
 )
+@click.option(
+    "--save-every",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    help="Seconds between two states.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--name", default="hmdrn", show_default=True, help="The model's name, in its card.")
@@ -93,6 +100,7 @@ def command(
     head: str,
     init: str | None,
     preprocess: str,
+    save_every: float,
     device: str,
     name: str,
     licence: str,
@@ -143,6 +151,7 @@ def command(
                 start=None if start is None else start.network,
                 device=pick_device(device),
                 listener=_listener(report),
+                every=save_every,
             )
         except KeyboardInterrupt:
             click.echo(f"the run is saved in {output}: the same command goes on with it", err=True)

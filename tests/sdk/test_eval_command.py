@@ -1,0 +1,97 @@
+"""`hmdrn eval` beyond a single bundle on a single data set."""
+
+from __future__ import annotations
+
+import pytest
+from outcomes import assert_refused
+from PIL import Image
+
+from hmdrn.loading import checkpoint_path
+
+SMALL = ("--way", 3, "--queries", 2, "--episodes", 8)
+
+
+def test_several_shots_are_measured_in_one_run(hmdrn, specimens):
+    both = hmdrn("eval", "default", specimens, "--shot", "1,3", *SMALL, "--json").json
+    assert [r["shot"] for r in both["results"]] == [1, 3]
+    assert both["shot"] == 1, "the first result is at the top too"
+    for result in both["results"]:
+        alone = hmdrn("eval", "default", specimens, "--shot", result["shot"], *SMALL, "--json").json
+        assert alone["results"] == [result]
+        assert alone["accuracy"] == result["accuracy"]
+        assert set(result["per_class"]) == {p.name for p in specimens.iterdir()}
+
+
+def test_a_checkpoint_is_measured_with_torch_and_is_what_its_bundle_is(hmdrn, specimens):
+    outcome = hmdrn(
+        *(
+            "eval",
+            checkpoint_path("default"),
+            specimens,
+            "--shot",
+            2,
+            *SMALL,
+            "--against",
+            "default",
+            "--json",
+        )
+    )
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["executor"].startswith("torch ")
+    assert abs(outcome.json["difference"]) <= 5, "a query of 48 may fall on the other side"
+    assert outcome.json["other_accuracy"] == pytest.approx(
+        outcome.json["accuracy"] - outcome.json["difference"]
+    )
+
+
+def test_data_sets_are_measured_each_by_itself_or_with_classes_of_all_in_an_episode(
+    hmdrn, specimens, tmp_path
+):
+    others = tmp_path / "plain"
+    for colour in range(4):
+        (others / f"c{colour}").mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (90, 90), (60 * colour, 5 * i, 100)).save(others / f"c{colour}" / f"{i}.png")
+    apart = hmdrn("eval", "default", specimens, others, "--shot", 2, *SMALL, "--json").json
+    assert [r["data"] for r in apart["results"]] == [str(specimens), str(others)]
+    (across,) = hmdrn(
+        "eval", "default", specimens, others, "--cross-group", "--shot", 2, *SMALL, "--json"
+    ).json["results"]
+    assert (across["classes"], across["photos"]) == (8, 48)
+    assert {name.split("/")[0] for name in across["per_class"]} == {specimens.name, "plain"}
+
+
+def test_the_table_tells_accuracies_differences_and_classes(hmdrn, specimens):
+    outcome = hmdrn("eval", "default", specimens, "--shot", 2, *SMALL, "--against", "default", "--per-class")
+    assert "+0.00 ± 0.00" in outcome.out
+    assert all(species.name in outcome.out for species in specimens.iterdir())
+
+
+def test_confusion_is_drawn(hmdrn, specimens, tmp_path):
+    picture = tmp_path / "confusion.png"
+    outcome = hmdrn("eval", "default", specimens, "--shot", 2, *SMALL, "--confusion", picture)
+    assert outcome.code == 0, outcome.err
+    assert min(Image.open(picture).size) > 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--shot", "many"), "many"),
+        (("--shot", "1,"), "1,"),
+        (("--shot", "0"), "shot is 0"),
+        (("--against", "nowhere.hmdrn"), "nowhere.hmdrn"),
+        (("--against", "nowhere.safetensors"), "nowhere.safetensors"),
+        (("--confusion", "/nonexistent/c.png"), "/nonexistent"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(hmdrn, specimens, arguments, told):
+    assert_refused(hmdrn("eval", "default", specimens, *SMALL, "--shot", 2, *arguments), told)
+
+
+def test_a_confusion_picture_without_a_known_suffix_is_refused(hmdrn, specimens, tmp_path):
+    target = tmp_path / "confusion.nothing"
+    assert_refused(
+        hmdrn("eval", "default", specimens, *SMALL, "--shot", 2, "--confusion", target), str(target)
+    )
+    assert not target.exists()
