@@ -38,6 +38,23 @@ def test_a_few_steps_leave_a_checkpoint_that_says_what_it_was_trained_on(hmdrn, 
     assert "2-way instead of 3-way" in outcome.err
 
 
+def test_a_folder_of_ones_own_is_trained_on_exported_and_evaluated_with_three_commands(
+    hmdrn, specimens, tmp_path
+):
+    run, bundle = tmp_path / "run", tmp_path / "mine.hmdrn"
+    started = ("--init", "default", "--pretrain-steps", 0, "--episodes", 2)
+    assert hmdrn("train", specimens, "--output", run, *started, *SMALL).code == 0
+    assert hmdrn("export", "--checkpoint", run / "model.safetensors", "--output", bundle).code == 0
+    setting = ("--held-out", "--way", 2, "--shot", 2, "--queries", 3, "--episodes", 8, "--json")
+    outcome = hmdrn("eval", bundle, specimens, *setting)
+    assert outcome.code == 0, outcome.err
+    held_out = load_checkpoint(run / "model.safetensors").card.recipe["data"][specimens.stem]["val"]
+    assert list(outcome.json["per_class"]) == held_out
+    refused = hmdrn("eval", "default", specimens, *setting)
+    assert refused.code == 2
+    assert "no record of having been trained on" in refused.err
+
+
 def test_other_settings_do_not_go_on_with_a_run(hmdrn, specimens, tmp_path):
     arguments = (
         "train",

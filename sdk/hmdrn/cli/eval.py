@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from hmdrn.cli.common import (
     threads_option,
 )
 from hmdrn.loading import load
-from hmdrn_runtime.datasets import Photo, open_dataset
-from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.datasets import Dataset, Photo, open_dataset
+from hmdrn_runtime.errors import DatasetError, HmdrnError
 from hmdrn_runtime.evaluation import BundleScorer, Evaluation, Scorer, Setting, difference, evaluate, pooled
 from hmdrn_runtime.files import check_folder_of, user_path
 from hmdrn_runtime.images import PREPROCESSINGS
@@ -52,6 +52,11 @@ def _several(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--queries", type=int, default=16, show_default=True, help="Query photos of a class.")
 @click.option("--episodes", type=int, default=600, show_default=True, help="Number of episodes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same episodes.")
+@click.option(
+    "--held-out",
+    is_flag=True,
+    help="Leave out the classes of DATA that BUNDLE was trained on, by its own record.",
+)
 @click.option("--cross-group", is_flag=True, help="Draw the classes of an episode from all DATA together.")
 @click.option(
     "--against", metavar="OTHER", help="Another bundle or checkpoint, compared on the same episodes."
@@ -80,6 +85,7 @@ def command(
     queries: int,
     episodes: int,
     seed: int,
+    held_out: bool,
     cross_group: bool,
     against: str | None,
     preprocess: str,
@@ -101,20 +107,22 @@ def command(
         check_folder_of(confusion, "picture", HmdrnError)
     settings = [Setting(way, shot, queries, episodes, seed) for shot in shots]
     datasets = [open_dataset(path, split) for path in data]
+    model = _open(bundle, preprocess, threads)
+    other = None if against is None else _open(against, preprocess, threads)
+    if held_out:
+        datasets = [_without_trained(dataset, model.recipe, bundle) for dataset in datasets]
     groups: dict[str, Mapping[str, tuple[Photo, ...]]] = (
         {", ".join(map(str, data)): pooled(datasets)}
         if cross_group
         else {str(path): dataset.classes for path, dataset in zip(data, datasets, strict=True)}
     )
-    make = _scorers(bundle, preprocess, threads)
-    make_other = None if against is None else _scorers(against, preprocess, threads)
     results: list[dict[str, Any]] = []
     pictures: list[tuple[str, Evaluation]] = []
     with progress() as report:
         for name, classes in groups.items():
-            found = evaluate(make(), classes, settings, report)
-            others = evaluate(make_other(), classes, settings, report) if make_other else [None] * len(found)
-            results += [_result(name, one, other) for one, other in zip(found, others, strict=True)]
+            found = evaluate(model.scorer(), classes, settings, report)
+            others = evaluate(other.scorer(), classes, settings, report) if other else [None] * len(found)
+            results += [_result(name, one, two) for one, two in zip(found, others, strict=True)]
             pictures.append((f"{name}, {way}-way {shots[-1]}-shot", found[-1]))
     if confusion is not None:
         from hmdrn.pictures import draw_confusion
@@ -139,11 +147,19 @@ def command(
             print_table(f"{result['data']}, {result['shot']}-shot", ["class", "accuracy"], rows)
 
 
-def _scorers(source: str, preprocess: str, threads: int | None) -> Callable[[], Scorer]:
-    """Makes scorers of a bundle or a checkpoint, which is opened once."""
+@dataclass(frozen=True)
+class _Model:
+    """A bundle or a checkpoint, opened once: makes scorers, and tells how it was trained."""
+
+    scorer: Callable[[], Scorer]
+    recipe: Mapping[str, Any]
+
+
+def _open(source: str, preprocess: str, threads: int | None) -> _Model:
     if not source.lower().endswith(_CHECKPOINTS):
         recognizer = load(source, threads=threads)
-        return lambda: BundleScorer(recognizer)
+        recipe = recognizer.bundle.manifest.model.get("recipe", {})
+        return _Model(lambda: BundleScorer(recognizer), recipe)
     require("torch", "evaluating a checkpoint", "train")
     import torch
 
@@ -152,8 +168,28 @@ def _scorers(source: str, preprocess: str, threads: int | None) -> Callable[[], 
 
     if threads is not None:
         torch.set_num_threads(threads)
-    network = load_checkpoint(source).network
-    return lambda: NetworkScorer(network, preprocess)
+    checkpoint = load_checkpoint(source)
+    return _Model(lambda: NetworkScorer(checkpoint.network, preprocess), checkpoint.card.recipe)
+
+
+def _without_trained(dataset: Dataset, recipe: Mapping[str, Any], source: str) -> Dataset:
+    """The classes that a model was not trained on.
+
+    Raises:
+        DatasetError: The model has no record of these photographs, or was trained on all of their classes.
+    """
+    digest = dataset.digest()
+    records = [record for record in recipe.get("data", {}).values() if record.get("sha256") == digest]
+    if not records:
+        raise DatasetError(
+            f"{source} has no record of having been trained on {dataset.source}: give the same photographs, "
+            "or leave out --held-out"
+        )
+    trained = set(records[0]["train"])
+    classes = {label: photos for label, photos in dataset.classes.items() if label not in trained}
+    if not classes:
+        raise DatasetError(f"{source} was trained on all {len(trained)} classes of {dataset.source}")
+    return replace(dataset, classes=classes)
 
 
 def _result(data: str, one: Evaluation, other: Evaluation | None) -> dict[str, Any]:

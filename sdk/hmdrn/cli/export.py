@@ -58,10 +58,8 @@ def command(precision: str, checkpoint: str, preprocess: str, output: Path | Non
 
         weights = load_checkpoint(checkpoint_path(checkpoint))
         if weights.card.recipe.get("finished") is False:
-            tell(
-                f"{checkpoint} is of a training run that was not finished ({weights.card.recipe['steps_done']} steps)",
-                "hmdrn-export",
-            )
+            steps = weights.card.recipe.get("steps_done")
+            tell(f"{checkpoint} is of a training run stopped after {steps} steps", "hmdrn-export")
         output = user_path(output or f"{weights.card.name}-{precision}.hmdrn", ExportError)
         replaced = "; replaced the bundle that was there" if output.exists() else ""
         result = export_bundle(weights, output, precision, preprocess, report)
