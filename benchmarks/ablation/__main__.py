@@ -1,0 +1,161 @@
+"""`python -m benchmarks.ablation`, from a checkout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.ablation import report as reports
+from benchmarks.ablation.experiment import Experiment, Outcome, Report, write
+from benchmarks.ablation.summary import Summary
+from benchmarks.ablation.variants import FULL, VARIANTS
+from hmdrn.cli import run
+from hmdrn.cli.common import json_option, print_json, print_table, progress, versioned
+from hmdrn.training_data import open_training_data
+from hmdrn_network.config import BackboneName
+from hmdrn_network.training import TrainingConfig, Validation
+from hmdrn_network.training.workers import pick_device
+from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.files import user_path
+from hmdrn_runtime.images import PREPROCESSINGS
+
+
+def _variants(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Those named, in the order of `VARIANTS`; `full`, which all are compared with, is always among them."""
+    asked = {FULL, *(part.strip() for part in value.split(","))}
+    unknown = sorted(asked - set(VARIANTS))
+    if unknown:
+        raise click.BadParameter(f"no variant {unknown[0]!r}: choose among {', '.join(VARIANTS)}")
+    return tuple(name for name in VARIANTS if name in asked)
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=click.Path(path_type=Path))
+@click.option(
+    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the ablation."
+)
+@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Trainings of a variant.")
+@click.option(
+    "--variants",
+    callback=_variants,
+    default=",".join(VARIANTS),
+    show_default=True,
+    help="Which to train; full always is.",
+)
+@click.option("--backbone", type=click.Choice(["conv4", "resnet12"]), default="conv4", show_default=True)
+@click.option(
+    "--pretrain-steps",
+    type=click.IntRange(0),
+    default=2500,
+    show_default=True,
+    help="Of classification, once a seed.",
+)
+@click.option(
+    "--episodes", type=click.IntRange(1), default=5000, show_default=True, help="After it, for each variant."
+)
+@click.option("--way", type=click.IntRange(2), default=10, show_default=True, help="Classes in an episode.")
+@click.option("--max-shot", type=click.IntRange(1), default=5, show_default=True, help="Shots: 1 to this.")
+@click.option("--queries", type=click.IntRange(1), default=5, show_default=True, help="Of a class.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.05, show_default=True)
+@click.option(
+    "--eval-episodes", type=click.IntRange(1), default=600, show_default=True, help="For each group."
+)
+@click.option(
+    "--split", default="train", show_default=True, help="Split to train on, where there are splits."
+)
+@click.option("--val-split", default="val", show_default=True, help="Split to evaluate on.")
+@click.option(
+    "--val-share",
+    type=click.FloatRange(0, 0.5),
+    default=0.2,
+    show_default=True,
+    help="Share of the classes to evaluate on, where DATA has no splits.",
+)
+@click.option("--preprocess", type=click.Choice(PREPROCESSINGS), default="crop", show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@json_option
+def command(
+    data: tuple[Path, ...],
+    output: Path,
+    seeds: int,
+    variants: tuple[str, ...],
+    backbone: BackboneName,
+    eval_episodes: int,
+    split: str,
+    val_split: str,
+    val_share: float,
+    preprocess: str,
+    device: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train HMDRN without each of its parts, FRN and ProtoNet from the same backbones, and compare them.
+
+    OUTPUT gets results.json, results.md and ablation.png. The same command goes on where a stopped one
+    stood; further seeds and variants can be added to a finished one.
+
+    Example: python -m benchmarks.ablation birds.zip dogs.zip --output runs/ablation
+    """
+    output = user_path(output, TrainingError)
+    with progress() as display:
+        report = _with_lines(display)
+        training = open_training_data(data, split, val_split, val_share, output / "cache", report)
+        if not training.validation:
+            raise TrainingError("no classes to evaluate on: give data with a val split, or a --val-share")
+        validation = Validation(training.validation, preprocess, episodes=eval_episodes, report=report)
+        config = TrainingConfig(**settings)
+        for remark in training.remarks(config.way):
+            click.echo(remark, err=True)
+        experiment = Experiment(output, backbone, training, validation, config, pick_device(device), report)
+        # Seed by seed, so that a first one is whole as early as can be.
+        outcomes: dict[str, list[Outcome]] = {variant: [] for variant in variants}
+        try:
+            for seed in range(seeds):
+                for variant in variants:
+                    outcomes[variant].append(experiment.outcome(variant, seed))
+        except KeyboardInterrupt:
+            click.echo(
+                f"kept in {output} but for the last minute: the same command goes on with it", err=True
+            )
+            raise
+    summary = Summary(outcomes)
+    values = reports.values(summary, outcomes, experiment.identity)
+    write(output / "results.json", json.dumps(versioned("ablation", values)).encode())
+    page = reports.markdown(summary, experiment.identity, seeds)
+    write(output / "results.md", page.encode())
+    reports.draw(summary, output / "ablation.png")
+    if as_json:
+        # Thousands of single episodes are for the file alone.
+        print_json("ablation", {name: value for name, value in values.items() if name != "episodes"})
+        return
+    title, columns, rows = reports.tables(summary)[0]
+    print_table(
+        f"{backbone}, {title}; every variant starts from the same backbone of its seed", columns, rows
+    )
+    for sentence in reports.verdicts(summary):
+        click.echo(sentence.replace("*", "").replace("`", ""))
+    click.echo(f"by group, and the picture: {output / 'results.md'}, {output / 'ablation.png'}")
+
+
+def _with_lines(display: Report) -> Report:
+    """A display that says a line a minute where there is no terminal to show progress on."""
+    if sys.stderr.isatty():
+        return display
+    next_line = 0.0
+
+    def report(what: str, done: int, of: int) -> None:
+        nonlocal next_line
+        if time.monotonic() >= next_line:
+            next_line = time.monotonic() + 60
+            click.echo(f"{what} ({done} of {of})", err=True)
+
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(run(command, "python -m benchmarks.ablation"))
