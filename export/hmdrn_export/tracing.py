@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import onnx
 import torch
 
+from hmdrn_export.folding import fold_constants
 from hmdrn_export.graphs import Cut, Trace
 from hmdrn_runtime.errors import ExportError
 
@@ -35,6 +36,7 @@ def trace(job: Trace, metadata: Mapping[str, str]) -> dict[str, onnx.ModelProto]
         ExportError: The tracer refuses the module, or froze a size that must stay free.
     """
     whole = _trace_whole(job)
+    fold_constants(whole)
     _give_names(whole.graph)
     _check_free_sizes(whole, job)
     models = {}
