@@ -2,48 +2,70 @@
 
 from __future__ import annotations
 
+import json
 import threading
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from hmdrn_runtime.errors import EnrollmentError, GalleryError
+from hmdrn_runtime.errors import GalleryError
+from hmdrn_runtime.history import KEPT, Change, change_now
+from hmdrn_runtime.labels import MAX_LABEL, clean_label, normalised
 from hmdrn_runtime.manifest import Network
+from hmdrn_runtime.species import Species, compacted, holders, joined, lookalikes, with_photos
 from hmdrn_runtime.statistics import PhotoStatistics, array_shapes
 
-_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
-_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-MAX_LABEL = 120
-"""Characters of a label at most."""
+__all__ = [
+    "MAX_LABEL",
+    "Gallery",
+    "MergeReport",
+    "Species",
+    "State",
+    "Written",
+    "check_network",
+    "clean_label",
+    "holders",
+    "lookalikes",
+    "with_photos",
+]
 
 
 @dataclass(frozen=True)
-class Species:
-    """One enrolled class.
+class State:
+    """A gallery at one moment. Never changed: a change makes a new one.
 
     Attributes:
-        label: Its name.
-        photos: Its photos by digest, at least one.
+        generation: Number of changes made so far; equal generations of one gallery are equal states.
+        species: The species by label, sorted by label.
+        history: The last changes, oldest first.
+        calibration: What makes probabilities honest and unknowns known; a JSON object, opaque here.
     """
 
-    label: str
-    photos: Mapping[str, PhotoStatistics]
+    generation: int
+    species: Mapping[str, Species]
+    history: tuple[Change, ...] = ()
+    calibration: Mapping[str, Any] | None = None
 
-    @property
-    def shots(self) -> int:
-        """Number of photos."""
-        return len(self.photos)
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What the class's operator depends on: the same key, the same operator."""
-        return tuple(self.photos[digest].content for digest in sorted(self.photos))
+@dataclass(frozen=True)
+class Written:
+    """A state that is in a file, and the SHA-256 by which the file is recognised."""
+
+    seal: str
+    state: State
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What `Gallery.merge` did: labels that were new, and those that gained photos with how many."""
+    """What a merge did.
+
+    Attributes:
+        added: Labels that were new.
+        extended: Labels that both had, and with different photos: each is one species with all of them now.
+            How many photos came in, by label.
+    """
 
     added: tuple[str, ...]
     extended: Mapping[str, int]
@@ -56,40 +78,59 @@ class Gallery:
         network: The network that the statistics are of.
         species: Initial species by label.
         generation: Number of changes made so far.
+        history: The last of those changes.
+        calibration: As in `State`.
     """
 
     def __init__(
-        self, network: Network, species: Mapping[str, Species] | None = None, generation: int = 0
+        self,
+        network: Network,
+        species: Mapping[str, Species] | None = None,
+        generation: int = 0,
+        history: tuple[Change, ...] = (),
+        calibration: Mapping[str, Any] | None = None,
     ) -> None:
         self.network = network
         self._lock = threading.Lock()
-        self._state: tuple[int, Mapping[str, Species]] = (generation, _ordered(species or {}))
+        self._state = State(generation, _ordered(species or {}), history[-KEPT:], calibration)
+        self.files: dict[Path, Written] = {}
+        """What this gallery last knew of files that it was read from or written to."""
+
+    def snapshot(self) -> State:
+        """All of one moment."""
+        return self._state
 
     @property
     def generation(self) -> int:
         """Counts the changes; equal generations of one gallery are equal states."""
-        return self._state[0]
+        return self._state.generation
 
     @property
     def species(self) -> Mapping[str, Species]:
         """The species by label, sorted by label; a snapshot that later changes do not touch."""
-        return self._state[1]
+        return self._state.species
 
-    def snapshot(self) -> tuple[int, Mapping[str, Species]]:
-        """Generation and species of one moment."""
-        return self._state
+    @property
+    def history(self) -> tuple[Change, ...]:
+        """The last changes, oldest first."""
+        return self._state.history
+
+    @property
+    def calibration(self) -> Mapping[str, Any] | None:
+        """What `calibrate` was given; None before, and after a merge, which makes it void."""
+        return self._state.calibration
 
     def __len__(self) -> int:
         return len(self.species)
 
     def __repr__(self) -> str:
-        generation, species = self._state
-        shots = sum(s.shots for s in species.values())
+        state = self._state
+        shots = sum(s.shots for s in state.species.values())
         photos = f"{shots} photo{'s' * (shots != 1)}"
-        return f"<Gallery of {len(species)} species, {photos}, generation {generation}>"
+        return f"<Gallery of {len(state.species)} species, {photos}, generation {state.generation}>"
 
     def __contains__(self, label: str) -> bool:
-        return _normalised(label) in self.species
+        return normalised(label) in self.species
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.species)
@@ -107,9 +148,10 @@ class Gallery:
         with self._lock:
             old = self.species.get(label)
             changed = with_photos(old, label, photos)
+            new = changed.shots - (old.shots if old else 0)
             if changed != old:
-                self._swap({**self.species, label: changed})
-            return changed.shots - (old.shots if old else 0)
+                self._swap({**self.species, label: changed}, f"added {_photos(new)}", label)
+            return new
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it; the last photo takes the species with it.
@@ -119,42 +161,82 @@ class Gallery:
             photo: Digest of the photo, or a beginning that only one has; all photos if None.
 
         Raises:
-            GalleryError: No such species or photo.
+            GalleryError: No such species or photo, or a photo that compacting has made part of a sum.
         """
-        label = _normalised(label)
         with self._lock:
-            if label not in self.species:
-                raise GalleryError(f"no species {label!r} in the gallery: {_known(self.species)}")
-            photos: dict[str, PhotoStatistics] = {}
-            if photo is not None:
-                photos = dict(self.species[label].photos)
-                matches = [digest for digest in photos if digest.startswith(photo)] if photo else []
-                if len(matches) != 1:
-                    raise GalleryError(
-                        f"{len(matches)} photos of {label!r} have a digest that starts with {photo!r}: "
-                        f"it has {', '.join(d[:12] for d in sorted(photos))}"
-                    )
-                del photos[matches[0]]
             species = dict(self.species)
-            del species[label]
-            self._swap({**species, label: Species(label, MappingProxyType(photos))} if photos else species)
+            old = self._find(label)
+            del species[old.label]
+            if photo is None:
+                self._swap(species, "forgot", old.label)
+                return
+            matches = [digest for digest in old.digests if digest.startswith(photo)] if photo else []
+            if len(matches) != 1:
+                raise GalleryError(
+                    f"{len(matches)} photos of {old.label!r} have a digest that starts with {photo!r}: "
+                    f"it has {', '.join(d[:12] for d in sorted(old.digests))}"
+                )
+            if matches[0] not in old.photos:
+                raise GalleryError(
+                    f"photo {matches[0][:12]} of {old.label!r} is part of a sum since it was compacted, and "
+                    "cannot be taken out: forget the whole species and enroll its other photos again"
+                )
+            left = {digest: kept for digest, kept in old.photos.items() if digest != matches[0]}
+            if left or old.sums:
+                species[old.label] = Species(old.label, MappingProxyType(left), old.sums)
+            self._swap(species, f"forgot photo {matches[0][:12]}", old.label)
 
-    def merge(self, other: Gallery) -> MergeReport:
-        """Take in another device's gallery: a union by photo, exact and free of order.
+    def rename(self, label: str, new: str, join: bool = False) -> None:
+        """Give a species another name.
+
+        Args:
+            label: The species.
+            new: Its new label.
+            join: Whether a species that has this label already becomes one with it.
 
         Raises:
-            GalleryError: The other gallery is of another network, or no gallery at all.
+            GalleryError: No such species; or the new label is taken, and `join` false.
+            EnrollmentError: A bad new label.
+        """
+        new = clean_label(new)
+        with self._lock:
+            old = self._find(label)
+            if new == old.label:
+                return
+            if new in self.species and not join:
+                raise GalleryError(
+                    f"there is a species {new!r} already: choose another label, or join the two "
+                    "(join=True, --join)"
+                )
+            moved = joined(self.species.get(new), Species(new, old.photos, old.sums))
+            species = {**self.species, new: moved}
+            del species[old.label]
+            self._swap(species, f"renamed from {old.label!r}", new)
+
+    def merge(self, other: Gallery, only: Iterable[str] | None = None) -> MergeReport:
+        """Take in another device's gallery: a union by photo, exact and free of order.
+
+        Species of one label become one species, with the photos of both. A calibration is dropped where
+        anything changes: it was made for other species.
+
+        Args:
+            other: The other gallery, which stays as it is.
+            only: Labels of the species to take; all if None.
+
+        Raises:
+            GalleryError: The other gallery is of another network, has no such label, or is no gallery at
+                all; or a species was compacted on both sides with some of the same photos.
         """
         if not isinstance(other, Gallery):
             raise GalleryError(
                 f"{type(other).__name__} is no gallery: read a file with hmdrn.load_gallery first"
             )
         check_network(self.network, other.network, "the other gallery")
-        incoming = other.species
+        incoming = other.species if only is None else other.choose(only)
         with self._lock:
             merged = dict(self.species)
             for label, species in incoming.items():
-                merged[label] = with_photos(merged.get(label), label, species.photos.values())
+                merged[label] = joined(merged.get(label), species)
             added = tuple(label for label in incoming if label not in self.species)
             extended = {
                 label: merged[label].shots - self.species[label].shots
@@ -162,59 +244,93 @@ class Gallery:
                 if label in self.species and merged[label].shots > self.species[label].shots
             }
             if any(merged[label] != self.species.get(label) for label in incoming):
-                self._swap(merged)
+                self._swap(merged, f"merged {len(incoming)} species", None, calibration=None)
             return MergeReport(added, MappingProxyType(extended))
 
-    def _swap(self, species: Mapping[str, Species]) -> None:
-        self._state = (self.generation + 1, _ordered(species))
+    def choose(self, labels: Iterable[str]) -> dict[str, Species]:
+        """The species of these labels.
 
+        Raises:
+            GalleryError: There is none of a label.
+        """
+        state = self._state
+        return {s.label: s for s in (_found(state.species, label) for label in labels)}
 
-def clean_label(label: str) -> str:
-    """A label as it is kept: Unicode NFC, without surrounding blanks.
+    def compact(self, labels: Iterable[str] | None = None) -> int:
+        """Keep of each species one sum in place of its photos. Classification answers as before, bit for bit.
 
-    Raises:
-        EnrollmentError: It is no string, has nothing to see, is longer than `MAX_LABEL`, or has characters
-            that control the text around it.
-    """
-    if not isinstance(label, str):
-        raise EnrollmentError(f"a label must be a string, not {type(label).__name__}")
-    cleaned = _normalised(label)
-    if all(unicodedata.category(c) in _UNSEEN for c in cleaned):
-        raise EnrollmentError(f"the label {label!r} is empty: give the species a name")
-    if len(cleaned) > MAX_LABEL:
-        raise EnrollmentError(
-            f"the label {cleaned[:40]!r}... has {len(cleaned)} characters: use at most {MAX_LABEL}"
+        What is lost, for good: forgetting a single photo, comparing a photo with the others of its species,
+        thumbnails, and merging with a gallery that shares some, not all, of the photos in a compacted form.
+
+        Args:
+            labels: The species; all if None.
+
+        Returns:
+            How many photos were made part of sums.
+
+        Raises:
+            GalleryError: No such species, or a network that needs every photo's own statistics.
+        """
+        if self.network.head != "ridge":
+            raise GalleryError(
+                f"the head {self.network.head!r} classifies with every photo's own statistics: "
+                "a gallery of it cannot be compacted"
+            )
+        with self._lock:
+            chosen = self.species if labels is None else self.choose(labels)
+            photos = sum(len(s.photos) for s in chosen.values())
+            changed = {name: compacted(self.network, s) for name, s in chosen.items() if s.photos}
+            if changed:
+                self._swap({**self.species, **changed}, f"compacted {len(changed)} species")
+            return photos
+
+    def calibrate(self, calibration: Mapping[str, Any] | None) -> None:
+        """Keep a calibration with the species; None drops it.
+
+        Args:
+            calibration: A JSON object, kept as it is.
+
+        Raises:
+            GalleryError: It cannot be written as JSON.
+        """
+        try:
+            kept = None if calibration is None else json.loads(json.dumps(dict(calibration), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise GalleryError(f"the calibration is no JSON object: {error}") from error
+        with self._lock:
+            if kept != self.calibration:
+                what = "dropped the calibration" if kept is None else "calibrated"
+                self._swap(self.species, what, calibration=kept)
+
+    def update(self, change: Callable[[State], State]) -> None:
+        """Replace the state by one made of it, while no other thread changes it.
+
+        Args:
+            change: Gives the new state, of a later generation, for the present one; or that one itself.
+        """
+        with self._lock:
+            self._state = change(self._state)
+
+    _KEEP: Mapping[str, Any] = MappingProxyType({})
+
+    def _swap(
+        self,
+        species: Mapping[str, Species],
+        what: str,
+        label: str | None = None,
+        calibration: Mapping[str, Any] | None = _KEEP,
+    ) -> None:
+        old = self._state
+        generation = old.generation + 1
+        history = (*old.history, change_now(generation, what, label))[-KEPT:]
+        kept = old.calibration if calibration is self._KEEP else calibration
+        # An unchanged mapping stays the same object: who classifies tells by it that nothing is to be solved.
+        self._state = State(
+            generation, species if species is old.species else _ordered(species), history, kept
         )
-    if any(unicodedata.category(c) in ("Cc", "Cs") or c in _BIDIRECTIONAL for c in cleaned):
-        raise EnrollmentError(f"the label {cleaned!r} has control characters: use plain text")
-    return cleaned
 
-
-def with_photos(species: Species | None, label: str, photos: Iterable[PhotoStatistics]) -> Species:
-    """A species with photos added by digest.
-
-    Raises:
-        EnrollmentError: There is no photo.
-    """
-    merged = {} if species is None else dict(species.photos)
-    for photo in photos:
-        known = merged.get(photo.digest)
-        merged[photo.digest] = photo if known is None else min(known, photo, key=_preference)
-    if not merged:
-        raise EnrollmentError(f"no photo for {label!r}: give at least one")
-    return Species(label, MappingProxyType(merged))
-
-
-def holders(species: Mapping[str, Species], label: str, photos: Iterable[str]) -> tuple[str, ...]:
-    """The labels of the species other than `label` that hold one of the photos, given by digest."""
-    digests = frozenset(photos)
-    return tuple(name for name, s in species.items() if name != label and not digests.isdisjoint(s.photos))
-
-
-def lookalikes(species: Mapping[str, Species], label: str) -> tuple[str, ...]:
-    """The labels other than `label` that differ from it in case or blanks alone."""
-    folded = _folded(label)
-    return tuple(name for name in species if name != label and _folded(name) == folded)
+    def _find(self, label: str) -> Species:
+        return _found(self.species, label)
 
 
 def check_network(own: Network, other: Network, what: str) -> None:
@@ -234,23 +350,15 @@ def check_network(own: Network, other: Network, what: str) -> None:
         raise GalleryError(f"{what} keeps other statistics than this bundle makes: enroll the photos again")
 
 
-def _normalised(label: object) -> str:
-    """The form under which a label is looked up."""
-    return unicodedata.normalize("NFC", str(label)).strip()
-
-
-def _folded(label: str) -> str:
-    """The form in which labels that people take for the same are the same."""
-    return "".join(label.casefold().split())
-
-
 def _ordered(species: Mapping[str, Species]) -> Mapping[str, Species]:
     return MappingProxyType({label: species[label] for label in sorted(species)})
 
 
-def _preference(photo: PhotoStatistics) -> tuple[bool, str, str]:
-    """One photo, two devices, different rounding: which statistics to keep must not depend on the order."""
-    return (photo.variant != "fp32", photo.variant, photo.content)
+def _found(species: Mapping[str, Species], label: str) -> Species:
+    name = normalised(label)
+    if name not in species:
+        raise GalleryError(f"no species {name!r} in the gallery: {_known(species)}")
+    return species[name]
 
 
 def _known(species: Mapping[str, Species]) -> str:
@@ -258,3 +366,7 @@ def _known(species: Mapping[str, Species]) -> str:
         return "it is empty"
     names = ", ".join(list(species)[:8])
     return f"it has {names}" + (f" and {len(species) - 8} more" if len(species) > 8 else "")
+
+
+def _photos(count: int) -> str:
+    return f"{count} photo{'s' * (count != 1)}"

@@ -1,33 +1,23 @@
-"""A gallery on disk: one safetensors file, replaced as a whole; the generation before is kept beside it."""
+"""A gallery on disk: one file, replaced as a whole and by one process at a time; the one before is kept."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
-
-from hmdrn_runtime.documents import Document, canonical_json
-from hmdrn_runtime.errors import EnrollmentError, GalleryError
+from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.files import check_folder_of, reason, user_path, write_atomically
-from hmdrn_runtime.gallery import Gallery, Species, clean_label
+from hmdrn_runtime.gallery import Gallery, State, Written, check_network
+from hmdrn_runtime.gallery_format import FORMAT_VERSION, Glance, decode, encode, glance
 from hmdrn_runtime.kinds import kind_of
-from hmdrn_runtime.manifest import Network, read_network
-from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes
-
-FORMAT_VERSION = 1
-_METADATA = "hmdrn_gallery"
+from hmdrn_runtime.locking import WAIT, file_lock
+from hmdrn_runtime.manifest import Network
+from hmdrn_runtime.reconciling import reconciled
 
 
 def previous_path(path: Path) -> Path:
@@ -50,49 +40,6 @@ def check_gallery_place(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
-    """Write a gallery: after a power cut the file is the old one or the new one, never half of one.
-
-    Args:
-        gallery: What to write.
-        path: The file; its former content is kept as `<path>.previous`, or as `<path>.damaged` where it
-            is no gallery that can be read.
-
-    Raises:
-        GalleryError: The file cannot be written; what was there is untouched.
-    """
-    path = check_gallery_place(path)
-    if path.is_symlink():
-        path = path.resolve()  # the link stays a link
-    generation, species = gallery.snapshot()
-    photos = [photo for label in species for photo in _ordered(species[label])]
-    # One array for all photos of the gallery: a safetensors header with thousands of names is slow to read.
-    tensors: dict[str, npt.NDArray[Any]] = {
-        name: np.stack([photo.arrays[name] for photo in photos])
-        if photos
-        else np.zeros((0, *shape), np.float32)
-        for name, shape in array_shapes(gallery.network).items()
-    }
-    metadata = {
-        "format_version": FORMAT_VERSION,
-        "generation": generation,
-        "network": asdict(gallery.network),
-        "species": [
-            {"label": s.label, "photos": [{"digest": p.digest, "variant": p.variant} for p in _ordered(s)]}
-            for s in species.values()
-        ],
-    }
-    metadata["sha256"] = _seal(metadata, tensors)
-    data = save(tensors, {_METADATA: canonical_json(metadata)})
-    try:
-        if path.is_file() and path.read_bytes() == data:
-            return  # nothing changed: the generation before must stay the one before
-        write_atomically(path, data, before=lambda: _keep_previous(path))
-    except OSError as error:
-        kept = "; what was there before is untouched" if path.exists() else ""
-        raise GalleryError(f"cannot write gallery {path}: {reason(error)}{kept}") from error
-
-
 def load_gallery(path: str | os.PathLike[str]) -> Gallery:
     """Read a gallery.
 
@@ -109,86 +56,137 @@ def load_gallery(path: str | os.PathLike[str]) -> Gallery:
     if not path.is_file():
         raise GalleryError(f"no gallery at {path}: enroll species first, or check the path")
     try:
-        return _read(path)
+        gallery, seal = decode(path)
     except GalleryError as error:
         earlier = previous_path(path)
         hint = f"; the generation before it is in {earlier}" if earlier.is_file() else ""
         raise GalleryError(f"{error}{hint}") from error
+    gallery.files[path.resolve()] = Written(seal, gallery.snapshot())
+    return gallery
 
 
-def _read(path: Path) -> Gallery:
+def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
+    """Put a gallery in the place of what is at `path`, whatever that is; `sync_gallery` keeps both.
+
+    After a power cut the file is the old one or the new one, never half of one.
+
+    Args:
+        gallery: What to write.
+        path: The file; its former content is kept as `<path>.previous`, or as `<path>.damaged` where it
+            is no gallery that can be read.
+
+    Raises:
+        GalleryError: The file cannot be written, another process holds it, or a newer hmdrn has written
+            it; what was there is untouched.
+    """
+    path = check_gallery_place(path).resolve()  # a link stays a link
+    with file_lock(path, "gallery", GalleryError):
+        _glance(path)
+        _write(gallery, path)
+
+
+def sync_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
+    """Write a gallery to its file and lose nothing that other processes have written there in the meantime.
+
+    Where the file is another than this gallery last read or wrote, both are brought together first, in the
+    file and in memory: a photo that either has added since is there, one that either has forgotten is
+    gone. A file that this gallery never met keeps all that is in it.
+
+    Args:
+        gallery: What to write; afterwards it is what the file is.
+        path: The file; its former content is kept, as by `save_gallery`.
+
+    Raises:
+        GalleryError: As `save_gallery`; or the file is of another network.
+    """
+    path = check_gallery_place(path).resolve()
+    with file_lock(path, "gallery", GalleryError):
+        found, known = _glance(path), gallery.files.get(path)
+        if found is not None and (known is None or known.seal != found.seal):
+            with contextlib.suppress(_Damaged):
+                theirs = _readable(path)
+                check_network(gallery.network, theirs.network, f"gallery {path}, which is there already,")
+                base = None if known is None else known.state
+                gallery.update(lambda ours: reconciled(base, ours, theirs.snapshot()))
+        _write(gallery, path)
+
+
+@contextmanager
+def edit_gallery(
+    path: str | os.PathLike[str], network: Network | None = None, wait: float = WAIT
+) -> Iterator[Gallery]:
+    """Change the file of a gallery while no other process can.
+
+        with edit_gallery("site7.gallery") as gallery:
+            gallery.rename("Moth", "Hawk-moth")
+
+    It is written at the end of the block if the gallery was changed, and not at all if the block raises.
+
+    Args:
+        path: The file.
+        network: Of the gallery to begin where there is no file; None if there has to be one.
+        wait: Seconds to wait for another process.
+
+    Raises:
+        GalleryError: The file cannot be read or written, or another process holds it all that time.
+    """
+    if network is None and not user_path(path, GalleryError).exists():
+        load_gallery(path)  # says what is missing
+    path = check_gallery_place(path).resolve()
+    with file_lock(path, "gallery", GalleryError, wait):
+        gallery = load_gallery(path) if path.exists() or network is None else Gallery(network)
+        before = gallery.snapshot()
+        yield gallery
+        if gallery.snapshot() is not before:
+            _write(gallery, path)
+
+
+class _Damaged(Exception):  # noqa: N818 (a signal within this module)
+    """What is at a path cannot be read as a gallery."""
+
+
+def _readable(path: Path) -> Gallery:
     try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(_METADATA)
-            if text is None:
-                raise GalleryError(f"{path} is {kind_of(path) or 'a safetensors file'} but no gallery")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except PermissionError as error:
-        raise GalleryError(f"cannot read gallery {path}: {reason(error)}") from error
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        kind = kind_of(path)
-        if kind in (None, "a gallery"):
-            raise GalleryError(f"{path} is no gallery, or a damaged one") from error
-        raise GalleryError(f"{path} is {kind} but no gallery; give the path of a gallery file") from error
-    document = Document.parse(text, f"gallery {path}", GalleryError)
-    version = document.get("format_version", int)
-    if version != FORMAT_VERSION:
+        return decode(path)[0]
+    except GalleryError as error:
+        raise _Damaged from error
+
+
+def _glance(path: Path) -> Glance | None:
+    """What the file says of itself, if it is a gallery.
+
+    Raises:
+        GalleryError: It is one of a newer format, which must not be taken for a damaged one.
+    """
+    found = glance(path)
+    if found is not None and found.version > FORMAT_VERSION:
         raise GalleryError(
-            f"gallery {path} has format version {version}, this SDK reads {FORMAT_VERSION}: update hmdrn"
+            f"cannot write gallery {path}: a newer hmdrn has written it (format version {found.version}, "
+            f"this one writes {FORMAT_VERSION}); update hmdrn, or give another path"
         )
-    values = {key: value for key, value in document.values.items() if key != "sha256"}
-    if document.get("sha256", str) != _seal(values, tensors):
-        raise GalleryError(f"gallery {path} is damaged: its SHA-256 does not match")
-    network = read_network(document.child("network"))
-    species = _species(document, network, tensors)
-    return Gallery(network, species, document.get("generation", int))
+    return found
 
 
-def _species(
-    document: Document, network: Network, tensors: Mapping[str, npt.NDArray[Any]]
-) -> dict[str, Species]:
-    entries = document.items("species")
-    count = sum(len(entry.get("photos", list)) for entry in entries)
-    for name, shape in array_shapes(network).items():
-        found = tensors.get(name)
-        if found is None or found.shape != (count, *shape) or found.dtype != np.float32:
-            raise GalleryError(
-                f"{document.where} is damaged: no float32 array {name!r} of shape {(count, *shape)}"
-            )
-        if not np.isfinite(found).all():
-            raise GalleryError(
-                f"{document.where} is damaged: array {name!r} holds values that are not finite"
-            )
-    species: dict[str, Species] = {}
-    row = 0
-    for entry in entries:
-        photos: dict[str, PhotoStatistics] = {}
-        for photo in entry.items("photos"):
-            arrays: dict[str, Float32] = {name: tensors[name][row] for name in array_shapes(network)}
-            digest = photo.get("digest", str)
-            photos[digest] = PhotoStatistics(digest, photo.get("variant", str), arrays)
-            row += 1
-        try:
-            label = clean_label(entry.get("label", str))
-        except EnrollmentError as error:
-            raise GalleryError(f"{document.where} is damaged: {error}") from error
-        if not photos or label in species:
-            raise GalleryError(f"{document.where} is damaged: species {label!r} is empty or there twice")
-        species[label] = Species(label, MappingProxyType(photos))
-    return species
+def _write(gallery: Gallery, path: Path) -> None:
+    """Write a gallery to a path whose lock is held."""
+    state: State = gallery.snapshot()
+    data, seal = encode(gallery.network, state)
+    try:
+        _remove_remains(path)
+        # Where nothing changed, the generation before must stay the one before.
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomically(path, data, before=lambda: _keep_previous(path))
+    except OSError as error:
+        kept = "; what was there before is untouched" if path.exists() else ""
+        raise GalleryError(f"cannot write gallery {path}: {reason(error)}{kept}") from error
+    gallery.files[path] = Written(seal, state)
 
 
-def _ordered(species: Species) -> list[PhotoStatistics]:
-    return [species.photos[digest] for digest in sorted(species.photos)]
-
-
-def _seal(metadata: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> str:
-    digest = hashlib.sha256(canonical_json(metadata).encode())
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.data if array.size else b"")
-    return digest.hexdigest()
+def _remove_remains(path: Path) -> None:
+    """Delete what processes that were killed while writing have left; nobody is writing now."""
+    for name in os.listdir(path.parent):  # noqa: PTH208 (iterdir makes a Path of every file of the folder)
+        if name.startswith(f".{path.name}.") and name.endswith(".part"):
+            path.with_name(name).unlink(missing_ok=True)
 
 
 def _keep_previous(path: Path) -> None:
@@ -196,7 +194,7 @@ def _keep_previous(path: Path) -> None:
     if not path.exists():
         return
     try:
-        _read(path)
+        decode(path)
         kept = previous_path(path)
     except GalleryError:
         # The generation before may be the only good one: a damaged file must not take its place.

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend, Resident
 from hmdrn_runtime.errors import EnrollmentError
-from hmdrn_runtime.gallery import Species
 from hmdrn_runtime.images import digest
 from hmdrn_runtime.manifest import Network
+from hmdrn_runtime.species import Species
 from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes, gram_sum, packed_gram
 
 UNCONVERGED = 0.02
@@ -47,6 +47,8 @@ class Matcher(ABC):
 
     def __init__(self, network: Network, backend: Backend, variant: str) -> None:
         self.network, self.backend, self.variant = network, backend, variant
+        self.keep_thumbnails = False
+        """Whether statistics come with the photo itself, small, for a network to come."""
 
     def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
         """What a gallery keeps of photos (N, 84, 84, 3).
@@ -62,7 +64,10 @@ class Matcher(ABC):
                 )
         return [
             PhotoStatistics(
-                digest(image), self.variant, {name: array[i].copy() for name, array in outputs.items()}
+                digest(image),
+                self.variant,
+                {name: array[i].copy() for name, array in outputs.items()},
+                image.tobytes() if self.keep_thumbnails else None,
             )
             for i, image in enumerate(pixels)
         ]
@@ -110,7 +115,7 @@ class RidgeMatcher(Matcher):
         self.residual = 0.0
         for start in range(0, len(changed), SOLVE_BATCH):
             part = changed[start : start + SOLVE_BATCH]
-            sums = np.stack([gram_sum(self.network, s.photos.values()) for s in part])
+            sums = np.stack([gram_sum(self.network, s.photos.values(), s.sums) for s in part])
             shots = np.array([s.shots for s in part], dtype=np.float32)
             operators = self.solve(sums, shots, [s.label for s in part])
             solved.update(zip([s.key for s in part], operators, strict=True))

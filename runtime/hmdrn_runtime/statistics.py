@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ class PhotoStatistics:
         digest: SHA-256 of the network's input, the photo's identity.
         variant: Variant of the graphs that made the statistics.
         arrays: float32 arrays by name, as `array_shapes` says.
+        thumbnail: The photo itself as the network sees it, RGB uint8 (84, 84, 3) row by row, 21 KB; None
+            unless its user asked to keep it. With it the photo can be enrolled under another network.
         content: SHA-256 of the arrays. Two devices may round the same photo differently: equal digests
             need not mean equal arrays, equal contents do.
     """
@@ -34,13 +36,42 @@ class PhotoStatistics:
     digest: str
     variant: str
     arrays: Mapping[str, Float32] = field(compare=False)
+    thumbnail: bytes | None = field(default=None, repr=False)
     content: str = field(init=False)
 
     def __post_init__(self) -> None:
-        content = hashlib.sha256()
-        for name in sorted(self.arrays):
-            content.update(np.ascontiguousarray(self.arrays[name]).tobytes())
-        object.__setattr__(self, "content", content.hexdigest())
+        object.__setattr__(self, "content", _content(self.arrays[name] for name in sorted(self.arrays)))
+
+    def with_thumbnail(self, thumbnail: bytes | None) -> PhotoStatistics:
+        """The same photo with another thumbnail, or without one."""
+        return self if thumbnail == self.thumbnail else replace(self, thumbnail=thumbnail)
+
+
+@dataclass(frozen=True)
+class ClassSum:
+    """What compacting leaves of some photos of a class: their sum, which cannot be taken apart.
+
+    Attributes:
+        digests: The photos' digests, sorted: none of them is to be counted again.
+        variant: The variants that made their statistics, joined by "+".
+        gram: Summed packed support Gram matrices, float32 (P,), as the solve takes them.
+        content: SHA-256 of `gram`.
+    """
+
+    digests: tuple[str, ...]
+    variant: str
+    gram: Float32 = field(compare=False)
+    content: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content", _content([self.gram]))
+
+
+def _content(arrays: Iterable[Float32]) -> str:
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).data)
+    return content.hexdigest()
 
 
 def array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
@@ -87,7 +118,7 @@ def packed_gram(network: Network, statistics: Float32) -> Float64:
     return np.concatenate(parts)
 
 
-def gram_sum(network: Network, photos: Iterable[PhotoStatistics]) -> Float64:
+def gram_sum(network: Network, photos: Iterable[PhotoStatistics], sums: Iterable[ClassSum] = ()) -> Float64:
     """The class's sum of packed support Gram matrices, float64 (P,).
 
     Added in the order of the digests and never by subtraction: the same photos give the same bits in
@@ -96,4 +127,6 @@ def gram_sum(network: Network, photos: Iterable[PhotoStatistics]) -> Float64:
     total = np.zeros(network.packed)
     for photo in sorted(photos, key=lambda p: p.digest):
         total += packed_gram(network, photo.arrays["support"])
+    for part in sorted(sums, key=lambda s: s.digests):
+        total += part.gram
     return total

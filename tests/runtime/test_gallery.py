@@ -306,7 +306,8 @@ def test_a_key_is_that_of_the_photos_whatever_their_order():
 
 def test_a_snapshot_is_not_touched_by_later_changes():
     one = gallery(a=[photo(1)], b=[photo(2)])
-    generation, species = one.snapshot()
+    taken = one.snapshot()
+    generation, species = taken.generation, taken.species
     before, a = dict(species), species["a"]
     one.add("a", [photo(3)])
     one.add("c", [photo(4)])

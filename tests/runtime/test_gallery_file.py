@@ -159,7 +159,7 @@ def test_equal_galleries_are_equal_files(tmp_path):
     for label, seed, variant in reversed([("ant", 0, "fp16"), *(("Zimtkäfer", i, "fp32") for i in range(3))]):
         other.add(label, [photo(RIDGE, seed, variant)])
     other.add("ant", [photo(RIDGE, 3)])
-    one = Gallery(RIDGE, sample().species, other.generation)
+    one = Gallery(RIDGE, sample().species, other.generation, other.history)
     save_gallery(one, tmp_path / "one")
     save_gallery(other, tmp_path / "other")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
@@ -420,8 +420,8 @@ def test_a_refusal_points_to_the_generation_before_where_there_is_one(path):
 
 def test_a_newer_format_asks_for_a_newer_sdk(path):
     save_gallery(sample(), path)
-    rewritten(path, lambda metadata: metadata.update(format_version=2))
-    refused(path, "has format version 2, this SDK reads 1: update hmdrn")
+    rewritten(path, lambda metadata: metadata.update(format_version=3))
+    refused(path, "has format version 3, this SDK reads 2: update hmdrn")
 
 
 def test_a_file_sealed_by_hand_is_read(path):
