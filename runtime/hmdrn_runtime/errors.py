@@ -37,6 +37,10 @@ class EnrollmentError(GalleryError):
     """Photos that cannot become a class: no photo, a bad label, a solve that did not converge."""
 
 
+class FrameDroppedError(HmdrnError):
+    """A frame of a live source that gave way to newer ones before its turn came."""
+
+
 class BackendError(HmdrnError):
     """An executor (ONNX Runtime, TensorRT) that is missing or cannot run a graph."""
 

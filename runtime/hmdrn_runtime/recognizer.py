@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +25,9 @@ from hmdrn_runtime.gallery import (
     lookalikes,
     with_photos,
 )
-from hmdrn_runtime.gallery_file import save_gallery
+from hmdrn_runtime.gallery_file import sync_gallery
 from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes
+from hmdrn_runtime.live import LiveWorker
 from hmdrn_runtime.matching import open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
 from hmdrn_runtime.statistics import PhotoStatistics
@@ -46,18 +49,27 @@ class Recognizer:
     """Names the species on photos from a few photos of each; `hmdrn.load` makes one.
 
     Adding a species neither rebuilds nor re-exports anything. Several threads may classify while another
-    enrolls: every call sees the species of one generation of the gallery.
+    enrolls: every call sees the species of one generation of the gallery, and none waits for the solve of
+    another thread: until that is done, the generation before answers.
 
     Args:
         bundle: The model.
         backend: Runs the bundle's graphs.
         gallery: Species enrolled before; empty if None.
+        keep_thumbnails: Whether photos that are enrolled from now on are kept, small, 21 KB each: with them
+            a gallery can be carried to another model.
 
     Raises:
         GalleryError: The gallery was enrolled with another network.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend, gallery: Gallery | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        gallery: Gallery | None = None,
+        keep_thumbnails: bool = False,
+    ) -> None:
         network = bundle.manifest.network
         if gallery is not None:
             check_network(network, gallery.network, "the gallery")
@@ -65,6 +77,8 @@ class Recognizer:
         self.backend = backend
         self._gallery = Gallery(network) if gallery is None else gallery
         self.matcher = open_matcher(network, backend, bundle.variant)
+        self.matcher.keep_thumbnails = keep_thumbnails
+        self._live = LiveWorker(self.classify)
         self._lock = threading.RLock()
         self._classes = _Classes({}, (), {})
 
@@ -96,7 +110,7 @@ class Recognizer:
         statistics = self.photo_statistics(np.stack([prepare(source, mode) for source in sources]))
         with self._lock:
             species = self.gallery.species
-            known = set(species[label].photos) if label in species else set()
+            known = set(species[label].digests) if label in species else set()
             # Solved and placed before the gallery changes: what cannot be solved changes nothing.
             planned = {**species, label: with_photos(species.get(label), label, statistics)}
             operands = self._operands([planned[name] for name in sorted(planned)])
@@ -163,10 +177,34 @@ class Recognizer:
         """Remove a species, or one photo of it by its digest; as `Gallery.forget`."""
         with self._lock:
             self.gallery.forget(label, photo)
+            # Another species that cannot be solved is the next classification's to name.
+            with contextlib.suppress(EnrollmentError):
+                self._refresh()
+
+    def classify_async(
+        self, image: ImageSource, boxes: Sequence[Box] | None = None, top: int = 5
+    ) -> Future[Prediction | list[Prediction]]:
+        """Name the species on a frame of a live source; returns at once.
+
+        One frame is in work and two wait at most: a further one takes the place of the oldest.
+
+        Args:
+            image: As `classify` takes it; an array is copied.
+            boxes: As `classify` takes them.
+            top: Species in the ranking at most.
+
+        Returns:
+            A future of what `classify` returns or raises; it raises `FrameDroppedError` where newer frames
+            have overtaken this one. `await asyncio.wrap_future(...)` in a coroutine.
+        """
+        return self._live.submit(image, boxes, top)
 
     def save_gallery(self, path: str | os.PathLike[str]) -> None:
-        """Write the gallery to a file; as `gallery_file.save_gallery`."""
-        save_gallery(self.gallery, path)
+        """Write the gallery to a file, and take in what other processes have saved there in the meantime.
+
+        See `gallery_file.sync_gallery`.
+        """
+        sync_gallery(self.gallery, path)
 
     def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:
         if top < 1:
@@ -181,14 +219,25 @@ class Recognizer:
     def _current_classes(self) -> _Classes:
         classes = self._classes
         # A change of the gallery is a new mapping: identity tells, and costs a frame nothing.
-        if classes.species is self.gallery.species:
-            return classes
-        with self._lock:
-            species = self.gallery.species
-            if not species:
-                raise GalleryError("nothing has been enrolled: enroll photos of at least one species first")
-            self._classes = _Classes(species, tuple(species), self._operands(list(species.values())))
-            return self._classes
+        if classes.species is not self.gallery.species:
+            # Where another thread is at it, this frame is answered by the generation before.
+            if not self._lock.acquire(blocking=not classes.labels):
+                return classes
+            try:
+                classes = self._refresh()
+            finally:
+                self._lock.release()
+        if not classes.labels:
+            raise GalleryError("nothing has been enrolled: enroll photos of at least one species first")
+        return classes
+
+    def _refresh(self) -> _Classes:
+        """The classes of the gallery as it is now; the lock is held."""
+        species = self.gallery.species
+        if self._classes.species is not species:
+            operands = self._operands(list(species.values())) if species else {}
+            self._classes = _Classes(species, tuple(species), operands)
+        return self._classes
 
     def _operands(self, species: Sequence[Species]) -> dict[str, Resident]:
         return self.matcher.place(self.matcher.class_operands(species))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hmdrn_runtime.errors import DatasetError as DatasetError
     from hmdrn_runtime.errors import EnrollmentError as EnrollmentError
     from hmdrn_runtime.errors import ExportError as ExportError
+    from hmdrn_runtime.errors import FrameDroppedError as FrameDroppedError
     from hmdrn_runtime.errors import GalleryError as GalleryError
     from hmdrn_runtime.errors import HmdrnError as HmdrnError
     from hmdrn_runtime.errors import ImageError as ImageError
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from hmdrn_runtime.errors import TrainingError as TrainingError
     from hmdrn_runtime.errors import VerificationError as VerificationError
     from hmdrn_runtime.gallery import Gallery as Gallery
+    from hmdrn_runtime.gallery_file import edit_gallery as edit_gallery
     from hmdrn_runtime.gallery_file import load_gallery as load_gallery
+    from hmdrn_runtime.live import LiveWorker as LiveWorker
     from hmdrn_runtime.prediction import EnrollmentReport as EnrollmentReport
     from hmdrn_runtime.prediction import Match as Match
     from hmdrn_runtime.prediction import Prediction as Prediction
@@ -42,6 +45,7 @@ _ERRORS = (
     "DatasetError",
     "EnrollmentError",
     "ExportError",
+    "FrameDroppedError",
     "GalleryError",
     "HmdrnError",
     "ImageError",
@@ -55,7 +59,9 @@ _HOMES = {
     "Bundle": "hmdrn_runtime.bundle",
     **dict.fromkeys(_ERRORS, "hmdrn_runtime.errors"),
     "Gallery": "hmdrn_runtime.gallery",
+    "edit_gallery": "hmdrn_runtime.gallery_file",
     "load_gallery": "hmdrn_runtime.gallery_file",
+    "LiveWorker": "hmdrn_runtime.live",
     "EnrollmentReport": "hmdrn_runtime.prediction",
     "Match": "hmdrn_runtime.prediction",
     "Prediction": "hmdrn_runtime.prediction",
@@ -71,10 +77,12 @@ __all__ = [
     "EnrollmentError",
     "EnrollmentReport",
     "ExportError",
+    "FrameDroppedError",
     "Gallery",
     "GalleryError",
     "HmdrnError",
     "ImageError",
+    "LiveWorker",
     "Match",
     "MissingDependencyError",
     "Prediction",
@@ -82,6 +90,7 @@ __all__ = [
     "TrainingError",
     "VerificationError",
     "__version__",
+    "edit_gallery",
     "load",
     "load_gallery",
 ]

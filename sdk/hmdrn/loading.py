@@ -35,6 +35,7 @@ def load(
     gallery: str | os.PathLike[str] | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    keep_thumbnails: bool = False,
 ) -> Recognizer:
     """Open a bundle, and a gallery of species enrolled before.
 
@@ -43,6 +44,8 @@ def load(
         gallery: Gallery file to go on with; an empty gallery if None.
         backend: "auto" or "onnxruntime".
         threads: CPU threads for one call; all cores if None.
+        keep_thumbnails: Whether the gallery keeps the photos that are enrolled from now on, small (21 KB
+            each), so that it can be carried to another model.
 
     Returns:
         A recognizer, ready to enroll and classify.
@@ -54,4 +57,4 @@ def load(
     """
     opened = open_bundle(bundle_path(bundle))
     species = None if gallery is None else load_gallery(gallery)
-    return Recognizer(opened, open_backend(opened, backend, threads), species)
+    return Recognizer(opened, open_backend(opened, backend, threads), species, keep_thumbnails)
