@@ -49,7 +49,10 @@ class Tolerances:
     residual: float = UNCONVERGED
 
 
-TOLERANCES = {"fp32": Tolerances(distance=1e-4, mask_bits=0.0, top1=100.0)}
+TOLERANCES = {
+    "fp32": Tolerances(distance=1e-4, mask_bits=0.0, top1=100.0),
+    "fp16": Tolerances(distance=0.02, mask_bits=0.005, top1=97.0),
+}
 
 
 @dataclass(frozen=True)

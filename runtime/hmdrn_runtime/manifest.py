@@ -120,6 +120,7 @@ class Manifest:
         model: Licence, training data, intended use, metrics and recipe of the weights.
         provenance: What made the bundle, and of which checkpoint.
         verification: Reports of the export's check against the network, by variant.
+        precision_rules: For variants of mixed precision, which nodes compute in what, and why.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Manifest:
     model: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
+    precision_rules: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The manifest's text, sealed with its own SHA-256."""
@@ -170,6 +172,10 @@ class Manifest:
             model=document.get("model", dict),
             provenance=document.get("provenance", dict),
             verification=document.get("verification", dict),
+            # Bundles of before half precision do not have it.
+            precision_rules=document.get("precision_rules", dict)
+            if "precision_rules" in document.values
+            else {},
         )
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from hmdrn_runtime.backends import Backend, Resident
+from hmdrn_runtime.backends.report import BackendReport, backend_report
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
 from hmdrn_runtime.gallery import (
@@ -84,6 +85,11 @@ class Recognizer:
 
     def __repr__(self) -> str:
         return f"<Recognizer of bundle {self.bundle.path.name} on {self.backend.name}, {self.gallery!r}>"
+
+    @property
+    def backend_report(self) -> BackendReport:
+        """What runs the graphs, and why not the bundle's other variants."""
+        return backend_report(self.bundle, self.backend)
 
     @property
     def gallery(self) -> Gallery:

@@ -74,6 +74,12 @@ def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None)
         raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
     if threads is not None and threads < 1:
         raise BackendError(f"threads is {threads}: give at least 1, or None for all cores")
+    wanted = bundle.graph("classify").backends
+    if "onnxruntime" not in wanted:
+        raise BackendError(
+            f"variant {bundle.variant!r} of {bundle.path} is for {', '.join(wanted)}, which this machine does "
+            "not run: open the bundle's variant 'fp32'"
+        )
     from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(bundle, threads)

@@ -1,0 +1,48 @@
+"""What runs a bundle's graphs, and why not another of its variants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hmdrn_runtime.backends.base import Backend
+from hmdrn_runtime.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class BackendReport:
+    """What was chosen to run a bundle.
+
+    Attributes:
+        backend: The executor.
+        variant: The variant of the graphs that it runs.
+        passed_over: The bundle's other variants, each with the reason.
+    """
+
+    backend: str
+    variant: str
+    passed_over: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """One line for people."""
+        others = "".join(f"; not {variant}: {reason}" for variant, reason in self.passed_over.items())
+        return f"{self.backend} runs the {self.variant} graphs{others}"
+
+
+def backend_report(bundle: Bundle, backend: Backend) -> BackendReport:
+    """Say what runs a bundle that was opened.
+
+    Args:
+        bundle: At the variant in use.
+        backend: What runs it.
+    """
+    reasons = {
+        variant: (
+            f"they are for {', '.join(graphs['classify'].backends)}"
+            if backend.name not in graphs["classify"].backends
+            else f"{bundle.variant} was asked for"
+        )
+        for variant, graphs in bundle.manifest.variants.items()
+        if variant != bundle.variant
+    }
+    return BackendReport(backend.name, bundle.variant, reasons)
