@@ -30,7 +30,7 @@ def test_the_readme_names_every_command():
 
 def test_every_json_schema_is_described():
     described = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "sdk" / "hmdrn" / "cli").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "sdk" / "hmdrn" / "cli").rglob("*.py")]
     names = {
         name for source in sources for name in re.findall(r'(?:print_json|versioned)\(\s*"([\w.]+)"', source)
     }

@@ -227,7 +227,7 @@ def test_export_without_a_checkpoint_exports_the_packages_own_weights(hmdrn, tmp
     assert exported["network"] == shipped["network"]
 
 
-@pytest.mark.parametrize("verb", ["classify", "demo", "enroll", "eval", "export", "inspect", "train"])
+@pytest.mark.parametrize("verb", ["classify", "demo", "enroll", "eval", "export", "gallery", "inspect", "train"])
 def test_every_command_explains_itself_with_an_example(hmdrn, verb):
     outcome = hmdrn(verb, "--help")
     assert outcome.code == 0

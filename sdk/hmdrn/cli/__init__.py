@@ -16,6 +16,7 @@ _VERBS = {
     "enroll": "Enroll species from a folder of photos for each.",
     "eval": "Measure the episodic accuracy of a bundle.",
     "export": "Turn a checkpoint into a bundle (also: hmdrn-export).",
+    "gallery": "Look at galleries, merge those of several devices, change them.",
     "inspect": "Show what is in a bundle or a gallery.",
     "prepare": "Turn the original archives of a data set into a zip with splits.",
     "train": "Train a model on photographs by class.",

@@ -18,6 +18,7 @@ from hmdrn_runtime.datasets import IMAGE_SUFFIXES, is_photo
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.images import prepare
+from hmdrn_runtime.moving import move_of
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import BATCH, Recognizer
 
@@ -50,6 +51,9 @@ def command(
     Example: hmdrn classify default a.jpg b.jpg --gallery site7.gallery
     """
     recognizer = load(bundle, gallery, threads=threads)
+    move = move_of(recognizer.gallery, recognizer.bundle)
+    if move is not None:
+        tell(f"note: {move}")
     files = [file for image in images for file in _files(image)]
     with progress() as report:
         answers = _answers(recognizer, files, top, report)

@@ -13,7 +13,7 @@ from hmdrn.loading import load
 from hmdrn_runtime.datasets import Photo, open_species
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
 from hmdrn_runtime.files import user_path
-from hmdrn_runtime.gallery_file import check_gallery_place, save_gallery
+from hmdrn_runtime.gallery_file import check_gallery_place
 from hmdrn_runtime.images import ImageSource
 from hmdrn_runtime.prediction import EnrollmentReport
 
@@ -33,20 +33,33 @@ from hmdrn_runtime.prediction import EnrollmentReport
     is_flag=True,
     help="Leave out photos that cannot be used instead of stopping; every species must keep one at least.",
 )
+@click.option(
+    "--keep-thumbnails",
+    is_flag=True,
+    help="Keep the photos too, small (84 x 84, 21 KB each): with them the gallery can go to another model.",
+)
 @threads_option
 @json_option
 def command(
-    bundle: str, folder: Path, gallery: Path, skip_unreadable: bool, threads: int | None, as_json: bool
+    bundle: str,
+    folder: Path,
+    gallery: Path,
+    skip_unreadable: bool,
+    keep_thumbnails: bool,
+    threads: int | None,
+    as_json: bool,
 ) -> None:
     """Enroll species from FOLDER: in it, a folder of 1 to 10 photos for every species (or a zip of such).
 
     A folder's name is its species' label. Photos are added to species that the gallery has already.
-    Either all of FOLDER is enrolled, or nothing.
+    Either all of FOLDER is enrolled, or nothing. Several processes may enroll into one gallery at once.
 
     Example: hmdrn enroll default species/ --gallery site7.gallery
     """
     gallery, folder = check_gallery_place(gallery), user_path(folder, DatasetError)
-    recognizer = load(bundle, gallery if gallery.exists() else None, threads=threads)
+    recognizer = load(
+        bundle, gallery if gallery.exists() else None, threads=threads, keep_thumbnails=keep_thumbnails
+    )
     dataset = open_species(folder)
     if dataset.empty:
         # A mistake that nobody would notice later.
@@ -63,7 +76,7 @@ def command(
             if not usable:
                 raise EnrollmentError(f"{label!r} has no readable photo: add one, or remove the folder")
             reports.append(recognizer.enroll(label, usable))
-    save_gallery(recognizer.gallery, gallery)
+    recognizer.save_gallery(gallery)
     for entry in skipped:
         tell(f"left out: {entry['reason']}")
     _warn(reports)
