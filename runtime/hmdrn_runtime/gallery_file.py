@@ -174,7 +174,8 @@ def _write(gallery: Gallery, path: Path) -> None:
     try:
         _remove_remains(path)
         # Where nothing changed, the generation before must stay the one before.
-        if not path.is_file() or path.read_bytes() != data:
+        found = glance(path)
+        if found is None or found.seal != seal or path.read_bytes() != data:
             write_atomically(path, data, before=lambda: _keep_previous(path))
     except OSError as error:
         kept = "; what was there before is untouched" if path.exists() else ""
