@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -71,6 +73,7 @@ class LiveWorker(Generic[T]):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="hmdrn-live", daemon=True)
                 self._thread.start()
+                _running.add(self)
             self._changed.notify()
         # Outside the lock: what is called when a future is done may hand over a frame itself.
         for one in late:
@@ -118,6 +121,16 @@ class LiveWorker(Generic[T]):
                 future.set_result(answer)
             # Nothing of a frame stays while the next one is waited for.
             del future, arguments, options
+
+
+_running: weakref.WeakSet[LiveWorker[Any]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End the threads before the interpreter goes: one that is within a graph then crashes the process."""
+    for worker in list(_running):
+        worker.close()
 
 
 def _drop(future: Future[Any], why: str) -> None:

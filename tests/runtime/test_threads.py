@@ -1,0 +1,154 @@
+"""Many threads classify while another changes the gallery."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hmdrn
+from hmdrn_runtime.prediction import Prediction
+from hmdrn_runtime.recognizer import Recognizer
+
+CYCLES = int(os.environ.get("HMDRN_CYCLES", "15"))
+QUERY = np.random.default_rng(99).integers(0, 256, (84, 84, 3), dtype=np.uint8)
+
+
+def photos(seed: int, count: int) -> np.ndarray:
+    """Photos of a contrast of their own, so that no two states give like answers."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(30 * seed + 20, 6 * seed + 4, (count, 84, 84, 3)).clip(0, 255).astype(np.uint8)
+
+
+def logits(prediction: Prediction) -> dict[str, float]:
+    return {m.label: m.logit for m in prediction.ranking}
+
+
+@dataclass
+class Turn:
+    """One step of a cycle that ends where it began."""
+
+    label: str
+    photos: np.ndarray | None
+
+    def take(self, one: Recognizer) -> None:
+        if self.photos is None:
+            one.forget(self.label)
+        else:
+            one.enroll(self.label, self.photos)
+
+
+CYCLE = [
+    Turn("moth", photos(2, 1)),
+    Turn("moth", photos(3, 2)),
+    Turn("bee", photos(4, 1)),
+    Turn("moth", None),
+    Turn("ant", photos(5, 1)),
+    Turn("bee", None),
+    Turn("ant", None),
+]
+
+
+def started() -> Recognizer:
+    one = hmdrn.load("default", threads=1)
+    one.enroll("always", photos(1, 2))
+    return one
+
+
+@pytest.mark.slow
+def test_every_answer_is_that_of_a_generation_that_existed():
+    """8 threads classify while one enrolls and forgets; HMDRN_CYCLES=143 makes 1,001 changes."""
+    one = started()
+    expected = [logits(one.classify(QUERY, top=9))]
+    for turn in CYCLE:
+        turn.take(one)
+        expected.append(logits(one.classify(QUERY, top=9)))
+    assert expected[-1] == pytest.approx(expected[0], rel=1e-6)
+    expected.pop()
+
+    answers: list[list[dict[str, float]]] = [[] for _ in range(8)]
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def classify(mine: list[dict[str, float]]) -> None:
+        try:
+            while not done.is_set():
+                found = logits(one.classify(QUERY, top=9))
+                if not mine or mine[-1] != found:
+                    mine.append(found)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=classify, args=(mine,)) for mine in answers]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(CYCLES):
+            for turn in CYCLE:
+                turn.take(one)
+                # Whoever has made a change sees it.
+                assert (turn.label in logits(one.classify(QUERY, top=9))) == (turn.photos is not None)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+    seen = [found for mine in answers for found in mine]
+    assert len(seen) > CYCLES
+    for found in seen:
+        assert any(found == pytest.approx(state, rel=1e-5) for state in expected), found
+
+
+def test_classification_does_not_wait_for_a_solve(monkeypatch):
+    """The solve is held up for a second; frames are answered by the generation before until it is done."""
+    one = started()
+    before = logits(one.classify(QUERY))
+    entered, go_on = threading.Event(), threading.Event()
+    run = one.backend.run
+
+    def slow(graph: str, inputs: Any) -> Any:
+        if graph == "solve":
+            entered.set()
+            assert go_on.wait(20)
+        return run(graph, inputs)
+
+    monkeypatch.setattr(one.backend, "run", slow)
+    enrolling = threading.Thread(target=one.enroll, args=("moth", photos(2, 1)))
+    enrolling.start()
+    assert entered.wait(20)
+    start = time.perf_counter()
+    for _ in range(5):
+        assert logits(one.classify(QUERY)) == before
+    assert time.perf_counter() - start < 5
+    go_on.set()
+    enrolling.join()
+    assert set(logits(one.classify(QUERY))) == {"always", "moth"}
+
+
+def test_classification_does_not_wait_while_a_merged_gallery_is_solved_by_another_thread(monkeypatch):
+    one, other = started(), started()
+    other.enroll("moth", photos(2, 1))
+    before = logits(one.classify(QUERY))
+    entered, go_on = threading.Event(), threading.Event()
+    run = one.backend.run
+
+    def slow(graph: str, inputs: Any) -> Any:
+        if graph == "solve":
+            entered.set()
+            assert go_on.wait(20)
+        return run(graph, inputs)
+
+    monkeypatch.setattr(one.backend, "run", slow)
+    one.gallery.merge(other.gallery)
+    first = threading.Thread(target=one.classify, args=(QUERY,))
+    first.start()
+    assert entered.wait(20)
+    assert logits(one.classify(QUERY)) == before
+    go_on.set()
+    first.join()
+    assert set(logits(one.classify(QUERY))) == {"always", "moth"}
