@@ -20,7 +20,7 @@ from hmdrn_runtime.locking import file_lock, lock_path
 from hmdrn_runtime.manifest import Fusion, Level, Network
 from hmdrn_runtime.statistics import PhotoStatistics
 
-KILLS = int(os.environ.get("HMDRN_KILLS", "25"))
+KILLS = int(os.environ.get("HMDRN_KILLS", "20"))
 
 # What the processes do: photos of fixed content under the real network, small enough for many runs.
 WRITER = """
