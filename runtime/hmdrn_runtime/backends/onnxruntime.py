@@ -56,6 +56,10 @@ class OnnxRuntimeBackend(Backend):
         return {name: value.numpy() for name, value in zip(names, outputs, strict=True)}
 
     def _session(self, graph: str) -> ort.InferenceSession:
+        # Loading one graph must not hold up those that run another.
+        found = self._sessions.get(graph)
+        if found is not None:
+            return found
         with self._lock:
             if graph not in self._sessions:
                 self._sessions[graph] = self._load(graph)
