@@ -1,1 +1,4 @@
-"""INT8 ranges, sensitivity and thresholds. Empty until INT8 export lands: its place and its layer."""
+"""What is learned from photographs after training: INT8 graphs (`calibrating`), and thresholds.
+
+Nothing is imported here: thresholds are for devices, which have no onnx.
+"""

@@ -1,0 +1,64 @@
+"""Graphs that are in memory, as a recognizer would run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from hmdrn_calibration.sessions import open_session
+from hmdrn_runtime.backends import Backend, Resident
+from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.recognizer import Recognizer
+
+
+class CandidateBackend(Backend):
+    """Runs a bundle with some of its graphs replaced.
+
+    Args:
+        models: The graphs in place of the bundle's, weights inside.
+        others: Runs all other graphs.
+        threads: CPU threads; all cores if None.
+        integer_kernels: As for `open_session`.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(
+        self,
+        models: Mapping[str, onnx.ModelProto],
+        others: Backend,
+        threads: int | None = None,
+        integer_kernels: bool = True,
+    ) -> None:
+        self._sessions = {
+            name: open_session(model, threads, integer_kernels) for name, model in models.items()
+        }
+        self._others = others
+
+    def place(self, array: npt.NDArray[Any]) -> Resident:
+        """As `Backend.place`: a copy."""
+        owned = np.array(array, order="C")
+        return Resident(owned, owned.shape)
+
+    def run(
+        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """As `Backend.run`."""
+        arrays = {
+            name: value.handle if isinstance(value, Resident) else value for name, value in inputs.items()
+        }
+        if graph not in self._sessions:
+            return self._others.run(graph, arrays)
+        session = self._sessions[graph]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, arrays), strict=True))
+
+
+def recognizer(bundle: Bundle, backend: Backend, variant: str) -> Recognizer:
+    """A recognizer of graphs that are not in the bundle yet; its photos are marked with their variant."""
+    return Recognizer(replace(bundle, variant=variant), backend)

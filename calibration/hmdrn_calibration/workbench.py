@@ -1,0 +1,80 @@
+"""Makes quantised candidates of one bundle, and measures them against its FP32 graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from hmdrn_calibration.candidates import CandidateBackend, recognizer
+from hmdrn_calibration.histograms import Histogram
+from hmdrn_calibration.photos import CalibrationPhotos, Report
+from hmdrn_calibration.placement import Dialect
+from hmdrn_calibration.quantising import quantise
+from hmdrn_calibration.ranges import METHODS, Range
+from hmdrn_calibration.trials import Trial
+from hmdrn_runtime.backends import Backend
+from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.evaluation import BundleScorer, Evaluation, evaluate
+from hmdrn_runtime.recognizer import Recognizer
+
+Ranges = Mapping[str, Range]
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """What every measurement of a calibration shares.
+
+    Attributes:
+        bundle: The FP32 bundle.
+        backend: Runs its graphs.
+        models: Its graphs that look at photos, weights inside.
+        histograms: Of every tensor that may be quantised.
+        photos: What accuracy is measured on.
+        threads: CPU threads; all cores if None.
+    """
+
+    bundle: Bundle
+    backend: Backend
+    models: Mapping[str, onnx.ModelProto]
+    histograms: Mapping[str, Histogram]
+    photos: CalibrationPhotos
+    threads: int | None = None
+
+    def ranges(self, method: str, dialect: Dialect) -> Ranges:
+        """Ranges of all tensors by one method."""
+        return {name: METHODS[method](h, dialect.symmetric) for name, h in self.histograms.items()}
+
+    def graphs(
+        self, dialect: Dialect, ranges: Ranges, kept: Collection[str] = ()
+    ) -> dict[str, onnx.ModelProto]:
+        """All photo graphs in a placement."""
+        return {name: quantise(model, ranges, dialect, kept) for name, model in self.models.items()}
+
+    def candidate(self, dialect: Dialect, ranges: Ranges, kept: Collection[str] = ()) -> Recognizer:
+        """A recognizer of quantised graphs: those that accuracy depends on.
+
+        NVIDIA's placement is imitated: rounded to its grids, and computed in float32.
+        """
+        # With ridge, queries are matched outside the graphs, by the statistics that `enroll` gives.
+        needed = ("enroll",) if self.bundle.manifest.network.head == "ridge" else ("enroll", "classify")
+        models = {name: quantise(self.models[name], ranges, dialect, kept) for name in needed}
+        # Integer kernels are what a CPU runs the one with; the other is not for CPUs.
+        backend = CandidateBackend(models, self.backend, self.threads, dialect.quantised_outputs)
+        return recognizer(self.bundle, backend, dialect.variant)
+
+    def reference(self) -> Recognizer:
+        """The FP32 graphs."""
+        return Recognizer(self.bundle, self.backend)
+
+    def trial(self) -> Trial:
+        """Rounds to compare candidates on."""
+        classes = [np.stack([p.pixels for p in photos]) for photos in self.photos.accuracy.values()]
+        return Trial(classes, self.photos.settings(1))
+
+    def evaluate(self, candidate: Recognizer, episodes: int, report: Report) -> list[Evaluation]:
+        """Episodic accuracy as `hmdrn eval` measures it."""
+        settings = self.photos.settings(episodes)
+        return evaluate(BundleScorer(candidate), self.photos.accuracy, settings, report)

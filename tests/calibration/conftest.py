@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from hmdrn.loading import bundle_path
+from hmdrn_calibration.calibrating import calibrate
+from hmdrn_calibration.report import Budget
+from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.specimens import draw_specimens, species_name
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A drawn specimen as the network's input."""
+
+    pixels: np.ndarray
+
+    def prepare(self, mode):
+        return self.pixels
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """Six species, ten specimens of each."""
+    return [[Photo(image) for image in images] for images in draw_specimens(range(6), 10, size=84)]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Six species as files, twelve photos of each: <species>/<n>.png."""
+    folder = tmp_path_factory.mktemp("calibration-data")
+    for s, images in enumerate(draw_specimens(range(6), 12, size=84)):
+        (folder / species_name(s)).mkdir()
+        for n, image in enumerate(images):
+            Image.fromarray(image).save(folder / species_name(s) / f"{n:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def default():
+    """The bundle that comes with the package."""
+    return open_bundle(bundle_path("default"))
+
+
+@pytest.fixture(scope="session")
+def calibrated(default, data):
+    """The package's model calibrated on drawn specimens, with a budget that holds."""
+    return calibrate(default, data, Budget(5.0, episodes=20), threads=1)
+
+
+@pytest.fixture
+def residual():
+    """A residual block as ResNet-12 has it, a pooling and a product after it, weights drawn at random."""
+    rng = np.random.default_rng(0)
+
+    def weight(name, *shape):
+        return numpy_helper.from_array((rng.standard_normal(shape) / 4).astype(np.float32), name)
+
+    def conv(name, source, kernel):
+        pads = [kernel // 2] * 4
+        inputs = [source, f"{name}.weight", f"{name}.bias"]
+        return helper.make_node(
+            "Conv", inputs, [name], f"{name}/Conv", kernel_shape=[kernel, kernel], pads=pads
+        )
+
+    nodes = [
+        conv("first", "images", 3),
+        helper.make_node("LeakyRelu", ["first"], ["leaky"], "leaky/LeakyRelu", alpha=0.1),
+        conv("second", "leaky", 3),
+        conv("shortcut", "images", 1),
+        helper.make_node("Add", ["second", "shortcut"], ["sum"], "sum/Add"),
+        helper.make_node("LeakyRelu", ["sum"], ["last"], "last/LeakyRelu", alpha=0.1),
+        helper.make_node(
+            "MaxPool", ["last"], ["pooled"], "pool/MaxPool", kernel_shape=[2, 2], strides=[2, 2]
+        ),
+        helper.make_node("Reshape", ["pooled", "shape"], ["tokens"], "tokens/Reshape"),
+        helper.make_node("MatMul", ["tokens", "linear.weight"], ["product"], "linear/MatMul"),
+        helper.make_node("Add", ["product", "tokens"], ["output"], "output/Add"),
+    ]
+    constants = [
+        *(weight(f"{name}.weight", 8, of, k, k) for name, of, k in (("first", 3, 3), ("second", 8, 3))),
+        weight("shortcut.weight", 8, 3, 1, 1),
+        *(weight(f"{name}.bias", 8) for name in ("first", "second", "shortcut")),
+        weight("linear.weight", 16, 16),
+        numpy_helper.from_array(np.array([-1, 16], np.int64), "shape"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "block",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 16])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model
