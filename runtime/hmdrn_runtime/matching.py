@@ -84,6 +84,27 @@ class Matcher(ABC):
             EnrollmentError: A class that cannot be solved.
         """
 
+    @abstractmethod
+    def compare(
+        self,
+        photos: Sequence[PhotoStatistics],
+        pixels: Mapping[str, npt.NDArray[np.uint8]],
+        species: Sequence[Species],
+    ) -> Float32:
+        """Logits of photos whose statistics are known, for any classes, even without one of their photos.
+
+        Args:
+            photos: N photos.
+            pixels: Network inputs by digest; needed where the statistics are of the support branch alone.
+            species: C classes. The operators that `class_operands` remembers are left as they are.
+
+        Returns:
+            float32 (N, C); NaN in the rows of photos that cannot be compared.
+
+        Raises:
+            EnrollmentError: A class that cannot be solved.
+        """
+
     def place(self, operands: Mapping[str, npt.NDArray[Any]]) -> dict[str, Resident]:
         """Bring operands to where the graphs run."""
         return {name: self.backend.place(array) for name, array in operands.items()}
@@ -113,14 +134,32 @@ class RidgeMatcher(Matcher):
         solved = {s.key: self._solved[s.key] for s in species if s.key in self._solved}
         changed = [s for s in species if s.key not in solved]
         self.residual = 0.0
-        for start in range(0, len(changed), SOLVE_BATCH):
-            part = changed[start : start + SOLVE_BATCH]
+        solved.update(zip([s.key for s in changed], self._operators(changed), strict=True))
+        self._solved = solved
+        rows = [solved[s.key] for s in species]
+        # One copy, not one a class: NumPy lets other threads go first at every copy, thousands of times.
+        stacked = np.frombuffer(b"".join(row.data for row in rows), np.float32)
+        return {"operator": stacked.reshape(len(rows), self.network.packed)}
+
+    def compare(
+        self,
+        photos: Sequence[PhotoStatistics],
+        pixels: Mapping[str, npt.NDArray[np.uint8]],
+        species: Sequence[Species],
+    ) -> Float32:
+        """As `Matcher.compare`; a photo's query statistics are all that it takes."""
+        if not photos or not species:
+            return np.zeros((len(photos), len(species)), np.float32)
+        return self.match(photos, np.stack(self._operators(species))).logits
+
+    def _operators(self, species: Sequence[Species]) -> list[Float32]:
+        operators: list[Float32] = []
+        for start in range(0, len(species), SOLVE_BATCH):
+            part = species[start : start + SOLVE_BATCH]
             sums = np.stack([gram_sum(self.network, s.photos.values(), s.sums) for s in part])
             shots = np.array([s.shots for s in part], dtype=np.float32)
-            operators = self.solve(sums, shots, [s.label for s in part])
-            solved.update(zip([s.key for s in part], operators, strict=True))
-        self._solved = solved
-        return {"operator": np.stack([solved[s.key] for s in species])}
+            operators += list(self.solve(sums, shots, [s.label for s in part]))
+        return operators
 
     def solve(self, gram: npt.NDArray[np.floating[Any]], shots: Float32, labels: Sequence[str]) -> Float32:
         """Operators of classes.
@@ -193,6 +232,20 @@ class AttentionMatcher(Matcher):
             counts = np.array([s.shots * level.tokens for s in species])
             operands[f"valid_{level.name}"] = np.arange(most * level.tokens)[None] < counts[:, None]
         return operands
+
+    def compare(
+        self,
+        photos: Sequence[PhotoStatistics],
+        pixels: Mapping[str, npt.NDArray[np.uint8]],
+        species: Sequence[Species],
+    ) -> Float32:
+        """As `Matcher.compare`; keys and values do not tell a query's tokens: it takes the pixels."""
+        logits = np.full((len(photos), len(species)), np.nan, np.float32)
+        rows = [row for row, photo in enumerate(photos) if photo.digest in pixels]
+        if rows and species:
+            images = np.stack([pixels[photos[row].digest] for row in rows])
+            logits[rows] = self.classify(images, self.place(self.class_operands(species))).logits
+        return logits
 
 
 def open_matcher(network: Network, backend: Backend, variant: str) -> RidgeMatcher | AttentionMatcher:

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from hmdrn_runtime.background import Calibration
+from hmdrn_runtime.background import scores as known_scores
+from hmdrn_runtime.enrollment import Neighbour, PhotoReport
 from hmdrn_runtime.matching import Scores
 
 
@@ -17,7 +20,8 @@ class Match:
 
     Attributes:
         label: Its name.
-        probability: Softmax of the logits over all species of the gallery, 0-1.
+        probability: Softmax of the logits over all species of the gallery, 0-1; calibrated where the
+            gallery is.
         logit: Its logit.
         distances: Squared reconstruction distances by level, at least 0.
     """
@@ -76,6 +80,9 @@ class EnrollmentReport:
         shots: Photos that it has now.
         also_in: Other species that hold one of these photos: one of the labels is wrong.
         similar: Other species whose labels differ from this one in case or blanks alone.
+        photos: What each photo is worth, in the order given.
+        nearest: The species of the gallery that this one is most easily confused with; None where the
+            gallery has no other, or this one has a single photo.
     """
 
     label: str
@@ -84,21 +91,37 @@ class EnrollmentReport:
     shots: int
     also_in: tuple[str, ...] = ()
     similar: tuple[str, ...] = ()
+    photos: tuple[PhotoReport, ...] = ()
+    nearest: Neighbour | None = None
+
+    @property
+    def doubtful(self) -> tuple[PhotoReport, ...]:
+        """The photos that had better be taken again."""
+        return tuple(photo for photo in self.photos if photo.doubts)
 
 
-def predictions(labels: Sequence[str], scores: Scores, top: int) -> list[Prediction]:
+def predictions(
+    labels: Sequence[str], scores: Scores, top: int, calibration: Calibration | None = None
+) -> list[Prediction]:
     """Rank the species for every photo.
 
     Args:
         labels: The classes' names, in the order of the scores.
-        scores: Of B photos.
+        scores: Of B photos. With a calibration, those for the background species come after the classes'.
         top: Species in a ranking at most.
+        calibration: Says what is known, and makes probabilities honest.
 
     Returns:
         B predictions; of equal logits the first label comes first.
     """
-    logits = scores.logits.astype(np.float64)
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    logits = scores.logits[:, : len(labels)].astype(np.float64)
+    known: list[bool | None] = [None] * len(logits)
+    scaled = logits
+    if calibration is not None:
+        found = known_scores(logits, scores.logits[:, len(labels) :])
+        known = [bool(one) for one in found >= calibration.threshold]
+        scaled = logits / calibration.temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     answers = []
     for row, order in enumerate(np.argsort(-logits, axis=1, kind="stable")[:, : max(top, 2)]):
@@ -114,6 +137,6 @@ def predictions(labels: Sequence[str], scores: Scores, top: int) -> list[Predict
         second = matches[1].probability if len(matches) > 1 else 0.0
         best = matches[0]
         answers.append(
-            Prediction(best.label, best.probability, best.probability - second, None, matches[:top])
+            Prediction(best.label, best.probability, best.probability - second, known[row], matches[:top])
         )
     return answers

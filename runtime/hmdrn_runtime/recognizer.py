@@ -7,7 +7,9 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,9 @@ import PIL.Image
 
 from hmdrn_runtime.backends import Backend, Resident
 from hmdrn_runtime.backends.report import BackendReport, backend_report
+from hmdrn_runtime.background import Background, Calibration, open_background
 from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.enrollment import Examination, examine
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
 from hmdrn_runtime.gallery import (
     Gallery,
@@ -31,7 +35,9 @@ from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes
 from hmdrn_runtime.live import LiveWorker
 from hmdrn_runtime.matching import open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
+from hmdrn_runtime.quality import PhotoSource, Sight, sighted
 from hmdrn_runtime.statistics import PhotoStatistics
+from hmdrn_runtime.streaming import choose_frames
 
 BATCH = 32
 """Photos that go through the network at once; bounds its memory."""
@@ -44,6 +50,10 @@ class _Classes:
     species: Mapping[str, Species]
     labels: tuple[str, ...]
     operands: Mapping[str, Resident]
+    kept: Mapping[str, Any] | None = None
+    """The gallery's calibration as it is kept."""
+    calibration: Calibration | None = None
+    """The same as it is applied; then the operands end with the background species."""
 
 
 class Recognizer:
@@ -91,18 +101,26 @@ class Recognizer:
         """What runs the graphs, and why not the bundle's other variants."""
         return backend_report(self.bundle, self.backend)
 
+    @cached_property
+    def background(self) -> Background | None:
+        """The species in general that came with the bundle, read when first asked for; None without any."""
+        return open_background(self.bundle)
+
     @property
     def gallery(self) -> Gallery:
         """The species; changes made to it are seen by the next call."""
         return self._gallery
 
-    def enroll(self, label: str, photos: ImageSource | Iterable[ImageSource]) -> EnrollmentReport:
+    def enroll(self, label: str, photos: PhotoSource | Iterable[PhotoSource]) -> EnrollmentReport:
         """Add photos to a species, which need not exist yet. All of them count, or none.
 
         Args:
             label: The species' name.
             photos: One or more photos: paths, bytes, PIL images or RGB uint8 arrays (H, W, 3); or an array
                 (N, H, W, 3) of several.
+
+        Returns:
+            What the photos are worth: which are doubtful and why, and what the species is confused with.
 
         Raises:
             ImageError: A photo cannot be used; the message names it.
@@ -113,22 +131,27 @@ class Recognizer:
         if not sources:
             raise EnrollmentError(f"no photo for {label!r}: give at least one")
         mode = self.bundle.manifest.input.preprocessing
-        statistics = self.photo_statistics(np.stack([prepare(source, mode) for source in sources]))
+        seen = [sighted(source, mode) for source in sources]
+        statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
         with self._lock:
             species = self.gallery.species
-            known = set(species[label].digests) if label in species else set()
+            before = species[label].digests if label in species else frozenset[str]()
             # Solved and placed before the gallery changes: what cannot be solved changes nothing.
             planned = {**species, label: with_photos(species.get(label), label, statistics)}
-            operands = self._operands([planned[name] for name in sorted(planned)])
+            kept = self.gallery.calibration
+            calibration = self._calibration(kept)
+            operands = self._operands([planned[name] for name in sorted(planned)], calibration)
             self.gallery.add(label, statistics)
             now = self.gallery.species
             if len(now) == len(planned) and all(now[name].key == planned[name].key for name in now):
-                self._classes = _Classes(now, tuple(now), operands)
+                self._classes = _Classes(now, tuple(now), operands, kept, calibration)
+        known = set(before)
         added: list[str] = []
         duplicates: list[str] = []
         for photo in statistics:
             (duplicates if photo.digest in known else added).append(photo.digest)
             known.add(photo.digest)
+        work = Examination(self.matcher, self.background, label, planned, statistics, seen, before)
         return EnrollmentReport(
             label,
             tuple(added),
@@ -136,7 +159,50 @@ class Recognizer:
             planned[label].shots,
             holders(species, label, (photo.digest for photo in statistics)),
             lookalikes(species, label),
+            *examine(work),
         )
+
+    def review(
+        self, report: EnrollmentReport, photos: PhotoSource | Iterable[PhotoSource]
+    ) -> EnrollmentReport:
+        """Look at an enrollment once more, beside the species that were enrolled after it.
+
+        Args:
+            report: What `enroll` returned.
+            photos: What it was given.
+
+        Raises:
+            GalleryError: The species is gone.
+            ImageError: As `enroll`.
+        """
+        species = self.gallery.species
+        if report.label not in species:
+            raise GalleryError(f"{report.label!r} is no longer in the gallery: enroll it first")
+        mode = self.bundle.manifest.input.preprocessing
+        seen = [sighted(source, mode) for source in _sources(photos)]
+        statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
+        before = species[report.label].digests - set(report.added)
+        work = Examination(
+            self.matcher, self.background, report.label, species, statistics, seen, frozenset(before)
+        )
+        found, nearest = examine(work)
+        return replace(report, photos=found, nearest=nearest)
+
+    def enroll_stream(
+        self, label: str, frames: Iterable[PhotoSource], shots: int = 5, patience: int = 15
+    ) -> EnrollmentReport:
+        """Add the few frames of a live source that teach most, until the species is good enough.
+
+        See `streaming.choose_frames` for the arguments and for which frames are kept.
+
+        Raises:
+            EnrollmentError: No frame was sharp and well lit enough; as `enroll`.
+            ImageError: A frame cannot be used.
+        """
+        chosen = choose_frames(self, label, frames, shots, patience)
+        if not chosen:
+            raise EnrollmentError(f"no frame for {label!r} was sharp and well lit: hold still, add light")
+        return self.enroll(label, chosen)
 
     def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
         """What the gallery keeps of prepared photos, uint8 (N, 84, 84, 3)."""
@@ -176,7 +242,7 @@ class Recognizer:
     def classify_batch(self, images: ImageSource | Iterable[ImageSource], top: int = 5) -> list[Prediction]:
         """Name the species on several photos; as `classify` for each, in fewer passes of the network."""
         mode = self.bundle.manifest.input.preprocessing
-        pixels = [prepare(image, mode) for image in _sources(images)]
+        pixels = [sighted(image, mode).pixels for image in _sources(images)]
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
 
     def forget(self, label: str, photo: str | None = None) -> None:
@@ -219,13 +285,14 @@ class Recognizer:
         answers: list[Prediction] = []
         for start in range(0, len(pixels), BATCH):
             scores = self.matcher.classify(pixels[start : start + BATCH], classes.operands)
-            answers += predictions(classes.labels, scores, top)
+            answers += predictions(classes.labels, scores, top, classes.calibration)
         return answers
 
     def _current_classes(self) -> _Classes:
         classes = self._classes
         # A change of the gallery is a new mapping: identity tells, and costs a frame nothing.
-        if classes.species is not self.gallery.species:
+        state = self.gallery.snapshot()
+        if classes.species is not state.species or classes.kept is not state.calibration:
             # Where another thread is at it, this frame is answered by the generation before.
             if not self._lock.acquire(blocking=not classes.labels):
                 return classes
@@ -239,18 +306,29 @@ class Recognizer:
 
     def _refresh(self) -> _Classes:
         """The classes of the gallery as it is now; the lock is held."""
-        species = self.gallery.species
-        if self._classes.species is not species:
-            operands = self._operands(list(species.values())) if species else {}
-            self._classes = _Classes(species, tuple(species), operands)
+        state = self.gallery.snapshot()
+        species, kept = state.species, state.calibration
+        if self._classes.species is not species or self._classes.kept is not kept:
+            calibration = self._calibration(kept)
+            operands = self._operands(list(species.values()), calibration) if species else {}
+            self._classes = _Classes(species, tuple(species), operands, kept, calibration)
         return self._classes
 
-    def _operands(self, species: Sequence[Species]) -> dict[str, Resident]:
-        return self.matcher.place(self.matcher.class_operands(species))
+    def _calibration(self, kept: Mapping[str, Any] | None) -> Calibration | None:
+        """What is applied of a gallery's calibration: nothing where the bundle has no background."""
+        return None if kept is None or self.background is None else Calibration.from_dict(kept)
+
+    def _operands(self, species: Sequence[Species], calibration: Calibration | None) -> dict[str, Resident]:
+        operands = self.matcher.class_operands(species)
+        if calibration is not None and self.background is not None:
+            operands["operator"] = np.concatenate([operands["operator"], self.background.operators])
+        return self.matcher.place(operands)
 
 
-def _sources(photos: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
+def _sources(photos: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:
     """One photo, or several, as a list."""
+    if isinstance(photos, Sight):
+        return [photos]
     if isinstance(photos, np.ndarray):
         return list(photos) if photos.ndim == 4 else [photos]
     if isinstance(photos, str | os.PathLike | bytes | PIL.Image.Image):

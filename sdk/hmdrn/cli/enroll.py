@@ -9,13 +9,15 @@ import click
 
 from hmdrn.cli.common import bundle_argument, json_option, print_json, print_table, progress, threads_option
 from hmdrn.cli.messages import tell
+from hmdrn.contact_sheet import check_sheet_place, draw_sheet
 from hmdrn.loading import load
+from hmdrn.unknowns import calibrate, current_rate, require_background
 from hmdrn_runtime.datasets import Photo, open_species
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery_file import check_gallery_place
-from hmdrn_runtime.images import ImageSource
 from hmdrn_runtime.prediction import EnrollmentReport
+from hmdrn_runtime.quality import Sight, sighted
 
 
 @click.command("enroll")
@@ -38,6 +40,19 @@ from hmdrn_runtime.prediction import EnrollmentReport
     is_flag=True,
     help="Keep the photos too, small (84 x 84, 21 KB each): with them the gallery can go to another model.",
 )
+@click.option(
+    "--strict", is_flag=True, help="Enroll nothing if a photo is doubtful, and say which photos are and why."
+)
+@click.option(
+    "--contact-sheet",
+    type=click.Path(path_type=Path),
+    help="Picture of all photos with their verdicts; GALLERY.png by default.",
+)
+@click.option(
+    "--far",
+    type=click.FloatRange(0.01, 0.5),
+    help="Calibrate what counts as known: the share of other species' photos that may pass, such as 0.05.",
+)
 @threads_option
 @json_option
 def command(
@@ -46,6 +61,9 @@ def command(
     gallery: Path,
     skip_unreadable: bool,
     keep_thumbnails: bool,
+    strict: bool,
+    contact_sheet: Path | None,
+    far: float | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -53,10 +71,12 @@ def command(
 
     A folder's name is its species' label. Photos are added to species that the gallery has already.
     Either all of FOLDER is enrolled, or nothing. Several processes may enroll into one gallery at once.
+    Each photo gets a verdict: what is wrong with it, or whether the species' other photos agree with it.
 
-    Example: hmdrn enroll default species/ --gallery site7.gallery
+    Example: hmdrn enroll default species/ --gallery site7.gallery --far 0.05
     """
     gallery, folder = check_gallery_place(gallery), user_path(folder, DatasetError)
+    sheet = check_sheet_place(contact_sheet or gallery.with_name(f"{gallery.name}.png"))
     recognizer = load(
         bundle, gallery if gallery.exists() else None, threads=threads, keep_thumbnails=keep_thumbnails
     )
@@ -67,7 +87,10 @@ def command(
             f"no photo in {', '.join(map(repr, dataset.empty))} of {folder}: add one, or remove the folder"
         )
     mode = recognizer.bundle.manifest.input.preprocessing
+    if far is not None:
+        require_background(recognizer)
     reports: list[EnrollmentReport] = []
+    enrolled: list[list[Sight]] = []
     skipped: list[dict[str, str]] = []
     with progress() as report:
         for done, (label, photos) in enumerate(dataset.classes.items()):
@@ -76,7 +99,17 @@ def command(
             if not usable:
                 raise EnrollmentError(f"{label!r} has no readable photo: add one, or remove the folder")
             reports.append(recognizer.enroll(label, usable))
+            enrolled.append(usable)
+        # Once more, now that the species enrolled later are there to be confused with.
+        pairs = zip(reports, enrolled, strict=True)
+        reports = [recognizer.review(*pair) for pair in pairs] if len(reports) > 1 else reports
+    if strict:
+        _refuse(reports)
+    rate = far or current_rate(recognizer)
+    if rate is not None and recognizer.background is not None:
+        calibrate(recognizer, rate)
     recognizer.save_gallery(gallery)
+    draw_sheet(reports, enrolled, sheet)
     for entry in skipped:
         tell(f"left out: {entry['reason']}")
     _warn(reports)
@@ -89,17 +122,52 @@ def command(
                 "shots": r.shots,
                 "also_in": r.also_in,
                 "similar": r.similar,
+                "nearest": None if r.nearest is None else r.nearest.to_dict(),
+                "photos": [photo.to_dict() for photo in r.photos],
             }
             for r in reports
         ]
-        print_json("enroll", {"gallery": str(gallery), "species": species, "skipped": skipped})
+        values = {"gallery": str(gallery), "contact_sheet": str(sheet), "far": rate}
+        print_json("enroll", {**values, "species": species, "skipped": skipped})
         return
-    rows = [[r.label, str(len(r.added)), str(len(r.duplicates)), str(r.shots)] for r in reports]
+    rows = [
+        [r.label, str(len(r.added)), str(len(r.duplicates)), str(r.shots), *_neighbour(r)] for r in reports
+    ]
     print_table(
         f"{len(recognizer.gallery)} species in {gallery}",
-        ["species", "added", "known already", "photos now"],
+        ["species", "added", "known already", "photos now", "most like", "told apart"],
         rows,
     )
+    print_table(
+        "photos",
+        ["photo", "verdict", "recognised as", "fit"],
+        [
+            [p.name, p.verdict, p.recognised_as or "-", "-" if p.fit is None else f"{p.fit:+.2f}"]
+            for r in reports
+            for p in r.photos
+        ],
+    )
+    click.echo(f"wrote {sheet}")
+
+
+def _neighbour(report: EnrollmentReport) -> tuple[str, str]:
+    if report.nearest is None:
+        return "-", "-"
+    return report.nearest.label, f"{100 * report.nearest.separability:.0f} %"
+
+
+def _refuse(reports: Iterable[EnrollmentReport]) -> None:
+    """Refuse doubtful photos.
+
+    Raises:
+        EnrollmentError: There is one; all are named.
+    """
+    found = [f"{photo.name} ({photo.verdict})" for r in reports for photo in r.doubtful]
+    if found:
+        raise EnrollmentError(
+            f"nothing was enrolled, doubtful: {'; '.join(found)}; "
+            "take them again, or leave out --strict"
+        )
 
 
 def _warn(reports: Iterable[EnrollmentReport]) -> None:
@@ -111,12 +179,12 @@ def _warn(reports: Iterable[EnrollmentReport]) -> None:
             tell(f"warning: {r.label!r} and {other!r} count as two species: use one name if they are one")
 
 
-def _prepared(photos: Iterable[Photo], mode: str, skipped: list[dict[str, str]] | None) -> list[ImageSource]:
+def _prepared(photos: Iterable[Photo], mode: str, skipped: list[dict[str, str]] | None) -> list[Sight]:
     """The network inputs of the photos; where `skipped` is given, it takes in those that cannot be used."""
-    usable: list[ImageSource] = []
+    usable: list[Sight] = []
     for photo in photos:
         try:
-            usable.append(photo.prepare(mode))
+            usable.append(sighted(photo.load(), mode, photo.name))
         except (ImageError, DatasetError) as error:
             if skipped is None:
                 raise type(error)(f"{error}; --skip-unreadable leaves such photos out") from error

@@ -18,6 +18,7 @@ from hmdrn.cli.common import (
     require,
     threads_option,
 )
+from hmdrn.cli.eval_unknown import evaluate_unknown
 from hmdrn.loading import load
 from hmdrn_runtime.datasets import Dataset, Photo, open_dataset
 from hmdrn_runtime.errors import DatasetError, HmdrnError
@@ -74,6 +75,18 @@ def _several(context: click.Context, parameter: click.Parameter, value: str) -> 
     type=click.Path(path_type=Path),
     help="Draw which class is taken for which into this picture.",
 )
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Measure how well species that a gallery lacks are refused, and how honest probabilities are.",
+)
+@click.option(
+    "--far",
+    type=click.FloatRange(0.01, 0.5),
+    default=0.05,
+    show_default=True,
+    help="With --unknown: the share of unknown photos that may be taken for known.",
+)
 @threads_option
 @json_option
 def command(
@@ -91,6 +104,8 @@ def command(
     preprocess: str,
     per_class: bool,
     confusion: Path | None,
+    unknown: bool,
+    far: float,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -107,6 +122,16 @@ def command(
         check_folder_of(confusion, "picture", HmdrnError)
     settings = [Setting(way, shot, queries, episodes, seed) for shot in shots]
     datasets = [open_dataset(path, split) for path in data]
+    if unknown:
+        if against is not None or confusion is not None or per_class or cross_group:
+            raise HmdrnError("--unknown measures a single bundle: leave out the options for comparing others")
+        if bundle.lower().endswith(_CHECKPOINTS):
+            raise HmdrnError(f"{bundle} is a checkpoint, and --unknown measures bundles: export it first")
+        if held_out:
+            recipe = load(bundle, threads=threads).bundle.manifest.model.get("recipe", {})
+            datasets = [_without_trained(dataset, recipe, bundle) for dataset in datasets]
+        evaluate_unknown(bundle, split, datasets, settings, far, threads, as_json)
+        return
     model = _open(bundle, preprocess, threads)
     other = None if against is None else _open(against, preprocess, threads)
     if held_out:

@@ -1,0 +1,178 @@
+"""Background species: what an unknown may be. They compete with the enrolled ones and are never named.
+
+A photo is known if an enrolled species explains it better than the background species that do best: the
+cohort normalisation of speaker verification (adaptive T-norm: Sturim and Reynolds, ICASSP 2005). How much
+better is calibrated by `hmdrn_calibration.unknowns`; what is here is what a device needs to apply it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.documents import Document
+from hmdrn_runtime.errors import BundleError, GalleryError
+from hmdrn_runtime.statistics import Float32
+
+FILE = "background.safetensors"
+COHORT = 3
+"""Background species that a photo's score is relative to: the mean of the best few is steadier than one."""
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Impostors:
+    """How photos of species that are not enrolled score, in galleries of a number of photos a species.
+
+    Attributes:
+        shots: Photos a species.
+        mean: Mean score of an impostor of such a gallery.
+        deviation: Its standard deviation.
+        bounds: By false-accept rate, ascending: how many deviations above the mean of a gallery's own
+            impostors (its photos, each compared with all species but its own) the threshold is to be.
+        temperature: Divides logits, so that probabilities come true.
+    """
+
+    shots: int
+    mean: float
+    deviation: float
+    bounds: Mapping[float, float]
+    temperature: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "shots": self.shots,
+            "mean": self.mean,
+            "deviation": self.deviation,
+            "bounds": [[far, bound] for far, bound in self.bounds.items()],
+            "temperature": self.temperature,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """What a bundle knows of species in general.
+
+    Attributes:
+        operators: Packed operators of background species, float32 (N, P); not empty.
+        impostors: By photos a species, ascending.
+        provenance: Of which photographs it was made.
+    """
+
+    operators: Float32
+    impostors: tuple[Impostors, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The file beside the manifest; half precision serves, and halves it."""
+        return save({"operator": self.operators.astype(np.float16)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest's entry `model.background`."""
+        return {
+            "species": len(self.operators),
+            "impostors": [one.to_dict() for one in self.impostors],
+            "provenance": dict(self.provenance),
+        }
+
+
+def open_background(bundle: Bundle) -> Background | None:
+    """The background that came with a bundle; None where there is none.
+
+    Raises:
+        BundleError: It is damaged.
+    """
+    if "background" not in bundle.manifest.model or FILE not in bundle.manifest.files:
+        return None
+    where = f"the background of {bundle.path}"
+    document = Document(bundle.manifest.model, where, BundleError).child("background")
+    try:
+        operators = load((bundle.path / FILE).read_bytes())["operator"].astype(np.float32)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BundleError(f"{where} cannot be read: export the bundle again") from error
+    expected = (document.get("species", int), bundle.manifest.network.packed)
+    if operators.shape != expected or not len(operators) or not np.isfinite(operators).all():
+        raise BundleError(f"{where} is damaged: no finite operators of shape {expected}; export it again")
+    impostors = tuple(_impostors(one) for one in document.items("impostors"))
+    if not impostors:
+        raise BundleError(f"{where} is damaged: it has no impostor statistics; export it again")
+    return Background(operators, impostors, document.get("provenance", dict))
+
+
+def _impostors(document: Document) -> Impostors:
+    rows = document.get("bounds", list)
+    try:
+        bounds = {float(far): float(bound) for far, bound in rows}
+    except (TypeError, ValueError) as error:
+        raise document.error(f"{document.where} is damaged: 'bounds' are no pairs of numbers") from error
+    if not bounds or document.get("temperature", float) <= 0 or document.get("deviation", float) <= 0:
+        raise document.error(f"{document.where} is damaged: a scale that is not above 0, or no bounds")
+    return Impostors(
+        document.get("shots", int),
+        document.get("mean", float),
+        document.get("deviation", float),
+        dict(sorted(bounds.items())),
+        document.get("temperature", float),
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes a gallery's predictions honest; kept with the gallery.
+
+    Attributes:
+        threshold: Score from which a photo counts as known.
+        temperature: Divides logits before the softmax, above 0.
+        far: False-accept rate that the threshold was chosen for, 0-1.
+    """
+
+    threshold: float
+    temperature: float
+    far: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `Gallery.calibrate` keeps."""
+        return {"threshold": self.threshold, "temperature": self.temperature, "far": self.far}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Read what a gallery kept.
+
+        Raises:
+            GalleryError: It is damaged.
+        """
+        document = Document(dict(values), "the gallery's calibration", GalleryError)
+        numbers = [document.get(key, float) for key in ("threshold", "temperature", "far")]
+        if not np.isfinite(numbers).all() or numbers[1] <= 0:
+            raise GalleryError("the gallery's calibration is damaged: calibrate it again")
+        return cls(*numbers)
+
+
+def scores(logits: npt.NDArray[np.floating], background: npt.NDArray[np.floating]) -> Float64:
+    """How much better the best enrolled species explains photos than the best background species.
+
+    Args:
+        logits: For the enrolled species (B, C).
+        background: For the background species (B, N).
+
+    Returns:
+        (B,); higher is more surely known.
+    """
+    best: Float64 = logits.max(axis=1).astype(np.float64)
+    return best - cohort(background)
+
+
+def cohort(background: npt.NDArray[np.floating]) -> Float64:
+    """Mean logit of the background species that explain a photo best, (B, N) to (B,)."""
+    kept = min(COHORT, background.shape[1])
+    best = np.partition(background.astype(np.float64), -kept, axis=1)[:, -kept:]
+    return np.asarray(best.mean(axis=1))

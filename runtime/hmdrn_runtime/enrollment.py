@@ -1,0 +1,263 @@
+"""What photos are worth that teach a species: every one looked at by the others.
+
+*Leave-one-out*: a photo as a query (the masked branch) against the operator of the class's other photos, so
+exactly as the device would see it had it not been enrolled (DESIGN section 3). A photo's *fit* is that logit
+less the mean of its rivals: the best other species of the gallery, and the best background species.
+A photo of another species fits worst of all, and far worse than the class's median photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_runtime.background import Background, cohort
+from hmdrn_runtime.matching import Matcher, RidgeMatcher
+from hmdrn_runtime.quality import Quality, Sight, measure, same
+from hmdrn_runtime.species import Species
+from hmdrn_runtime.statistics import Float32, PhotoStatistics
+
+ODD = 2.0
+"""How far below the median of the class's other photos the fit of one must lie to be doubted (logits).
+Found on training classes: of one photo of another species among five, most are named, of which four in five
+rightly; lower values name good photos of hard groups too often."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PhotoReport:
+    """What one photo of an enrollment is worth.
+
+    Attributes:
+        name: What to call it.
+        digest: SHA-256 of its network input.
+        quality: Sharpness, exposure and size.
+        duplicate_of: Number of the photo of this enrollment, from 1, that it repeats; None if it repeats
+            none, 0 if it is one that the species had before.
+        recognised_as: What the gallery would call it without it (leave-one-out); None where the species has
+            no other photo, or the head keeps too little of a photo.
+        fit: Its leave-one-out logit less its rivals', None as `recognised_as`.
+        odd: Whether it fits far worse than the species' other photos.
+        most_useful: Whether it, alone, explains the species' other photos best.
+    """
+
+    name: str
+    digest: str
+    quality: Quality
+    duplicate_of: int | None = None
+    recognised_as: str | None = None
+    fit: float | None = None
+    odd: bool = False
+    most_useful: bool = False
+    label: str = ""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the photo had better be taken again or left out; empty for a good one."""
+        found = list(self.quality.doubts)
+        if self.duplicate_of is not None:
+            found.append(
+                f"duplicate of photo {self.duplicate_of}" if self.duplicate_of else "enrolled before"
+            )
+        if self.odd:
+            other = self.recognised_as not in (None, self.label)
+            found.append(f"looks like {self.recognised_as} instead" if other else "unlike the others")
+        return tuple(found)
+
+    @property
+    def verdict(self) -> str:
+        """The doubts in one line; else "most useful photo" or "good"."""
+        return ", ".join(self.doubts) or ("most useful photo" if self.most_useful else "good")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "verdict": self.verdict,
+            "doubts": list(self.doubts),
+            "duplicate_of": self.duplicate_of,
+            "recognised_as": self.recognised_as,
+            "fit": self.fit,
+            "most_useful": self.most_useful,
+            "sharpness": self.quality.sharpness,
+            "dark": self.quality.dark,
+            "bright": self.quality.bright,
+            "side": self.quality.side,
+        }
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """The species that another is most easily confused with.
+
+    Attributes:
+        label: Its name.
+        separability: Share of the species' photos that are nearer to their own than to it, each left out of
+            its own, 0-1.
+        margin: By how much on average, in logits; negative where they are nearer to the neighbour.
+    """
+
+    label: str
+    separability: float
+    margin: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {"label": self.label, "separability": self.separability, "margin": self.margin}
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is looked at.
+
+    Attributes:
+        matcher: Compares photos with species.
+        background: The bundle's, if any.
+        label: The species that was enrolled.
+        species: The gallery with the new photos.
+        statistics: Of the new photos.
+        seen: The new photos themselves.
+        before: Digests that the species had before.
+    """
+
+    matcher: Matcher
+    background: Background | None
+    label: str
+    species: Mapping[str, Species]
+    statistics: Sequence[PhotoStatistics]
+    seen: Sequence[Sight]
+    before: frozenset[str] = frozenset()
+
+    @property
+    def pixels(self) -> dict[str, npt.NDArray[np.uint8]]:
+        """Network inputs by digest: those of this enrollment."""
+        return {photo.digest: one.pixels for photo, one in zip(self.statistics, self.seen, strict=True)}
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """Of a class's photos by digest: leave-one-out logit, best other species, fit; and of others' logits."""
+
+    own: Mapping[str, float]
+    others: Mapping[str, Mapping[str, float]]
+    fit: Mapping[str, float]
+    alone: Mapping[str, float]
+    rivals: bool
+
+
+def examine(work: Examination) -> tuple[tuple[PhotoReport, ...], Neighbour | None]:
+    """Report on every new photo, and on the species that theirs is most easily confused with."""
+    fits = _fits(work)
+    # Without a rival to be nearer to, a photo that differs may be the one that shows the other side.
+    odd = _oddest(fits.fit) if fits.rivals else None
+    # One that fits badly itself is no model of its class, however near to its photos.
+    middle = float(np.median(list(fits.fit.values()))) if fits.fit else 0.0
+    typical = {digest: value for digest, value in fits.alone.items() if fits.fit[digest] >= middle}
+    best = max(typical, key=lambda digest: typical[digest]) if len(fits.alone) > 2 else None
+    reports: list[PhotoReport] = []
+    for photo, one in zip(work.statistics, work.seen, strict=True):
+        known = photo.digest in fits.own
+        rivals = fits.others[photo.digest] if known else {}
+        first = max(rivals, key=lambda label: rivals[label], default=None)
+        beaten = known and first is not None and rivals[first] > fits.own[photo.digest]
+        reports.append(
+            PhotoReport(
+                one.name,
+                photo.digest,
+                measure(one),
+                _repeated(work, len(reports)),
+                (first if beaten else work.label) if known else None,
+                fits.fit.get(photo.digest),
+                photo.digest == odd,
+                photo.digest == best,
+                work.label,
+            )
+        )
+    return tuple(reports), _nearest(fits)
+
+
+def leave_one_out(
+    matcher: Matcher, species: Species, pixels: Mapping[str, npt.NDArray[np.uint8]]
+) -> dict[str, float]:
+    """Logit of every photo of a species against the species without it, by digest.
+
+    One solve call for all photos. Empty for a class of one photo; a photo that cannot be compared is left
+    out. See `Matcher.compare` for `pixels`.
+    """
+    if species.shots < 2:
+        return {}
+    photos = list(species.photos.values())
+    rests = without_each(species)
+    logits = np.diagonal(matcher.compare(photos, pixels, rests))
+    return {p.digest: float(v) for p, v in zip(photos, logits, strict=True) if np.isfinite(v)}
+
+
+def without_each(species: Species) -> list[Species]:
+    """The species without one photo, for each of its photos in their order."""
+    photos = species.photos
+    rests = [{key: photo for key, photo in photos.items() if key != left} for left in photos]
+    return [Species(species.label, MappingProxyType(rest), species.sums) for rest in rests]
+
+
+def _fits(work: Examination) -> _Fits:
+    species, pixels = work.species[work.label], work.pixels
+    own = leave_one_out(work.matcher, species, pixels)
+    photos = [species.photos[digest] for digest in own]
+    labels = [label for label in work.species if label != work.label]
+    table = work.matcher.compare(photos, pixels, [work.species[label] for label in labels])
+    others = {
+        photo.digest: dict(zip(labels, map(float, row), strict=True))
+        for photo, row in zip(photos, table, strict=True)
+    }
+    references = np.zeros((len(photos), 0))
+    if labels:
+        references = np.column_stack([references, table.max(axis=1)])
+    if work.background is not None and isinstance(work.matcher, RidgeMatcher) and photos:
+        against: Float32 = work.matcher.match(photos, work.background.operators).logits
+        references = np.column_stack([references, cohort(against)])
+    rival = references.mean(axis=1) if references.size else np.zeros(len(photos))
+    fit = {p.digest: own[p.digest] - float(r) for p, r in zip(photos, rival, strict=True)}
+    single = [Species(work.label, MappingProxyType({p.digest: p})) for p in photos]
+    each = work.matcher.compare(photos, pixels, single)
+    alone = {
+        p.digest: float(np.delete(each[:, i], i).mean()) for i, p in enumerate(photos) if len(photos) > 1
+    }
+    return _Fits(own, others, fit, alone, references.size > 0)
+
+
+def _oddest(fit: Mapping[str, float]) -> str | None:
+    """The photo that fits its class far worse than the others, and its rivals better."""
+    if len(fit) < 3:
+        return None  # of two photos that differ, either may be the wrong one
+    digest = min(fit, key=lambda key: fit[key])
+    rest = [value for key, value in fit.items() if key != digest]
+    return digest if fit[digest] < 0 and float(np.median(rest)) - fit[digest] > ODD else None
+
+
+def _repeated(work: Examination, row: int) -> int | None:
+    if work.statistics[row].digest in work.before:
+        return 0
+    for earlier in range(row):
+        if same(work.seen[earlier].pixels, work.seen[row].pixels):
+            return earlier + 1
+    return None
+
+
+def _nearest(fits: _Fits) -> Neighbour | None:
+    labels = next(iter(fits.others.values()), {})
+    if not labels:
+        return None
+    margins = {
+        label: np.array([fits.own[digest] - row[label] for digest, row in fits.others.items()])
+        for label in labels
+    }
+    nearest = min(margins, key=lambda label: float(margins[label].mean()))
+    found = margins[nearest]
+    return Neighbour(nearest, float((found > 0).mean()), float(found.mean()))

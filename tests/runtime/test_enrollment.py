@@ -1,0 +1,131 @@
+"""What `enroll` says of photos."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import hmdrn
+from hmdrn_runtime.enrollment import leave_one_out
+from hmdrn_runtime.errors import EnrollmentError
+from hmdrn_runtime.specimens import draw_specimens
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_specimens(range(3), 6, size=96)
+
+
+@pytest.fixture
+def recognizer():
+    return hmdrn.load("default", threads=1)
+
+
+def test_leave_one_out_is_what_the_gallery_without_the_photo_says(recognizer, drawn):
+    recognizer.enroll("ant", list(drawn[0][:4]))
+    species = recognizer.gallery.species["ant"]
+    found = leave_one_out(recognizer.matcher, species, {})
+    assert set(found) == set(species.photos)
+    for out, image in enumerate(drawn[0][:4]):
+        other = hmdrn.load("default", threads=1)
+        other.enroll("ant", [drawn[0][i] for i in range(4) if i != out])
+        digest = recognizer.photo_statistics(recognizer_input(image))[0].digest
+        assert found[digest] == pytest.approx(other.classify(image).ranking[0].logit, rel=1e-4)
+
+
+def recognizer_input(image):
+    from hmdrn_runtime.images import prepare
+
+    return prepare(image, "crop")[None]
+
+
+def test_a_species_of_one_photo_has_no_leave_one_out(recognizer, drawn):
+    report = recognizer.enroll("ant", drawn[0][0])
+    (photo,) = report.photos
+    assert (photo.fit, photo.recognised_as, photo.most_useful, report.nearest) == (None, None, False, None)
+    assert photo.verdict == "good"
+
+
+def test_one_solve_serves_all_photos_of_a_species(recognizer, drawn, monkeypatch):
+    recognizer.enroll("ant", list(drawn[0][:5]))
+    sizes = []
+    solve = recognizer.matcher.solve
+    monkeypatch.setattr(
+        recognizer.matcher, "solve", lambda gram, *rest: sizes.append(len(gram)) or solve(gram, *rest)
+    )
+    leave_one_out(recognizer.matcher, recognizer.gallery.species["ant"], {})
+    assert sizes == [5]
+
+
+def test_duplicates_and_bad_photos_are_named_and_the_rest_is_good(recognizer, drawn):
+    dark = (drawn[0][2] // 12).astype(np.uint8)
+    report = recognizer.enroll("ant", [drawn[0][0], drawn[0][1], drawn[0][0], dark])
+    assert report.photos[2].doubts == ("duplicate of photo 1",)
+    assert "too dark" in report.photos[3].verdict
+    assert [p.digest for p in report.doubtful] == [report.photos[2].digest, report.photos[3].digest]
+    again = recognizer.enroll("ant", drawn[0][1])
+    assert again.photos[0].doubts == ("enrolled before",)
+
+
+def test_a_picture_of_something_else_is_named(recognizer, drawn):
+    recognizer.enroll(
+        "chessboard",
+        [
+            np.kron(np.indices((k, k)).sum(0) % 2, np.ones((12, 12)))[..., None].repeat(3, 2).astype(np.uint8)
+            * 200
+            + 20
+            for k in (8, 9, 10, 11)
+        ],
+    )
+    board = np.kron(np.indices((7, 7)).sum(0) % 2, np.ones((12, 12)))[..., None].repeat(3, 2) * 200 + 20
+    report = recognizer.enroll("ant", [*drawn[0][:4], board.astype(np.uint8)])
+    assert report.photos[4].odd
+    assert report.photos[4].verdict == "looks like chessboard instead"
+    assert not any(photo.odd for photo in report.photos[:4])
+    assert sum(photo.most_useful for photo in report.photos) == 1
+    assert not report.photos[4].most_useful
+
+
+def test_the_nearest_species_is_told_with_how_many_photos_are_told_apart(recognizer, drawn):
+    recognizer.enroll("ant", list(drawn[0]))
+    recognizer.enroll("bee", list(drawn[1]))
+    report = recognizer.enroll("moth", list(drawn[2]))
+    assert report.nearest.label in ("ant", "bee")
+    assert 0 <= report.nearest.separability <= 1
+    named = [photo.recognised_as for photo in report.photos]
+    assert report.nearest.separability >= named.count("moth") / len(named)
+
+
+def test_photos_of_an_attention_bundle_are_examined_by_their_pixels(exported, drawn):
+    one = hmdrn.load(exported("conv4", "attention"), threads=1)
+    one.enroll("ant", list(drawn[0][:3]))
+    report = one.enroll("bee", list(drawn[1][:3]))
+    assert all(photo.fit is not None for photo in report.photos)
+    assert report.nearest.label == "ant"
+
+
+def test_a_compacted_class_has_no_photos_to_leave_out(recognizer, drawn):
+    recognizer.enroll("ant", list(drawn[0][:3]))
+    recognizer.gallery.compact()
+    assert leave_one_out(recognizer.matcher, recognizer.gallery.species["ant"], {}) == {}
+
+
+def test_a_stream_keeps_few_frames_none_of_them_blurred_or_repeated(recognizer, drawn):
+    plain = np.full((96, 96, 3), 120, np.uint8)
+    read = []
+
+    def frames():
+        for frame in [plain, drawn[0][0], drawn[0][0], *drawn[0][1:], *drawn[0]]:
+            read.append(frame)
+            yield frame
+
+    report = recognizer.enroll_stream("ant", frames(), shots=3)
+    assert 1 <= report.shots <= 3
+    assert report.doubtful == ()
+    assert len(read) < 13, "no more frames are read than are needed"
+
+
+def test_a_stream_without_a_usable_frame_is_refused(recognizer):
+    with pytest.raises(EnrollmentError, match="no frame"):
+        recognizer.enroll_stream("ant", [np.full((96, 96, 3), 120, np.uint8)] * 3)
+    assert len(recognizer.gallery) == 0
