@@ -7,6 +7,7 @@ in the executor that checks the graphs; what counts here is how results are roun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +16,9 @@ from typing import Any, Literal
 import onnx
 
 from hmdrn_runtime.errors import ExportError
+
+_SMALL = 64
+"""Entries of a constant that may be a shape, which types can depend on."""
 
 Precision = Literal["fp32", "fp16"]
 
@@ -142,12 +146,29 @@ def real_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def real_values(model: onnx.ModelProto) -> Iterator[str]:
     """Names of a float32 model's values and constants that hold real numbers."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    inferred = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
     real = onnx.TensorProto.FLOAT
     for value in (*inferred.input, *inferred.output, *inferred.value_info):
         if value.type.tensor_type.elem_type == real:
             yield value.name
     yield from (weight.name for weight in model.graph.initializer if weight.data_type == real)
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model whose large constants are inputs: types follow as well, and nothing large is copied."""
+    graph = model.graph
+    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    bare.graph.node.extend(graph.node)
+    bare.graph.input.extend(graph.input)
+    bare.graph.output.extend(graph.output)
+    for weight in graph.initializer:
+        if math.prod(weight.dims) <= _SMALL:
+            bare.graph.initializer.append(weight)
+        else:
+            bare.graph.input.append(
+                onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
+            )
+    return bare
 
 
 def listed(models: Iterable[onnx.ModelProto]) -> list[dict[str, Any]]:

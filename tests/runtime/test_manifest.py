@@ -89,7 +89,8 @@ def at(node: Any, path: tuple[str | int, ...]) -> Any:
 
 ENTRIES = list(entries(values()))
 # Entries whose names are free: without one of them the manifest is another, but a whole one.
-NAMED_FREELY = {("variants", "fp32"), ("variants", "fp16")} | {
+# Bundles of before half precision and INT8 have no rules and no calibration.
+NAMED_FREELY = {("variants", "fp32"), ("variants", "fp16"), ("precision_rules",), ("calibration",)} | {
     path for path in ENTRIES if path[0] in ("files", "variants") and len(path) in (2, 3)
 }
 

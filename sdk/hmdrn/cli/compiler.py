@@ -1,0 +1,72 @@
+"""`--check-tensorrt`: what NVIDIA's compiler makes of a bundle, with no GPU."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hmdrn.cli.common import print_table, require
+from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.errors import VerificationError
+
+if TYPE_CHECKING:
+    from hmdrn_export.tensorrt.check import GraphCheck
+
+check_option = click.option(
+    "--check-tensorrt",
+    is_flag=True,
+    help="Compile the graphs with NVIDIA's compiler too (tensorrt-rtx; no GPU needed).",
+)
+
+
+def require_compiler() -> None:
+    """Say that the compiler is missing before anything is done.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    require("tensorrt_rtx", "checking with NVIDIA's compiler", "check")
+
+
+def check_with_compiler(path: Path, report: Callable[[str, int, int], None]) -> list[GraphCheck]:
+    """Compile all graphs of a bundle whose precision is in their types."""
+    from hmdrn_export.tensorrt.check import check_bundle
+
+    # Not by a plain import: type checkers need not have it.
+    compiler: Any = importlib.import_module("tensorrt_rtx")
+    variants = open_bundle(path).manifest.variants
+    return [
+        check
+        for variant in variants
+        if not variant.startswith("int8")  # their Q/DQ is checked where they are made
+        for check in check_bundle(compiler, open_bundle(path, variant), report=report)
+    ]
+
+
+def show_checks(checks: Sequence[GraphCheck]) -> None:
+    """The table.
+
+    Raises:
+        VerificationError: A graph was refused, or does not compute where the rules say.
+    """
+    rows = [
+        [
+            f"{check.variant}/{check.graph}",
+            str(check.nodes),
+            str(check.layers),
+            str(check.half_products),
+            str(check.float_products),
+            f"{check.seconds:.1f} s",
+            "wrong" if check.problems else "as the rules say",
+        ]
+        for check in checks
+    ]
+    columns = ["graph", "nodes", "layers", "products in half", "in float32", "compiled in", "precision"]
+    print_table("NVIDIA's compiler (tensorrt-rtx), for SM80, SM86 and SM89", columns, rows)
+    problems = [f"{c.variant}/{c.graph}: {problem}" for c in checks for problem in c.problems]
+    if problems:
+        raise VerificationError("NVIDIA's compiler: " + "; ".join(problems[:3]))

@@ -1,0 +1,120 @@
+"""Every name of TensorRT's API that the builder uses is there in every version that it may meet."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+import hmdrn_export.tensorrt
+from hmdrn_export.tensorrt.versions import Dialect, dialect_of
+from hmdrn_runtime.errors import BackendError
+
+SOURCES = sorted(Path(hmdrn_export.tensorrt.__file__).parent.glob("*.py"))
+VERSIONS = ["8.6", "10.3", "10.13", "10.16", "11.4"]
+OBJECTS = {
+    "builder": "Builder",
+    "network": "INetworkDefinition",
+    "config": "IBuilderConfig",
+    "parser": "OnnxParser",
+    "profile": "IOptimizationProfile",
+    "layer": "ILayer",
+    "tensor": "ITensor",
+    "cache": "ITimingCache",
+    "error": "ParserError",
+}
+"""Variables of these names hold objects of these classes, as the package's docstring promises."""
+PYTHON = {"__name__", "__version__", "__members__", "__init__"}
+
+
+def guard(test: ast.expr, dialect: Dialect) -> bool | None:
+    """The value of a condition on the dialect for one version; None if it depends on more, or on others."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        value = guard(test.operand, dialect)
+        return None if value is None else not value
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return False if any(guard(part, dialect) is False for part in test.values) else None
+    if (
+        isinstance(test, ast.Attribute)
+        and isinstance(test.value, ast.Name)
+        and test.value.id == "dialect"
+        and isinstance(getattr(dialect, test.attr), bool)
+    ):
+        return bool(getattr(dialect, test.attr))
+    return None
+
+
+def used(node: ast.AST, dialect: Dialect) -> list[tuple[str, ...]]:
+    """Names that code reaches under a dialect: ("trt", "BuilderFlag", "TF32"), ("config", "set_flag")."""
+    if isinstance(node, ast.If):
+        value = guard(node.test, dialect)
+        parts = [node.test, *(node.body if value is not False else [])]
+        return [
+            name
+            for part in [*parts, *(node.orelse if value is not True else [])]
+            for name in used(part, dialect)
+        ]
+    if isinstance(node, ast.FunctionDef) and node.name == "make_monitor" and not dialect.progress:
+        return []
+    chain: list[str] = []
+    inner: ast.AST = node
+    while isinstance(inner, ast.Attribute):
+        chain.insert(0, inner.attr)
+        inner = inner.value
+    if chain and isinstance(inner, ast.Name) and inner.id in {"trt", *OBJECTS}:
+        return [(inner.id, *chain)]
+    return [name for child in ast.iter_child_nodes(node) for name in used(child, dialect)]
+
+
+def missing(name: tuple[str, ...], api: dict) -> bool:
+    """Whether a version lacks a name."""
+    first, *rest = name
+    if set(rest) & PYTHON:
+        rest = rest[: next(i for i, part in enumerate(rest) if part in PYTHON)]
+    if first in OBJECTS:
+        members = api["classes"][OBJECTS[first]]
+        # A local variable of this name may be an exception of ours: those have no API.
+        return rest[0] not in members
+    if rest and rest[0] not in api["names"]:
+        return True
+    members = api["enums"].get(rest[0]) if rest else None
+    members = api["classes"].get(rest[0], []) if rest and members is None else members
+    return len(rest) > 1 and rest[1] not in (members or [])
+
+
+@pytest.fixture(params=VERSIONS)
+def recorded(request, shared):
+    """The recorded API of a version, and the row of the builder's table for it."""
+    api = json.loads(shared(f"trt_api/tensorrt_{request.param}.json").read_text())
+    return api, dialect_of("tensorrt", api["version"])
+
+
+def test_every_name_that_the_builder_uses_is_in_the_versions_api(recorded):
+    api, dialect = recorded
+    names = {name for source in SOURCES for name in used(ast.parse(source.read_text()), dialect)}
+    assert len(names) > 30
+    assert sorted(name for name in names if missing(name, api)) == []
+
+
+def test_a_name_used_outside_its_versions_is_found(recorded):
+    api, dialect = recorded
+    code = ast.parse("config.set_flag(trt.BuilderFlag.FP16); config.progress_monitor = 1; trt.NoSuchThing")
+    absent = {name for name in used(code, dialect) if missing(name, api)}
+    assert ("trt", "NoSuchThing") in absent
+    assert (("trt", "BuilderFlag", "FP16") in absent) == api["version"].startswith("11")
+    assert (("config", "progress_monitor") in absent) == api["version"].startswith("8")
+
+
+def test_the_table_has_strong_typing_from_10_12_on_and_flags_before():
+    flags, strong = ("8.6", "10.3", "10.11.0"), ("10.12.0", "10.13", "10.16", "11.4")
+    assert not any(dialect_of("tensorrt", version).strong_typing for version in flags)
+    assert all(dialect_of("tensorrt", version).strong_typing for version in strong)
+
+
+def test_a_version_older_than_the_table_is_refused_with_what_to_install():
+    with pytest.raises(BackendError, match=r"tensorrt 7.2.3 is too old: install tensorrt 8.5 or newer"):
+        dialect_of("tensorrt", "7.2.3")
+    with pytest.raises(BackendError, match=r"tensorrt_rtx 1.6.1 is too old: install tensorrt_rtx 1.7"):
+        dialect_of("tensorrt_rtx", "1.6.1")

@@ -1,0 +1,67 @@
+"""Engines of a bundle, built here by the compiler that needs no GPU; and the sizes that they are for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+from hmdrn_export.tensorrt import Bounds, BuildOptions, build_engines, default_bounds
+from hmdrn_export.tensorrt.profiles import shapes
+from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.cuda import Gpu
+from hmdrn_runtime.errors import BackendError, ExportError
+
+ORIN = Gpu("Orin (nvgpu)", "8.7")
+
+
+@pytest.mark.slow
+def test_a_bundle_gets_a_plan_for_every_graph_and_a_fingerprint_of_what_they_are_for(
+    written, compiler, tmp_path
+):
+    path = tmp_path / "b.hmdrn"
+    shutil.copytree(written("conv4", "ridge", "fp32").path, path)
+    bundle, told = open_bundle(path), []
+    options = BuildOptions(targets=("SM86",))
+    folder = build_engines(compiler, bundle, ORIN, options, lambda what, done, of: told.append(what))
+    assert folder == path / "engines" / "orin-nvgpu-sm8-7"
+    fingerprint = json.loads((folder / "fingerprint.json").read_text())
+    assert (fingerprint["gpu"], fingerprint["compute_capability"]) == ("Orin (nvgpu)", "8.7")
+    assert fingerprint["variant"] == "fp16"
+    assert fingerprint["options"]["tf32"] is False
+    graphs = bundle.manifest.variants["fp16"]
+    assert set(fingerprint["plans"]) == set(graphs)
+    for name, digest in fingerprint["plans"].items():
+        assert hashlib.sha256((folder / f"{name}.plan").read_bytes()).hexdigest() == digest
+        assert fingerprint["graphs"][name] == bundle.manifest.files[graphs[name].file]
+    assert "building fp16/classify" in told
+    open_bundle(path)  # engines are beside what the manifest vouches for
+
+
+class _OldTensorRT:
+    __name__, __version__ = "tensorrt", "8.6.1"
+
+
+def test_a_version_that_cannot_read_the_graphs_is_refused_before_anything_is_built(written):
+    with pytest.raises(BackendError, match=r"tensorrt 8.6.1 reads ONNX opset 17, the bundle has 18: update"):
+        build_engines(_OldTensorRT(), written("conv4", "ridge", "fp32"), ORIN, BuildOptions())
+
+
+def test_profiles_cover_batch_classes_and_the_tokens_of_all_shots(written):
+    bundle = written("conv4", "attention", "fp32")
+    network = bundle.manifest.network
+    found = shapes("classify", bundle.graph("classify"), network.levels, default_bounds(network))
+    assert found["images"] == ((1, 84, 84, 3), (1, 84, 84, 3), (8, 84, 84, 3))
+    assert found["k_mid"] == ((1, 100, 64), (5, 500, 64), (20, 1000, 64))
+    ridge = written("conv4", "ridge", "fp32")
+    network = ridge.manifest.network
+    bounds = default_bounds(network)
+    assert shapes("solve", ridge.graph("solve"), network.levels, bounds)["shots"] == ((1,), (1,), (64,))
+    assert shapes("classify", ridge.graph("classify"), network.levels, bounds)["operator"][2] == (1000, 4160)
+
+
+def test_bounds_out_of_order_are_refused():
+    with pytest.raises(ExportError, match=r"classes is \(1, 10, 5\)"):
+        Bounds(classes=(1, 10, 5))

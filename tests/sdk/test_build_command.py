@@ -1,0 +1,46 @@
+"""`hmdrn build` where there is nothing to build for, and the option that checks without a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from hmdrn_runtime.cuda import find_gpu
+from hmdrn_runtime.errors import BackendError
+
+
+@pytest.fixture
+def no_gpu():
+    try:
+        find_gpu()
+    except BackendError:
+        return
+    pytest.skip("this machine has a GPU")
+
+
+def test_build_without_a_gpu_says_in_one_line_what_is_missing_and_what_to_do(hmdrn, no_gpu):
+    done = hmdrn("build", "default")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "NVIDIA" in done.err
+    assert "Run hmdrn build on the device" in done.err
+    if importlib.util.find_spec("tensorrt") is None:
+        assert "package 'tensorrt' is not installed" in done.err
+
+
+def test_build_of_no_bundle_says_so_before_it_looks_for_a_gpu(hmdrn, tmp_path):
+    done = hmdrn("build", tmp_path / "no.hmdrn")
+    assert done.code == 2
+    assert "no bundle at" in done.err
+
+
+def test_a_check_without_the_compiler_says_how_to_get_it(hmdrn, monkeypatch, tmp_path):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "tensorrt_rtx" else find(name, *a)
+    )
+    done = hmdrn("export", "--check-tensorrt", "--output", tmp_path / "b.hmdrn")
+    assert done.code == 2
+    assert "hmdrn[check]" in done.err
+    assert not (tmp_path / "b.hmdrn").exists()
