@@ -77,8 +77,8 @@ def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None)
     wanted = bundle.graph("classify").backends
     if "onnxruntime" not in wanted:
         raise BackendError(
-            f"variant {bundle.variant!r} of {bundle.path} is for {', '.join(wanted)}, which this machine does "
-            "not run: open the bundle's variant 'fp32'"
+            f"variant {bundle.variant!r} of {bundle.path} is for {', '.join(wanted)}, which this version of "
+            "hmdrn does not run: open the bundle's variant 'fp32'"
         )
     from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 
