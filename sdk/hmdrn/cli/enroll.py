@@ -165,8 +165,7 @@ def _refuse(reports: Iterable[EnrollmentReport]) -> None:
     found = [f"{photo.name} ({photo.verdict})" for r in reports for photo in r.doubtful]
     if found:
         raise EnrollmentError(
-            f"nothing was enrolled, doubtful: {'; '.join(found)}; "
-            "take them again, or leave out --strict"
+            f"nothing was enrolled, doubtful: {'; '.join(found)}; take them again, or leave out --strict"
         )
 
 
