@@ -51,7 +51,11 @@ class Tolerances:
 
 TOLERANCES = {
     "fp32": Tolerances(distance=1e-4, mask_bits=0.0, top1=100.0),
+    # Ten times the largest error of six Conv-4 and two ResNet-12 networks (2e-3), twice their bits (0.27 %).
     "fp16": Tolerances(distance=0.02, mask_bits=0.005, top1=97.0),
+    # Drawn specimens are not what the grids were calibrated on: this finds graphs that are wrong, the
+    # accuracy budget those that are too coarse.
+    "int8": Tolerances(distance=0.2, mask_bits=0.05, top1=90.0),
 }
 
 

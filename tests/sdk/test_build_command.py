@@ -44,3 +44,19 @@ def test_a_check_without_the_compiler_says_how_to_get_it(hmdrn, monkeypatch, tmp
     assert done.code == 2
     assert "hmdrn[check]" in done.err
     assert not (tmp_path / "b.hmdrn").exists()
+
+
+def test_a_check_that_finds_something_ends_with_it_and_exit_code_3():
+    from hmdrn.cli.compiler import refuse_problems, show_checks
+    from hmdrn_export.tensorrt.check import GraphCheck
+    from hmdrn_runtime.errors import VerificationError
+
+    checks = [
+        GraphCheck("fp16", "enroll", 9, 8, 7, 6, 0.5, ()),
+        GraphCheck("fp16", "classify", 0, 0, 0, 0, 0.0, ("no",)),
+    ]
+    show_checks(checks)
+    with pytest.raises(VerificationError, match="fp16/classify: no") as raised:
+        refuse_problems(checks)
+    assert raised.value.exit_code == 3
+    refuse_problems(checks[:1])

@@ -11,6 +11,8 @@ from hmdrn.cli.messages import tell
 from hmdrn_runtime.errors import HmdrnError
 
 _VERBS = {
+    "build": "Build TensorRT engines of a bundle, on the device that will run them.",
+    "calibrate": "Show what INT8 would cost a bundle, layer by layer.",
     "classify": "Name the species on photos.",
     "demo": "See it work: enroll five species, name new specimens, draw the result.",
     "enroll": "Enroll species from a folder of photos for each.",

@@ -48,11 +48,7 @@ def check_with_compiler(path: Path, report: Callable[[str, int, int], None]) -> 
 
 
 def show_checks(checks: Sequence[GraphCheck]) -> None:
-    """The table.
-
-    Raises:
-        VerificationError: A graph was refused, or does not compute where the rules say.
-    """
+    """The table."""
     rows = [
         [
             f"{check.variant}/{check.graph}",
@@ -67,6 +63,14 @@ def show_checks(checks: Sequence[GraphCheck]) -> None:
     ]
     columns = ["graph", "nodes", "layers", "products in half", "in float32", "compiled in", "precision"]
     print_table("NVIDIA's compiler (tensorrt-rtx), for SM80, SM86 and SM89", columns, rows)
+
+
+def refuse_problems(checks: Sequence[GraphCheck]) -> None:
+    """End with what is wrong, after everything has been shown.
+
+    Raises:
+        VerificationError: A graph was refused, or does not compute where the rules say.
+    """
     problems = [f"{c.variant}/{c.graph}: {problem}" for c in checks for problem in c.problems]
     if problems:
         raise VerificationError("NVIDIA's compiler: " + "; ".join(problems[:3]))
