@@ -60,43 +60,70 @@ class CalibrationPhotos:
         return fitting([len(photos) for photos in self.accuracy.values()], episodes)
 
 
-def open_photos(
-    path: str | os.PathLike[str], preprocessing: str, report: Report = lambda what, done, of: None
-) -> CalibrationPhotos:
-    """Divide and read photographs for a calibration.
+@dataclass(frozen=True, eq=False)
+class Division:
+    """Photographs for ranges and for accuracy, none of them read yet."""
+
+    rule: str
+    ranges: Mapping[str, Sequence[Photo]]
+    accuracy: Mapping[str, Sequence[Photo]]
+
+
+def divide(path: str | os.PathLike[str]) -> Division:
+    """List photographs and divide them.
 
     Data with splits `train` and `val` give ranges from the first and accuracy from the second. Otherwise
     every other photo of each class goes to either.
 
     Args:
         path: A folder or zip of <class>/<image> or <split>/<class>/<image>.
+
+    Raises:
+        DatasetError: No such data, or too few classes or photos.
+    """
+    if {"train", "val"} <= set(find_splits(path)):
+        found = Division(
+            "ranges from the split train, accuracy from val",
+            open_dataset(path, "train").classes,
+            open_dataset(path, "val").classes,
+        )
+    else:
+        classes = open_dataset(path).classes
+        found = Division(
+            "every other photo of each class for ranges, the rest for accuracy",
+            {label: photos[::2] for label, photos in classes.items()},
+            {label: photos[1::2] for label, photos in classes.items() if len(photos) > 1},
+        )
+    for part in (found.ranges, found.accuracy):
+        fitting([len(photos) for photos in part.values()], 1)
+    return found
+
+
+def open_photos(
+    path: str | os.PathLike[str], preprocessing: str, report: Report = lambda what, done, of: None
+) -> CalibrationPhotos:
+    """Divide photographs, and read those that accuracy is measured on.
+
+    Args:
+        path: As for `divide`.
         preprocessing: As the bundle's.
         report: Told of the progress.
 
     Raises:
-        DatasetError: No such data, or too few classes or photos.
+        DatasetError: As `divide`.
         ImageError: A photo that cannot be read.
     """
-    whole = open_dataset(path)
-    ranges: Mapping[str, Sequence[Photo]]
-    if {"train", "val"} <= set(find_splits(path)):
-        ranges, measured = open_dataset(path, "train").classes, open_dataset(path, "val").classes
-        rule = "ranges from the split train, accuracy from val"
-    else:
-        ranges = {label: photos[::2] for label, photos in whole.classes.items()}
-        measured = {label: photos[1::2] for label, photos in whole.classes.items() if len(photos) > 1}
-        rule = "every other photo of each class for ranges, the rest for accuracy"
-    for part in (ranges, measured):
-        fitting([len(photos) for photos in part.values()], 1)  # too few are told before anything is read
-    most = max(MOST_PHOTOS // len(measured), QUERIES + max(SHOTS))
-    chosen = {label: photos[:most] for label, photos in measured.items()}
+    divided = divide(path)
+    most = max(MOST_PHOTOS // len(divided.accuracy), QUERIES + max(SHOTS))
+    chosen = {label: photos[:most] for label, photos in divided.accuracy.items()}
     total, done = sum(map(len, chosen.values())), 0
     accuracy: dict[str, list[Prepared]] = {}
     for label, photos in chosen.items():
         accuracy[label] = [Prepared(photo.prepare(preprocessing)) for photo in photos]
         done += len(photos)
         report("reading photos", done, total)
-    return CalibrationPhotos(str(path), whole.digest(), rule, ranges, accuracy)
+    digest = open_dataset(path).digest()
+    return CalibrationPhotos(str(path), digest, divided.rule, divided.ranges, accuracy)
 
 
 def fitting(sizes: Sequence[int], episodes: int) -> list[Setting]:

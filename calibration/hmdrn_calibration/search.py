@@ -32,8 +32,11 @@ def choose_methods(
             outcomes[method] = trial.run(bench.candidate(dialect, bench.ranges(method, dialect)))
         errors = {method: outcome.distance_error(reference) for method, outcome in outcomes.items()}
         best = max(outcomes.values(), key=lambda outcome: outcome.accuracy)
-        as_good = [method for method, outcome in outcomes.items() if _indistinguishable(outcome, best)]
-        chosen = min(as_good, key=lambda method: errors[method])
+        # Down to the least accurate of those that cannot be told from the best: intervals differ in width,
+        # and nothing may win over a method that is both more accurate and closer.
+        floor = min(outcome.accuracy for outcome in outcomes.values() if _indistinguishable(outcome, best))
+        as_good = [method for method, outcome in outcomes.items() if outcome.accuracy >= floor]
+        chosen = min(as_good, key=errors.__getitem__)
         scores += [
             MethodScore(dialect.variant, method, outcome.accuracy, errors[method], method == chosen)
             for method, outcome in outcomes.items()

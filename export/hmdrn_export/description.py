@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx
 
 from hmdrn_export.tracing import OPSET
 from hmdrn_network import HMDRN
 from hmdrn_runtime.manifest import Fusion, Graph, Network, Tensor
 
-BACKENDS = {"fp32": ("onnxruntime",), "fp16": ("tensorrt",)}
-"""What runs the graphs of a precision. ONNX Runtime's CPU provider would compute half graphs in float32."""
+
+@dataclass(frozen=True)
+class Variant:
+    """What the graphs of a variant are, and what runs them."""
+
+    precision: str
+    dialect: str
+    backends: tuple[str, ...]
+
+
+VARIANTS = {
+    "fp32": Variant("fp32", "onnx", ("onnxruntime",)),
+    # ONNX Runtime's CPU provider would compute half graphs in float32.
+    "fp16": Variant("fp16", "onnx", ("tensorrt",)),
+    # One engine's placement of Q/DQ is slow on the other, and the other's is refused by the first.
+    "int8-ort": Variant("int8", "onnxruntime", ("onnxruntime",)),
+    "int8-trt": Variant("int8", "tensorrt", ("tensorrt",)),
+}
 
 
 def describe_network(network: HMDRN, identity: str) -> Network:
@@ -37,14 +55,15 @@ def describe_network(network: HMDRN, identity: str) -> Network:
     )
 
 
-def describe_graph(model: onnx.ModelProto, file: str, precision: str) -> Graph:
+def describe_graph(model: onnx.ModelProto, file: str, variant: str) -> Graph:
     """A graph's entry in the manifest.
 
     Args:
         model: The graph.
         file: Its path inside the bundle.
-        precision: What it computes in.
+        variant: The variant that it is of.
     """
+    kind = VARIANTS[variant]
 
     def tensors(values: list[onnx.ValueInfoProto]) -> tuple[Tensor, ...]:
         return tuple(
@@ -58,10 +77,10 @@ def describe_graph(model: onnx.ModelProto, file: str, precision: str) -> Graph:
 
     return Graph(
         file=file,
-        precision=precision,
-        dialect="onnx",
+        precision=kind.precision,
+        dialect=kind.dialect,
         opset=OPSET,
-        backends=BACKENDS[precision],
+        backends=kind.backends,
         inputs=tensors(list(model.graph.input)),
         outputs=tensors(list(model.graph.output)),
     )

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,24 +16,41 @@ from hmdrn_export.fingerprint import fingerprint
 from hmdrn_export.graphs import traces
 from hmdrn_export.half import to_half
 from hmdrn_export.precision import FLOAT32_GRAPHS, listed
+from hmdrn_export.publishing import published
 from hmdrn_export.rounding import RoundingBackend
 from hmdrn_export.storage import WEIGHTS, write_graphs
 from hmdrn_export.tracing import trace
 from hmdrn_export.verification import VerificationReport, verify
 from hmdrn_network import Checkpoint
 from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD
-from hmdrn_runtime.backends import Backend, open_backend
+from hmdrn_runtime.backends import Backend
+from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from hmdrn_runtime.bundle import MANIFEST, Bundle, open_bundle, sha256_of
 from hmdrn_runtime.errors import EnrollmentError, ExportError, VerificationError
-from hmdrn_runtime.files import reason, user_path
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.images import INPUT_SIZE, PREPROCESSINGS, RESIZE
 from hmdrn_runtime.manifest import Graph, Input, Manifest
 
 PRECISIONS = ("fp32", "fp16", "int8")
-_AVAILABLE = ("fp32", "fp16")
 
 Step = Callable[[str, int, int], None]
 """Progress: what is being done, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """Variants made of a bundle's verified float32 graphs.
+
+    Attributes:
+        variants: Graphs by name, weights inside, by variant; the float32 ones serve where there is none.
+        calibration: How they were found, JSON-ready, for the manifest.
+    """
+
+    variants: Mapping[str, Mapping[str, onnx.ModelProto]]
+    calibration: Mapping[str, Any]
+
+
+Derive = Callable[[Bundle], Derived]
 
 
 def export_bundle(
@@ -45,6 +59,7 @@ def export_bundle(
     precision: str = "fp32",
     preprocessing: str = "crop",
     report: Step = lambda what, done, of: None,
+    derive: Derive | None = None,
 ) -> VerificationReport:
     """Export a network and verify what was written.
 
@@ -53,12 +68,14 @@ def export_bundle(
     Args:
         checkpoint: The trained network.
         output: Folder to make, NAME.hmdrn; a bundle that is there is replaced.
-        precision: "fp32"; or "fp16", whose bundle has the float32 graphs too, for CPUs.
+        precision: "fp32"; "fp16" or "int8", whose bundles have the float32 graphs too.
         preprocessing: "crop" for whole photographs, "squash" for photos that are cropped to the subject.
         report: Told of the progress.
+        derive: Makes the variants of "int8", which need photographs to calibrate on.
 
     Returns:
-        How the graphs of this precision compare with the network.
+        How the graphs of this precision compare with the network; of "int8" those for ONNX Runtime. The
+        manifest has the reports of all variants.
 
     Raises:
         ExportError: A precision or preprocessing that is not offered, or a place that cannot be written.
@@ -66,10 +83,10 @@ def export_bundle(
     """
     if precision not in PRECISIONS:
         raise ExportError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    if precision not in _AVAILABLE:
+    if precision == "int8" and derive is None:
         raise ExportError(
-            f"precision {precision!r} is not offered by hmdrn {version('hmdrn')}: "
-            f"use --precision {' or '.join(_AVAILABLE)}"
+            "precision 'int8' needs photographs to calibrate on: give --calibration DATA, "
+            "best of your own kind of species and camera"
         )
     if preprocessing not in PREPROCESSINGS:
         raise ExportError(
@@ -78,17 +95,17 @@ def export_bundle(
     output = user_path(output, ExportError)
     if output.exists() and not (output / MANIFEST).is_file():
         raise ExportError(f"{output} exists and is no bundle: choose another --output, or remove it")
-    with _published(output) as folder:
+    with published(output) as folder:
         manifest = _write(checkpoint, folder, precision, preprocessing, report)
-        (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        results = {
-            variant: _verified(checkpoint, open_bundle(folder, variant), report)
-            for variant in manifest.variants
-        }
+        results = _verify_all(checkpoint, folder, manifest, manifest.variants, report)
+        if derive is not None:
+            derived = derive(open_bundle(folder))
+            report("writing", 0, 1)
+            manifest = _with_derived(folder, manifest, derived)
+            results |= _verify_all(checkpoint, folder, manifest, derived.variants, report)
         verification = {variant: result.to_dict() for variant, result in results.items()}
-        verified = replace(manifest, verification=verification)
-        (folder / MANIFEST).write_text(verified.to_json(), encoding="utf-8")
-    return results[precision]
+        _write_manifest(folder, replace(manifest, verification=verification))
+    return results["int8-ort" if precision == "int8" else precision]
 
 
 def _write(
@@ -145,6 +162,34 @@ def _write(
     )
 
 
+def _with_derived(folder: Path, manifest: Manifest, derived: Derived) -> Manifest:
+    """Write derived variants into `folder`; the manifest with them."""
+    written = {
+        variant: {**manifest.variants["fp32"], **_write_variant(models, folder, variant)}
+        for variant, models in derived.variants.items()
+    }
+    places = [folder / "graphs" / variant for variant in written]
+    files = {str(file.relative_to(folder).as_posix()): file for place in places for file in place.iterdir()}
+    return replace(
+        manifest,
+        variants={**manifest.variants, **written},
+        files={**manifest.files, **{name: sha256_of(file) for name, file in sorted(files.items())}},
+        calibration=derived.calibration,
+    )
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def _verify_all(
+    checkpoint: Checkpoint, folder: Path, manifest: Manifest, variants: Iterable[str], report: Step
+) -> dict[str, VerificationReport]:
+    """Check variants of the bundle that is being made, as a device will open them."""
+    _write_manifest(folder, manifest)
+    return {variant: _verified(checkpoint, open_bundle(folder, variant), report) for variant in variants}
+
+
 def _write_variant(models: Mapping[str, onnx.ModelProto], folder: Path, variant: str) -> dict[str, Graph]:
     """Write the graphs of one variant, and describe them."""
     place = f"graphs/{variant}"
@@ -160,8 +205,9 @@ def _verified(checkpoint: Checkpoint, bundle: Bundle, report: Step) -> Verificat
     Raises:
         VerificationError: It differs from the network by more than its tolerance.
     """
+    # Opened past the manifest's word on what they are for: this is no use of them but a check.
     half = bundle.variant == "fp16"
-    backend = RoundingBackend(bundle) if half else open_backend(bundle)
+    backend: Backend = RoundingBackend(bundle) if half else OnnxRuntimeBackend(bundle)
     failed = f"the {bundle.variant} bundle of {checkpoint.card.name!r} differs from its network: "
     try:
         result = verify(
@@ -182,34 +228,3 @@ def _overflow(backend: Backend) -> str | None:
     if isinstance(backend, RoundingBackend) and backend.overflowed is not None:
         return f"half overflows in {backend.overflowed!r}; export with --precision fp32"
     return None
-
-
-@contextmanager
-def _published(output: Path) -> Iterator[Path]:
-    """A folder to write into that takes its final name when the block ends well, and vanishes otherwise."""
-    token = secrets.token_hex(4)
-    folder = output.with_name(f".{output.name}.{token}.part")
-    parents = [parent for parent in output.parents if not parent.exists()]
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ExportError(f"cannot write to {output.parent}: {reason(error)}") from error
-    try:
-        yield folder
-        replaced = output.with_name(f".{output.name}.{token}.old")
-        if output.exists():
-            output.replace(replaced)
-        try:
-            folder.replace(output)
-        except OSError:
-            if replaced.exists():
-                replaced.replace(output)
-            raise
-        shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        raise ExportError(f"cannot write {output}: {reason(error)}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for parent in parents:  # from the innermost; they are not empty if all went well
-            with suppress(OSError):
-                parent.rmdir()

@@ -121,6 +121,7 @@ class Manifest:
         provenance: What made the bundle, and of which checkpoint.
         verification: Reports of the export's check against the network, by variant.
         precision_rules: For variants of mixed precision, which nodes compute in what, and why.
+        calibration: How the INT8 variants were found, and what they cost in accuracy.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Manifest:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
     precision_rules: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The manifest's text, sealed with its own SHA-256."""
@@ -172,11 +174,14 @@ class Manifest:
             model=document.get("model", dict),
             provenance=document.get("provenance", dict),
             verification=document.get("verification", dict),
-            # Bundles of before half precision do not have it.
-            precision_rules=document.get("precision_rules", dict)
-            if "precision_rules" in document.values
-            else {},
+            precision_rules=_later(document, "precision_rules"),
+            calibration=_later(document, "calibration"),
         )
+
+
+def _later(document: Document, key: str) -> dict[str, Any]:
+    """An entry that older bundles of this format version do not have."""
+    return document.get(key, dict) if key in document.values else {}
 
 
 def _seal(values: Mapping[str, Any]) -> str:

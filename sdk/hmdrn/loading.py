@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from hmdrn_runtime.backends import open_backend
@@ -11,8 +12,10 @@ from hmdrn_runtime.errors import BundleError, CheckpointError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery_file import load_gallery
 from hmdrn_runtime.recognizer import Recognizer
+from hmdrn_runtime.variants import choose_variant
 
 DEFAULT = "default"
+_EXECUTOR = {"auto": "onnxruntime"}
 _MODELS = Path(__file__).parent / "models"
 
 
@@ -36,6 +39,7 @@ def load(
     backend: str = "auto",
     threads: int | None = None,
     keep_thumbnails: bool = False,
+    variant: str | None = None,
 ) -> Recognizer:
     """Open a bundle, and a gallery of species enrolled before.
 
@@ -46,6 +50,7 @@ def load(
         threads: CPU threads for one call; all cores if None.
         keep_thumbnails: Whether the gallery keeps the photos that are enrolled from now on, small (21 KB
             each), so that it can be carried to another model.
+        variant: Which of the bundle's graphs to run, e.g. "fp32"; the fastest for this machine if None.
 
     Returns:
         A recognizer, ready to enroll and classify.
@@ -55,6 +60,8 @@ def load(
         GalleryError: The gallery is missing, damaged, or was enrolled with another network.
         BackendError: The backend is unknown or not to be had on this machine.
     """
-    opened = open_bundle(bundle_path(bundle))
+    opened = open_bundle(bundle_path(bundle), variant or "fp32")
+    if variant is None:
+        opened = replace(opened, variant=choose_variant(opened.manifest, _EXECUTOR.get(backend, backend)))
     species = None if gallery is None else load_gallery(gallery)
     return Recognizer(opened, open_backend(opened, backend, threads), species, keep_thumbnails)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.evaluation import Evaluation
 from hmdrn_runtime.files import reason
+
+if TYPE_CHECKING:
+    from hmdrn_calibration.report import CalibrationReport
 
 
 def draw_confusion(evaluations: Sequence[tuple[str, Evaluation]], path: Path) -> None:
@@ -37,6 +41,34 @@ def draw_confusion(evaluations: Sequence[tuple[str, Evaluation]], path: Path) ->
         axes.set_ylabel("shows")
         axes.set_title(f"{title}: {evaluation.accuracy:.1f} %", fontsize=8)
         figure.colorbar(shown, ax=axes, shrink=0.6, label="% of the class's queries")
+    save_figure(figure, path)
+
+
+def draw_costs(report: CalibrationReport, title: str, path: Path) -> None:
+    """What quantising each layer alone costs, as bars; those that stay FP32 are marked.
+
+    Raises:
+        HmdrnError: The picture cannot be written.
+    """
+    layers = report.layers
+    figure = Figure(figsize=(11, max(3.0, 0.22 * len(layers) + 1.2)), layout="constrained")
+    distances, points = figure.subplots(1, 2, sharey=True)
+    colours = ["tab:orange" if cost.kept else "tab:blue" for cost in layers]
+    places = range(len(layers))
+    distances.barh(places, [100 * cost.distance_error for cost in layers], color=colours)
+    distances.set_yticks(places, [cost.layer for cost in layers], fontsize=6)
+    distances.invert_yaxis()
+    distances.set_xlabel("error of distances, %")
+    points.barh(
+        places,
+        [cost.drop for cost in layers],
+        xerr=[cost.ci95 for cost in layers],
+        color=colours,
+        ecolor="grey",
+    )
+    points.set_xlabel("points of accuracy lost")
+    kept = f"; orange: {len(report.kept)} layers stay FP32" if report.kept else ""
+    figure.suptitle(f"{title}, each layer alone{kept}", fontsize=9)
     save_figure(figure, path)
 
 

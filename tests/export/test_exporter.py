@@ -195,8 +195,8 @@ def test_a_folder_that_is_no_bundle_is_not_overwritten(seeded_checkpoint, tmp_pa
     assert (tmp_path / "holiday" / "photo.txt").read_text() == "dear to someone"
 
 
-def test_a_precision_that_is_not_offered_yet_is_refused_in_one_line(seeded_checkpoint, tmp_path):
-    with pytest.raises(ExportError, match="precision 'int8' is not offered") as raised:
+def test_int8_without_photographs_is_refused_in_one_line(seeded_checkpoint, tmp_path):
+    with pytest.raises(ExportError, match="precision 'int8' needs photographs to calibrate on") as raised:
         export_bundle(load_checkpoint(seeded_checkpoint("conv4", "ridge")), tmp_path / "b.hmdrn", "int8")
     assert "\n" not in str(raised.value)
 
@@ -219,3 +219,51 @@ def test_the_manifest_is_valid_json_with_a_digest_for_every_file(bundle):
         "manifest.json"
     }
     assert set(manifest["files"]) == files
+
+
+def test_derived_variants_are_written_verified_and_described_beside_fp32(
+    exported, seeded_checkpoint, tmp_path, monkeypatch
+):
+    """A stand-in for INT8: the float32 graphs once more, under the names of its variants."""
+    untraced(monkeypatch, exported("conv4", "ridge"))
+
+    def derive(bundle):
+        assert "classify" in bundle.manifest.variants["fp32"], "derived from a whole bundle"
+        names = ("enroll", "classify", "encode", "explain")
+        copies = {v: {name: model_of(bundle, name) for name in names} for v in ("int8-ort", "int8-trt")}
+        return exporter.Derived(copies, {"method": "none"})
+
+    checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
+    result = export_bundle(checkpoint, tmp_path / "b.hmdrn", "int8", derive=derive)
+    assert result.executor.endswith("int8-ort")
+    manifest = open_bundle(tmp_path / "b.hmdrn", "int8-ort").manifest
+    assert set(manifest.variants) == set(manifest.verification) == {"fp32", "int8-ort", "int8-trt"}
+    assert manifest.calibration == {"method": "none"}
+    described = {name: manifest.variants[name]["classify"] for name in manifest.variants}
+    assert {name: (g.precision, g.dialect, g.backends) for name, g in described.items()} == {
+        "fp32": ("fp32", "onnx", ("onnxruntime",)),
+        "int8-ort": ("int8", "onnxruntime", ("onnxruntime",)),
+        "int8-trt": ("int8", "tensorrt", ("tensorrt",)),
+    }
+    assert manifest.variants["int8-trt"]["solve"].file == "graphs/fp32/solve.onnx"
+
+
+def test_derived_graphs_that_are_wrong_fail_verification_and_leave_nothing(
+    exported, seeded_checkpoint, tmp_path, monkeypatch
+):
+    untraced(monkeypatch, exported("conv4", "ridge"))
+
+    def derive(bundle):
+        models = {name: model_of(bundle, name) for name in ("enroll", "classify", "encode", "explain")}
+        for model in models.values():
+            for weight in model.graph.initializer:
+                if weight.name == "backbone.blocks.2.conv.weight":
+                    halved = onnx.numpy_helper.to_array(weight) / 2
+                    weight.CopyFrom(onnx.numpy_helper.from_array(halved, weight.name))
+        return exporter.Derived({"int8-ort": models}, {})
+
+    with pytest.raises(VerificationError, match=r"int8-ort bundle of .* differs from its network"):
+        export_bundle(
+            load_checkpoint(seeded_checkpoint("conv4", "ridge")), tmp_path / "b.hmdrn", "int8", derive=derive
+        )
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.variants import why_not
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,7 @@ def backend_report(bundle: Bundle, backend: Backend) -> BackendReport:
         backend: What runs it.
     """
     reasons = {
-        variant: (
-            f"they are for {', '.join(graphs['classify'].backends)}"
-            if backend.name not in graphs["classify"].backends
-            else f"{bundle.variant} was asked for"
-        )
+        variant: why_not(graphs, backend.name) or f"{bundle.variant} was chosen"
         for variant, graphs in bundle.manifest.variants.items()
         if variant != bundle.variant
     }
