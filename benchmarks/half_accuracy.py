@@ -51,9 +51,10 @@ def main() -> None:
             classes = open_dataset(data, arguments.split).classes
             single = evaluate(NetworkScorer(checkpoint.network, arguments.preprocess), classes, settings)
             half = evaluate(rounding_scorer(bundle), classes, settings)
-            results += [_result(data, *pair) for pair in zip(half, single, strict=True)]
+            found = [_result(data, *pair) for pair in zip(half, single, strict=True)]
+            results += found
             if not arguments.json:
-                print(_line(results[-2]), _line(results[-1]), sep="\n", flush=True)
+                print(*map(_line, found), sep="\n", flush=True)
     report = {
         "schema": "hmdrn.benchmark.half_accuracy/1",
         "checkpoint": arguments.checkpoint,
