@@ -1,0 +1,58 @@
+"""NVIDIA's own compiler, with no GPU, on the graphs that are made for it."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from hmdrn_calibration.layers import layers_of, photo_graphs
+from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
+from hmdrn_export.tensorrt.profiles import default_bounds, shapes
+from hmdrn_runtime.errors import BackendError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def compile_graph(default, tmp_path):
+    """The types that each layer of a graph reads in its engine, by node."""
+    compiler = pytest.importorskip("tensorrt_rtx")
+
+    def build(name, model):
+        path = tmp_path / f"{name}.onnx"
+        onnx.save(model, path)
+        network = default.manifest.network
+        sizes = shapes(name, default.graph(name), network.levels, default_bounds(network))
+        engine = build_engine(compiler, path, sizes, BuildOptions(targets=("SM86",)))
+        kernels = [kernel for kernel in engine.layers if kernel.is_product]
+        return {kernel.name.rpartition("_U")[0]: set(kernel.inputs) for kernel in kernels}
+
+    return build
+
+
+def test_every_layer_of_classify_reads_int8_and_nothing_else_does(default, calibrated, compile_graph):
+    read = compile_graph("classify", calibrated.variants["int8-trt"]["classify"])
+    layers = set(layers_of(photo_graphs(default)["classify"].graph))
+    assert len(layers) == 28
+    assert {node for node, types in read.items() if "Int8" in types} == layers
+    assert all(read[node] == {"Int8"} for node in layers)
+    assert read["gram.mid/MatMul_2"] == read["transformers.high.layers.1.attention/MatMul_3"] == {"Float"}
+
+
+def test_enroll_compiles_with_its_convolutions_in_int8(calibrated, compile_graph):
+    read = compile_graph("enroll", calibrated.variants["int8-trt"]["enroll"])
+    convolutions = [types for node, types in read.items() if node.endswith("/Conv")]
+    assert convolutions == [{"Int8"}] * 4
+
+
+def test_a_pair_that_is_taken_away_is_seen(calibrated, compile_graph):
+    model = onnx.ModelProto()
+    model.CopyFrom(calibrated.variants["int8-trt"]["classify"])
+    convolution = next(node for node in model.graph.node if node.name == "backbone.blocks.2.norm/Conv")
+    convolution.input[0] = convolution.input[0].removesuffix("/dq")
+    assert compile_graph("classify", model)["backbone.blocks.2.norm/Conv"] != {"Int8"}
+
+
+def test_the_placement_for_onnxruntime_is_refused(calibrated, compile_graph):
+    with pytest.raises(BackendError):
+        compile_graph("classify", calibrated.variants["int8-ort"]["classify"])
