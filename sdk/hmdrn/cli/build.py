@@ -63,7 +63,7 @@ def _device() -> Gpu:
     if missing or gpu is None:
         raise BackendError(
             f"cannot build engines here: {'; '.join(missing)}. Run hmdrn build on the device itself: JetPack "
-            "has TensorRT, elsewhere pip install tensorrt --extra-index-url https://pypi.nvidia.com; "
+            "has TensorRT, elsewhere install the package tensorrt from NVIDIA's index; "
             "without a GPU the bundle runs on ONNX Runtime as it is"
         )
     return gpu
