@@ -18,7 +18,7 @@ from hmdrn_runtime.episodes import mean_and_interval
 from hmdrn_runtime.evaluation import Setting
 from hmdrn_runtime.gallery import with_photos
 from hmdrn_runtime.matching import RidgeMatcher, Scores
-from hmdrn_runtime.recognizer import BATCH, Recognizer
+from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.statistics import PhotoStatistics
 
 ROUNDS = 6
@@ -26,6 +26,8 @@ CLASSES = 10
 """Classes of a round at most."""
 EPISODES = 50
 """Episodes of a round."""
+_BATCH = 8
+"""Photos at once: attention weighs every token of each against every token of all classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +125,8 @@ class Trial:
             return matcher.match([statistics[row] for row in queries.tolist()], operands["operator"])
         placed = matcher.place(operands)
         parts = [
-            matcher.classify(self._photos[queries[i : i + BATCH]], placed)
-            for i in range(0, len(queries), BATCH)
+            matcher.classify(self._photos[queries[i : i + _BATCH]], placed)
+            for i in range(0, len(queries), _BATCH)
         ]
         levels = parts[0].distances
         return Scores(
