@@ -586,7 +586,7 @@ def test_a_distance_that_rounding_would_make_negative_is_zero_inside_and_outside
 ):
     # Far more than rounding: an operator with nothing but negative eigenvalues at one level.
     one = matcher()
-    operator = one.class_operands(classes_of(photos("ridge"), [0]))["operator"]
+    operator = one.class_operands(classes_of(photos("ridge"), [0]))["operator"].copy()
     operator[:, cuts(one.network)["high"]] *= -1
     inside, outside = (
         one.classify(pixels, one.place({"operator": operator})),

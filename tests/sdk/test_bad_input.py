@@ -269,10 +269,9 @@ def test_mistakes_on_the_command_line_take_one_line(hmdrn):
     assert_refused(hmdrn("export", "--precision", "fp12"), "fp12")
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_precisions_to_come_end_with_one_clear_line(precision, hmdrn, tmp_path, monkeypatch):
+def test_int8_without_photographs_to_calibrate_on_is_refused(hmdrn, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert_refused(hmdrn("export", "--precision", precision), precision, "--precision fp32")
+    assert_refused(hmdrn("export", "--precision", "int8"), "--calibration")
     assert list(tmp_path.iterdir()) == []
 
 

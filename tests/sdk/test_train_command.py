@@ -93,7 +93,11 @@ def test_a_run_that_is_killed_goes_on_to_the_weights_of_one_that_was_not(hmdrn, 
     command = [sys.executable, "-m", "hmdrn", "train", specimens, "--output", run, *settings]
     for steps in (2, 6):
         process = subprocess.Popen(
-            [str(a) for a in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+            [str(a) for a in command],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # as here: sums depend on the number of threads
         )
         run_until(run, process, steps)
         process.kill()
