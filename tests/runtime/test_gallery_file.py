@@ -126,7 +126,7 @@ def test_an_empty_gallery_is_read_as_it_was_written(path):
 
 
 def is_label(text: str) -> bool:
-    """Whether a gallery takes the text: there is something to see, and nothing that turns the text around it."""
+    """Whether a gallery takes the text as a label."""
     try:
         clean_label(text)
     except EnrollmentError:

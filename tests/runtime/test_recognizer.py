@@ -581,7 +581,7 @@ def test_adding_one_species_solves_that_one_alone(taught, images):
         return list(solved)
 
     assert solves(lambda: one.enroll("wasp", images[1][3])) == [1]
-    # A species of several photos is solved once more without each of them, for the report; no other operator is.
+    # A species of several photos is solved without each of them too, for the report; no other operator is.
     assert solves(lambda: one.enroll("ant", images[0][2]))[:2] == [1, 2]
     assert 1 not in solves(lambda: one.enroll("ant", images[0][2])), "a photo that it had"
     assert solves(lambda: one.forget("bee")) == []
