@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,7 +26,7 @@ from hmdrn_network import HMDRN
 from hmdrn_network.config import BackboneName
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_network.training import Progress, Trainer, TrainingConfig, Validation
-from hmdrn_network.training.run import keep_freed_memory
+from hmdrn_network.training.run import keep_freed_memory, read_state
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.evaluation import Setting, evaluate
 from hmdrn_runtime.files import reason, write_atomically
@@ -162,15 +161,7 @@ class Experiment:
 
     def _state(self, seed: int, name: str) -> dict[str, Any] | None:
         path = self._state_file(seed, name)
-        if not path.exists():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            raise TrainingError(
-                f"{path} cannot be read ({type(error).__name__}): remove it to train this one anew"
-            ) from error
-        return state
+        return read_state(path) if path.exists() else None
 
     def _save(self, trainer: Trainer, file: Path) -> None:
         buffer = io.BytesIO()

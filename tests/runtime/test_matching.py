@@ -256,7 +256,7 @@ SOLVES = [
                     pytest.mark.xfail(
                         strict=True,
                         raises=EnrollmentError,
-                        reason="rounding alone leaves 640 x 640 a residual above UNCONVERGED, 0.03 to 0.05",
+                        reason="rounding alone leaves 640 x 640 a residual above UNCONVERGED, near 0.03",
                     )
                 ]
                 if (backbone, spectrum, condition) == ("resnet12", "half and half", 1e5)

@@ -104,10 +104,8 @@ def test_every_answer_is_that_of_a_generation_that_existed():
         assert any(found == pytest.approx(state, rel=1e-5) for state in expected), found
 
 
-def test_classification_does_not_wait_for_a_solve(monkeypatch):
-    """The solve is held up for a second; frames are answered by the generation before until it is done."""
-    one = started()
-    before = logits(one.classify(QUERY))
+def held_up(one: Recognizer, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Let solves wait: the first event is set when one has begun, the second lets it go on."""
     entered, go_on = threading.Event(), threading.Event()
     run = one.backend.run
 
@@ -118,6 +116,14 @@ def test_classification_does_not_wait_for_a_solve(monkeypatch):
         return run(graph, inputs)
 
     monkeypatch.setattr(one.backend, "run", slow)
+    return entered, go_on
+
+
+def test_classification_does_not_wait_for_a_solve(monkeypatch):
+    """The solve is held up for a second; frames are answered by the generation before until it is done."""
+    one = started()
+    before = logits(one.classify(QUERY))
+    entered, go_on = held_up(one, monkeypatch)
     enrolling = threading.Thread(target=one.enroll, args=("moth", photos(2, 1)))
     enrolling.start()
     assert entered.wait(20)
@@ -134,16 +140,7 @@ def test_classification_does_not_wait_while_a_merged_gallery_is_solved_by_anothe
     one, other = started(), started()
     other.enroll("moth", photos(2, 1))
     before = logits(one.classify(QUERY))
-    entered, go_on = threading.Event(), threading.Event()
-    run = one.backend.run
-
-    def slow(graph: str, inputs: Any) -> Any:
-        if graph == "solve":
-            entered.set()
-            assert go_on.wait(20)
-        return run(graph, inputs)
-
-    monkeypatch.setattr(one.backend, "run", slow)
+    entered, go_on = held_up(one, monkeypatch)
     one.gallery.merge(other.gallery)
     first = threading.Thread(target=one.classify, args=(QUERY,))
     first.start()

@@ -121,7 +121,7 @@ class _Run:
         self.first = self.workers.rank == 0
         state_file = folder / STATE
         if state_file.exists():
-            self._restore(_read_state(state_file))
+            self._restore(read_state(state_file))
             if self.first:
                 listener.resumed(trainer.step, trainer.steps)
 
@@ -289,7 +289,12 @@ def _interrupts_between_steps() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> dict[str, Any]:
+    """A saved state of a trainer, on the CPU.
+
+    Raises:
+        TrainingError: The file is damaged.
+    """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
