@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from hmdrn_runtime.device.cpu import cpu_flags
+from hmdrn_runtime.device.reading import read_text
 from hmdrn_runtime.manifest import Graph, Manifest
 
 PREFERRED = ("int8-ort", "int8-trt", "fp16", "fp32")
@@ -47,8 +49,4 @@ def exact_integer_products() -> bool:
     """
     if platform.machine().lower() in _ARM:
         return True
-    try:
-        flags = _CPU_INFO.read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return False
-    return "avx512_vnni" in flags or "avx_vnni" in flags
+    return not cpu_flags(read_text(_CPU_INFO) or "").isdisjoint(("avx512_vnni", "avx_vnni"))

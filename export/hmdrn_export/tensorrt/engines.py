@@ -14,6 +14,7 @@ from hmdrn_export.tensorrt.profiles import default_bounds, shapes
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
 from hmdrn_runtime.bundle import Bundle, open_bundle
 from hmdrn_runtime.cuda import Gpu
+from hmdrn_runtime.device.jetson import read_l4t_release
 from hmdrn_runtime.documents import canonical_json
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.files import reason
@@ -21,7 +22,6 @@ from hmdrn_runtime.manifest import Manifest
 
 FINGERPRINT = "fingerprint.json"
 TIMING_CACHE = "timing.cache"
-_L4T = Path("/etc/nv_tegra_release")
 
 
 def build_engines(
@@ -78,7 +78,7 @@ def build_engines(
         "gpu": gpu.name,
         "compute_capability": gpu.compute_capability,
         "compiler": f"{dialect.module} {trt.__version__}",
-        "l4t": _l4t(),
+        "l4t": read_l4t_release(),
         "variant": source.variant,
         "precision": "fp16" if half else "fp32",
         "graphs": {name: manifest.files[graph.file] for name, graph in graphs.items()},
@@ -122,11 +122,6 @@ def _check_opset(dialect: Dialect, trt: Any, opset: int) -> None:
 
 def _folder_name(gpu: Gpu) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{gpu.name} sm{gpu.compute_capability}".lower()).strip("-")
-
-
-def _l4t() -> str | None:
-    """Release of Jetson's Linux; None elsewhere."""
-    return _L4T.read_text(encoding="utf-8").splitlines()[0].strip("# ") if _L4T.is_file() else None
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
