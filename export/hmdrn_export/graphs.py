@@ -156,9 +156,12 @@ class _Reconstruction(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, tokens: Tensor, k: Tensor, v: Tensor, valid: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, k: Tensor, v: Tensor, valid: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Distances, and the query's q and v, which the error of each location follows from."""
         query_q, _, query_v = self.head.project(tokens)
-        return self.head.distances(query_q, query_v, k, v, valid)
+        return self.head.distances(query_q, query_v, k, v, valid), (query_q, query_v)
 
 
 class AttentionPhotos(_Photos):
@@ -174,10 +177,10 @@ class AttentionPhotos(_Photos):
         support, query, explained = self.look(images)
         heads = {name: cast(AttentionHead, self.network.heads[name]) for name in self.names}
         keys_values = [part for name in self.names for part in heads[name].project(support[name])[1:]]
-        distances: dict[LevelName, Tensor] = {
-            name: self.reconstruction[name](query[name], *classes[3 * i : 3 * i + 3])
-            for i, name in enumerate(self.names)
-        }
+        distances: dict[LevelName, Tensor] = {}
+        for i, name in enumerate(self.names):
+            distances[name], projected = self.reconstruction[name](query[name], *classes[3 * i : 3 * i + 3])
+            explained += projected
         return (*keys_values, *distances.values(), self.network.fusion(distances), *explained)
 
 
@@ -194,7 +197,11 @@ def _distances(network: HMDRN) -> tuple[str, ...]:
 
 
 def _explained(network: HMDRN) -> tuple[str, ...]:
-    return tuple(f"{kind}_{name}" for name in network.config.levels for kind in ("query_tokens", "mask"))
+    levels = network.config.levels
+    names = [f"{kind}_{level}" for level in levels for kind in ("query_tokens", "mask")]
+    if network.config.head == "attention":
+        names += [f"{kind}_{level}" for level in levels for kind in ("query_q", "query_v")]
+    return tuple(names)
 
 
 def _ridge_traces(network: HMDRN) -> list[Trace]:
