@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from drawn_archives import cub_files, pack
+from PIL import Image
+
+import hmdrn
+from hmdrn.loading import bundle_path, checkpoint_path
+from hmdrn_runtime.bundle import MANIFEST, open_bundle
+from hmdrn_runtime.datasets import open_dataset
+from hmdrn_runtime.specimens import draw_specimens, species_name
+
+ALBATROSSES = ("Sooty Albatross", "Laysan Albatross", "Wandering Albatross")
+
+
+def _jpeg(pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def _draw(folder: Path) -> None:
+    """Everything that the pages and the help texts speak of, drawn."""
+    folder.mkdir()
+    albatrosses = [[_jpeg(p) for p in photos] for photos in draw_specimens(range(3), 8, size=240)]
+    species = [[_jpeg(p) for p in photos] for photos in draw_specimens(range(40, 50), 12, size=96)]
+    names = [species_name(i) for i in range(40, 50)]
+
+    def write(path: str, photo: bytes) -> None:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(photo)
+
+    for label, photos in zip(ALBATROSSES, albatrosses, strict=True):
+        for n, photo in enumerate(photos[:5]):
+            write(f"species/{label}/{n}.jpg", photo)
+    for letter, photo in zip("abcd", [*albatrosses[0][5:7], *albatrosses[1][5:7]], strict=True):
+        write(f"{letter}.jpg", photo)
+    write("frame.jpg", albatrosses[0][7])
+    for label, photos in zip(names, species, strict=True):
+        for n, photo in enumerate(photos):
+            write(f"photos/{label}/{n}.jpg", photo)
+    for name in ("birds.zip", "butterflies.zip"):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            for s, (label, photos) in enumerate(zip(names, species, strict=True)):
+                for n, photo in enumerate(photos):
+                    archive.writestr(f"{'train' if s < 5 else 'val'}/{label}/{n}.jpg", photo)
+    pack(folder / "CUB_200_2011.tgz", cub_files())
+    for name in ("birds.hmdrn", "mine.hmdrn", "new.hmdrn"):
+        shutil.copytree(bundle_path("default"), folder / name)
+    _record_training(folder / "mine.hmdrn", folder / "photos", names[:8])
+    for name in ("birds.safetensors", "runs/mine/model.safetensors"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(checkpoint_path("default"), folder / name)
+    _enroll(folder / "site7.gallery", ALBATROSSES, albatrosses, range(3))
+    _enroll(folder / "site8.gallery", ALBATROSSES[:1], albatrosses, range(2, 5))
+
+
+def _record_training(bundle: Path, photos: Path, trained: list[str]) -> None:
+    """Make a bundle say that it was trained on some classes of a data set, as `hmdrn train` records it."""
+    manifest = open_bundle(bundle).manifest
+    record = {"photos": {"sha256": open_dataset(photos).digest(), "train": trained, "val": []}}
+    changed = replace(manifest, model={**manifest.model, "recipe": {"data": record}})
+    (bundle / MANIFEST).write_text(changed.to_json(), encoding="utf-8")
+
+
+def _enroll(path: Path, labels: Iterable[str], photos: list[list[bytes]], which: range) -> None:
+    recognizer = hmdrn.load("default", threads=1, keep_thumbnails=True)
+    for label, some in zip(labels, photos, strict=False):
+        recognizer.enroll(label, [some[i] for i in which])
+    recognizer.save_gallery(path)
+    # A misspelt name to mend, and a generation before the present one.
+    recognizer.enroll("Albatros", photos[0][6])
+    recognizer.save_gallery(path)
+
+
+@pytest.fixture(scope="session")
+def drawn(once) -> Path:
+    """The folder that examples are run in: never run one in this itself."""
+    return once("documentation", _draw)
+
+
+@pytest.fixture
+def folder(drawn, tmp_path, monkeypatch) -> Path:
+    """A copy of it, the current folder."""
+    copy = tmp_path / "here"
+    shutil.copytree(drawn, copy)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return copy
