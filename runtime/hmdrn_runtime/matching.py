@@ -134,7 +134,7 @@ class RidgeMatcher(Matcher):
         solved = {s.key: self._solved[s.key] for s in species if s.key in self._solved}
         changed = [s for s in species if s.key not in solved]
         self.residual = 0.0
-        solved.update(zip([s.key for s in changed], self._operators(changed), strict=True))
+        solved.update(zip([s.key for s in changed], self.operators(changed), strict=True))
         self._solved = solved
         rows = [solved[s.key] for s in species]
         # One copy, not one a class: NumPy lets other threads go first at every copy, thousands of times.
@@ -150,9 +150,14 @@ class RidgeMatcher(Matcher):
         """As `Matcher.compare`; a photo's query statistics are all that it takes."""
         if not photos or not species:
             return np.zeros((len(photos), len(species)), np.float32)
-        return self.match(photos, np.stack(self._operators(species))).logits
+        return self.match(photos, np.stack(self.operators(species))).logits
 
-    def _operators(self, species: Sequence[Species]) -> list[Float32]:
+    def operators(self, species: Sequence[Species]) -> list[Float32]:
+        """Packed operators (P,) of any classes, solved anew; those that `class_operands` remembers stay.
+
+        Raises:
+            EnrollmentError: A class that cannot be solved.
+        """
         operators: list[Float32] = []
         for start in range(0, len(species), SOLVE_BATCH):
             part = species[start : start + SOLVE_BATCH]
@@ -225,7 +230,7 @@ class AttentionMatcher(Matcher):
         for name, (tokens, channels) in array_shapes(self.network).items():
             padded = np.zeros((len(species), most * tokens, channels), dtype=np.float32)
             for row, s in zip(padded, species, strict=True):
-                filled = np.concatenate([s.photos[key].arrays[name] for key in sorted(s.photos)])
+                filled = support_tokens(s, name)
                 row[: len(filled)] = filled
             operands[name] = padded
         for level in self.network.levels:
@@ -246,6 +251,11 @@ class AttentionMatcher(Matcher):
             images = np.stack([pixels[photos[row].digest] for row in rows])
             logits[rows] = self.classify(images, self.place(self.class_operands(species))).logits
         return logits
+
+
+def support_tokens(species: Species, name: str) -> Float32:
+    """Attention: keys or values of all tokens of a class's photos (n, d), by their name, e.g. "k_high"."""
+    return np.concatenate([species.photos[key].arrays[name] for key in sorted(species.photos)])
 
 
 def open_matcher(network: Network, backend: Backend, variant: str) -> RidgeMatcher | AttentionMatcher:

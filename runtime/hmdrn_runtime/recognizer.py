@@ -21,6 +21,7 @@ from hmdrn_runtime.background import Background, Calibration, open_background
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.enrollment import Examination, examine
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
+from hmdrn_runtime.explaining import Explanation, explain_levels
 from hmdrn_runtime.gallery import (
     Gallery,
     Species,
@@ -244,6 +245,35 @@ class Recognizer:
         mode = self.bundle.manifest.input.preprocessing
         pixels = [sighted(image, mode).pixels for image in _sources(images)]
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
+
+    def explain(self, image: ImageSource, box: Box | None = None, against: str | None = None) -> Explanation:
+        """Name the species on a photo, and show where on it the best and another species differ.
+
+        Args:
+            image: As `classify` takes it.
+            box: The region to look at; the whole photo if None.
+            against: The species to compare the best one with; the second-best if None, or if it is the
+                best itself.
+
+        Returns:
+            The prediction, what the mask kept, and the errors of both species by location.
+
+        Raises:
+            ImageError: The photo or the box cannot be used.
+            GalleryError: Nothing has been enrolled, or no species `against`.
+            BundleError: An attention bundle of an earlier version, whose graphs do not tell.
+        """
+        mode = self.bundle.manifest.input.preprocessing
+        pixels = prepare(image, mode) if box is None else prepare_boxes(image, [box], mode)[0]
+        classes = self._current_classes()
+        if against is not None and against not in classes.species:
+            raise GalleryError(f"no species {against!r} in the gallery: it has {', '.join(classes.labels)}")
+        scores = self.matcher.classify(pixels[None], classes.operands)
+        (prediction,) = predictions(classes.labels, scores, len(classes.labels), classes.calibration)
+        others = [m for m in prediction.ranking[1:] if against in (None, prediction.label, m.label)]
+        matches = (prediction.ranking[0], *others[:1])
+        levels = explain_levels(self.matcher, pixels, [classes.species[m.label] for m in matches])
+        return Explanation(replace(prediction, ranking=prediction.ranking[:5]), matches, pixels, levels)
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it by its digest; as `Gallery.forget`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hmdrn.loading import load as load
+    from hmdrn.watching.loop import watch as watch
     from hmdrn_runtime.bundle import Bundle as Bundle
     from hmdrn_runtime.errors import BackendError as BackendError
     from hmdrn_runtime.errors import BundleError as BundleError
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from hmdrn_runtime.errors import HmdrnError as HmdrnError
     from hmdrn_runtime.errors import ImageError as ImageError
     from hmdrn_runtime.errors import MissingDependencyError as MissingDependencyError
+    from hmdrn_runtime.errors import SourceError as SourceError
     from hmdrn_runtime.errors import TrainingError as TrainingError
     from hmdrn_runtime.errors import VerificationError as VerificationError
+    from hmdrn_runtime.explaining import Explanation as Explanation
     from hmdrn_runtime.gallery import Gallery as Gallery
     from hmdrn_runtime.gallery_file import edit_gallery as edit_gallery
     from hmdrn_runtime.gallery_file import load_gallery as load_gallery
@@ -50,14 +53,17 @@ _ERRORS = (
     "HmdrnError",
     "ImageError",
     "MissingDependencyError",
+    "SourceError",
     "TrainingError",
     "VerificationError",
 )
 # Loaded when first asked for: importing the package costs a robot's start-up next to nothing.
 _HOMES = {
     "load": "hmdrn.loading",
+    "watch": "hmdrn.watching.loop",
     "Bundle": "hmdrn_runtime.bundle",
     **dict.fromkeys(_ERRORS, "hmdrn_runtime.errors"),
+    "Explanation": "hmdrn_runtime.explaining",
     "Gallery": "hmdrn_runtime.gallery",
     "edit_gallery": "hmdrn_runtime.gallery_file",
     "load_gallery": "hmdrn_runtime.gallery_file",
@@ -76,6 +82,7 @@ __all__ = [
     "DatasetError",
     "EnrollmentError",
     "EnrollmentReport",
+    "Explanation",
     "ExportError",
     "FrameDroppedError",
     "Gallery",
@@ -87,12 +94,14 @@ __all__ = [
     "MissingDependencyError",
     "Prediction",
     "Recognizer",
+    "SourceError",
     "TrainingError",
     "VerificationError",
     "__version__",
     "edit_gallery",
     "load",
     "load_gallery",
+    "watch",
 ]
 
 
