@@ -50,7 +50,7 @@ class Rule:
 RULES = (
     Rule(
         "fp32",
-        ("hmdrn/Cast", "hmdrn/Div", "hmdrn/Sub"),
+        ("hmdrn/Cast", "hmdrn/Mul", "hmdrn/Sub"),
         "the pixels' normalisation is exact to the last bit that the network sees",
     ),
     Rule(

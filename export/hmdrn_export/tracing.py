@@ -13,6 +13,7 @@ import onnx
 import torch
 
 from hmdrn_export.folding import fold_constants
+from hmdrn_export.gelu import reorder_gelu
 from hmdrn_export.graphs import Cut, Trace
 from hmdrn_runtime.errors import ExportError
 
@@ -37,6 +38,7 @@ def trace(job: Trace, metadata: Mapping[str, str]) -> dict[str, onnx.ModelProto]
     """
     whole = _trace_whole(job)
     fold_constants(whole)
+    reorder_gelu(whole.graph)
     _give_names(whole.graph)
     _check_free_sizes(whole, job)
     models = {}

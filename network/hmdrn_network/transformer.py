@@ -57,8 +57,8 @@ class MaskedAttention(nn.Module):
             and the relative margins (score - threshold) / threshold of the same shape.
         """
         n, tokens, channels = x.shape
-        qkv = self.qkv(x).reshape(n, tokens, 3, HEADS, channels // HEADS).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv[0], qkv[1], qkv[2]
+        qkv = self.qkv(x).reshape(n, tokens, 3 * HEADS, channels // HEADS).transpose(1, 2)
+        q, k, v = qkv.split(HEADS, dim=1)
         keep = margin = None
         if masked:
             scores, threshold = mask_scores(q)
