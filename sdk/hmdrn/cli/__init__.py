@@ -21,7 +21,9 @@ _VERBS = {
     "gallery": "Look at galleries, merge those of several devices, change them.",
     "inspect": "Show what is in a bundle or a gallery.",
     "prepare": "Turn the original archives of a data set into a zip with splits.",
+    "profile": "Measure how fast a bundle is on this machine.",
     "train": "Train a model on photographs by class.",
+    "watch": "Name what a camera, stream or video shows, as it runs.",
 }
 """Every verb with its line in the overview, which must not import the verb's module."""
 

@@ -1,0 +1,1 @@
+"""Measuring how fast a bundle is on the machine at hand."""
