@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import hmdrn
+from hmdrn_runtime.specimens import draw_specimens
+
+cv2 = pytest.importorskip("cv2", reason="needs OpenCV: the extra camera")
+
+
+@pytest.fixture(scope="module")
+def video(once, drawn):
+    """Motion JPEG: of each of the first species' eight specimens four frames, one of them blurred."""
+
+    def make(path):
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (128, 128))
+        assert writer.isOpened()
+        for image in drawn[0]:
+            bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+            for frame in (bgr, bgr, cv2.GaussianBlur(bgr, (0, 0), 6), bgr):
+                writer.write(frame)
+        writer.release()
+
+    return once("example-video.avi", make)
+
+
+@pytest.fixture
+def enroll(example, monkeypatch):
+    """Run the example as a command, in this process."""
+
+    def run(*arguments) -> int:
+        monkeypatch.setattr(sys, "argv", ["enroll_from_video.py", *map(str, arguments)])
+        return example("enroll_from_video.py").main()
+
+    return run
+
+
+def test_frames_are_rgb_and_every_so_manieth(example, video, drawn):
+    frames = list(example("enroll_from_video.py").frames_of(str(video), every=4))
+    assert len(frames) == len(drawn[0])
+    for frame, image in zip(frames, drawn[0], strict=True):
+        # Red and blue mixed up would be far off; JPEG is off by a little.
+        assert (
+            np.abs(frame.astype(int) - image).mean() < 8 < np.abs(frame[..., ::-1].astype(int) - image).mean()
+        )
+
+
+def test_a_video_makes_a_gallery_that_names_further_photos(enroll, video, drawn, labels, tmp_path, capsys):
+    gallery = tmp_path / "new.gallery"
+    assert enroll(video, labels[0], "--gallery", gallery, "--every", 1) == 0
+    printed = capsys.readouterr().out.splitlines()
+    recognizer = hmdrn.load("default", gallery=gallery, threads=1)
+    shots = recognizer.gallery.species[labels[0]].shots
+    assert 3 <= shots <= 5
+    assert printed[0] == f"{labels[0]}: {shots} frames added, {shots} photos now"
+    assert len(printed) == shots + 1
+    assert not [line for line in printed if "blurred" in line or "duplicate" in line]
+    for label, images in zip(labels[1:], drawn[1:], strict=True):
+        recognizer.enroll(label, images[:5])
+    further = draw_specimens([3], 12, first=50, size=128)[0]
+    right = sum(seen.label == labels[0] for seen in recognizer.classify_batch(further))
+    assert right >= 8  # a third of 12 would be chance
+
+
+def test_a_gallery_that_is_there_is_extended_and_says_what_is_alike(enroll, video, gallery, tmp_path, capsys):
+    mine = tmp_path / "site7.gallery"
+    mine.write_bytes(gallery.read_bytes())
+    assert enroll(video, "From Film", "--gallery", mine, "--shots", 3) == 0
+    printed = capsys.readouterr().out
+    assert "From Film: 3 frames added, 3 photos now" in printed
+    assert "most easily confused with" in printed
+    assert len(hmdrn.load_gallery(mine)) == 4
+
+
+def test_what_is_no_video_is_one_line_and_no_gallery(enroll, tmp_path, capfd):
+    text = tmp_path / "clip.mp4"
+    text.write_text("no video")
+    for video in (text, tmp_path / "none.mp4"):
+        assert enroll(video, "Moth", "--gallery", tmp_path / "new.gallery") == 2
+        last = capfd.readouterr().err.splitlines()[-1]  # OpenCV's own words may come before it
+        assert last == f"error: {video} cannot be opened as a video: check the path and the format"
+    assert not (tmp_path / "new.gallery").exists()
+
+
+def test_a_video_of_nothing_that_can_be_seen_is_refused(enroll, tmp_path, capsys):
+    dark = tmp_path / "night.avi"
+    writer = cv2.VideoWriter(str(dark), cv2.VideoWriter_fourcc(*"MJPG"), 30, (128, 128))
+    for _ in range(6):
+        writer.write(np.zeros((128, 128, 3), np.uint8))
+    writer.release()
+    assert enroll(dark, "Moth", "--gallery", tmp_path / "new.gallery", "--every", 1) == 2
+    assert "was sharp and well lit" in capsys.readouterr().err
