@@ -41,6 +41,10 @@ class FrameDroppedError(HmdrnError):
     """A frame of a live source that gave way to newer ones before its turn came."""
 
 
+class SourceError(HmdrnError):
+    """A camera, stream or video that cannot be watched."""
+
+
 class BackendError(HmdrnError):
     """An executor (ONNX Runtime, TensorRT) that is missing or cannot run a graph."""
 

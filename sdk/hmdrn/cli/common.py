@@ -60,17 +60,17 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    _stdout().print(table)
+    _console().print(table)
 
 
-def print_facts(title: str, facts: Sequence[tuple[str, str]]) -> None:
-    """Names and values for people on standard output."""
+def print_facts(title: str, facts: Sequence[tuple[str, str]], stderr: bool = False) -> None:
+    """Names and values for people on standard output, or on standard error beside a stream of JSON."""
     table = Table(title=title or None, title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, value)
-    _stdout().print(table)
+    _console(stderr).print(table)
 
 
 def print_json(schema: str, values: dict[str, Any]) -> None:
@@ -83,7 +83,8 @@ def versioned(schema: str, values: dict[str, Any]) -> dict[str, Any]:
     return {"schema": f"hmdrn.{schema}/1", **values}
 
 
-def _stdout() -> Console:
+def _console(stderr: bool = False) -> Console:
     # Labels are the user's text: "[red]" in one is no markup. Tables in a pipe are not cut to 80 columns.
-    console = Console(markup=False, highlight=False)
-    return console if console.is_terminal else Console(markup=False, highlight=False, width=160)
+    console = Console(stderr=stderr, markup=False, highlight=False)
+    wide = Console(stderr=stderr, markup=False, highlight=False, width=160)
+    return console if console.is_terminal else wide

@@ -1,0 +1,330 @@
+"""`hmdrn watch`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from hmdrn.cli.common import bundle_argument, json_option, print_facts, threads_option
+from hmdrn.cli.messages import tell
+from hmdrn.loading import load
+from hmdrn.watching.events import Event, Sink, line, result_events, source_event, summary_event
+from hmdrn.watching.loop import SEPARATE, Watch, watch
+from hmdrn.watching.mqtt import Publisher
+from hmdrn.watching.overlay import Film, Window
+from hmdrn.watching.results import SourceEvent, WatchResult
+from hmdrn.watching.smoothing import Smoothing
+from hmdrn.watching.snapshots import Snapshots
+from hmdrn.watching.sources import Source, parse_source
+from hmdrn.watching.summary import Seen, Summary
+from hmdrn_runtime.errors import GalleryError, HmdrnError
+from hmdrn_runtime.files import reason, user_path
+from hmdrn_runtime.images import Box
+from hmdrn_runtime.moving import move_of
+from hmdrn_runtime.recognizer import Recognizer
+
+_USUAL = Smoothing()
+
+
+def _region(context: click.Context, option: click.Parameter, value: str | None) -> Box | None:
+    if value is None:
+        return None
+    try:
+        x0, y0, x1, y1 = (float(side) for side in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not four numbers, such as 100,50,420,370") from error
+    return x0, y0, x1, y1
+
+
+@click.command("watch")
+@bundle_argument
+@click.option(
+    "--gallery", "-g", required=True, type=click.Path(path_type=Path), help="Gallery file of the species."
+)
+@click.option(
+    "--source",
+    "-s",
+    required=True,
+    help="A camera's number (0), a video, a folder of photos, rtsp://... or http://..., csi://0 (a Jetson's "
+    "camera; not yet run on hardware), or a GStreamer pipeline that ends in appsink.",
+)
+@click.option(
+    "--region", metavar="X0,Y0,X1,Y1", callback=_region, help="Part of each frame to look at, in pixels."
+)
+@click.option(
+    "--boxes",
+    help="A detector's boxes as JSON lines, one object a frame: - for standard input, or a named pipe. "
+    "Each box is answered, and followed from frame to frame.",
+)
+@click.option(
+    "--every-frame/--newest",
+    default=None,
+    help="Look at every frame, or at the newest only and drop those that it overtook; a file is then played "
+    "at its own rate, like a camera. Default: every frame of a file, the newest of all else.",
+)
+@click.option("--loop", is_flag=True, help="Begin a file again when it has ended.")
+@click.option(
+    "--smoothing",
+    type=click.FloatRange(0),
+    metavar="S",
+    help="Seconds over which answers are averaged; 0 takes every frame by itself.  "
+    f"[default: {_USUAL.seconds}; folders: 0]",
+)
+@click.option(
+    "--hysteresis",
+    type=click.FloatRange(0, 1),
+    default=_USUAL.hysteresis,
+    show_default=True,
+    help="How far another label must lead to take over: the averages' difference over their sum.",
+)
+@click.option(
+    "--hold",
+    type=click.IntRange(1),
+    default=_USUAL.hold,
+    show_default=True,
+    help="Answers in a row for which it must lead.",
+)
+@click.option("--all", "every", is_flag=True, help="An event for each frame, not for changes alone.")
+@click.option(
+    "--mqtt",
+    metavar="URL",
+    help="Publish the events, mqtt[s]://[user:password@]host[:port]/topic, instead of printing them.",
+)
+@click.option(
+    "--snapshots",
+    type=click.Path(path_type=Path),
+    help="Folder to keep pictures of unknown subjects in, a folder for each: give these their species' "
+    "names, and `hmdrn enroll` takes them.",
+)
+@click.option(
+    "--snapshot-every",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between two snapshots.",
+)
+@click.option(
+    "--overlay", type=click.Path(path_type=Path), help="Film to write (.mp4, .avi), with boxes and labels."
+)
+@click.option("--window", is_flag=True, help="Show the same in a window; q closes it.")
+@click.option(
+    "--stall-after",
+    type=click.FloatRange(0.1),
+    default=5.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds without a frame after which a live source counts as stalled, and is opened again.",
+)
+@click.option(
+    "--max-seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Seconds to watch at most."
+)
+@click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Frames to answer at most.")
+@threads_option
+@json_option
+def command(
+    bundle: str,
+    gallery: Path,
+    source: str,
+    region: Box | None,
+    boxes: str | None,
+    every_frame: bool | None,
+    loop: bool,
+    smoothing: float | None,
+    hysteresis: float,
+    hold: int,
+    every: bool,
+    mqtt: str | None,
+    snapshots: Path | None,
+    snapshot_every: float,
+    overlay: Path | None,
+    window: bool,
+    stall_after: float,
+    max_seconds: float | None,
+    max_frames: int | None,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Name what a camera, stream or video shows, until it ends, Ctrl-C or SIGTERM.
+
+    Prints a line of JSON whenever the smoothed label changes, and at the end a summary on standard error
+    (with --json, as the last line of JSON). A live source that stalls or dies is reported and opened again.
+
+    A line of boxes is {"boxes": [[x0, y0, x1, y1], ...]} in pixels, and may have "frame", a number or text.
+    Of a file, a line belongs to the frame of that number from 0, or to the next one, and frames wait for
+    their line. Of all else, the newest line belongs to the next frame. A line that cannot be read is
+    reported and counts as one without boxes. The end of the lines is the end of watching.
+
+    Exit code: 0 at the end and after SIGTERM, 130 after Ctrl-C, 2 also if a photo of a folder was unreadable.
+
+    Example: hmdrn watch default --source film.mp4 --gallery site7.gallery
+    """
+    with _Stop() as stop, contextlib.ExitStack() as opened:
+        found = parse_source(source)
+        recognizer = _recognizer(bundle, gallery, threads)
+        if snapshots is not None:
+            _check_unknowns(recognizer, gallery)
+        mode = recognizer.bundle.manifest.input.preprocessing
+        keeper = Snapshots(snapshots, snapshot_every, mode) if snapshots is not None else None
+        film = opened.enter_context(contextlib.closing(Film(overlay))) if overlay is not None else None
+        screen = opened.enter_context(contextlib.closing(Window())) if window else None
+        publisher = opened.enter_context(contextlib.closing(Publisher(mqtt))) if mqtt is not None else None
+        sink: Sink = publisher if publisher is not None else _print
+        watching = watch(
+            recognizer,
+            source,
+            region=region,
+            boxes=_descriptor(boxes),
+            every_frame=every_frame,
+            loop=loop,
+            smoothing=_smoothing(found, smoothing, hysteresis, hold),
+            stall_after=stall_after,
+            max_seconds=max_seconds,
+            max_frames=max_frames,
+            on_event=lambda event: _tell_event(event, sink),
+        )
+        stop.ends(watching)
+        for result in watching:
+            for event in result_events(result, every):
+                sink(event)
+            keeper = _keep(keeper, result)
+            if film is not None:
+                film.add(result, watching.rate)
+            if screen is not None and not screen.show(result):
+                watching.stop()
+        _close(watching.summary, sink, publisher, as_json)
+    if stop.asked == signal.SIGINT:
+        return 130
+    return 2 if found.kind == "photos" and watching.summary.unreadable else 0
+
+
+class _Stop:
+    """Makes Ctrl-C and SIGTERM end watching after the frame in work; the second ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._watching: Watch | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def ends(self, watching: Watch) -> None:
+        """What to end."""
+        self._watching = watching
+        if self.asked is not None:
+            watching.stop()
+
+    def __enter__(self) -> _Stop:
+        if threading.current_thread() is threading.main_thread():
+            for one in (signal.SIGINT, signal.SIGTERM):
+                self._before[one] = signal.signal(one, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._restore()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked = number
+        self._restore()
+        if self._watching is not None:
+            self._watching.stop()
+
+    def _restore(self) -> None:
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+
+
+def _recognizer(bundle: str, gallery: Path, threads: int | None) -> Recognizer:
+    recognizer = load(bundle, gallery, threads=threads)
+    move = move_of(recognizer.gallery, recognizer.bundle)
+    if move is not None:
+        tell(f"note: {move}")
+    if not len(recognizer.gallery):
+        raise GalleryError(f"{gallery} has no species: enroll photos first, with hmdrn enroll")
+    if len(recognizer.gallery) == 1 and recognizer.gallery.calibration is None:
+        tell("note: the gallery has one species, so every frame gets its name: enroll others to tell it from")
+    return recognizer
+
+
+def _check_unknowns(recognizer: Recognizer, gallery: Path) -> None:
+    if recognizer.gallery.calibration is None or recognizer.background is None:
+        raise GalleryError(
+            f"{gallery} is not calibrated, so nothing would ever be unknown and kept as a snapshot: enroll "
+            "with --far 0.05, and a bundle that has background species"
+        )
+
+
+def _smoothing(source: Source, seconds: float | None, hysteresis: float, hold: int) -> Smoothing:
+    if seconds is None and source.kind == "photos":
+        return SEPARATE
+    return Smoothing(_USUAL.seconds if seconds is None else seconds, hysteresis, hold)
+
+
+def _descriptor(boxes: str | None) -> int | None:
+    if boxes is None or boxes == "-":
+        return None if boxes is None else 0
+    try:
+        return os.open(user_path(boxes, HmdrnError), os.O_RDONLY)
+    except OSError as error:
+        raise HmdrnError(f"cannot read boxes from {boxes}: {reason(error)}; give - or a pipe") from error
+
+
+def _print(event: Event) -> None:
+    click.echo(line(event))
+
+
+def _tell_event(event: SourceEvent, sink: Sink) -> None:
+    tell(event.message)
+    sink(source_event(event))
+
+
+def _keep(keeper: Snapshots | None, result: WatchResult) -> Snapshots | None:
+    """Take snapshots; a full disk ends these, not the watching."""
+    try:
+        if keeper is not None:
+            keeper.take(result)
+    except HmdrnError as error:
+        tell(f"no more snapshots: {error}")
+        return None
+    return keeper
+
+
+def _close(summary: Summary, sink: Sink, publisher: Publisher | None, as_json: bool) -> None:
+    closing = summary_event(summary, time.time())
+    if publisher is not None:
+        sink(closing)
+        publisher.close()
+        if publisher.lost:
+            tell(f"warning: {publisher.lost} events did not reach the broker")
+    if as_json:
+        _print(closing)
+    else:
+        print_facts("", list(_facts(summary, closing)), stderr=True)
+
+
+def _facts(summary: Summary, closing: Event) -> Iterator[tuple[str, str]]:
+    counts = f"{summary.read} read, {summary.classified} classified, {summary.dropped} dropped"
+    others = {"without boxes": summary.skipped, "unreadable": summary.unreadable}
+    yield "frames", ", ".join([counts, *(f"{count} {name}" for name, count in others.items() if count)])
+    yield "seconds", f"{summary.seconds:.1f}"
+    latency = closing["latency_ms"].items()
+    told = ", ".join(f"{name} {value:.1f} ms" for name, value in latency if value is not None)
+    yield "latency, capture to answer", told or "-"
+    yield "reconnects", str(summary.reconnects)
+    if summary.bad_lines:
+        yield "bad lines of boxes", str(summary.bad_lines)
+    for label, seen in sorted(summary.species.items()):
+        yield label, _seen(seen)
+    if summary.unknown.frames:
+        yield "unknown", _seen(summary.unknown)
+
+
+def _seen(seen: Seen) -> str:
+    return f"{seen.frames} frame{'s' * (seen.frames != 1)}, seen {seen.times} time{'s' * (seen.times != 1)}"

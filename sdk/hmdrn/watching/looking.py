@@ -1,0 +1,95 @@
+"""From a frame to what is in it: boxes, answers, smoothed labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import PIL.Image
+
+from hmdrn.watching.boxes import BoxLines
+from hmdrn.watching.frames import Frame
+from hmdrn.watching.results import Sighting, WatchResult
+from hmdrn.watching.smoothing import Smoothing
+from hmdrn.watching.tracks import Tracker
+from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.images import Box, crop_box
+from hmdrn_runtime.prediction import Prediction
+
+Detector = Callable[[Frame], "Sequence[Box] | None"]
+"""Finds the subjects in a frame: boxes in pixels, empty for none, None to pass the frame over."""
+Place = tuple["Box | None", PIL.Image.Image]
+"""A part of a frame, None for all of it, and its pixels."""
+
+
+class Namer(Protocol):
+    """What answers; a `Recognizer`."""
+
+    def classify_batch(self, images: list[PIL.Image.Image]) -> list[Prediction]:
+        """An answer for each image."""
+
+
+class Observer:
+    """Answers frames, and remembers what the answers before were.
+
+    Args:
+        recognizer: Answers.
+        region: The part of each frame to look at; None for all of it.
+        detector: Finds the parts to look at instead.
+        smoothing: How labels are smoothed.
+        unusable: Called with what is wrong with a box.
+    """
+
+    def __init__(
+        self,
+        recognizer: Namer,
+        region: Box | None,
+        detector: Detector | None,
+        smoothing: Smoothing,
+        unusable: Callable[[str], None],
+    ) -> None:
+        self._recognizer, self._region, self._detector = recognizer, region, detector
+        self._tracker = Tracker(smoothing)
+        self._unusable = unusable
+
+    def look(self, frame: Frame) -> WatchResult | None:
+        """What is in a frame; None where the detector passes it over.
+
+        Raises:
+            ImageError: The frame or the region cannot be used.
+            BoxesEndError: The detector has ended.
+            HmdrnError: As `Recognizer.classify_batch`.
+        """
+        if self._detector is None:
+            image = frame.image
+            places: list[Place] = [
+                (self._region, image if self._region is None else crop_box(image, self._region))
+            ]
+            tracks = [self._tracker.whole(self._region, frame.position)]
+        else:
+            boxes = self._detector(frame)
+            if boxes is None:
+                return None
+            usable = self._usable(frame.image, boxes) if boxes else []
+            places = list(usable)
+            tracks = self._tracker.follow([box for box, _ in usable], frame.position)
+        answers = self._recognizer.classify_batch([image for _, image in places])
+        sightings = []
+        for track, (box, _), answer in zip(tracks, places, answers, strict=True):
+            before = track.smoother.value
+            smoothed = track.smoother.update(answer, frame.position)
+            sightings.append(Sighting(track.number, box, answer, smoothed, before))
+        gone = tuple(track.number for track in self._tracker.lost(frame.position))
+        name = self._detector.frame_id if isinstance(self._detector, BoxLines) else None
+        return WatchResult(frame, tuple(sightings), gone, time.monotonic() - frame.captured, name)
+
+    def _usable(self, image: PIL.Image.Image, boxes: Sequence[Box]) -> list[tuple[Box, PIL.Image.Image]]:
+        """The boxes with what is in them; those that cannot be used are told and left out."""
+        parts = []
+        for box in boxes:
+            try:
+                parts.append((box, crop_box(image, box)))
+            except ImageError as error:
+                self._unusable(str(error))
+        return parts
