@@ -14,6 +14,9 @@ from hmdrn_runtime.manifest import Graph, Manifest
 PREFERRED = ("int8-ort", "int8-trt", "fp16", "fp32")
 """Fastest first: who exported a bundle at a lower precision wants it used."""
 
+FLOAT32_OPSET17 = "fp32-opset17"
+"""float32 in operators that TensorRT 8.5 reads; other backends have no use for it."""
+
 _CPU_INFO = Path("/proc/cpuinfo")
 _ARM = ("aarch64", "arm64")
 
@@ -33,7 +36,9 @@ def why_not(graphs: Mapping[str, Graph], backend: str) -> str | None:
     if "classify" not in graphs:
         return "they do not classify"
     graph = graphs["classify"]
-    if backend not in graph.backends:
+    if graph.precision == "int8" and backend == "onnxruntime-cuda":
+        return "its 8-bit kernels are for CPUs"
+    if backend.removesuffix("-cuda") not in graph.backends:
         return f"they are for {', '.join(graph.backends)}"
     if graph.precision == "int8" and backend == "onnxruntime" and not exact_integer_products():
         return "this CPU has no VNNI, without which sums of 8-bit products are cut off"

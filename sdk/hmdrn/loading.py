@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
-from hmdrn_runtime.backends import open_backend
+from hmdrn_runtime.backends import choose_backend
 from hmdrn_runtime.bundle import open_bundle
 from hmdrn_runtime.errors import BundleError, CheckpointError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery_file import load_gallery
 from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.variants import choose_variant
 
 DEFAULT = "default"
-_EXECUTOR = {"auto": "onnxruntime"}
 _MODELS = Path(__file__).parent / "models"
 
 
@@ -40,17 +37,21 @@ def load(
     threads: int | None = None,
     keep_thumbnails: bool = False,
     variant: str | None = None,
+    trust_engines: bool = False,
 ) -> Recognizer:
     """Open a bundle, and a gallery of species enrolled before.
 
     Args:
         bundle: Folder NAME.hmdrn, or "default" for the model that comes with the package.
         gallery: Gallery file to go on with; an empty gallery if None.
-        backend: "auto" or "onnxruntime".
+        backend: "auto", "tensorrt", "onnxruntime-cuda" or "onnxruntime" (on the CPU). "auto" takes the first
+            of these that the machine has everything for; `Recognizer.backend_report` says why not others.
         threads: CPU threads for one call; all cores if None.
         keep_thumbnails: Whether the gallery keeps the photos that are enrolled from now on, small (21 KB
             each), so that it can be carried to another model.
         variant: Which of the bundle's graphs to run, e.g. "fp32"; the fastest for this machine if None.
+        trust_engines: Whether TensorRT engines may run that were not built here by `hmdrn build`; an engine
+            is native code.
 
     Returns:
         A recognizer, ready to enroll and classify.
@@ -60,8 +61,7 @@ def load(
         GalleryError: The gallery is missing, damaged, or was enrolled with another network.
         BackendError: The backend is unknown or not to be had on this machine.
     """
-    opened = open_bundle(bundle_path(bundle), variant or "fp32")
-    if variant is None:
-        opened = replace(opened, variant=choose_variant(opened.manifest, _EXECUTOR.get(backend, backend)))
+    checked = open_bundle(bundle_path(bundle), variant or "fp32")
+    opened, executor = choose_backend(checked, backend, threads, variant, trust_engines)
     species = None if gallery is None else load_gallery(gallery)
-    return Recognizer(opened, open_backend(opened, backend, threads), species, keep_thumbnails)
+    return Recognizer(opened, executor, species, keep_thumbnails)

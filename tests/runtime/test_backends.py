@@ -9,8 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from hmdrn_runtime.backends import Resident, open_backend
-from hmdrn_runtime.backends.base import BACKENDS
+from hmdrn_runtime.backends import BACKENDS, Resident, open_backend
 from hmdrn_runtime.bundle import MANIFEST, open_bundle
 from hmdrn_runtime.errors import BackendError, BundleError
 from hmdrn_runtime.specimens import draw_specimens
@@ -48,10 +47,6 @@ def refused(call, match):
 def test_an_unknown_backend_is_refused_with_those_there_are(bundle, name):
     message = refused(lambda: open_backend(bundle, name), f"unknown backend '{name}': choose one of ")
     assert all(known in message for known in BACKENDS)
-
-
-def test_tensorrt_is_refused_as_not_there_yet_with_what_works_instead(bundle):
-    refused(lambda: open_backend(bundle, "tensorrt"), "not have .*'tensorrt' yet: use backend='onnxruntime'")
 
 
 @pytest.mark.parametrize("threads", [0, -1])

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hmdrn_export.tensorrt.layers import EngineLayer, engine_layers
-from hmdrn_export.tensorrt.messages import Progress, make_logger, make_monitor
+from hmdrn_export.tensorrt.messages import Progress, make_monitor
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
+from hmdrn_runtime.backends.tensorrt.log import make_logger
 from hmdrn_runtime.errors import BackendError
 
 Shapes = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
@@ -27,6 +28,7 @@ class BuildOptions:
         dla_core: Deep-learning accelerator to run on, what it cannot do on the GPU; None for the GPU alone.
         float32_nodes: For versions before strong typing: nodes that stay float32 while others become half;
             None if nothing is to become half.
+        quantised: Whether the graph has Q/DQ, which versions before strong typing want to be told.
     """
 
     workspace_mib: int = 1024
@@ -34,6 +36,7 @@ class BuildOptions:
     timing_cache: bytes = b""
     dla_core: int | None = None
     float32_nodes: frozenset[str] | None = None
+    quantised: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ def _configuration(trt: Any, dialect: Dialect, builder: Any, options: BuildOptio
     if not dialect.strong_typing and options.float32_nodes is not None:
         config.set_flag(trt.BuilderFlag.FP16)
         config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    if not dialect.strong_typing and options.quantised:
+        config.set_flag(trt.BuilderFlag.INT8)
     return config
 
 

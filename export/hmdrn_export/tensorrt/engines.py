@@ -5,23 +5,44 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
 from hmdrn_export.tensorrt.messages import Progress
-from hmdrn_export.tensorrt.profiles import default_bounds, shapes
+from hmdrn_export.tensorrt.profiles import Bounds, default_bounds, shapes
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
+from hmdrn_runtime.backends.tensorrt.engine_files import ENGINES, FINGERPRINT
+from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, files_of, platform_of
+from hmdrn_runtime.backends.tensorrt.trust import trust
 from hmdrn_runtime.bundle import Bundle, open_bundle
 from hmdrn_runtime.cuda import Gpu
-from hmdrn_runtime.device.jetson import read_l4t_release
-from hmdrn_runtime.documents import canonical_json
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.files import reason
-from hmdrn_runtime.manifest import Manifest
+from hmdrn_runtime.manifest import Graph, Manifest
+from hmdrn_runtime.variants import FLOAT32_OPSET17
 
-FINGERPRINT = "fingerprint.json"
 TIMING_CACHE = "timing.cache"
+
+_PREFERRED = ("int8-trt", "fp16", "fp32", FLOAT32_OPSET17)
+"""Variants that engines are built of: who exported a bundle at a lower precision wants it used."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What engines are built of.
+
+    Attributes:
+        variant: The graphs.
+        precision: What the engines compute in, "fp32", "fp16" or "int8".
+        float32_nodes: Before strong typing, for "fp16": nodes of the float32 graphs that stay float32.
+    """
+
+    variant: str
+    precision: str
+    float32_nodes: frozenset[str] | None = None
 
 
 def build_engines(
@@ -30,8 +51,9 @@ def build_engines(
     gpu: Gpu,
     options: BuildOptions,
     report: Progress = lambda what, done, of: None,
+    bounds: Bounds | None = None,
 ) -> Path:
-    """Build every graph of a bundle, half where it has half graphs.
+    """Build every graph of a bundle, in the lowest precision that it was exported at.
 
     Args:
         trt: TensorRT's module.
@@ -39,85 +61,114 @@ def build_engines(
         gpu: The GPU that is built on.
         options: How to build.
         report: Told of the progress.
+        bounds: Sizes to build for.
 
     Returns:
-        The folder, with a plan for every graph and the fingerprint that says what they are for.
+        The folder, with a plan for every graph and the fingerprint that says what they are for. That they
+        were built here is noted in the user's state folder.
 
     Raises:
-        BackendError: The compiler refuses a graph, or the folder cannot be written.
+        BackendError: The compiler refuses a graph, or a folder cannot be written.
     """
     dialect = dialect_of_module(trt)
     manifest = bundle.manifest
-    half = "fp16" in manifest.variants
-    source = open_bundle(bundle.path, "fp16" if half and dialect.strong_typing else "fp32")
-    pinned = _float32_nodes(manifest) if half and not dialect.strong_typing else None
+    chosen = choose_source(manifest, dialect, str(trt.__version__))
+    source = open_bundle(bundle.path, chosen.variant)
+    bounds = bounds or default_bounds(manifest.network)
     cache = timing_cache_of(bundle)
     plans: dict[str, bytes] = {}
-    graphs = manifest.variants[source.variant]
+    graphs = manifest.variants[chosen.variant]
     for done, (name, graph) in enumerate(graphs.items()):
-        _check_opset(dialect, trt, graph.opset)
-        report(f"building {source.variant}/{name}", done, len(graphs))
-        sizes = shapes(name, graph, manifest.network.levels, default_bounds(manifest.network))
+        report(f"building {chosen.variant}/{name}", done, len(graphs))
         source.check_graph(name)
         engine = build_engine(
             trt,
             source.graph_path(name),
-            sizes,
+            shapes(name, graph, manifest.network.levels, bounds),
             BuildOptions(
                 workspace_mib=options.workspace_mib,
                 targets=options.targets,
                 timing_cache=cache,
                 dla_core=options.dla_core,
-                float32_nodes=pinned if name != "solve" else None,
+                float32_nodes=chosen.float32_nodes if name != "solve" else None,
+                quantised=graph.precision == "int8",
             ),
             report,
         )
         plans[name], cache = engine.plan, engine.timing_cache
-    fingerprint = {
-        "format_version": 1,
-        "gpu": gpu.name,
-        "compute_capability": gpu.compute_capability,
-        "compiler": f"{dialect.module} {trt.__version__}",
-        "l4t": read_l4t_release(),
-        "variant": source.variant,
-        "precision": "fp16" if half else "fp32",
-        "graphs": {name: manifest.files[graph.file] for name, graph in graphs.items()},
-        "options": {"workspace_mib": options.workspace_mib, "dla_core": options.dla_core, "tf32": False},
-        "plans": {name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()},
-    }
-    folder = bundle.path / "engines" / _folder_name(gpu)
+    fingerprint = Fingerprint(
+        platform=platform_of(trt, gpu),
+        variant=chosen.variant,
+        precision=chosen.precision,
+        files=files_of(manifest, chosen.variant),
+        options={
+            "workspace_mib": options.workspace_mib,
+            "dla_core": options.dla_core,
+            "tf32": False,
+            "bounds": asdict(bounds),
+        },
+        plans={name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()},
+    )
+    text = fingerprint.to_json().encode()
+    folder = bundle.path / ENGINES / _folder_name(gpu)
     try:
         _write(
             folder,
             {
                 **{f"{name}.plan": plan for name, plan in plans.items()},
                 TIMING_CACHE: cache,
-                FINGERPRINT: canonical_json(fingerprint).encode(),
+                FINGERPRINT: text,
             },
         )
     except OSError as error:
         raise BackendError(f"cannot write {folder}: {reason(error)}") from error
+    trust(text, folder)
     return folder
+
+
+def choose_source(manifest: Manifest, dialect: Dialect, version: str) -> Source:
+    """Which variant of a bundle a compiler builds.
+
+    Args:
+        manifest: The bundle's.
+        dialect: What the compiler understands.
+        version: Its version, for the message.
+
+    Raises:
+        BackendError: It reads the operators of none.
+    """
+    readable = [
+        name
+        for name in _PREFERRED
+        if name in manifest.variants and _opset(manifest.variants[name]) <= dialect.newest_opset
+    ]
+    if not readable:
+        raise BackendError(
+            f"{dialect.module} {version} reads ONNX opset {dialect.newest_opset}, the bundle has "
+            f"{_opset(manifest.variants['fp32'])}: export it again with hmdrn-export --opset 17, update to "
+            "TensorRT 10 (JetPack 6), or use ONNX Runtime"
+        )
+    best = readable[0]
+    if best == "fp16" and not dialect.strong_typing:
+        return Source("fp32", "fp16", _float32_nodes(manifest))
+    precisions = {graph.precision for graph in manifest.variants[best].values()}
+    return Source(best, next((p for p in ("int8", "fp16") if p in precisions), "fp32"))
 
 
 def timing_cache_of(bundle: Bundle) -> bytes:
     """What earlier builds of a bundle measured; the compiler passes over what is not of its device."""
-    caches = sorted((bundle.path / "engines").glob(f"*/{TIMING_CACHE}"))
+    caches = sorted((bundle.path / ENGINES).glob(f"*/{TIMING_CACHE}"))
     return caches[0].read_bytes() if caches else b""
+
+
+def _opset(graphs: Mapping[str, Graph]) -> int:
+    return max(graph.opset for graph in graphs.values())
 
 
 def _float32_nodes(manifest: Manifest) -> frozenset[str]:
     """Names that the bundle's rules keep in float32, for compilers that take precision from flags."""
     rules = manifest.precision_rules["fp16"]
     return frozenset(name for rule in rules if rule["precision"] == "fp32" for name in rule.get("nodes", ()))
-
-
-def _check_opset(dialect: Dialect, trt: Any, opset: int) -> None:
-    if opset > dialect.newest_opset:
-        raise BackendError(
-            f"{dialect.module} {trt.__version__} reads ONNX opset {dialect.newest_opset}, the bundle has "
-            f"{opset}: update to TensorRT 10 (JetPack 6), or use ONNX Runtime"
-        )
 
 
 def _folder_name(gpu: Gpu) -> str:

@@ -1,4 +1,4 @@
-"""What a compiler says while it works: its log, and its progress."""
+"""What a compiler tells of its progress."""
 
 from __future__ import annotations
 
@@ -7,27 +7,6 @@ from typing import Any
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
-
-
-def make_logger(trt: Any) -> Any:
-    """A logger of the module's own kind that keeps what it is told.
-
-    Returns:
-        An ILogger with `lines`, all messages in order, and `errors`, those that are errors.
-    """
-
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.lines: list[str] = []
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            self.lines.append(message)
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(message)
-
-    return Log()
 
 
 def make_monitor(trt: Any, report: Progress) -> Any:

@@ -5,14 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
-
-from hmdrn_runtime.bundle import Bundle
-from hmdrn_runtime.errors import BackendError
-
-BACKENDS = ("auto", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,8 @@ class Backend(ABC):
     """Runs the graphs of one bundle. Calls from several threads at once are safe."""
 
     name: str
+    passed_over: Mapping[str, str] = MappingProxyType({})
+    """Backends that were tried before this one, each with what was against it."""
 
     @abstractmethod
     def place(self, array: npt.NDArray[Any]) -> Resident:
@@ -53,33 +51,3 @@ class Backend(ABC):
         Raises:
             BackendError: The graph cannot be loaded, or refuses these inputs.
         """
-
-
-def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None) -> Backend:
-    """The executor of a bundle's graphs.
-
-    Args:
-        bundle: What to run.
-        name: "auto" or "onnxruntime".
-        threads: CPU threads for one call; all cores if None.
-
-    Raises:
-        BackendError: An unknown executor, or one that this machine cannot offer.
-    """
-    if name == "tensorrt":
-        raise BackendError(
-            "this version of hmdrn does not have the backend 'tensorrt' yet: use backend='onnxruntime'"
-        )
-    if name not in BACKENDS:
-        raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
-    if threads is not None and threads < 1:
-        raise BackendError(f"threads is {threads}: give at least 1, or None for all cores")
-    wanted = bundle.graph("classify").backends
-    if "onnxruntime" not in wanted:
-        raise BackendError(
-            f"variant {bundle.variant!r} of {bundle.path} is for {', '.join(wanted)}, which this version of "
-            "hmdrn does not run: open the bundle's variant 'fp32'"
-        )
-    from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
-
-    return OnnxRuntimeBackend(bundle, threads)

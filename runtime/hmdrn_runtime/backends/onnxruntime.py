@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime, on the CPU unless a provider of another kind is asked for."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ class OnnxRuntimeBackend(Backend):
     """
 
     name = "onnxruntime"
+    providers: tuple[str | tuple[str, dict[str, str]], ...] = ("CPUExecutionProvider",)
+    """What a session is to run on, best first."""
+    device = "cpu"
+    """Where arrays are placed, as ONNX Runtime calls it."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self._bundle = bundle
@@ -37,13 +41,13 @@ class OnnxRuntimeBackend(Backend):
         """As `Backend.place`: an OrtValue."""
         # ONNX Runtime borrows the memory of a NumPy array: it must be ours, or a caller could change it.
         owned = np.array(array, order="C")
-        return Resident((_value(owned), owned), owned.shape)
+        return Resident((_value(owned, self.device), owned if self.device == "cpu" else None), owned.shape)
 
     def run(
         self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
     ) -> dict[str, npt.NDArray[Any]]:
         """As `Backend.run`."""
-        session = self._session(graph)
+        session = self.session(graph)
         values = {
             name: value.handle[0] if isinstance(value, Resident) else _value(np.ascontiguousarray(value))
             for name, value in inputs.items()
@@ -55,7 +59,12 @@ class OnnxRuntimeBackend(Backend):
             raise BackendError(f"ONNX Runtime could not run graph {graph!r}: {_first_line(error)}") from error
         return {name: value.numpy() for name, value in zip(names, outputs, strict=True)}
 
-    def _session(self, graph: str) -> ort.InferenceSession:
+    def session(self, graph: str) -> ort.InferenceSession:
+        """The session of a graph, loaded when it is first asked for.
+
+        Raises:
+            BackendError: ONNX Runtime cannot load it.
+        """
         # Loading one graph must not hold up those that run another.
         found = self._sessions.get(graph)
         if found is not None:
@@ -73,14 +82,14 @@ class OnnxRuntimeBackend(Backend):
         self._bundle.check_graph(graph)
         path = self._bundle.graph_path(graph)
         try:
-            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return ort.InferenceSession(str(path), options, providers=list(self.providers))
         except Exception as error:
             raise BackendError(f"ONNX Runtime could not load {path}: {_first_line(error)}") from error
 
 
-def _value(array: npt.NDArray[Any]) -> ort.OrtValue:
+def _value(array: npt.NDArray[Any], device: str = "cpu") -> ort.OrtValue:
     try:
-        return ort.OrtValue.ortvalue_from_numpy(array)
+        return ort.OrtValue.ortvalue_from_numpy(array, device, 0)
     except Exception as error:
         raise BackendError(
             f"ONNX Runtime takes no array of type {array.dtype}: {_first_line(error)}"

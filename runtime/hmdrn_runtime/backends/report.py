@@ -18,15 +18,18 @@ class BackendReport:
         backend: The executor.
         variant: The variant of the graphs that it runs.
         passed_over: The bundle's other variants, each with the reason.
+        not_used: Backends that were tried before, each with what was against it.
     """
 
     backend: str
     variant: str
     passed_over: Mapping[str, str]
+    not_used: Mapping[str, str]
 
     def __str__(self) -> str:
         """One line for people."""
-        others = "".join(f"; not {variant}: {reason}" for variant, reason in self.passed_over.items())
+        against = {**self.passed_over, **self.not_used}
+        others = "".join(f"; not {name}: {reason}" for name, reason in against.items())
         return f"{self.backend} runs the {self.variant} graphs{others}"
 
 
@@ -42,4 +45,4 @@ def backend_report(bundle: Bundle, backend: Backend) -> BackendReport:
         for variant, graphs in bundle.manifest.variants.items()
         if variant != bundle.variant
     }
-    return BackendReport(backend.name, bundle.variant, reasons)
+    return BackendReport(backend.name, bundle.variant, reasons, backend.passed_over)

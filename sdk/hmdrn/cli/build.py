@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+from dataclasses import replace
+from typing import Any
 
 import click
 
 from hmdrn.cli.common import bundle_argument, json_option, print_json, progress
 from hmdrn.loading import bundle_path
+from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
 from hmdrn_runtime.bundle import open_bundle
 from hmdrn_runtime.cuda import Gpu, find_gpu
 from hmdrn_runtime.errors import BackendError
@@ -27,43 +28,57 @@ from hmdrn_runtime.errors import BackendError
 @click.option(
     "--dla", type=click.IntRange(0), help="Deep-learning accelerator to run on, where there is one."
 )
+@click.option("--batch", type=click.IntRange(1), help="Most photos at once; more are run in turns.")
+@click.option("--classes", type=click.IntRange(1), help="Most species at once; more are run in turns.")
+@click.option(
+    "--shots", type=click.IntRange(1), help="Most photos of a species; counts for the attention head."
+)
 @json_option
-def command(bundle: str, workspace: int, dla: int | None, as_json: bool) -> None:
+def command(
+    bundle: str,
+    workspace: int,
+    dla: int | None,
+    batch: int | None,
+    classes: int | None,
+    shots: int | None,
+    as_json: bool,
+) -> None:
     """Build TensorRT engines of a bundle, on the device that will run them.
+
+    Notes in ~/.local/state/hmdrn that they were built here: engines from elsewhere are not run.
 
     Example: hmdrn build birds.hmdrn
     """
     opened = open_bundle(bundle_path(bundle))
-    gpu = _device()
-    from hmdrn_export.tensorrt import BuildOptions, build_engines
+    gpu, trt = _device()
+    from hmdrn_export.tensorrt import BuildOptions, build_engines, default_bounds
 
     with progress() as report:
         options = BuildOptions(workspace_mib=workspace, dla_core=dla)
-        # Not by a plain import: type checkers need not have it.
-        folder = build_engines(importlib.import_module("tensorrt"), opened, gpu, options, report)
+        most = {"batch": batch, "classes": classes, "shots": shots}
+        bounds = default_bounds(opened.manifest.network)
+        for name, size in most.items():
+            if size is not None:
+                least, best, _ = getattr(bounds, name)
+                bounds = replace(bounds, **{name: (least, min(best, size), size)})
+        folder = build_engines(trt, opened, gpu, options, report, bounds)
     if as_json:
         print_json("build", {"bundle": str(opened.path), "engines": str(folder), "gpu": gpu.name})
         return
     click.echo(f"wrote {folder} for {gpu.name} (compute capability {gpu.compute_capability})")
 
 
-def _device() -> Gpu:
-    """The GPU to build for, if all is there that building needs.
+def _device() -> tuple[Gpu, Any]:
+    """The GPU to build for and TensorRT's module, if both are there.
 
     Raises:
         BackendError: Something is missing; the message names all of it.
     """
-    missing, gpu = [], None
     try:
-        gpu = find_gpu()
+        gpu, trt = require_all(find_gpu, import_tensorrt)
     except BackendError as error:
-        missing.append(str(error))
-    if importlib.util.find_spec("tensorrt") is None:
-        missing.append("the Python package 'tensorrt' is not installed")
-    if missing or gpu is None:
         raise BackendError(
-            f"cannot build engines here: {'; '.join(missing)}. Run hmdrn build on the device itself: JetPack "
-            "has TensorRT, elsewhere install the package tensorrt from NVIDIA's index; "
-            "without a GPU the bundle runs on ONNX Runtime as it is"
-        )
-    return gpu
+            f"cannot build engines here: {error}. Run hmdrn build on the device itself; without a GPU the "
+            "bundle runs on ONNX Runtime as it is"
+        ) from error
+    return gpu, trt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import shutil
 
@@ -10,6 +10,8 @@ import pytest
 
 from hmdrn_export.tensorrt import Bounds, BuildOptions, build_engines, default_bounds
 from hmdrn_export.tensorrt.profiles import shapes
+from hmdrn_runtime.backends.tensorrt.engine_files import find_engines
+from hmdrn_runtime.backends.tensorrt.fingerprint import platform_of
 from hmdrn_runtime.bundle import open_bundle
 from hmdrn_runtime.cuda import Gpu
 from hmdrn_runtime.errors import BackendError, ExportError
@@ -19,8 +21,9 @@ ORIN = Gpu("Orin (nvgpu)", "8.7")
 
 @pytest.mark.slow
 def test_a_bundle_gets_a_plan_for_every_graph_and_a_fingerprint_of_what_they_are_for(
-    written, compiler, tmp_path
+    written, compiler, tmp_path, monkeypatch
 ):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     path = tmp_path / "b.hmdrn"
     shutil.copytree(written("conv4", "ridge", "fp32").path, path)
     bundle, told = open_bundle(path), []
@@ -33,11 +36,21 @@ def test_a_bundle_gets_a_plan_for_every_graph_and_a_fingerprint_of_what_they_are
     assert fingerprint["options"]["tf32"] is False
     graphs = bundle.manifest.variants["fp16"]
     assert set(fingerprint["plans"]) == set(graphs)
-    for name, digest in fingerprint["plans"].items():
-        assert hashlib.sha256((folder / f"{name}.plan").read_bytes()).hexdigest() == digest
-        assert fingerprint["graphs"][name] == bundle.manifest.files[graphs[name].file]
+    for name in (graphs["classify"].file, graphs["solve"].file, "graphs/fp16/weights.bin"):
+        assert fingerprint["files"][name] == bundle.manifest.files[name]
     assert "building fp16/classify" in told
-    open_bundle(path)  # engines are beside what the manifest vouches for
+    opened = open_bundle(path)  # engines are beside what the manifest vouches for
+    here = platform_of(compiler, ORIN)
+    found = find_engines(opened, here)
+    assert found.fingerprint.runs_as == "fp16"
+    assert len(found.plan("classify")) > 10_000
+    with pytest.raises(BackendError, match=r"built for compiler tensorrt_rtx .*, here is tensorrt_rtx 2"):
+        find_engines(opened, dataclasses.replace(here, compiler="tensorrt_rtx 2.0"))
+    plan = bytearray((folder / "solve.plan").read_bytes())
+    plan[len(plan) // 2] ^= 1
+    (folder / "solve.plan").write_bytes(plan)
+    with pytest.raises(BackendError, match=r"solve.plan was changed or damaged"):
+        find_engines(opened, here)
 
 
 class _OldTensorRT:
@@ -45,7 +58,10 @@ class _OldTensorRT:
 
 
 def test_a_version_that_cannot_read_the_graphs_is_refused_before_anything_is_built(written):
-    with pytest.raises(BackendError, match=r"tensorrt 8.6.1 reads ONNX opset 17, the bundle has 18: update"):
+    with pytest.raises(
+        BackendError,
+        match=r"tensorrt 8.6.1 reads ONNX opset 17, the bundle has 18: export it .* hmdrn-export --opset 17",
+    ):
         build_engines(_OldTensorRT(), written("conv4", "ridge", "fp32"), ORIN, BuildOptions())
 
 

@@ -1,0 +1,120 @@
+"""A bundle's engines as a backend."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_runtime.backends.base import Backend, Resident
+from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
+from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, build_command
+from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution
+from hmdrn_runtime.backends.tensorrt.memory import Cuda, DeviceBuffer, Stream
+from hmdrn_runtime.backends.tensorrt.splitting import blocks, index_of, sizes_of, too_large
+from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.errors import BackendError
+
+
+class TensorRTBackend(Backend):
+    """Engines of a bundle's graphs, each loaded when first asked for.
+
+    Executions are kept and lent to whichever thread runs a graph: as many as ever ran at once, not as there
+    were threads.
+
+    Args:
+        bundle: What to run, at the variant of the engines.
+        files: Its engines, which fit this device.
+        trt: TensorRT's module. Without a driver its first call ends the process: look for a GPU before.
+        cuda: The GPU.
+    """
+
+    name = "tensorrt"
+
+    def __init__(self, bundle: Bundle, files: EngineFiles, trt: Any, cuda: Cuda) -> None:
+        self._bundle, self._files, self._trt, self._cuda = bundle, files, trt, cuda
+        self._lock = threading.Lock()
+        self._engines: dict[str, LoadedEngine] = {}
+        self._idle: dict[str, list[Execution]] = {}
+        # Before the interpreter takes the modules apart that their destructors need.
+        self.close = weakref.finalize(self, _close, cuda, self._idle, self._engines)
+
+    def place(self, array: npt.NDArray[Any]) -> Resident:
+        """As `Backend.place`: device memory, given back when nothing refers to the result any more."""
+        array = np.ascontiguousarray(array)
+        if array.dtype.hasobject or array.size == 0:
+            raise BackendError(f"TensorRT takes no array {array.dtype}{list(array.shape)}")
+        with self._cuda.current():
+            stream = Stream(self._cuda)
+            buffer = DeviceBuffer(self._cuda, array.nbytes)
+            self._cuda.upload(buffer.address, array, stream.stream)
+            self._cuda.synchronize(stream.stream)
+            stream.release()
+        return Resident(DeviceArray(buffer, array.shape, array.dtype), array.shape)
+
+    def run(
+        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """As `Backend.run`; what is larger than the engine takes runs in blocks."""
+        described = self._bundle.graph(graph)
+        values: dict[str, npt.NDArray[Any] | DeviceArray] = {
+            name: value.handle if isinstance(value, Resident) else np.asarray(value)
+            for name, value in inputs.items()
+        }
+        sizes = sizes_of(graph, described, {name: (str(v.dtype), v.shape) for name, v in values.items()})
+        outputs = {
+            tensor.name: np.empty([sizes[s] if isinstance(s, str) else s for s in tensor.shape], tensor.dtype)
+            for tensor in described.outputs
+        }
+        with self._cuda.current():
+            engine = self._engine(graph)
+            self._check_sizes(engine, sizes)
+            execution = self._borrow(engine)
+            for block in blocks(sizes, engine.largest):
+                part = {t.name: _cut(values[t.name], index_of(t, block)) for t in described.inputs}
+                found = execution.run(part)
+                for tensor in described.outputs:
+                    outputs[tensor.name][index_of(tensor, block)] = found[tensor.name]
+            # Not after an error, which leaves it in no state to be used again.
+            self._idle[graph].append(execution)
+        return outputs
+
+    def _engine(self, graph: str) -> LoadedEngine:
+        # Loading one engine must not hold up those that run another.
+        if graph not in self._engines:
+            with self._lock:
+                if graph not in self._engines:
+                    plan = self._files.plan(graph)
+                    self._idle[graph] = []
+                    self._engines[graph] = LoadedEngine(self._trt, plan, graph, self._bundle.graph(graph))
+        return self._engines[graph]
+
+    def _borrow(self, engine: LoadedEngine) -> Execution:
+        try:
+            return self._idle[engine.name].pop()
+        except IndexError:
+            return Execution(self._cuda, engine)
+
+    def _check_sizes(self, engine: LoadedEngine, sizes: Mapping[str, int]) -> None:
+        for axis in too_large(sizes, engine.largest):
+            raise BackendError(
+                f"the engine of graph {engine.name!r} takes at most {engine.largest[axis]} of {axis}, not "
+                f"{sizes[axis]}: build it for more photos of a species: "
+                f"{build_command(self._bundle)} --shots N"
+            )
+
+
+def _cut(value: npt.NDArray[Any] | DeviceArray, index: tuple[slice, ...]) -> npt.NDArray[Any] | DeviceArray:
+    if isinstance(value, DeviceArray):
+        return value.rows(index[0])  # photos and classes are rows in all that is ever resident
+    return np.ascontiguousarray(value[index])
+
+
+def _close(cuda: Cuda, idle: dict[str, list[Execution]], engines: dict[str, LoadedEngine]) -> None:
+    with cuda.current():
+        idle.clear()
+        engines.clear()

@@ -1,0 +1,138 @@
+"""Device memory through NVIDIA's cuda-python, whose runtime API works in the primary context by itself."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy.typing as npt
+
+from hmdrn_runtime.backends.tensorrt.memory import Cuda
+from hmdrn_runtime.errors import BackendError
+
+_DEVICE = 0
+
+
+class CudaPython(Cuda):
+    """cuda-python 12 and 13 (`cuda.bindings.runtime`), or 11 (`cuda.cudart`).
+
+    Raises:
+        BackendError: The package cannot be imported, or finds no device.
+    """
+
+    def __init__(self) -> None:
+        self._cudart = _import()
+        self._check("find a device", self._cudart.cudaSetDevice(_DEVICE))
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """As `Cuda.current`."""
+        (before,) = self._check("tell its device", self._cudart.cudaGetDevice())
+        self._check("use its device", self._cudart.cudaSetDevice(_DEVICE))
+        try:
+            yield
+        finally:
+            self._check("use the device before", self._cudart.cudaSetDevice(before))
+
+    def allocate(self, size: int) -> int:
+        """As `Cuda.allocate`."""
+        (address,) = self._check(f"allocate {_mib(size)} on the device", self._cudart.cudaMalloc(size))
+        return int(address)
+
+    def free(self, address: int) -> None:
+        """As `Cuda.free`."""
+        self._check("free memory", self._cudart.cudaFree(address))
+
+    def allocate_pinned(self, size: int) -> int:
+        """As `Cuda.allocate_pinned`."""
+        (address,) = self._check(f"lock {_mib(size)} of the host", self._cudart.cudaMallocHost(size))
+        return int(address)
+
+    def free_pinned(self, address: int) -> None:
+        """As `Cuda.free_pinned`."""
+        self._check("free locked memory", self._cudart.cudaFreeHost(address))
+
+    def create_stream(self) -> Any:
+        """As `Cuda.create_stream`."""
+        flags = self._cudart.cudaStreamNonBlocking
+        (stream,) = self._check("make a stream", self._cudart.cudaStreamCreateWithFlags(flags))
+        return stream
+
+    def destroy_stream(self, stream: Any) -> None:
+        """As `Cuda.destroy_stream`."""
+        self._check("end a stream", self._cudart.cudaStreamDestroy(stream))
+
+    def handle(self, stream: Any) -> int:
+        """As `Cuda.handle`."""
+        return int(stream)
+
+    def upload(self, address: int, host: npt.NDArray[Any], stream: Any) -> None:
+        """As `Cuda.upload`."""
+        self._copy(address, host.ctypes.data, host.nbytes, "cudaMemcpyHostToDevice", stream)
+
+    def download(self, host: npt.NDArray[Any], address: int, stream: Any) -> None:
+        """As `Cuda.download`."""
+        self._copy(host.ctypes.data, address, host.nbytes, "cudaMemcpyDeviceToHost", stream)
+
+    def copy(self, target: int, source: int, size: int, stream: Any) -> None:
+        """As `Cuda.copy`."""
+        self._copy(target, source, size, "cudaMemcpyDeviceToDevice", stream)
+
+    def synchronize(self, stream: Any) -> None:
+        """As `Cuda.synchronize`."""
+        self._check("run the graph", self._cudart.cudaStreamSynchronize(stream))
+
+    def capture(self, stream: Any, work: Callable[[], None]) -> Any | None:
+        """As `Cuda.capture`."""
+        # Of this thread alone: others may allocate memory in the meantime.
+        mode = self._cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._check("capture", self._cudart.cudaStreamBeginCapture(stream, mode))
+        try:
+            work()
+        finally:
+            # Ends the capture whatever happened, or the stream would be of no more use.
+            ended = self._cudart.cudaStreamEndCapture(stream)
+        (graph,) = self._check("end a capture", ended)
+        try:
+            (runnable,) = self._check(
+                "make a graph runnable", self._cudart.cudaGraphInstantiateWithFlags(graph, 0)
+            )
+        finally:
+            self._check("free a graph", self._cudart.cudaGraphDestroy(graph))
+        return runnable
+
+    def launch(self, graph: Any, stream: Any) -> None:
+        """As `Cuda.launch`."""
+        self._check("launch a graph", self._cudart.cudaGraphLaunch(graph, stream))
+
+    def destroy_graph(self, graph: Any) -> None:
+        """As `Cuda.destroy_graph`."""
+        self._check("free a graph", self._cudart.cudaGraphExecDestroy(graph))
+
+    def _copy(self, target: int, source: int, size: int, kind: str, stream: Any) -> None:
+        direction = getattr(self._cudart.cudaMemcpyKind, kind)
+        self._check("copy", self._cudart.cudaMemcpyAsync(target, source, size, direction, stream))
+
+    def _check(self, what: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What a call returned besides its error code."""
+        code, *values = result
+        if code != self._cudart.cudaError_t.cudaSuccess:
+            text = self._cudart.cudaGetErrorString(code)[1]
+            message = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+            raise BackendError(f"CUDA could not {what}: {message} ({code.name})")
+        return tuple(values)
+
+
+def _import() -> Any:
+    for name in ("cuda.bindings.runtime", "cuda.cudart"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise BackendError("cuda-python cannot be imported: install one that fits the driver")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,89 @@
+"""A deserialised engine, and what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hmdrn_runtime.backends.tensorrt.log import make_logger
+from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.manifest import Graph
+
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "UINT8": "uint8",
+    "INT8": "int8",
+    "BOOL": "bool",
+    "INT32": "int32",
+}
+
+
+class LoadedEngine:
+    """An engine that is ready to run.
+
+    Args:
+        trt: TensorRT's module.
+        plan: The engine's file; its digest has been checked.
+        name: Its graph's name, for messages.
+        graph: What the graph takes and gives.
+
+    Attributes:
+        largest: The most that it takes along every free axis of its inputs.
+
+    Raises:
+        BackendError: TensorRT refuses it, or it is not of this graph.
+    """
+
+    def __init__(self, trt: Any, plan: bytes, name: str, graph: Graph) -> None:
+        self.name, self.graph = name, graph
+        self.log = make_logger(trt)
+        # Kept: an engine must not outlive its runtime.
+        self._runtime = runtime = trt.Runtime(self.log)
+        self._engine = engine = runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise self.refusal("load its engine")
+        self._check_tensors(trt)
+        self.largest = self._largest()
+
+    def create_context(self) -> Any:
+        """An execution context, for one thread at a time."""
+        engine = self._engine
+        context = engine.create_execution_context()
+        if context is None:
+            raise self.refusal("make an execution context, which takes device memory,")
+        return context
+
+    def refusal(self, what: str) -> BackendError:
+        """What TensorRT could not do with this engine, in its own words where it has some."""
+        words = " ".join(self.log.errors[-1].split()) if self.log.errors else "it does not say why"
+        return BackendError(f"TensorRT could not {what} of graph {self.name!r}: {words}")
+
+    def _check_tensors(self, trt: Any) -> None:
+        engine = self._engine
+        found = {}
+        for i in range(engine.num_io_tensors):
+            tensor = engine.get_tensor_name(i)
+            kind = "input" if engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT else "output"
+            dtype = engine.get_tensor_dtype(tensor).name
+            found[tensor] = (kind, _DTYPES.get(dtype, dtype))
+        expected = {t.name: ("input", t.dtype) for t in self.graph.inputs}
+        expected |= {t.name: ("output", t.dtype) for t in self.graph.outputs}
+        if found != expected:
+            raise BackendError(
+                f"the engine of graph {self.name!r} is of another graph: it has {_listed(found)}, "
+                f"the manifest says {_listed(expected)}"
+            )
+
+    def _largest(self) -> dict[str, int]:
+        engine = self._engine
+        largest: dict[str, int] = {}
+        for tensor in self.graph.inputs:
+            _, _, most = engine.get_tensor_profile_shape(tensor.name, 0)
+            for axis, size in zip(tensor.shape, tuple(most), strict=True):
+                if isinstance(axis, str):
+                    largest[axis] = min(size, largest.get(axis, size))
+        return largest
+
+
+def _listed(tensors: dict[str, tuple[str, str]]) -> str:
+    return ", ".join(sorted(f"{kind} {name} ({dtype})" for name, (kind, dtype) in tensors.items()))

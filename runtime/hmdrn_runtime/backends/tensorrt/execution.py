@@ -1,0 +1,204 @@
+"""One execution context with its buffers: used by one thread at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
+from hmdrn_runtime.backends.tensorrt.memory import CapturedGraph, Cuda, DeviceBuffer, PinnedBuffer, Stream
+from hmdrn_runtime.errors import BackendError
+
+ALIGNMENT = 256
+"""Of the addresses that TensorRT takes."""
+
+
+@dataclass(frozen=True)
+class DeviceArray:
+    """An array on the device, or some rows of it.
+
+    Attributes:
+        buffer: The memory, all of it.
+        shape: Its shape.
+        dtype: Its type.
+        offset: Where it begins in the buffer, in bytes.
+    """
+
+    buffer: DeviceBuffer
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int = 0
+
+    @property
+    def address(self) -> int:
+        """Where it lies."""
+        return self.buffer.address + self.offset
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def rows(self, part: slice) -> DeviceArray:
+        """Some rows, in place: nothing is copied."""
+        start, stop, _ = part.indices(self.shape[0])
+        shape = (stop - start, *self.shape[1:])
+        row = self.size // self.shape[0]
+        return DeviceArray(self.buffer, shape, self.dtype, self.offset + start * row)
+
+
+class _Staging:
+    """Memory for one input or output, on the device and page-locked on the host; it grows with the need."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._device: DeviceBuffer | None = None
+        self._host: PinnedBuffer | None = None
+
+    def device(self, size: int) -> int:
+        if self._device is None or self._device.size < size:
+            self._device = None  # given back first: a small device may not hold both
+            self._device = DeviceBuffer(self._cuda, size)
+        return self._device.address
+
+    def host(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        size = int(np.prod(shape)) * dtype.itemsize
+        if self._host is None or self._host.bytes.nbytes < size:
+            self._host = PinnedBuffer(self._cuda, size)
+        return self._host.bytes[:size].view(dtype).reshape(shape)
+
+
+class Execution:
+    """An execution context of an engine.
+
+    A call whose shapes and addresses are those of the call before is captured as a CUDA graph, copies
+    included, and from then on launched as one: a camera's frames are. Where that is not to be had, it runs
+    step by step, as any call does whose shapes have just changed.
+
+    Args:
+        cuda: Its context is current, here and in `run`.
+        engine: What to run.
+    """
+
+    def __init__(self, cuda: Cuda, engine: LoadedEngine) -> None:
+        self._cuda, self._engine = cuda, engine
+        self._context = engine.create_context()
+        self._stream = Stream(cuda)
+        names = [tensor.name for tensor in (*engine.graph.inputs, *engine.graph.outputs)]
+        self._staging = {name: _Staging(cuda) for name in names}
+        self._bound: tuple[tuple[str, tuple[int, ...], int, int], ...] = ()
+        self._steps: list[Callable[[], None]] = []
+        self._outputs: dict[str, npt.NDArray[Any]] = {}
+        self._ready = False
+        self._graph: CapturedGraph | None = None
+        self._capturing = True
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray]) -> dict[str, npt.NDArray[Any]]:
+        """Run the engine once.
+
+        Args:
+            inputs: What the graph takes, no larger than the engine does; arrays of the host are C-contiguous.
+
+        Returns:
+            The outputs, which belong to the caller.
+
+        Raises:
+            BackendError: TensorRT or CUDA fails; the execution is then of no more use.
+        """
+        addresses = {name: self._address(name, value) for name, value in inputs.items()}
+        bound = tuple((name, value.shape, addresses[name], _source(value)) for name, value in inputs.items())
+        if bound != self._bound:
+            self._bind(inputs, addresses)
+            self._bound = bound
+        for name, value in inputs.items():
+            if isinstance(value, np.ndarray):
+                np.copyto(self._staging[name].host(value.shape, value.dtype), value)
+        try:
+            self._issue()
+        finally:  # after an error too: what was copied before it must not outlive its memory
+            self._cuda.synchronize(self._stream.stream)
+        return {name: array.copy() for name, array in self._outputs.items()}
+
+    def _address(self, name: str, value: npt.NDArray[Any] | DeviceArray) -> int:
+        """Where TensorRT is to read an input."""
+        if isinstance(value, np.ndarray):
+            return self._staging[name].device(value.nbytes)
+        return value.address if _aligned(value) else self._staging[name].device(value.size)
+
+    def _bind(
+        self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray], addresses: Mapping[str, int]
+    ) -> None:
+        """Tell the context shapes and addresses, and note what a run consists of."""
+        context, cuda, stream = self._context, self._cuda, self._stream.stream
+        # A captured graph is of the state that the context is in.
+        self._graph, self._ready, self._bound = None, False, ()
+        before: list[Callable[[], None]] = []
+        for name, value in inputs.items():
+            if not context.set_input_shape(name, value.shape):
+                raise self._engine.refusal(f"take {name} of shape {value.shape}")
+            self._place(name, addresses[name])
+            if isinstance(value, np.ndarray):
+                host = self._staging[name].host(value.shape, value.dtype)
+                before.append(partial(cuda.upload, addresses[name], host, stream))
+            elif not _aligned(value):
+                before.append(partial(cuda.copy, addresses[name], value.address, value.size, stream))
+        after: list[Callable[[], None]] = []
+        self._outputs = {}
+        for output in self._engine.graph.outputs:
+            shape = tuple(context.get_tensor_shape(output.name))
+            if min(shape, default=0) < 0:
+                raise self._engine.refusal(f"tell the shape of output {output.name}")
+            staging, dtype = self._staging[output.name], np.dtype(output.dtype)
+            host = staging.host(shape, dtype)
+            address = staging.device(host.nbytes)
+            self._place(output.name, address)
+            self._outputs[output.name] = host
+            after.append(partial(cuda.download, host, address, stream))
+        self._steps = [*before, self._enqueue, *after]
+
+    def _place(self, name: str, address: int) -> None:
+        context = self._context
+        if not context.set_tensor_address(name, address):
+            raise self._engine.refusal(f"take an address of {name}")
+
+    def _enqueue(self) -> None:
+        context = self._context
+        if not context.execute_async_v3(self._cuda.handle(self._stream.stream)):
+            raise self._engine.refusal("run the engine")
+
+    def _issue(self) -> None:
+        """Give the stream one run."""
+        # A context works off changed shapes in its first run, which is not to be captured.
+        if self._ready and self._graph is None and self._capturing:
+            self._graph = self._captured()
+        if self._graph is not None:
+            self._cuda.launch(self._graph.graph, self._stream.stream)
+            return
+        self._step()
+        self._ready = True
+
+    def _step(self) -> None:
+        for step in self._steps:
+            step()
+
+    def _captured(self) -> CapturedGraph | None:
+        try:
+            graph = self._cuda.capture(self._stream.stream, self._step)
+        except BackendError:
+            graph = None
+        self._capturing = graph is not None
+        return None if graph is None else CapturedGraph(self._cuda, graph)
+
+
+def _source(value: npt.NDArray[Any] | DeviceArray) -> int:
+    """Where a copy on the device begins; 0 for what comes from the host."""
+    return value.address if isinstance(value, DeviceArray) else 0
+
+
+def _aligned(array: DeviceArray) -> bool:
+    return array.address % ALIGNMENT == 0

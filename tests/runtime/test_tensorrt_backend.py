@@ -1,0 +1,299 @@
+"""The TensorRT backend over a stand-in for the hardware: blocks, residency, threads, captured graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import threading
+
+import numpy as np
+import pytest
+from fake_tensorrt import FakeCuda, fake_trt, lost, plan_of
+
+from hmdrn.loading import bundle_path
+from hmdrn_runtime.backends import open_backend
+from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
+from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles
+from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
+from hmdrn_runtime.backends.tensorrt.splitting import blocks, sizes_of, too_large
+from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.manifest import Graph, Tensor
+from hmdrn_runtime.recognizer import Recognizer
+from hmdrn_runtime.specimens import draw_specimens
+
+LARGEST = {"batch": 2, "classes": 3}
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return open_bundle(bundle_path("default"))
+
+
+@pytest.fixture(scope="module")
+def reference(bundle):
+    return open_backend(bundle, "onnxruntime", threads=1)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return draw_specimens([0, 1, 2], 2, size=84).reshape(-1, 84, 84, 3)
+
+
+@pytest.fixture
+def operator(bundle):
+    return np.random.default_rng(0).random((8, bundle.manifest.network.packed), dtype=np.float32)
+
+
+@pytest.fixture
+def opened(bundle, tmp_path):
+    """opened(cuda): a backend on the stand-in."""
+
+    def make(cuda, largest=LARGEST, graphs=None):
+        plans = {}
+        for name in bundle.manifest.variants["fp32"]:
+            plan = plan_of(bundle.graph_path((graphs or {}).get(name, name)), largest)
+            (tmp_path / f"{name}.plan").write_bytes(plan)
+            plans[name] = hashlib.sha256(plan).hexdigest()
+        here = Platform("stand-in", "0.0", "tensorrt 10.3.0", None)
+        files = EngineFiles(tmp_path, Fingerprint(here, "fp32", "fp32", {}, {"tf32": False}, plans))
+        return TensorRTBackend(bundle, files, fake_trt(cuda), cuda)
+
+    return make
+
+
+def equal(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5 * np.abs(array).max())
+
+
+@pytest.mark.parametrize("photos", [1, 2, 5])
+@pytest.mark.parametrize("classes", [1, 3, 8])
+def test_more_photos_and_classes_than_an_engine_takes_run_in_blocks_and_are_joined(
+    opened, reference, pixels, operator, photos, classes
+):
+    backend = opened(FakeCuda())
+    inputs = {"images": pixels[:photos], "operator": operator[:classes]}
+    equal(backend.run("classify", inputs), reference.run("classify", inputs))
+
+
+@pytest.mark.parametrize("graph", ["enroll", "encode", "explain"])
+def test_every_graph_gives_what_onnx_runtime_gives(opened, reference, pixels, graph):
+    equal(opened(FakeCuda()).run(graph, {"images": pixels}), reference.run(graph, {"images": pixels}))
+
+
+def test_what_is_placed_stays_on_the_device_and_is_read_there_block_by_block(
+    opened, reference, pixels, operator
+):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    mine = operator.copy()
+    placed = backend.place(mine)
+    assert list(cuda.memory.values()) == [mine.nbytes]
+    mine[:] = 0
+    expected = reference.run("classify", {"images": pixels, "operator": operator})
+    for _ in range(2):
+        equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
+    # Blocks are read in place: no other memory is as large as one of them.
+    assert sum(size >= operator[:3].nbytes for size in cuda.memory.values()) == 1
+
+
+def test_blocks_whose_address_does_not_suit_tensorrt_are_moved_on_the_device(
+    opened, reference, pixels, operator
+):
+    class Skewed(FakeCuda):
+        def allocate(self, size):
+            whole = size == operator.nbytes
+            return self._allocate(size, self.memory, skew=64 if whole else 0)
+
+    backend = opened(Skewed())
+    for operators in (operator, operator[::-1]):
+        placed = backend.place(operators)
+        for _ in range(3):
+            equal(
+                backend.run("classify", {"images": pixels[:1], "operator": placed}),
+                reference.run("classify", {"images": pixels[:1], "operator": operators}),
+            )
+
+
+def test_memory_is_given_back_with_what_was_placed_and_with_the_backend(opened, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    placed = backend.place(operator)
+    backend.run("classify", {"images": pixels, "operator": placed})
+    before = len(cuda.memory)
+    del placed
+    gc.collect()
+    assert len(cuda.memory) == before - 1
+    backend.close()
+    gc.collect()
+    assert (cuda.memory, cuda.pinned, cuda.streams, cuda.graphs) == ({}, {}, {}, set())
+    assert cuda.depth.value == 0
+
+
+def test_a_stream_of_frames_is_captured_once_and_launched_from_then_on(opened, reference, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    placed = backend.place(operator[:3])
+    for i in range(6):
+        equal(
+            backend.run("classify", {"images": pixels[i : i + 1], "operator": placed}),
+            reference.run("classify", {"images": pixels[i : i + 1], "operator": operator[:3]}),
+        )
+    assert (cuda.captures, cuda.launches) == (1, 5)
+
+
+def test_a_graph_is_captured_anew_when_shapes_or_operators_change(opened, reference, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    galleries = {n: backend.place(operator[:n]) for n in (2, 3)}
+    for photos, classes in [(1, 2)] * 3 + [(2, 2)] * 3 + [(2, 3)] * 3 + [(1, 2)] * 3:
+        equal(
+            backend.run("classify", {"images": pixels[:photos], "operator": galleries[classes]}),
+            reference.run("classify", {"images": pixels[:photos], "operator": operator[:classes]}),
+        )
+    assert (cuda.captures, cuda.launches) == (4, 8)
+    assert len(cuda.graphs) == 1
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_without_capture_every_frame_runs_step_by_step(opened, reference, pixels, operator, broken):
+    cuda = FakeCuda(capturing=False)
+    if broken:
+        cuda.capture = lost
+    backend = opened(cuda)
+    inputs = {"images": pixels[:1], "operator": operator[:2]}
+    for _ in range(3):
+        equal(backend.run("classify", inputs), reference.run("classify", inputs))
+    assert cuda.launches == 0
+
+
+def test_threads_have_a_context_each_and_those_that_follow_use_them_again(
+    opened, reference, pixels, operator
+):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    placed = backend.place(operator[:3])
+    expected = reference.run("classify", {"images": pixels, "operator": operator[:3]})
+    start, failures = threading.Barrier(4), []
+
+    def work():
+        start.wait()
+        try:
+            for _ in range(3):
+                equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
+        except Exception as error:
+            failures.append(error)
+
+    for _ in range(3):
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    (engine,) = backend._trt.engines
+    assert 1 <= engine.contexts <= 4
+
+
+def test_outputs_of_one_call_are_not_touched_by_the_next(opened, pixels):
+    backend = opened(FakeCuda())
+    first = backend.run("encode", {"images": pixels})["query_gram"]
+    copy = first.copy()
+    backend.run("encode", {"images": 255 - pixels})
+    np.testing.assert_array_equal(first, copy)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "match"),
+    [
+        ({}, "it was given nothing, and takes images"),
+        ({"pictures": np.zeros((1, 84, 84, 3), np.uint8)}, "given pictures, and takes images"),
+        (
+            {"images": np.zeros((1, 84, 80, 3), np.uint8)},
+            r"images uint8\[1, 84, 80, 3\], and takes uint8\[batch",
+        ),
+        ({"images": np.zeros((84, 84, 3), np.uint8)}, "takes uint8"),
+        ({"images": np.zeros((1, 84, 84, 3), np.float32)}, "images float32"),
+        ({"images": np.zeros((0, 84, 84, 3), np.uint8)}, r"uint8\[0, 84"),
+    ],
+)
+def test_inputs_that_a_graph_does_not_take_are_refused_before_they_reach_the_device(opened, inputs, match):
+    with pytest.raises(BackendError, match=f"could not run graph 'encode': .*{match}"):
+        opened(FakeCuda()).run("encode", inputs)
+
+
+@pytest.mark.parametrize("array", [np.array([None]), np.zeros(0)])
+def test_what_cannot_lie_on_a_device_is_not_placed(opened, array):
+    with pytest.raises(BackendError, match="TensorRT takes no array"):
+        opened(FakeCuda()).place(array)
+
+
+def test_an_engine_that_fails_says_so_in_tensorrts_words_and_the_next_call_starts_afresh(
+    opened, reference, pixels
+):
+    backend = opened(FakeCuda())
+    backend.run("encode", {"images": pixels[:1]})
+    (engine,) = backend._trt.engines
+    engine.failing = True
+    with pytest.raises(
+        BackendError, match="could not run the engine of graph 'encode': the device is on fire"
+    ):
+        backend.run("encode", {"images": pixels[:2]})
+    engine.failing = False
+    equal(backend.run("encode", {"images": pixels[:2]}), reference.run("encode", {"images": pixels[:2]}))
+    assert engine.contexts == 2
+
+
+def test_an_engine_that_tensorrt_refuses_or_that_is_of_another_graph_is_told(opened, bundle, pixels):
+    with pytest.raises(BackendError, match="the engine of graph 'encode' is of another graph: it has input"):
+        opened(FakeCuda(), graphs={"encode": "classify"}).run("encode", {"images": pixels})
+    backend = opened(FakeCuda())
+    files = backend._files
+    plan = b"no plan"
+    (files.folder / "encode.plan").write_bytes(plan)
+    fingerprint = files.fingerprint
+    digests = {**fingerprint.plans, "encode": hashlib.sha256(plan).hexdigest()}
+    backend._files = EngineFiles(files.folder, dataclasses.replace(fingerprint, plans=digests))
+    with pytest.raises(BackendError, match="load its engine of graph 'encode': Magic tag does not match"):
+        backend.run("encode", {"images": pixels})
+
+
+def test_a_device_without_memory_says_what_could_not_be_had(opened, pixels):
+    cuda = FakeCuda()
+    cuda.allocate = lost
+    with pytest.raises(BackendError, match="device lost"):
+        opened(cuda).run("encode", {"images": pixels})
+
+
+def test_a_recognizer_enrolls_and_names_species_on_it_as_on_the_cpu(opened, bundle, reference, pixels):
+    answers = []
+    for backend in (opened(FakeCuda(), {"batch": 2, "classes": 2}), reference):
+        birds = Recognizer(bundle, backend)
+        for s in range(3):
+            birds.enroll(f"species {s}", list(pixels[2 * s : 2 * s + 1]))
+        answers.append([birds.classify(image) for image in pixels])
+    for one, other in zip(*answers, strict=True):
+        assert one.label == other.label
+        assert one.probability == pytest.approx(other.probability, abs=1e-4)
+
+
+def test_tokens_of_a_class_cannot_be_cut_and_are_refused_by_name():
+    graph = Graph(
+        "f", "fp32", "onnx", 18, ("tensorrt",), (Tensor("k", "float32", ("classes", "tokens_high", 4)),), ()
+    )
+    sizes = sizes_of("classify", graph, {"k": ("float32", (7, 75, 4))})
+    assert sizes == {"classes": 7, "tokens_high": 75}
+    assert too_large(sizes, {"classes": 3, "tokens_high": 50}) == ["tokens_high"]
+    assert too_large(sizes, {"classes": 3, "tokens_high": 75}) == []
+    cut = list(blocks(sizes, {"classes": 3, "tokens_high": 75}))
+    assert cut == [{"classes": slice(0, 3)}, {"classes": slice(3, 6)}, {"classes": slice(6, 7)}]
+
+
+def test_inputs_that_disagree_about_the_number_of_classes_are_refused(opened, bundle):
+    gram = np.zeros((2, bundle.manifest.network.packed), np.float32)
+    with pytest.raises(BackendError, match=r"shots float32\[3\], and takes float32\[classes\]"):
+        opened(FakeCuda()).run("solve", {"gram": gram, "shots": np.ones(3, np.float32)})
