@@ -36,6 +36,7 @@ __all__ = [
     "prepare",
     "prepare_boxes",
     "preprocess",
+    "seen_box",
 ]
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -154,6 +155,17 @@ def prepare_boxes(source: ImageSource, boxes: Iterable[Box], mode: str) -> list[
     _check_mode(mode)
     image, name = load_image(source), describe_source(source)
     return [_network_input(_cut(image, box, name), mode, f"box {box} of {name}") for box in boxes]
+
+
+def seen_box(width: int, height: int, mode: str) -> Box:
+    """Which part of an image of this size the network sees, not rounded to whole pixels; see `preprocess`."""
+    _check_mode(mode)
+    if (width, height) == (INPUT_SIZE, INPUT_SIZE):
+        return 0.0, 0.0, float(width), float(height)
+    across, down = _resized(width, height, mode)
+    left, top = (round((side - INPUT_SIZE) / 2.0) for side in (across, down))
+    x, y = width / across, height / down
+    return left * x, top * y, (left + INPUT_SIZE) * x, (top + INPUT_SIZE) * y
 
 
 def digest(pixels: npt.NDArray[np.uint8]) -> str:

@@ -17,6 +17,7 @@ _VERBS = {
     "demo": "See it work: enroll five species, name new specimens, draw the result.",
     "enroll": "Enroll species from a folder of photos for each.",
     "eval": "Measure the episodic accuracy of a bundle.",
+    "explain": "Show why a photo is named as it is, on the photo.",
     "export": "Turn a checkpoint into a bundle (also: hmdrn-export).",
     "gallery": "Look at galleries, merge those of several devices, change them.",
     "inspect": "Show what is in a bundle or a gallery.",
