@@ -1,0 +1,94 @@
+"""What a user may call a source, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import pytest
+
+import hmdrn
+from hmdrn.watching.sources import parse_source
+
+STREAM = "rtsp://keeper:secret@10.0.0.7:554/stream"
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "target", "live"),
+    [
+        (0, "camera", 0, True),
+        ("1", "camera", 1, True),
+        (STREAM, "stream", STREAM, True),
+        ("http://10.0.0.7/video", "stream", "http://10.0.0.7/video", True),
+        ("videotestsrc ! appsink", "pipeline", "videotestsrc ! appsink", True),
+        ("/dev/null", "camera", "/dev/null", True),
+    ],
+)
+def test_a_source_is_told_by_how_it_is_written(source, kind, target, live):
+    found = parse_source(source)
+    assert (found.kind, found.target, found.live) == (kind, target, live)
+
+
+def test_a_folder_and_a_photo_are_photos_and_another_file_is_a_video(site):
+    assert parse_source(site.film.parent).kind == "photos"
+    assert parse_source(str(site.photos[0])).kind == "photos"
+    found = parse_source(site.film)
+    assert (found.kind, found.live) == ("video", False)
+
+
+def test_a_csi_camera_is_a_pipeline_of_its_sensor():
+    found = parse_source("csi://1")
+    assert found.kind == "pipeline"
+    assert found.name == "csi://1"
+    assert str(found.target).startswith("nvarguscamerasrc sensor-id=1 ! ")
+    assert str(found.target).rpartition(" ! ")[2].startswith("appsink ")
+    assert "format=BGR !" in str(found.target)
+
+
+def test_no_message_shows_a_password():
+    assert "secret" not in parse_source(STREAM).name
+    assert "secret" not in parse_source("rtspsrc location=rtsp://a:secret@b/c ! appsink").name
+    with pytest.raises(hmdrn.SourceError) as refusal:
+        parse_source("gopher://a:secret@b/c")
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("source", ["missing.mp4", "", "gopher://b/c", "-1", "~nobody-here/film.mp4"])
+def test_what_is_no_source_is_refused_by_name(source):
+    with pytest.raises(hmdrn.SourceError, match=source or "''"):
+        parse_source(source)
+
+
+def test_a_video_that_is_none_is_refused_when_it_is_read(tmp_path, recognizer):
+    for name, content in (("text.mp4", b"no film" * 100), ("empty.mp4", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(hmdrn.SourceError, match=f"{name}: no video"):
+            list(hmdrn.watch(recognizer, tmp_path / name))
+
+
+def test_a_video_that_has_lost_its_frames_is_refused_as_empty(tmp_path, recognizer, site):
+    film = bytearray(site.film.read_bytes())
+    start = film.index(b"mdat")
+    end = film.index(b"moov")
+    film[start + 4 : end - 4] = bytes(end - start - 8)
+    (tmp_path / "blank.mp4").write_bytes(film)
+    with pytest.raises(hmdrn.SourceError, match=r"blank\.mp4 has no frame that can be read"):
+        list(hmdrn.watch(recognizer, tmp_path / "blank.mp4"))
+
+
+def test_a_device_or_stream_that_is_not_there_is_refused_at_first(recognizer):
+    with pytest.raises(hmdrn.SourceError, match="cannot open camera 99: no such device"):
+        list(hmdrn.watch(recognizer, 99))
+    with pytest.raises(hmdrn.SourceError, match=r"cannot open http://127.0.0.1:9/: check the address"):
+        list(hmdrn.watch(recognizer, "http://127.0.0.1:9/"))
+
+
+def test_a_pipeline_needs_an_opencv_with_gstreamer(recognizer):
+    from hmdrn.watching.opencv import has_gstreamer, open_cv2
+
+    if has_gstreamer(open_cv2("testing")):
+        pytest.skip("this build of OpenCV has GStreamer")
+    with pytest.raises(hmdrn.SourceError, match=r"has no GStreamer, which csi://0 needs"):
+        list(hmdrn.watch(recognizer, "csi://0"))
+
+
+def test_a_folder_without_photos_is_refused(tmp_path, recognizer):
+    with pytest.raises(hmdrn.SourceError, match="holds no photo"):
+        list(hmdrn.watch(recognizer, tmp_path))

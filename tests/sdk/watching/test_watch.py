@@ -1,0 +1,199 @@
+"""Watching as an API: films with the package's own model, and answers that a test chooses."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+import zipfile
+from io import BytesIO
+
+import numpy as np
+import pytest
+from films import RATE, film
+from namers import Answers, answer
+from PIL import Image
+
+import hmdrn
+from hmdrn.watching.smoothing import Smoothing
+
+
+def labels_in_order(results):
+    return [label for label, _ in itertools.groupby(r.label for r in results) if label is not None]
+
+
+class Slowed:
+    """A recognizer on a slower device."""
+
+    def __init__(self, recognizer, seconds):
+        self.recognizer, self.seconds = recognizer, seconds
+
+    def classify_batch(self, images):
+        time.sleep(self.seconds)
+        return self.recognizer.classify_batch(images)
+
+
+def test_it_names_the_drawn_species_of_a_film_in_order(site, recognizer):
+    watching = hmdrn.watch(recognizer, site.film)
+    assert labels_in_order(watching) == site.labels
+    summary = watching.summary
+    assert (summary.read, summary.classified, summary.dropped) == (3 * RATE, 3 * RATE, 0)
+    assert {label: seen.times for label, seen in summary.species.items()} == dict.fromkeys(site.labels, 1)
+
+
+@pytest.mark.slow
+def test_it_names_the_species_of_a_film_of_photographs_in_order(shared, tmp_path):
+    """Five photos of each enrolled; others shown, at 30 frames a second, two seconds each."""
+    recognizer = hmdrn.load("default", threads=1)
+    shown = []
+    with zipfile.ZipFile(shared("data/butterflies.zip")) as archive:
+        names = sorted(name for name in archive.namelist() if name.startswith("val/"))
+        classes = sorted({name.split("/")[1] for name in names})[:5]
+        for label in classes:
+            photos = [archive.read(name) for name in names if name.split("/")[1] == label]
+            recognizer.enroll(label, photos[:5])
+            shown.append([Image.open(BytesIO(photo)).convert("RGB") for photo in photos[5:7]])
+    path = film(tmp_path / "photographs.mp4", [two[i] for i in range(2) for two in shown])
+    watching = hmdrn.watch(recognizer, path)
+    assert labels_in_order(watching) == classes * 2
+    assert watching.summary.classified == 2 * len(classes) * 2 * RATE
+
+
+@pytest.mark.slow
+def test_at_five_answers_a_second_answers_stay_fresh_and_drops_are_counted(site, recognizer):
+    watching = hmdrn.watch(Slowed(recognizer, 0.2), site.film, every_frame=False, max_seconds=10)
+    results = list(watching)
+    summary = watching.summary
+    # A busy machine may hold up any one frame.
+    assert np.percentile([result.latency for result in results], 80) < 0.4
+    assert summary.read == 3 * RATE
+    assert summary.dropped >= 3 * RATE - 20
+    assert summary.read == summary.classified + summary.dropped
+    assert labels_in_order(results) == site.labels
+
+
+def test_the_percentiles_of_latency_are_those_of_the_results(site):
+    watching = hmdrn.watch(Slowed(Answers(), 0.001), site.film)
+    latencies = [1000 * result.latency for result in watching]
+    told = watching.summary.to_dict()["latency_ms"]
+    for name, percent in (("p50", 50), ("p90", 90), ("p99", 99)):
+        exact = np.percentile(latencies, percent, method="inverted_cdf")
+        assert told[name] == pytest.approx(exact, rel=0.011)
+
+
+def test_a_region_is_looked_at_alone(site):
+    namer = Answers()
+    results = list(hmdrn.watch(namer, site.film, region=(10, 20, 70, 60), max_frames=3))
+    assert [image.size for image in namer.images] == [(60, 40)] * 3
+    assert {sighting.box for result in results for sighting in result.sightings} == {(10, 20, 70, 60)}
+    expected = results[0].frame.image.crop((10, 20, 70, 60))
+    assert np.array_equal(np.asarray(namer.images[0]), np.asarray(expected))
+
+
+def test_a_region_outside_the_picture_is_an_error(site):
+    with pytest.raises(hmdrn.ImageError, match=r"box \(500, 0, 600, 90\) lies outside"):
+        list(hmdrn.watch(Answers(), site.film, region=(500, 0, 600, 90)))
+
+
+def test_frames_are_rgb(tmp_path):
+    path = film(tmp_path / "red.mp4", [Image.new("RGB", (64, 64), (200, 30, 60))], seconds=0.1, side=64)
+    (result,) = hmdrn.watch(Answers(), path, max_frames=1)
+    assert np.asarray(result.frame.image).mean(axis=(0, 1)) == pytest.approx([200, 30, 60], abs=6)
+
+
+def test_each_box_of_a_detector_is_answered_and_has_a_label_of_its_own(site):
+    def boxes(frame):
+        if frame.index % 10 == 9:
+            return None
+        return [(0, 0, 60, 60), (80, 80, 150, 150)] if frame.index < 40 else [(80, 80, 150, 150)]
+
+    namer = Answers(*[answer("Jay"), answer("Tit")] * 36, answer("Tit"))
+    watching = hmdrn.watch(namer, site.film, boxes=boxes)
+    results = list(watching)
+    assert watching.summary.skipped == 9
+    assert watching.summary.classified == 81
+    assert {len(r.sightings) for r in results if r.frame.index < 40} == {2}
+    labels = {s.track: s.smoothed.label for r in results[10:30] for s in r.sightings}
+    assert labels == {1: "Jay", 2: "Tit"}
+    gone = [(r.frame.position, number) for r in results for number in r.gone]
+    ((when, number),) = gone
+    assert number == 1
+    assert 38 / RATE + 1 < when < 38 / RATE + 1.2
+
+
+def test_a_box_that_cannot_be_used_costs_the_others_nothing(site):
+    told = []
+    boxes = [(0, 0, 60, 60), (900, 0, 990, 60), (20, 20, 21, 21)]
+    watching = hmdrn.watch(
+        Answers(), site.film, boxes=lambda frame: boxes, max_frames=1, on_event=told.append
+    )
+    ((sighting,),) = [result.sightings for result in watching]
+    assert sighting.box == (0, 0, 60, 60)
+    assert [event.state for event in told] == ["unreadable"] * 2
+    assert "lies outside" in told[0].message
+
+
+def test_a_frame_without_boxes_is_answered_by_nothing(site):
+    namer = Answers()
+    watching = hmdrn.watch(namer, site.film, boxes=lambda frame: [], max_frames=5)
+    assert [(r.sightings, r.label, r.changed) for r in watching] == [((), None, False)] * 5
+    assert namer.images == []
+
+
+def test_each_photo_of_a_folder_speaks_for_itself_and_a_bad_one_is_reported(site, recognizer, tmp_path):
+    for place, photo in enumerate(site.photos):
+        (tmp_path / f"{place}.jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "1b.jpg").write_bytes(b"no photo")
+    told = []
+    watching = hmdrn.watch(recognizer, tmp_path, on_event=told.append)
+    results = list(watching)
+    assert [result.label for result in results] == site.labels
+    assert [result.frame.file for result in results] == [str(tmp_path / f"{i}.jpg") for i in range(3)]
+    assert [event.state for event in told] == ["unreadable"]
+    assert "1b.jpg" in told[0].message
+    assert (watching.summary.read, watching.summary.unreadable) == (4, 1)
+
+
+def test_a_loop_that_is_left_lets_go_of_its_source(site):
+    watching = hmdrn.watch(Answers(), site.film, loop=True)
+    for result in watching:
+        if result.frame.index == 100:
+            break
+    until = time.monotonic() + 5
+    while any(t.name == "hmdrn-watch" for t in threading.enumerate()) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not any(t.name == "hmdrn-watch" for t in threading.enumerate())
+    assert watching.summary.classified == 101
+
+
+def test_stop_and_the_limits_end_it(site):
+    watching = hmdrn.watch(Answers(), site.film, loop=True)
+    for number, _ in enumerate(watching):
+        if number == 6:
+            watching.stop()
+    assert watching.summary.classified == 7
+    watching = hmdrn.watch(Answers(), site.film, loop=True, max_seconds=0.3)
+    assert len(list(watching)) > 0
+    assert watching.summary.seconds >= 0.3
+
+
+def test_what_does_not_fit_together_is_refused(site, recognizer):
+    with pytest.raises(hmdrn.HmdrnError, match="a region or boxes, not both"):
+        hmdrn.watch(recognizer, site.film, region=(0, 0, 9, 9), boxes=lambda frame: [])
+    with pytest.raises(hmdrn.HmdrnError, match="stall_after is 0"):
+        hmdrn.watch(recognizer, site.film, stall_after=0)
+    with pytest.raises(hmdrn.HmdrnError, match="a gallery or a recognizer"):
+        hmdrn.watch(recognizer, site.film, site.gallery)
+    with pytest.raises(hmdrn.GalleryError, match="nothing has been enrolled"):
+        list(hmdrn.watch("default", site.film))
+
+
+def test_smoothing_is_by_the_films_time_not_by_how_fast_it_is_read(site):
+    answers = [answer("Jay")] * 30 + [answer("Tit")] * 60
+    (change,) = [
+        result.frame.index
+        for result in hmdrn.watch(Answers(*answers), site.film, smoothing=Smoothing(0.5, 0.1, 1))
+        if result.changed and result.label == "Tit"
+    ]
+    # The averages meet where the new answers weigh as much as the older: exp(-t / 0.5) is about a half.
+    assert 30 + 0.3 * RATE <= change <= 30 + 0.6 * RATE
