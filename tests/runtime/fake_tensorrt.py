@@ -1,8 +1,8 @@
 """A stand-in for the hardware alone: device memory that is the host's, and engines that run by ONNX Runtime.
 
 A plan is the path of an ONNX file and the sizes that it takes. What is given to a stream is done when the
-stream is waited for, not before, as on a device. The rules of TensorRT's and CUDA's that the backend must keep are
-checked.
+stream is waited for, not before, as on a device. The rules of TensorRT's and CUDA's that the backend must
+keep are checked.
 """
 
 from __future__ import annotations

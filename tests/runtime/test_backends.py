@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shutil
 import threading
@@ -9,8 +10,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from hmdrn_runtime.backends import BACKENDS, Resident, open_backend
+from hmdrn_runtime.backends import BACKENDS, Resident, onnxruntime_cuda, open_backend
+from hmdrn_runtime.backends.report import backend_report
+from hmdrn_runtime.backends.tensorrt import opening
 from hmdrn_runtime.bundle import MANIFEST, open_bundle
+from hmdrn_runtime.cuda import Gpu
 from hmdrn_runtime.errors import BackendError, BundleError
 from hmdrn_runtime.specimens import draw_specimens
 
@@ -47,6 +51,84 @@ def refused(call, match):
 def test_an_unknown_backend_is_refused_with_those_there_are(bundle, name):
     message = refused(lambda: open_backend(bundle, name), f"unknown backend '{name}': choose one of ")
     assert all(known in message for known in BACKENDS)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Let ONNX Runtime think of a GPU: gpu(found, provider)."""
+
+    def be(provider):
+        monkeypatch.setattr(onnxruntime_cuda, "find_gpu", lambda: Gpu("GPU", "8.6"))
+        if provider:
+            monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+
+    return be
+
+
+def no_gpu():
+    raise BackendError("there is no NVIDIA driver")
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "onnxruntime-cuda"])
+def test_a_backend_that_needs_a_gpu_is_refused_without_one_and_says_what_to_do(bundle, name, monkeypatch):
+    monkeypatch.setattr(onnxruntime_cuda, "find_gpu", no_gpu)
+    monkeypatch.setattr(opening, "find_gpu", no_gpu)
+    message = refused(
+        lambda: open_backend(bundle, name), f"backend '{name}' cannot be used: there is no NVIDIA driver"
+    )
+    assert message.endswith("; backend='auto' takes what there is")
+    if name == "tensorrt" and importlib.util.find_spec("tensorrt") is None:
+        assert "package 'tensorrt' is not installed" in message
+        assert f"the bundle has no engines (run hmdrn build {bundle.path})" in message
+
+
+def test_auto_tells_what_it_passed_over_and_why(bundle, monkeypatch):
+    monkeypatch.setattr(onnxruntime_cuda, "find_gpu", no_gpu)
+    monkeypatch.setattr(opening, "find_gpu", no_gpu)
+    report = backend_report(bundle, open_backend(bundle))
+    assert report.backend == "onnxruntime"
+    assert list(report.not_used) == ["tensorrt", "onnxruntime-cuda"]
+    assert all("no NVIDIA driver" in reason for reason in report.not_used.values())
+    assert "; not onnxruntime-cuda: there is no NVIDIA driver" in str(report)
+    assert backend_report(bundle, open_backend(bundle, "onnxruntime")).not_used == {}
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this one has CUDA")
+def test_an_onnxruntime_without_cuda_is_refused_with_what_to_install(bundle, gpu):
+    gpu(provider=False)
+    refused(lambda: open_backend(bundle, "onnxruntime-cuda"), "no CUDA provider: install onnxruntime-gpu")
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this one has CUDA")
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_cuda_provider_that_is_listed_and_does_not_load_is_refused(bundle, gpu):
+    gpu(provider=True)  # the session is a real one, which falls back to the CPU without an error
+    refused(
+        lambda: open_backend(bundle, "onnxruntime-cuda"),
+        "did not load its CUDA provider and would run on CPUExecutionProvider: .* use backend='onnxruntime'",
+    )
+    backend = open_backend(bundle)
+    assert backend.name == "onnxruntime"
+    assert "did not load" in backend.passed_over["onnxruntime-cuda"]
+
+
+def test_the_cuda_provider_gets_tf32_off_and_holds_what_is_placed(bundle, gpu, monkeypatch, operator):
+    gpu(provider=True)
+    asked, placed = [], []
+
+    class Session:
+        def __init__(self, path, options, providers):
+            asked.append(providers)
+
+        def get_providers(self):
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    monkeypatch.setattr(ort, "InferenceSession", Session)
+    monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", lambda a, d, n: placed.append((d, n, a.shape)))
+    backend = open_backend(bundle, "onnxruntime-cuda")
+    assert asked == [[("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]]
+    assert backend.place(operator).shape == operator.shape
+    assert placed == [("cuda", 0, operator.shape)]
 
 
 @pytest.mark.parametrize("threads", [0, -1])

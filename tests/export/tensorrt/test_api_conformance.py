@@ -1,4 +1,4 @@
-"""Every name of TensorRT's API that the builder uses is there in every version that it may meet."""
+"""Every name of TensorRT's API that builder and backend use is there in every version that they may meet."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import hmdrn_export.tensorrt
+import hmdrn_runtime.backends.tensorrt
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of
 from hmdrn_runtime.errors import BackendError
 
-SOURCES = sorted(Path(hmdrn_export.tensorrt.__file__).parent.glob("*.py"))
 VERSIONS = ["8.6", "10.3", "10.13", "10.16", "11.4"]
-OBJECTS = {
+BUILDER = {
     "builder": "Builder",
     "network": "INetworkDefinition",
     "config": "IBuilderConfig",
@@ -25,7 +25,10 @@ OBJECTS = {
     "cache": "ITimingCache",
     "error": "ParserError",
 }
-"""Variables of these names hold objects of these classes, as the package's docstring promises."""
+BACKEND = {"runtime": "Runtime", "engine": "ICudaEngine", "context": "IExecutionContext"}
+"""Variables of these names hold objects of these classes, as the packages' docstrings promise."""
+PACKAGES = [(hmdrn_export.tensorrt, BUILDER, 30), (hmdrn_runtime.backends.tensorrt, BACKEND, 15)]
+OBJECTS = {**BUILDER, **BACKEND}
 PYTHON = {"__name__", "__version__", "__members__", "__init__"}
 
 
@@ -46,7 +49,7 @@ def guard(test: ast.expr, dialect: Dialect) -> bool | None:
     return None
 
 
-def used(node: ast.AST, dialect: Dialect) -> list[tuple[str, ...]]:
+def used(node: ast.AST, dialect: Dialect, objects=OBJECTS) -> list[tuple[str, ...]]:
     """Names that code reaches under a dialect: ("trt", "BuilderFlag", "TF32"), ("config", "set_flag")."""
     if isinstance(node, ast.If):
         value = guard(node.test, dialect)
@@ -54,7 +57,7 @@ def used(node: ast.AST, dialect: Dialect) -> list[tuple[str, ...]]:
         return [
             name
             for part in [*parts, *(node.orelse if value is not True else [])]
-            for name in used(part, dialect)
+            for name in used(part, dialect, objects)
         ]
     if isinstance(node, ast.FunctionDef) and node.name == "make_monitor" and not dialect.progress:
         return []
@@ -63,9 +66,9 @@ def used(node: ast.AST, dialect: Dialect) -> list[tuple[str, ...]]:
     while isinstance(inner, ast.Attribute):
         chain.insert(0, inner.attr)
         inner = inner.value
-    if chain and isinstance(inner, ast.Name) and inner.id in {"trt", *OBJECTS}:
+    if chain and isinstance(inner, ast.Name) and inner.id in {"trt", *objects}:
         return [(inner.id, *chain)]
-    return [name for child in ast.iter_child_nodes(node) for name in used(child, dialect)]
+    return [name for child in ast.iter_child_nodes(node) for name in used(child, dialect, objects)]
 
 
 def missing(name: tuple[str, ...], api: dict) -> bool:
@@ -91,10 +94,12 @@ def recorded(request, shared):
     return api, dialect_of("tensorrt", api["version"])
 
 
-def test_every_name_that_the_builder_uses_is_in_the_versions_api(recorded):
+@pytest.mark.parametrize(("package", "objects", "least"), PACKAGES, ids=["builder", "backend"])
+def test_every_name_that_is_used_is_in_the_versions_api(package, objects, least, recorded):
     api, dialect = recorded
-    names = {name for source in SOURCES for name in used(ast.parse(source.read_text()), dialect)}
-    assert len(names) > 30
+    sources = sorted(Path(package.__file__).parent.glob("*.py"))
+    names = {name for source in sources for name in used(ast.parse(source.read_text()), dialect, objects)}
+    assert len(names) > least
     assert sorted(name for name in names if missing(name, api)) == []
 
 
@@ -105,6 +110,14 @@ def test_a_name_used_outside_its_versions_is_found(recorded):
     assert ("trt", "NoSuchThing") in absent
     assert (("trt", "BuilderFlag", "FP16") in absent) == api["version"].startswith("11")
     assert (("config", "progress_monitor") in absent) == api["version"].startswith("8")
+
+
+def test_a_name_of_an_engine_or_context_that_a_version_lacks_is_found(recorded):
+    api, dialect = recorded
+    code = ast.parse("engine.num_bindings; context.execute_async_v2(1); runtime.deserialize_cuda_engine(b'')")
+    absent = {name for name in used(code, dialect) if missing(name, api)}
+    old = {("engine", "num_bindings"), ("context", "execute_async_v2")}
+    assert absent == (set() if api["version"].startswith("8") else old)
 
 
 def test_the_table_has_strong_typing_from_10_12_on_and_flags_before():

@@ -71,10 +71,10 @@ class TensorRTBackend(Backend):
             for tensor in described.outputs
         }
         with self._cuda.current():
-            engine = self._engine(graph)
-            self._check_sizes(engine, sizes)
-            execution = self._borrow(engine)
-            for block in blocks(sizes, engine.largest):
+            loaded = self._engine(graph)
+            self._check_sizes(loaded, sizes)
+            execution = self._borrow(loaded)
+            for block in blocks(sizes, loaded.largest):
                 part = {t.name: _cut(values[t.name], index_of(t, block)) for t in described.inputs}
                 found = execution.run(part)
                 for tensor in described.outputs:
@@ -93,16 +93,16 @@ class TensorRTBackend(Backend):
                     self._engines[graph] = LoadedEngine(self._trt, plan, graph, self._bundle.graph(graph))
         return self._engines[graph]
 
-    def _borrow(self, engine: LoadedEngine) -> Execution:
+    def _borrow(self, loaded: LoadedEngine) -> Execution:
         try:
-            return self._idle[engine.name].pop()
+            return self._idle[loaded.name].pop()
         except IndexError:
-            return Execution(self._cuda, engine)
+            return Execution(self._cuda, loaded)
 
-    def _check_sizes(self, engine: LoadedEngine, sizes: Mapping[str, int]) -> None:
-        for axis in too_large(sizes, engine.largest):
+    def _check_sizes(self, loaded: LoadedEngine, sizes: Mapping[str, int]) -> None:
+        for axis in too_large(sizes, loaded.largest):
             raise BackendError(
-                f"the engine of graph {engine.name!r} takes at most {engine.largest[axis]} of {axis}, not "
+                f"the engine of graph {loaded.name!r} takes at most {loaded.largest[axis]} of {axis}, not "
                 f"{sizes[axis]}: build it for more photos of a species: "
                 f"{build_command(self._bundle)} --shots N"
             )

@@ -82,14 +82,14 @@ class Execution:
 
     Args:
         cuda: Its context is current, here and in `run`.
-        engine: What to run.
+        loaded: What to run.
     """
 
-    def __init__(self, cuda: Cuda, engine: LoadedEngine) -> None:
-        self._cuda, self._engine = cuda, engine
-        self._context = engine.create_context()
+    def __init__(self, cuda: Cuda, loaded: LoadedEngine) -> None:
+        self._cuda, self._loaded = cuda, loaded
+        self._context = loaded.create_context()
         self._stream = Stream(cuda)
-        names = [tensor.name for tensor in (*engine.graph.inputs, *engine.graph.outputs)]
+        names = [tensor.name for tensor in (*loaded.graph.inputs, *loaded.graph.outputs)]
         self._staging = {name: _Staging(cuda) for name in names}
         self._bound: tuple[tuple[str, tuple[int, ...], int, int], ...] = ()
         self._steps: list[Callable[[], None]] = []
@@ -140,7 +140,7 @@ class Execution:
         before: list[Callable[[], None]] = []
         for name, value in inputs.items():
             if not context.set_input_shape(name, value.shape):
-                raise self._engine.refusal(f"take {name} of shape {value.shape}")
+                raise self._loaded.refusal(f"take {name} of shape {value.shape}")
             self._place(name, addresses[name])
             if isinstance(value, np.ndarray):
                 host = self._staging[name].host(value.shape, value.dtype)
@@ -149,10 +149,10 @@ class Execution:
                 before.append(partial(cuda.copy, addresses[name], value.address, value.size, stream))
         after: list[Callable[[], None]] = []
         self._outputs = {}
-        for output in self._engine.graph.outputs:
+        for output in self._loaded.graph.outputs:
             shape = tuple(context.get_tensor_shape(output.name))
             if min(shape, default=0) < 0:
-                raise self._engine.refusal(f"tell the shape of output {output.name}")
+                raise self._loaded.refusal(f"tell the shape of output {output.name}")
             staging, dtype = self._staging[output.name], np.dtype(output.dtype)
             host = staging.host(shape, dtype)
             address = staging.device(host.nbytes)
@@ -164,12 +164,12 @@ class Execution:
     def _place(self, name: str, address: int) -> None:
         context = self._context
         if not context.set_tensor_address(name, address):
-            raise self._engine.refusal(f"take an address of {name}")
+            raise self._loaded.refusal(f"take an address of {name}")
 
     def _enqueue(self) -> None:
         context = self._context
         if not context.execute_async_v3(self._cuda.handle(self._stream.stream)):
-            raise self._engine.refusal("run the engine")
+            raise self._loaded.refusal("run the engine")
 
     def _issue(self) -> None:
         """Give the stream one run."""
