@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from drawn_archives import cub_files, pack
 from PIL import Image
@@ -51,6 +53,7 @@ def _draw(folder: Path) -> None:
             for s, (label, photos) in enumerate(zip(names, species, strict=True)):
                 for n, photo in enumerate(photos):
                     archive.writestr(f"{'train' if s < 5 else 'val'}/{label}/{n}.jpg", photo)
+    _film(folder / "film.mp4", [photo for photos in albatrosses[:2] for photo in photos[5:7]])
     pack(folder / "CUB_200_2011.tgz", cub_files())
     for name in ("birds.hmdrn", "mine.hmdrn", "new.hmdrn"):
         shutil.copytree(bundle_path("default"), folder / name)
@@ -60,6 +63,15 @@ def _draw(folder: Path) -> None:
         shutil.copy(checkpoint_path("default"), folder / name)
     _enroll(folder / "site7.gallery", ALBATROSSES, albatrosses, range(3))
     _enroll(folder / "site8.gallery", ALBATROSSES[:1], albatrosses, range(2, 5))
+
+
+def _film(path: Path, photos: list[bytes]) -> None:
+    """Each photo for a second, ten times."""
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (240, 240))
+    for photo in photos:
+        for _ in range(10):
+            film.write(cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR))
+    film.release()
 
 
 def _record_training(bundle: Path, photos: Path, trained: list[str]) -> None:

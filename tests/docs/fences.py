@@ -18,7 +18,7 @@ SHOWN = ("json", "text", "ini", "xml")
 MARKS = ("ci", "hardware", "elsewhere")
 """`<!-- ci: NAME -->`: .ci/run takes this block from the README and runs it as it stands.
 `<!-- hardware: WHAT -->`: needs a device that CI has not; its commands are parsed, not run.
-`<!-- elsewhere: FILE -->`: run by that file of the tests or examples, for the reason given there or here."""
+`<!-- elsewhere: FILE -->`: what it shows is run by that file; here its commands are parsed."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\s*$")
 _MARK = re.compile(r"^\s*<!--\s*(?P<kind>\w+):\s*(?P<what>.+?)\s*-->\s*$")

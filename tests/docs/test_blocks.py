@@ -21,6 +21,8 @@ def test_a_block_says_what_it_is_and_a_mark_what_it_stands_for(block):
     assert block.mark in ("", *MARKS), f"{block.place}: no mark {block.mark!r}"
     if block.mark == "ci":
         assert f"block {block.what} " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+        readme = next(b for b in blocks(ROOT / "README.md") if (b.mark, b.what) == ("ci", block.what))
+        assert block.text == readme.text
     if block.mark == "elsewhere":
         assert (ROOT / block.what.split()[0].rstrip(",")).exists(), f"{block.place}: no {block.what}"
     if block.language == "json":
