@@ -1,63 +1,81 @@
-"""From a cold interpreter to the first prediction: time and memory, in new processes.
+"""From a cold interpreter to the first prediction: time and memory, in new processes; the wheel's size.
 
-python benchmarks/startup.py [--runs 9] [--json]
+python -m benchmarks.startup [--starts 9] [--no-wheel] [--allow-busy] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
-
-from hmdrn_runtime.specimens import draw_specimens
-
-_CHILD = """
-import time; start = time.perf_counter()
 import hmdrn
-imported = time.perf_counter()
-birds = hmdrn.load("default", gallery=sys.argv[1])
-loaded = time.perf_counter()
-birds.classify(sys.argv[2])
-done = time.perf_counter()
-import json, resource
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"import_s": imported - start, "load_s": loaded - imported, "classify_s": done - loaded,
-                  "total_s": done - start, "peak_mib": memory}))
-"""
+from benchmarks.common import Bench, Result, Table, main
+from hmdrn.cold_start import cold_start
+from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.profiling.photos import enroll_drawn, jpeg_photo
+
+_ROOT = Path(__file__).parent.parent
+_SOURCES = ("runtime", "network", "export", "calibration", "sdk")
+_FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 
-def main() -> None:
-    """Measure and print medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+def options(parser: argparse.ArgumentParser) -> None:
+    """What to measure."""
+    parser.add_argument("--starts", type=int, default=9, help="new processes")
+    parser.add_argument("--no-wheel", action="store_true", help="leave out building the wheel")
+
+
+def measure(bench: Bench) -> Result:
+    """Medians of new processes."""
     with tempfile.TemporaryDirectory() as folder:
-        import hmdrn
-
         birds = hmdrn.load("default")
-        for s, images in enumerate(draw_specimens(range(5), 3, size=128)):
-            birds.enroll(f"species {s}", images[:2])
+        enroll_drawn(birds, 5)
         gallery, photo = Path(folder) / "g.gallery", Path(folder) / "photo.jpg"
         birds.save_gallery(gallery)
-        Image.fromarray(images[2]).save(photo)
-        command = [sys.executable, "-c", "import sys\n" + _CHILD, str(gallery), str(photo)]
-        runs = [json.loads(subprocess.check_output(command)) for _ in range(arguments.runs)]
-    medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    result = {"runs": arguments.runs, "load_average": os.getloadavg()[0], **medians}
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-    else:
-        for name, value in result.items():
-            print(f"{name:14} {value:.3f}")
+        photo.write_bytes(jpeg_photo())
+        bench.quiet.look()
+        start = cold_start("default", gallery, photo, bench.arguments.starts)
+        bench.quiet.look()
+        wheel = None if bench.arguments.no_wheel else wheel_bytes(Path(folder))
+    ready = start.load_s + start.classify_s
+    rows = [
+        ["import hmdrn", f"{start.import_s:.3f} s"],
+        ["hmdrn.load to first prediction", f"{ready:.3f} s"],
+        ["together", f"{start.total_s:.3f} s"],
+        ["peak memory", "not told" if start.peak_mib is None else f"{start.peak_mib:.0f} MiB"],
+        ["wheel", "not built" if wheel is None else f"{wheel / 1e6:.2f} MB"],
+    ]
+    return Result(
+        {**start.to_dict(), "load_to_prediction_s": ready, "wheel_bytes": wheel},
+        [Table(f"medians of {start.runs} new processes", ["what", "median"], rows)],
+    )
+
+
+def wheel_bytes(folder: Path) -> int:
+    """Build the wheel of the checkout in a folder, with the build tools that are installed; its size.
+
+    Raises:
+        HmdrnError: It cannot be built.
+    """
+    # In a copy: what earlier builds have left in the checkout would end up in the wheel.
+    copy = folder / "checkout"
+    for name in _SOURCES:
+        shutil.copytree(_ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in _FILES:
+        shutil.copy(_ROOT / name, copy)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w"]
+    done = subprocess.run([*command, str(folder), str(copy)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise HmdrnError(
+            f"the wheel was not built ({last}): pip install 'setuptools>=77', or give --no-wheel"
+        )
+    return next(folder.glob("*.whl")).stat().st_size
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main("startup", __doc__, measure, options))

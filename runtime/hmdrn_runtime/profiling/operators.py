@@ -73,6 +73,21 @@ def onnxruntime_node_times(
     model: Path, inputs: Mapping[str, npt.NDArray[Any]], threads: int | None = None, runs: int = 50
 ) -> list[NodeTime]:
     """As `node_times`, of an ONNX file by ONNX Runtime's profiler."""
+    kinds: dict[str, str] = {}
+    taken: dict[str, list[float]] = defaultdict(list)
+    for event in onnxruntime_events(model, inputs, threads, _WARMUP + runs):
+        kinds[event["name"]] = event["args"]["op_name"]
+        taken[event["name"]].append(event["dur"] / 1e3)
+    return [NodeTime(name, kinds[name], float(np.median(ms[_WARMUP:]))) for name, ms in taken.items()]
+
+
+def onnxruntime_events(
+    model: Path, inputs: Mapping[str, npt.NDArray[Any]], threads: int | None, runs: int
+) -> list[dict[str, Any]]:
+    """What ONNX Runtime's profiler writes of every execution of an operator, in their order.
+
+    Each has `name`, `dur` in microseconds, and in `args` `op_name` and the shapes of inputs and outputs.
+    """
     import onnxruntime as ort
 
     with tempfile.TemporaryDirectory() as folder:
@@ -83,17 +98,14 @@ def onnxruntime_node_times(
         if threads is not None:
             options.intra_op_num_threads = threads
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        for _ in range(_WARMUP + runs):
+        for _ in range(runs):
             session.run(None, dict(inputs))
         events = json.loads(Path(session.end_profiling()).read_text())
-    kinds: dict[str, str] = {}
-    taken: dict[str, list[float]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(_NODE):
-            name = event["name"].removesuffix(_NODE)
-            kinds[name] = event["args"]["op_name"]
-            taken[name].append(event["dur"] / 1e3)
-    return [NodeTime(name, kinds[name], float(np.median(ms[_WARMUP:]))) for name, ms in taken.items()]
+    return [
+        {**event, "name": event["name"].removesuffix(_NODE)}
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith(_NODE)
+    ]
 
 
 def by_operator(nodes: Iterable[NodeTime]) -> list[OperatorTime]:

@@ -63,9 +63,9 @@ def gallery_of(gallery: Gallery, count: int, seed: int = 0) -> Gallery:
 
     Of more, the first are taken. What is missing is made up: every further species has as many photos as the
     first one, drawn from those of all species together. Its operator is solved from real statistics and is
-    hardly ever another's, but its neighbours are nearer than those of real species. A full product takes as long
-    for these as for any; a search that rules species out would take longer or shorter, so that its time is
-    better measured with real species.
+    hardly ever another's, but its neighbours are nearer than those of real species. A full product takes as
+    long for these as for any; a search that rules species out would take longer or shorter, so that its time
+    is better measured with real species.
 
     Args:
         gallery: At least one species whose photos were not compacted away.
