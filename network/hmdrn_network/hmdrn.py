@@ -27,8 +27,9 @@ def normalise(images: Tensor) -> Tensor:
     """
     mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
     std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
-    # One product and one sum, channel by channel: on a CPU a tenth of the time of three pixel by pixel.
-    return images.permute(0, 3, 1, 2).float() * (1 / (255 * std)) - mean / std
+    # One product and one sum, channel by channel: on a CPU a tenth of the time of three pixel by pixel. To
+    # float before all else: NVIDIA's compiler takes bytes, and does nothing with them but this.
+    return images.float().permute(0, 3, 1, 2) * (1 / (255 * std)) - mean / std
 
 
 class Fusion(nn.Module):
