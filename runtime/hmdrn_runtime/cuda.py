@@ -44,6 +44,19 @@ def find_gpu() -> Gpu:
     return Gpu(name.value.decode(errors="replace"), f"{major.value}.{minor.value}")
 
 
+def cuda_version() -> str:
+    """The newest CUDA that the driver serves, e.g. "12.6".
+
+    Raises:
+        BackendError: There is no driver, or it does not tell.
+    """
+    version = ctypes.c_int()
+    status = _driver().cuDriverGetVersion(ctypes.byref(version))
+    if status:
+        raise BackendError(f"the NVIDIA driver does not tell its version (CUDA error {status})")
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
 def _driver() -> ctypes.CDLL:
     for library in _LIBRARIES:
         try:

@@ -103,7 +103,8 @@ class _View:
         self.aspect = (mapped[3] - mapped[1]) / (mapped[2] - mapped[0])
 
     def draw(self, axes: Axes) -> None:
-        axes.imshow(self.grey, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0), aspect=self.aspect)
+        # Lighter than it is, so that colours on it are those of the scale.
+        axes.imshow(self.grey, cmap="gray", vmin=-160, vmax=255, extent=(0, 1, 1, 0), aspect=self.aspect)
         axes.set_xticks([])
         axes.set_yticks([])
 

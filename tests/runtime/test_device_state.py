@@ -17,11 +17,13 @@ from hmdrn_runtime.device import (
     read_clocks,
     read_jetson,
     read_power_mode,
+    read_power_modes,
     read_rails,
     read_state,
     read_temperatures,
 )
 from hmdrn_runtime.device.jetson import parse_l4t, read_l4t_release
+from hmdrn_runtime.device.nvidia import GpuState, parse_gpu_state, read_cuda_toolkit
 
 ORIN_RELEASE = (
     "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, "
@@ -208,3 +210,30 @@ def test_numbers_that_are_no_numbers_are_not_told(tree):
     root = tree(files)
     assert read_temperatures(root) == {}
     assert read_clocks(root) == (Clock("gpu", None, None, None, None),)
+
+
+def test_all_power_modes_of_a_board_are_told(tree):
+    modes = (PowerMode(0, "15W"), PowerMode(1, "25W"), PowerMode(2, "MAXN_SUPER"))
+    assert read_power_modes(tree(ORIN)) == modes
+
+
+def test_nvidia_smis_first_line_is_the_first_gpu():
+    text = "41, 345, 1980, 75.31, 81559, 81040\n39, 345, 1980, 70.00, 81559, 81040\n"
+    assert parse_gpu_state(text) == GpuState(41, 345, 1980, 75.31, 81559, 81040)
+    assert parse_gpu_state("41, [N/A], 1980, [Not Supported], 1, 1") == GpuState(41, None, 1980, None, 1, 1)
+    assert parse_gpu_state("") is None
+    assert parse_gpu_state("NVIDIA-SMI has failed because it couldn't communicate") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("version.json", '{"cuda": {"name": "CUDA SDK", "version": "12.6.68"}}', "12.6.68"),
+        ("version.json", '{"cuda": []}', None),
+        ("version.json", "{", None),
+        ("version.txt", "CUDA Version 10.2.300\n", "10.2.300"),
+        ("other", "", None),
+    ],
+)
+def test_the_toolkits_version_is_read_where_it_is_installed(name, text, expected, tree):
+    assert read_cuda_toolkit(tree({f"usr/local/cuda/{name}": text})) == expected

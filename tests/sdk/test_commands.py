@@ -230,7 +230,8 @@ def test_export_without_a_checkpoint_exports_the_packages_own_weights(hmdrn, tmp
 
 
 @pytest.mark.parametrize(
-    "verb", ["classify", "demo", "enroll", "eval", "export", "gallery", "inspect", "train"]
+    "verb",
+    ["classify", "demo", "doctor", "enroll", "eval", "explain", "export", "gallery", "inspect", "train"],
 )
 def test_every_command_explains_itself_with_an_example(hmdrn, verb):
     outcome = hmdrn(verb, "--help")

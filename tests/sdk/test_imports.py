@@ -74,7 +74,7 @@ print(again.classify(images[2]).label)
     assert first.startswith("species ")
 
 
-@pytest.mark.parametrize("verb", ["enroll", "classify", "eval", "inspect", "demo"])
+@pytest.mark.parametrize("verb", ["enroll", "classify", "eval", "inspect", "demo", "doctor", "explain"])
 def test_a_devices_commands_start_without_torch_and_onnx(verb):
     code = "from hmdrn.cli import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
     done = run_python(code, verb, "--help")

@@ -9,6 +9,7 @@ from hmdrn_runtime.device.power import (
     module_input,
     parse_power_mode,
     read_power_mode,
+    read_power_modes,
     read_rails,
 )
 from hmdrn_runtime.device.state import DeviceState, read_state
@@ -30,6 +31,7 @@ __all__ = [
     "read_jetson",
     "read_memory",
     "read_power_mode",
+    "read_power_modes",
     "read_rails",
     "read_state",
     "read_temperatures",

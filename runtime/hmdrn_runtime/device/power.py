@@ -45,8 +45,14 @@ def read_power_mode(root: Path = Path("/")) -> PowerMode | None:
     if status is None:
         return None
     number = int(status[1])
-    names = {int(i): name for i, name in _MODEL.findall(read_text(root / "etc/nvpmodel.conf") or "")}
+    names = {mode.id: mode.name for mode in read_power_modes(root)}
     return PowerMode(number, names.get(number))
+
+
+def read_power_modes(root: Path = Path("/")) -> tuple[PowerMode, ...]:
+    """All power modes that the board has; empty where there is no nvpmodel."""
+    table = read_text(root / "etc/nvpmodel.conf") or ""
+    return tuple(PowerMode(int(number), name) for number, name in _MODEL.findall(table))
 
 
 def parse_power_mode(query: str) -> PowerMode | None:

@@ -15,6 +15,7 @@ _VERBS = {
     "calibrate": "Show what INT8 would cost a bundle, layer by layer.",
     "classify": "Name the species on photos.",
     "demo": "See it work: enroll five species, name new specimens, draw the result.",
+    "doctor": "Show what this device has, what would be used of it, and what to do next.",
     "enroll": "Enroll species from a folder of photos for each.",
     "eval": "Measure the episodic accuracy of a bundle.",
     "explain": "Show why a photo is named as it is, on the photo.",
