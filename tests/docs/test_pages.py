@@ -35,7 +35,10 @@ def _links(page: Path) -> list[str]:
     return [link for link in found if not link.startswith(("https://", "http://"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+OTHERS = sorted((ROOT / "examples").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_to_files_and_to_headings_in_them(page):
     for link in _links(page):
         path, _, anchor = link.partition("#")
