@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,12 +72,13 @@ class Camera:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @pytest.fixture
 def camera(site) -> Iterator[Camera]:
     served = Camera(site.photos)
-    with contextlib.closing(served.process.stdout):
-        yield served
+    yield served
     served.kill()

@@ -1,0 +1,166 @@
+"""Events to a real broker, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import queue
+import socket
+import threading
+import time
+
+import pytest
+from amqtt.broker import Broker
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from hmdrn.watching.mqtt import Publisher
+from hmdrn_runtime.errors import HmdrnError
+
+TOPIC = "field/camera 7/events"
+
+
+class RunningBroker:
+    """A broker that can be stopped and started on one port."""
+
+    def __init__(self) -> None:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            self.port = one.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self.start()
+
+    def start(self) -> None:
+        config = {
+            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}"}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+        self._broker = self._run(self._made(config))
+        self._run(self._broker.start())
+
+    def stop(self) -> None:
+        self._run(self._broker.shutdown())
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _made(self, config):
+        return Broker(config)
+
+    def _run(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+
+class Listener:
+    """Another program that has subscribed to the events."""
+
+    def __init__(self, port: int) -> None:
+        self.events: queue.Queue[dict] = queue.Queue()
+        self.ready = threading.Event()
+        self.client = Client(CallbackAPIVersion.VERSION2)
+        self.client.on_connect = lambda client, *_: client.subscribe(TOPIC, qos=1)
+        self.client.on_subscribe = lambda *_: self.ready.set()
+        self.client.on_message = lambda client, data, message: self.events.put(json.loads(message.payload))
+        self.client.reconnect_delay_set(1, 1)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        assert self.ready.wait(10)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def broker():
+    logging.disable(logging.CRITICAL)
+    running = RunningBroker()
+    yield running
+    running.close()
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def listener(broker):
+    listening = Listener(broker.port)
+    yield listening
+    listening.close()
+
+
+def address(broker, user=""):
+    return f"mqtt://{user}127.0.0.1:{broker.port}/field/camera%207/events"
+
+
+def test_what_is_published_arrives_in_order(broker, listener):
+    publisher = Publisher(address(broker))
+    for number in range(50):
+        publisher({"event": "label", "number": number, "label": "Größte Möwe"})
+    publisher.close()
+    events = [listener.events.get(timeout=10) for _ in range(50)]
+    assert [event["number"] for event in events] == list(range(50))
+    assert events[0]["label"] == "Größte Möwe"
+    assert publisher.lost == 0
+
+
+def test_watching_publishes_its_events_and_its_summary(hmdrn, site, broker, listener):
+    outcome = hmdrn(
+        "watch", "default", "--gallery", site.gallery, "--source", site.film, "--mqtt", address(broker)
+    )
+    assert outcome.code == 0, outcome
+    assert outcome.out == ""
+    events = [listener.events.get(timeout=10) for _ in range(4)]
+    assert [event["event"] for event in events] == ["label"] * 3 + ["summary"]
+    assert [event["label"] for event in events[:3]] == site.labels
+    assert events[3]["classified"] == 90
+
+
+def test_events_of_an_outage_are_delivered_after_it(broker):
+    publisher = Publisher(address(broker))
+    broker.stop()
+    for number in range(5):
+        publisher({"number": number})
+    assert not publisher.wait(0.2)
+    broker.start()
+    assert publisher.wait(30)
+    # A broker that is new knows no subscribers of before.
+    listening = Listener(broker.port)
+    publisher({"number": 5})
+    assert listening.events.get(timeout=10) == {"number": 5}
+    listening.close()
+    publisher.close()
+    assert publisher.lost == 0
+
+
+def test_what_the_broker_has_not_taken_is_counted_and_leaving_does_not_wait_for_it(broker):
+    publisher = Publisher(address(broker))
+    broker.stop()
+    time.sleep(0.2)
+    for number in range(1100):
+        publisher({"number": number})
+    began = time.monotonic()
+    publisher.close()
+    assert time.monotonic() - began < 5
+    assert publisher.lost >= 100
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("mqtt://127.0.0.1:9/a", "cannot reach the broker"),
+        ("mqtt://nowhere.invalid/a", "cannot reach the broker"),
+        ("http://127.0.0.1/a", "cannot publish to"),
+        ("mqtt://127.0.0.1", "cannot publish to"),
+        ("mqtt://127.0.0.1:1883/a/#", "cannot publish to"),
+        ("mqtt://127.0.0.1:99999/a", "cannot publish to"),
+        ("mqtt://keeper:secret@127.0.0.1:9/a", "cannot reach the broker"),
+    ],
+)
+def test_a_broker_that_is_not_there_is_an_error_without_its_password(wrong, words):
+    with pytest.raises(HmdrnError, match=words) as refusal:
+        Publisher(wrong)
+    assert "secret" not in str(refusal.value)

@@ -1,0 +1,76 @@
+"""Pictures of unknowns: how many, of what, and whether they can be enrolled."""
+
+from __future__ import annotations
+
+import pytest
+from namers import Answers, answer
+from PIL import Image
+
+import hmdrn
+from hmdrn.watching.snapshots import MOST, Snapshots
+from hmdrn_runtime.datasets import open_species
+from hmdrn_runtime.errors import HmdrnError
+
+UNKNOWN, KNOWN = answer("Jay", known=False), answer("Jay", known=True)
+
+
+def keep(folder, site, answers, every=0.0, **options):
+    """Watch the film, whose 90 frames last three seconds, and keep snapshots; returns these by folder."""
+    snapshots = Snapshots(folder, every, "crop")
+    watching = hmdrn.watch(Answers(*answers), site.film, **options)
+    for result in watching:
+        snapshots.take(result)
+    found = {d.name: sorted(d.iterdir()) for d in sorted(folder.iterdir())}
+    assert snapshots.taken == sum(map(len, found.values()))
+    return found
+
+
+def test_unknown_frames_are_kept_no_more_often_than_asked(site, tmp_path):
+    (photos,) = keep(tmp_path / "kept", site, [UNKNOWN], every=1.0).values()
+    assert len(photos) == 3
+    assert all(Image.open(photo).size == (160, 160) for photo in photos)
+
+
+def test_nothing_is_kept_of_known_species_nor_of_a_single_unknown_answer(site, tmp_path):
+    assert keep(tmp_path, site, [*[KNOWN] * 20, UNKNOWN, *[KNOWN] * 20]) == {}
+
+
+def test_of_one_subject_only_so_many_are_kept_and_another_begins_a_folder(site, tmp_path):
+    answers = [*[UNKNOWN] * 30, *[KNOWN] * 30, UNKNOWN]
+    first, second = keep(tmp_path, site, answers).values()
+    assert len(first) == MOST
+    assert len(second) == MOST
+
+
+def test_of_boxes_what_is_in_them_is_kept_a_folder_for_each_subject(site, tmp_path):
+    boxes = [(20, 20, 100, 110), (60, 70, 140, 150)]
+    kept = keep(tmp_path, site, [UNKNOWN], boxes=lambda frame: boxes)
+    sizes = {name.rpartition("-")[2]: {Image.open(p).size for p in photos} for name, photos in kept.items()}
+    assert sizes == {"1": {(80, 90)}, "2": {(80, 80)}}
+
+
+def test_a_picture_that_would_teach_nothing_is_not_kept(tmp_path, site):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    Image.new("RGB", (160, 160), (120, 120, 120)).save(plain / "grey.png")
+    snapshots = Snapshots(tmp_path / "kept", 0.0, "crop")
+    for result in hmdrn.watch(Answers(UNKNOWN), plain):
+        snapshots.take(result)
+    assert snapshots.taken == 0
+
+
+def test_what_is_kept_is_laid_out_as_enrolling_wants_it(site, tmp_path):
+    keep(tmp_path / "kept", site, [*[UNKNOWN] * 30, *[KNOWN] * 30, UNKNOWN])
+    first, second = sorted((tmp_path / "kept").iterdir())
+    first.rename(tmp_path / "kept" / "Sooty Albatross")
+    second.rename(tmp_path / "kept" / "Jay")
+    recognizer = hmdrn.load("default", threads=1)
+    for label, photos in open_species(tmp_path / "kept").classes.items():
+        recognizer.enroll(label, [photo.read() for photo in photos])
+    assert sorted(recognizer.gallery) == ["Jay", "Sooty Albatross"]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(site, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HmdrnError, match="cannot make the folder"):
+        Snapshots(tmp_path / "file", 1.0, "crop")

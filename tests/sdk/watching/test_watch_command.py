@@ -1,0 +1,186 @@
+"""`hmdrn watch`, as the entry point runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+
+import pytest
+from outcomes import assert_refused
+from PIL import Image
+
+from hmdrn.watching import overlay
+
+
+def lines(outcome):
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+@pytest.fixture
+def watch(hmdrn, site):
+    """Run `hmdrn watch` on the drawn gallery, by default on its film."""
+
+    def call(*options, source=site.film, gallery=site.gallery):
+        return hmdrn("watch", "default", "--gallery", gallery, "--source", source, "--threads", 1, *options)
+
+    return call
+
+
+@pytest.fixture
+def typed(tmp_path):
+    """A pipe that boxes can be read from, with some lines in it; it stands for standard input."""
+
+    def make(*boxes: object) -> str:
+        path = tmp_path / "boxes"
+        os.mkfifo(path)
+        text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in boxes)
+        threading.Thread(target=path.write_text, args=(text,), daemon=True).start()
+        return str(path)
+
+    return make
+
+
+def test_it_prints_a_line_when_the_label_changes_and_tells_people_the_summary_aside(watch, site):
+    outcome = watch()
+    assert outcome.code == 0
+    events = lines(outcome)
+    assert [event["label"] for event in events] == site.labels
+    assert [event["before"]["label"] for event in events] == [None, *site.labels[:-1]]
+    for event in events:
+        assert (event["schema"], event["event"], event["state"]) == ("hmdrn.watch/1", "label", "species")
+        assert event["time"].endswith("Z")
+        assert event["position"] == pytest.approx(event["frame"] / 30, abs=1e-3)
+    for told in ("90 read, 90 classified, 0 dropped", "p50", "p90", "p99", *site.labels):
+        assert told in outcome.err
+
+
+def test_with_json_the_summary_is_the_last_line(watch, site):
+    outcome = watch("--json")
+    *_, summary = lines(outcome)
+    assert summary["event"] == "summary"
+    assert (summary["read"], summary["classified"], summary["dropped"]) == (90, 90, 0)
+    assert sorted(seen["label"] for seen in summary["species"]) == sorted(site.labels)
+    assert sum(seen["frames"] for seen in summary["species"]) <= 90
+    assert summary["latency_ms"]["p50"] <= summary["latency_ms"]["p90"] <= summary["latency_ms"]["p99"]
+    assert outcome.err == ""
+
+
+def test_with_all_every_frame_has_its_answer(watch):
+    events = lines(watch("--all", "--max-frames", 7))
+    frames = [event for event in events if event["event"] == "frame"]
+    assert [event["frame"] for event in frames] == list(range(7))
+    for event in frames:
+        (sighting,) = event["sightings"]
+        assert (sighting["track"], sighting["box"]) == (0, None)
+        assert sighting["answer"]["label"] == sighting["answer"]["ranking"][0]["label"]
+
+
+def test_it_answers_the_boxes_of_a_detector_and_reports_a_bad_line_with_its_number(watch, typed):
+    boxes = [
+        *[{"frame": i, "boxes": [[10, 10, 150, 150]]} for i in range(5)],
+        "{",
+        {"frame": 6, "boxes": [[0, 0, 80, 80], [80, 80, 160, 160]]},
+        {"frame": 9, "boxes": []},
+    ]
+    outcome = watch("--boxes", typed(*boxes), "--all", "--hold", 1, "--json")
+    assert outcome.code == 0
+    events = lines(outcome)
+    answered = [e for e in events if e["event"] == "frame" and "boxes_frame" in e]
+    found = {event["boxes_frame"]: len(event["sightings"]) for event in answered}
+    assert found == {**dict.fromkeys(range(5), 1), 6: 2, 9: 0}
+    told = [event["message"] for event in events if event["event"] == "source"]
+    assert told[0].startswith("line 6 of the boxes is damaged")
+    assert told[1:] == ["the boxes have ended"]
+    assert outcome.err.splitlines() == [f"hmdrn: {' '.join(message.split())}" for message in told]
+    summary = events[-1]
+    assert (summary["bad_lines"], summary["classified"], summary["skipped"]) == (1, 8, 3)
+    # The box of the first frames overlaps neither of those of frame 6 by much.
+    frames = {e["frame"]: e for e in events if e["event"] == "frame"}
+    assert [[s["track"] for s in frames[i]["sightings"]] for i in (0, 4, 5, 6)] == [[1], [1], [], [2, 3]]
+
+
+def test_a_region_is_given_in_pixels(watch):
+    *_, event = lines(watch("--region", "10,20,150,150", "--all", "--max-frames", 1, "--hold", 1))
+    assert event["box"] == [10, 20, 150, 150]
+
+
+def test_the_overlay_is_a_film(watch, tmp_path):
+    assert watch("--overlay", tmp_path / "seen.mp4", "--max-frames", 10).code == 0
+    capture = overlay.open_cv2("testing").VideoCapture(str(tmp_path / "seen.mp4"))
+    assert capture.read()[0]
+
+
+def test_unknowns_are_kept_where_the_gallery_can_tell_them(hmdrn, watch, site, tmp_path):
+    for place, photo in enumerate(site.photos):
+        (tmp_path / "species" / site.labels[place]).mkdir(parents=True)
+        (tmp_path / "species" / site.labels[place] / "a.jpg").write_bytes(photo.read_bytes())
+    gallery = tmp_path / "calibrated.gallery"
+    assert hmdrn("enroll", "default", tmp_path / "species", "-g", gallery, "--far", 0.01).code == 0
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    for place, photo in enumerate(site.photos):
+        Image.open(photo).transpose(Image.Transpose.TRANSPOSE).convert("L").save(strangers / f"{place}.png")
+    options = ("--snapshots", tmp_path / "kept", "--snapshot-every", 0)
+    outcome = watch(*options, "--json", source=strangers, gallery=gallery)
+    assert outcome.code == 0
+    *_, summary = lines(outcome)
+    assert summary["unknown"]["frames"] > 0
+    assert len(list((tmp_path / "kept").rglob("*.jpg"))) == summary["unknown"]["frames"]
+
+
+def test_snapshots_are_refused_where_nothing_is_ever_unknown(watch, tmp_path):
+    assert_refused(watch("--snapshots", tmp_path / "kept"), "not calibrated", "--far")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_folder_with_a_bad_photo_is_answered_and_ends_with_2(watch, site, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
+    (tmp_path / "b.jpg").write_bytes(b"no photo")
+    outcome = watch("--json", source=tmp_path)
+    assert outcome.code == 2
+    label, source, summary = lines(outcome)
+    assert (label["label"], label["file"]) == (site.labels[0], str(tmp_path / "a.jpg"))
+    assert (source["state"], summary["unreadable"]) == ("unreadable", 1)
+    assert "b.jpg" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--region", "1,2,3"], ["--region", "1,2,3", "four numbers"]),
+        (["--region", "a,b,c,d"], ["--region"]),
+        (["--region", "500,0,600,90"], ["lies outside"]),
+        (["--region", "1,2,30,40", "--boxes", "-"], ["a region or boxes"]),
+        (["--boxes", "missing"], ["missing", "cannot read boxes"]),
+        (["--overlay", "seen.mkv"], ["seen.mkv", ".mp4"]),
+        (["--mqtt", "mqtt://127.0.0.1:9/a"], ["cannot reach the broker"]),
+        (["--stall-after", "0"], ["--stall-after"]),
+        (["--max-frames", "0"], ["--max-frames"]),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_names_it(watch, options, words):
+    assert_refused(watch(*options), *words)
+
+
+def test_a_wrong_source_is_one_line_that_names_it(watch, tmp_path):
+    (tmp_path / "text.mp4").write_bytes(b"no film" * 100)
+    (tmp_path / "photos").mkdir()
+    for source, words in {
+        tmp_path / "missing.mp4": ["no such file or folder", "missing.mp4"],
+        tmp_path / "text.mp4": ["text.mp4", "no video"],
+        tmp_path / "photos": ["photos", "holds no photo"],
+        "99": ["camera 99", "no such device"],
+        "csi://0": ["csi://0"],
+        "rtsp://keeper:secret@127.0.0.1:9/a": ["cannot open rtsp://***@127.0.0.1:9/a"],
+        "gopher://a": ["gopher"],
+    }.items():
+        assert_refused(watch(source=source), *words)
+
+
+def test_an_empty_gallery_is_refused_before_a_camera_is_opened(watch, hmdrn, tmp_path, site):
+    from hmdrn_runtime.gallery import Gallery
+    from hmdrn_runtime.gallery_file import load_gallery, save_gallery
+
+    save_gallery(Gallery(load_gallery(site.gallery).network), tmp_path / "empty.gallery")
+    assert_refused(watch(source="99", gallery=tmp_path / "empty.gallery"), "has no species")
