@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import onnx
 
-from hmdrn_export.tracing import OPSET
 from hmdrn_network import HMDRN
 from hmdrn_runtime.manifest import Fusion, Graph, Network, Tensor
+from hmdrn_runtime.variants import FLOAT32_OPSET17
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ VARIANTS = {
     "fp32": Variant("fp32", "onnx", ("onnxruntime",)),
     # ONNX Runtime's CPU provider would compute half graphs in float32.
     "fp16": Variant("fp16", "onnx", ("tensorrt",)),
+    FLOAT32_OPSET17: Variant("fp32", "onnx", ("tensorrt",)),
     # One engine's placement of Q/DQ is slow on the other, and the other's is refused by the first.
     "int8-ort": Variant("int8", "onnxruntime", ("onnxruntime",)),
     "int8-trt": Variant("int8", "tensorrt", ("tensorrt",)),
@@ -79,7 +80,7 @@ def describe_graph(model: onnx.ModelProto, file: str, variant: str) -> Graph:
         file=file,
         precision=kind.precision,
         dialect=kind.dialect,
-        opset=OPSET,
+        opset=model.opset_import[0].version,
         backends=kind.backends,
         inputs=tensors(list(model.graph.input)),
         outputs=tensors(list(model.graph.output)),

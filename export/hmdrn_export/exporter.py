@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 
+from hmdrn_export import opset17, tracing
 from hmdrn_export.description import describe_graph, describe_network
 from hmdrn_export.fingerprint import fingerprint
 from hmdrn_export.graphs import traces
@@ -30,8 +31,10 @@ from hmdrn_runtime.errors import EnrollmentError, ExportError, VerificationError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.images import INPUT_SIZE, PREPROCESSINGS, RESIZE
 from hmdrn_runtime.manifest import Graph, Input, Manifest
+from hmdrn_runtime.variants import FLOAT32_OPSET17
 
 PRECISIONS = ("fp32", "fp16", "int8")
+OPSETS = (tracing.OPSET, opset17.OPSET)
 
 Step = Callable[[str, int, int], None]
 """Progress: what is being done, how much of it is done, and of how much."""
@@ -60,6 +63,7 @@ def export_bundle(
     preprocessing: str = "crop",
     report: Step = lambda what, done, of: None,
     derive: Derive | None = None,
+    opset: int = tracing.OPSET,
 ) -> VerificationReport:
     """Export a network and verify what was written.
 
@@ -72,6 +76,7 @@ def export_bundle(
         preprocessing: "crop" for whole photographs, "squash" for photos that are cropped to the subject.
         report: Told of the progress.
         derive: Makes the variants of "int8", which need photographs to calibrate on.
+        opset: 17 adds float32 graphs for TensorRT 8.5 and 8.6, variant "fp32-opset17".
 
     Returns:
         How the graphs of this precision compare with the network; of "int8" those for ONNX Runtime. The
@@ -92,11 +97,13 @@ def export_bundle(
         raise ExportError(
             f"unknown preprocessing {preprocessing!r}: choose one of {', '.join(PREPROCESSINGS)}"
         )
+    if opset not in OPSETS:
+        raise ExportError(f"opset is {opset}: choose one of {', '.join(map(str, OPSETS))}")
     output = user_path(output, ExportError)
     if output.exists() and not (output / MANIFEST).is_file():
         raise ExportError(f"{output} exists and is no bundle: choose another --output, or remove it")
     with published(output) as folder:
-        manifest = _write(checkpoint, folder, precision, preprocessing, report)
+        manifest = _write(checkpoint, folder, precision, preprocessing, report, opset)
         results = _verify_all(checkpoint, folder, manifest, manifest.variants, report)
         if derive is not None:
             derived = derive(open_bundle(folder))
@@ -109,7 +116,12 @@ def export_bundle(
 
 
 def _write(
-    checkpoint: Checkpoint, folder: Path, precision: str, preprocessing: str, report: Step
+    checkpoint: Checkpoint,
+    folder: Path,
+    precision: str,
+    preprocessing: str,
+    report: Step,
+    opset: int = tracing.OPSET,
 ) -> Manifest:
     """Trace the graphs into `folder`, and say what they are."""
     network, card = checkpoint.network, checkpoint.card
@@ -137,6 +149,9 @@ def _write(
         halves = {name: to_half(model) for name, model in photos.items()}
         rules["fp16"] = listed(photos.values())
         variants["fp16"] = _write_variant(halves, folder, "fp16")
+    if opset == opset17.OPSET:
+        older = {name: opset17.to_opset17(model) for name, model in models.items()}
+        variants[FLOAT32_OPSET17] = _write_variant(older, folder, FLOAT32_OPSET17)
     variants["fp32"] = _write_variant(models, folder, "fp32")
     variants = {
         name: {**{g: variants["fp32"][g] for g in variants["fp32"] if g not in graphs}, **graphs}

@@ -64,6 +64,13 @@ _NEEDED = ("torch", "onnx", "onnxscript")
     metavar="DATA",
     help="INT8: photographs to calibrate on, a folder or zip of <class>/<image> or <split>/<class>/<image>.",
 )
+@click.option(
+    "--opset",
+    type=click.Choice(["17", "18"]),
+    default="18",
+    show_default=True,
+    help="17 adds fp32 graphs that TensorRT 8.5 and 8.6 (JetPack 5) can read.",
+)
 @drop_option
 @episodes_option
 @cache_option
@@ -82,6 +89,7 @@ def command(
     preprocess: str,
     output: Path | None,
     calibration: Path | None,
+    opset: str,
     max_accuracy_drop: float,
     episodes: int,
     cache: Path | None,
@@ -121,7 +129,7 @@ def command(
         calibrator = None
         if calibration is not None:
             calibrator = _Calibrator(calibration, max_accuracy_drop, episodes, cache, report)
-        result = export_bundle(weights, output, precision, preprocess, report, calibrator)
+        result = export_bundle(weights, output, precision, preprocess, report, calibrator, int(opset))
         if background:
             from hmdrn.unknowns import add_background
 
