@@ -306,17 +306,15 @@ def _close(summary: Summary, sink: Sink, publisher: Publisher | None, as_json: b
     if as_json:
         _print(closing)
     else:
-        print_facts("", list(_facts(summary, closing)), stderr=True)
+        print_facts("", list(_facts(summary)), stderr=True)
 
 
-def _facts(summary: Summary, closing: Event) -> Iterator[tuple[str, str]]:
+def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
     counts = f"{summary.read} read, {summary.classified} classified, {summary.dropped} dropped"
     others = {"without boxes": summary.skipped, "unreadable": summary.unreadable}
     yield "frames", ", ".join([counts, *(f"{count} {name}" for name, count in others.items() if count)])
     yield "seconds", f"{summary.seconds:.1f}"
-    latency = closing["latency_ms"].items()
-    told = ", ".join(f"{name} {value:.1f} ms" for name, value in latency if value is not None)
-    yield "latency, capture to answer", told or "-"
+    yield "latency, capture to answer", str(summary.latencies)
     yield "reconnects", str(summary.reconnects)
     if summary.bad_lines:
         yield "bad lines of boxes", str(summary.bad_lines)

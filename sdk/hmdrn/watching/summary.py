@@ -10,6 +10,8 @@ import numpy as np
 
 from hmdrn.watching.results import WatchResult
 
+PERCENTILES = (50, 90, 99)
+"""Those of the latencies that are told."""
 _SHORTEST, _STEP, _BINS = 1e-4, 1.01, 1700
 
 
@@ -18,6 +20,10 @@ class Latencies:
 
     def __init__(self) -> None:
         self._counts = np.zeros(_BINS, np.int64)
+
+    def __repr__(self) -> str:
+        told = ((p, self.percentile(p)) for p in PERCENTILES)
+        return ", ".join(f"p{p} {1000 * value:.1f} ms" for p, value in told if value is not None) or "none"
 
     def add(self, seconds: float) -> None:
         """Count one duration; those under 0.1 ms count as 0.1 ms, those over half an hour as that."""
@@ -95,7 +101,7 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "latency_ms": {
                 f"p{p}": None if (value := self.latencies.percentile(p)) is None else round(1000 * value, 2)
-                for p in (50, 90, 99)
+                for p in PERCENTILES
             },
             "species": [
                 {"label": label, "frames": seen.frames, "times": seen.times}
