@@ -65,11 +65,15 @@ def draw_explanation(
 def headline(explanation: Explanation) -> str:
     """The answer in one line."""
     prediction = explanation.prediction
-    first, *others = (f"{m.label} ({100 * m.probability:.0f} %)" for m in explanation.matches)
+    first, *others = (f"{m.label} ({_percent(m.probability)})" for m in explanation.matches)
     beside = f", compared with {others[0]}" if others else ""
     if prediction.known is False:
         return f"Unknown, none of the enrolled species. Nearest: {first}{beside}"
     return f"{'Known: ' if prediction.known else ''}{first}{beside}"
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.0f} %" if probability >= 0.005 else "under 1 %"
 
 
 def _legend(explanation: Explanation) -> str:
