@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import shutil
+
 import onnx
 import pytest
 
 from hmdrn_calibration.layers import layers_of, photo_graphs
+from hmdrn_export import exporter
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
+from hmdrn_export.tensorrt.check import check_bundle, quantised_products
 from hmdrn_export.tensorrt.profiles import default_bounds, shapes
+from hmdrn_runtime.bundle import MANIFEST, open_bundle
 from hmdrn_runtime.errors import BackendError
 
 pytestmark = pytest.mark.slow
@@ -34,6 +41,7 @@ def test_every_layer_of_classify_reads_int8_and_nothing_else_does(default, calib
     read = compile_graph("classify", calibrated.variants["int8-trt"]["classify"])
     layers = set(layers_of(photo_graphs(default)["classify"].graph))
     assert len(layers) == 28
+    assert quantised_products(calibrated.variants["int8-trt"]["classify"], ()) == layers
     assert {node for node, types in read.items() if "Int8" in types} == layers
     assert all(read[node] == {"Int8"} for node in layers)
     assert read["gram.mid/MatMul_2"] == read["transformers.high.layers.1.attention/MatMul_3"] == {"Float"}
@@ -51,6 +59,47 @@ def test_a_pair_that_is_taken_away_is_seen(calibrated, compile_graph):
     convolution = next(node for node in model.graph.node if node.name == "backbone.blocks.2.norm/Conv")
     convolution.input[0] = convolution.input[0].removesuffix("/dq")
     assert compile_graph("classify", model)["backbone.blocks.2.norm/Conv"] != {"Int8"}
+
+
+@pytest.fixture
+def exported(default, calibrated, tmp_path):
+    """exported(change): the package's bundle with its INT8 variants, their `classify` changed by hand."""
+
+    def make(change=lambda graph: None):
+        path = tmp_path / "small.hmdrn"
+        shutil.copytree(default.path, path)
+        variants = copy.deepcopy({"int8-trt": dict(calibrated.variants["int8-trt"])})
+        change(variants["int8-trt"]["classify"].graph)
+        derived = exporter.Derived(variants, calibrated.report.to_dict())
+        manifest = exporter._with_derived(path, default.manifest, derived)
+        (path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        return open_bundle(path, "int8-trt")
+
+    return make
+
+
+def test_the_check_of_a_bundle_finds_its_int8_graphs_as_they_should_be(exported):
+    checks = {
+        check.graph: check
+        for check in check_bundle(pytest.importorskip("tensorrt_rtx"), exported(), targets=("SM86",))
+    }
+    assert checks.keys() == {"classify", "encode", "enroll", "explain"}
+    for check in checks.values():
+        assert check.problems == ()
+        assert check.int8_products >= 28
+        assert check.half_products == 0
+
+
+def test_the_check_of_a_bundle_finds_a_pair_that_was_taken_away(exported):
+    def change(graph):
+        convolution = next(node for node in graph.node if node.name == "backbone.blocks.2.norm/Conv")
+        convolution.input[0] = convolution.input[0].removesuffix("/dq")
+
+    bundle = exported(change)
+    only = {"int8-trt": {"classify": bundle.graph("classify")}}
+    bundle = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, variants=only))
+    (check,) = check_bundle(pytest.importorskip("tensorrt_rtx"), bundle, targets=("SM86",))
+    assert any("backbone.blocks.2.norm/Conv" in problem for problem in check.problems), check.problems
 
 
 def test_the_placement_for_onnxruntime_is_refused(calibrated, compile_graph):

@@ -29,6 +29,28 @@ def test_build_without_a_gpu_says_in_one_line_what_is_missing_and_what_to_do(hmd
         assert "package 'tensorrt' is not installed" in done.err
 
 
+@pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime-cuda"])
+def test_a_backend_that_needs_a_gpu_ends_with_one_line_and_exit_code_2(
+    hmdrn, no_gpu, backend, photo, tmp_path
+):
+    gallery = tmp_path / "g.gallery"
+    for command in (("classify", "default", photo()), ("enroll", "default", photo("s/a.png").parent.parent)):
+        done = hmdrn(*command, "--gallery", gallery, "--backend", backend)
+        assert done.code == 2
+        assert done.err.count("\n") == 1
+        assert f"backend '{backend}' cannot be used: " in done.err
+        assert "NVIDIA driver" in done.err
+    assert not gallery.exists()
+
+
+def test_the_backends_of_the_command_line_are_those_of_the_runtime():
+    from hmdrn.cli.classify import command
+    from hmdrn_runtime.backends import BACKENDS
+
+    (option,) = [parameter for parameter in command.params if parameter.name == "backend"]
+    assert tuple(option.type.choices) == BACKENDS
+
+
 def test_build_of_no_bundle_says_so_before_it_looks_for_a_gpu(hmdrn, tmp_path):
     done = hmdrn("build", tmp_path / "no.hmdrn")
     assert done.code == 2
@@ -52,8 +74,8 @@ def test_a_check_that_finds_something_ends_with_it_and_exit_code_3():
     from hmdrn_runtime.errors import VerificationError
 
     checks = [
-        GraphCheck("fp16", "enroll", 9, 8, 7, 6, 0.5, ()),
-        GraphCheck("fp16", "classify", 0, 0, 0, 0, 0.0, ("no",)),
+        GraphCheck("fp16", "enroll", 9, 8, 7, 6, 5, 0.5, ()),
+        GraphCheck("fp16", "classify", 0, 0, 0, 0, 0, 0.0, ("no",)),
     ]
     show_checks(checks)
     with pytest.raises(VerificationError, match="fp16/classify: no") as raised:

@@ -7,7 +7,7 @@ of the compiled engine, where nodes are fused, with the types that they read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ class GraphCheck:
         layers: Layers of the engine.
         half_products: Convolutions and matrix products, fused ones too, that read half.
         float_products: Those that read float32.
+        int8_products: Those that read 8-bit numbers.
         seconds: How long parsing and compiling took.
         problems: What is not as it should be, in words; empty if all is well.
     """
@@ -52,6 +53,7 @@ class GraphCheck:
     layers: int
     half_products: int
     float_products: int
+    int8_products: int
     seconds: float
     problems: tuple[str, ...]
 
@@ -88,22 +90,28 @@ def check_bundle(
 
 def _check_graph(trt: Any, bundle: Bundle, name: str, targets: tuple[str, ...], bounds: Bounds) -> GraphCheck:
     graph, path = bundle.graph(name), bundle.graph_path(name)
-    expected = expected_precisions(onnx.load(path, load_external_data=False), graph.precision)
+    model = onnx.load(path, load_external_data=False)
+    expected = expected_precisions(model, graph.precision)
+    kept = bundle.manifest.calibration.get("kept", ())
+    quantised = quantised_products(model, kept) if graph.precision == "int8" else frozenset[str]()
     sizes = shapes(name, graph, bundle.manifest.network.levels, bounds)
     try:
         engine = build_engine(trt, path, sizes, BuildOptions(targets=targets))
     except BackendError as error:
-        return GraphCheck(bundle.variant, name, len(expected), 0, 0, 0, 0.0, (str(error),))
-    half, single = ([kernel for kernel in _products(engine) if t in kernel.inputs] for t in ("Half", "Float"))
+        return GraphCheck(bundle.variant, name, len(expected), 0, 0, 0, 0, 0.0, (str(error),))
+    half, single, integer = (
+        sum(kind in kernel.inputs for kernel in _products(engine)) for kind in ("Half", "Float", "Int8")
+    )
     return GraphCheck(
         variant=bundle.variant,
         graph=name,
         nodes=len(expected),
         layers=len(engine.layers),
-        half_products=len(half),
-        float_products=len(single),
+        half_products=half,
+        float_products=single,
+        int8_products=integer,
         seconds=round(engine.seconds, 2),
-        problems=(*_network_problems(expected, engine), *_engine_problems(expected, engine)),
+        problems=(*_network_problems(expected, engine), *_engine_problems(expected, quantised, engine)),
     )
 
 
@@ -111,9 +119,9 @@ def expected_precisions(model: onnx.ModelProto, precision: str) -> dict[str, str
     """The precision of every node that computes, by its name: by the rules alone, whatever its types say."""
     expected: dict[str, str] = {}
     for node in model.graph.node:
-        if node.op_type == "Cast":
+        if node.op_type in ("Cast", "QuantizeLinear", "DequantizeLinear"):
             continue
-        if precision == "fp32":
+        if precision != "fp16":  # Q/DQ is around nodes that the graph has in float32
             expected[node.name] = "fp32"
             continue
         try:
@@ -123,6 +131,26 @@ def expected_precisions(model: onnx.ModelProto, precision: str) -> dict[str, str
         if rule is not None:
             expected[node.name] = rule.precision
     return expected
+
+
+def quantised_products(model: onnx.ModelProto, kept: Collection[str]) -> frozenset[str]:
+    """Nodes that are to compute on 8-bit numbers: convolutions and linear layers, whatever is around them.
+
+    Args:
+        model: An INT8 graph; its weights are 8-bit, or float32 where a layer was kept.
+        kept: Layers that accuracy needs in float32, by the path of their weight in the network.
+    """
+    weights = {weight.name: weight.name for weight in model.graph.initializer if len(weight.dims) > 1}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in weights:
+            weights[node.output[0]] = node.input[0]
+    return frozenset(
+        node.name
+        for node in model.graph.node
+        if node.op_type in ("Conv", "MatMul")
+        and node.input[1] in weights
+        and weights[node.input[1]].split(".weight")[0] not in kept
+    )
 
 
 def _products(engine: Engine) -> list[EngineLayer]:
@@ -141,16 +169,37 @@ def _network_problems(expected: Mapping[str, str], engine: Engine) -> Iterator[s
         yield f"the parser's network has {seen} of {len(expected)} nodes by their names: nothing is proved"
 
 
-def _engine_problems(expected: Mapping[str, str], engine: Engine) -> Iterator[str]:
+def _engine_problems(
+    expected: Mapping[str, str], quantised: Collection[str], engine: Engine
+) -> Iterator[str]:
     """Layers of the engine that compute in another precision than the rules have it."""
     if not engine.layers:
         yield "the compiler lists no layers: nothing is proved"
     products = {name: p for name, p in expected.items() if name.rpartition("/")[2].startswith(_PRODUCTS)}
+    yield from _integer_problems(quantised, len(products) - len(quantised), engine)
     if "fp16" not in expected.values():
         for kernel in engine.layers:
             if "Half" in kernel.inputs:
                 yield f"layer {kernel.name} reads Half in a float32 graph"
         return
+    yield from _half_problems(products, engine)
+
+
+def _integer_problems(quantised: Collection[str], others: int, engine: Engine) -> Iterator[str]:
+    """Quantised layers that do not compute on 8-bit numbers."""
+    if not quantised:
+        return
+    for kernel in _products(engine):
+        named = _NAMED_AFTER.match(kernel.name)
+        if named and named["node"] in quantised and set(kernel.inputs) != {"Int8"}:
+            yield f"layer {kernel.name} reads {', '.join(sorted(set(kernel.inputs)))}, not Int8 alone"
+    singles = sum("Int8" not in kernel.inputs for kernel in _products(engine))
+    if singles > others:
+        yield f"{singles} products do not read Int8, and {others} are not quantised"
+
+
+def _half_problems(products: Mapping[str, str], engine: Engine) -> Iterator[str]:
+    """Products of a half graph that compute in another precision than the rules have it."""
     singles = 0
     for kernel in _products(engine):
         read = set(kernel.inputs) & _REAL

@@ -11,7 +11,15 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn.cli.common import bundle_argument, json_option, print_table, progress, threads_option, versioned
+from hmdrn.cli.common import (
+    backend_option,
+    bundle_argument,
+    json_option,
+    print_table,
+    progress,
+    threads_option,
+    versioned,
+)
 from hmdrn.cli.messages import tell
 from hmdrn.loading import load
 from hmdrn_runtime.datasets import IMAGE_SUFFIXES, is_photo
@@ -39,10 +47,17 @@ Answer: TypeAlias = Prediction | ImageError
     show_default=True,
     help="Species to show for an image.",
 )
+@backend_option
 @threads_option
 @json_option
 def command(
-    bundle: str, images: tuple[Path, ...], gallery: Path, top: int, threads: int | None, as_json: bool
+    bundle: str,
+    images: tuple[Path, ...],
+    gallery: Path,
+    top: int,
+    backend: str,
+    threads: int | None,
+    as_json: bool,
 ) -> int:
     """Name the species on every IMAGE (files, or folders of them) from those of a gallery.
 
@@ -50,7 +65,7 @@ def command(
 
     Example: hmdrn classify default a.jpg b.jpg --gallery site7.gallery
     """
-    recognizer = load(bundle, gallery, threads=threads)
+    recognizer = load(bundle, gallery, backend, threads)
     move = move_of(recognizer.gallery, recognizer.bundle)
     if move is not None:
         tell(f"note: {move}")

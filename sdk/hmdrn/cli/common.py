@@ -19,6 +19,13 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table."
 )
 bundle_argument = click.argument("bundle", metavar="BUNDLE")
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime"]),
+    default="auto",
+    show_default=True,
+    help="What runs the graphs; auto takes the first of the others that this machine has everything for.",
+)
 threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads; all cores by default.")
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from hmdrn.cli.common import bundle_argument, json_option, print_json, print_table, progress, threads_option
+from hmdrn.cli.common import (
+    backend_option,
+    bundle_argument,
+    json_option,
+    print_json,
+    print_table,
+    progress,
+    threads_option,
+)
 from hmdrn.cli.messages import tell
 from hmdrn.contact_sheet import check_sheet_place, draw_sheet
 from hmdrn.loading import load
@@ -53,6 +61,7 @@ from hmdrn_runtime.quality import Sight, sighted
     type=click.FloatRange(0.01, 0.5),
     help="Calibrate what counts as known: the share of other species' photos that may pass, such as 0.05.",
 )
+@backend_option
 @threads_option
 @json_option
 def command(
@@ -64,6 +73,7 @@ def command(
     strict: bool,
     contact_sheet: Path | None,
     far: float | None,
+    backend: str,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -77,9 +87,7 @@ def command(
     """
     gallery, folder = check_gallery_place(gallery), user_path(folder, DatasetError)
     sheet = check_sheet_place(contact_sheet or gallery.with_name(f"{gallery.name}.png"))
-    recognizer = load(
-        bundle, gallery if gallery.exists() else None, threads=threads, keep_thumbnails=keep_thumbnails
-    )
+    recognizer = load(bundle, gallery if gallery.exists() else None, backend, threads, keep_thumbnails)
     dataset = open_species(folder)
     if dataset.empty:
         # A mistake that nobody would notice later.
