@@ -58,22 +58,23 @@ def recognise(listing: Listing, source: Path) -> Layout:
 
 
 def recognise_species(listing: Listing, source: Path) -> Layout:
-    """Find species to enroll, each a folder with its photos directly in it. A folder may wrap those of a zip.
+    """Find species to enroll, each a folder with its photos directly in it.
 
-    In a folder it may not: a lone `Monarch/2024/` would enroll a species called 2024.
+    In a zip, a folder may wrap several. In a folder it may not, nor may it wrap a single one: a lone
+    `Monarch/2024/` would enroll a species called 2024.
 
     Raises:
         DatasetError: there is no image, or one that lies elsewhere.
 
     """
     wrapper, photos = _unwrapped(listing, source)
-    if source.is_dir():
+    if source.is_dir() or len({parts[0] for parts, _ in photos}) == 1:
         wrapper, photos = (), tuple(((*wrapper, *parts), member) for parts, member in photos)
     example = _examples(photos, source)
     if max(example) > 2:
         deep = example[max(example)]
         first = deep.partition("/")[0]
-        instead = f"give {source / first}" if source.is_dir() else f"pack {first!r} alone"
+        instead = f"give {source / first}" if source.is_dir() else f"pack what is in {first!r}"
         raise DatasetError(
             f"{describe_source(source)} holds {deep!r}, but photos must lie directly in the species' folder: "
             f"move them up into {first!r}, or, if {first!r} only wraps the species, {instead}"

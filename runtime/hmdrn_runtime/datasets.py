@@ -153,8 +153,8 @@ def open_dataset(path: str | os.PathLike[str], split: str = "all") -> Dataset:
 def open_species(path: str | os.PathLike[str]) -> Dataset:
     """List photographs to enroll: of a folder or a zip of `<species>/<image>`, and nothing deeper.
 
-    As `open_dataset`, but without splits, and without a folder that wraps those of a folder: it might be
-    the species itself.
+    As `open_dataset`, but without splits, and without a folder that wraps those of a folder, or the only
+    one of a zip: it might be the species itself.
 
     Raises:
         DatasetError: as `open_dataset` does; a photo does not lie directly in its species' folder.

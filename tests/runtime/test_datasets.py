@@ -145,6 +145,14 @@ def test_a_zip_of_species_may_be_wrapped(tmp_path):
     ]
 
 
+def test_a_zip_of_one_species_is_told_like_a_folder_that_its_photos_lie_too_deep(tmp_path):
+    path = make_zip(tmp_path / "data.zip", ("Monarch/2024/1.jpg", "Monarch/2024/2.jpg"))
+    with pytest.raises(DatasetError, match=r"'Monarch/2024/1\.jpg'.*pack what is in 'Monarch'"):
+        open_species(path)
+    plain = make_zip(tmp_path / "plain.zip", ("Monarch/1.jpg",))
+    assert list(open_species(plain).classes) == ["Monarch"]
+
+
 @pytest.mark.parametrize(
     "names", [SPLITS, (*CLASSES, "crow/raw/1.jpg"), (*CLASSES, "a/b/c/d/1.jpg"), ("a.jpg",), ()]
 )
