@@ -97,7 +97,7 @@ def main(
     """Run a benchmark as a command.
 
     Args:
-        name: The end of its JSON's schema, "hmdrn.benchmark.<name>/1".
+        name: The end of its JSON's schema, e.g. "rivals/1".
         description: Its help text.
         measure: Does the work.
         options: Adds options of its own.
@@ -125,7 +125,7 @@ def main(
         result = measure(Bench(given, chosen, quiet))
         quiet.look()
     except HmdrnError as error:
-        tell(str(error), f"benchmark {name}")
+        tell(str(error), name.partition("/")[0])
         return error.exit_code
     stamp = {
         "machine": _machine(),
@@ -138,7 +138,7 @@ def main(
         "seconds": round(time.monotonic() - start, 1),
     }
     if given.json:
-        json.dump({"schema": f"hmdrn.benchmark.{name}/1", **stamp, **result.values}, sys.stdout, indent=2)
+        json.dump({"schema": f"hmdrn.benchmark.{name}", **stamp, **result.values}, sys.stdout, indent=2)
         print()
         return 0
     for table in result.tables:

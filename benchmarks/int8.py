@@ -1,66 +1,72 @@
-"""What INT8 does to a bundle: accuracy against FP32 on the same episodes, sizes, and speed at one thread.
+"""What INT8 does to a bundle: sizes, speed on one core, accuracy against FP32 on the same episodes.
 
-python benchmarks/int8.py BUNDLE DATA [--episodes 2000] [--json]
+python -m benchmarks.int8 BUNDLE [DATA] [--episodes 2000] [--allow-busy] [--json]
 
 BUNDLE was exported with --precision int8; DATA has photographs that it was not calibrated on, such as the
-split val where ranges were observed on train. Times of both variants are taken in turns in one run: on a
-machine with other work to do they say little by themselves, and their ratio still holds.
+split val where ranges were observed on train. Without DATA accuracy is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import time
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
+from benchmarks.common import Bench, Result, Table, main
 from hmdrn_calibration.candidates import CandidateBackend, recognizer
 from hmdrn_calibration.placement import ORT, TRT
 from hmdrn_runtime.backends import Backend, open_backend
 from hmdrn_runtime.bundle import Bundle, open_bundle
 from hmdrn_runtime.datasets import open_dataset
+from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.evaluation import BundleScorer, Setting, difference, evaluate
+from hmdrn_runtime.profiling.latency import Latency
+from hmdrn_runtime.profiling.ratios import ratio_of_medians
+from hmdrn_runtime.profiling.timing import Call
 from hmdrn_runtime.recognizer import Recognizer
 
 CLASSES = 5
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
+    """What to measure."""
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--split", default="val")
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--queries", type=int, default=16)
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+
+
+def measure(bench: Bench) -> Result:
+    """Sizes, speed and accuracy."""
+    arguments = bench.arguments
     bundle = open_bundle(arguments.bundle)
-    result = {
-        "schema": "hmdrn.benchmark.int8/1",
+    missing = [d.variant for d in (ORT, TRT) if d.variant not in bundle.manifest.variants]
+    if missing:
+        raise HmdrnError(
+            f"{arguments.bundle} has no variant {' or '.join(missing)}: "
+            "export it with --precision int8 --calibration DATA"
+        )
+    values = {
         "bundle": str(arguments.bundle),
-        "data": str(arguments.data),
+        "data": None if arguments.data is None else str(arguments.data),
         "split": arguments.split,
-        "load_average": os.getloadavg()[0],
         "sizes": sizes(bundle),
-        "speed": speed(bundle, arguments.runs),
-        "accuracy": accuracy(bundle, arguments) if arguments.episodes else [],
+        "speed": speed(bench, bundle),
+        "accuracy": [] if arguments.data is None else accuracy(bundle, arguments),
     }
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-        return
-    for part in ("sizes", "speed"):
-        print(part, json.dumps(result[part]))
-    for row in result["accuracy"]:
-        print(json.dumps(row))
+    rows = [[part, json.dumps(values[part])] for part in ("sizes", "speed")]
+    rows += [
+        [f"accuracy, {row['variant']}, {row['shot']} shots", json.dumps(row)] for row in values["accuracy"]
+    ]
+    return Result(values, [Table("INT8", ["what", "found"], rows)])
 
 
 def sizes(bundle: Bundle) -> dict[str, float]:
@@ -72,9 +78,20 @@ def sizes(bundle: Bundle) -> dict[str, float]:
     return {variant: size(variant) / size("fp32") for variant in (ORT.variant, TRT.variant)}
 
 
-def speed(bundle: Bundle, runs: int) -> dict[str, float]:
-    """Milliseconds for one photo and five classes at one thread, FP32 and INT8 in turns, and their ratio."""
-    backends = {v: open_backend(replace(bundle, variant=v), threads=1) for v in ("fp32", ORT.variant)}
+def speed(bench: Bench, bundle: Bundle) -> dict[str, Any]:
+    """One photo and five classes at one thread, FP32 and INT8 in turns: latencies, and FP32's over INT8's."""
+    inputs = example_inputs(bundle)
+    calls: dict[str, Call] = {
+        variant: partial(open_backend(replace(bundle, variant=variant), threads=1).run, "classify", inputs)
+        for variant in ("fp32", ORT.variant)
+    }
+    times = bench.in_turns(calls)
+    latencies = {variant: Latency.of(seconds).to_dict() for variant, seconds in times.items()}
+    return {**latencies, "ratio": ratio_of_medians(times["fp32"], times[ORT.variant]).to_dict()}
+
+
+def example_inputs(bundle: Bundle) -> dict[str, Any]:
+    """Random inputs of `classify` for one photo and five classes of one photo each."""
     rng = np.random.default_rng(0)
     inputs: dict[str, Any] = {}
     for tensor in bundle.graph("classify").inputs:
@@ -86,21 +103,7 @@ def speed(bundle: Bundle, runs: int) -> dict[str, float]:
         inputs[tensor.name] = (
             np.asarray(values).astype(tensor.dtype) if tensor.dtype != "bool" else np.ones(shape, bool)
         )
-    times: dict[str, list[float]] = {variant: [] for variant in backends}
-    for turn in range(runs + 10):
-        for variant, backend in backends.items():
-            start = time.perf_counter()
-            backend.run("classify", inputs)
-            if turn >= 10:  # the first calls load and warm up
-                times[variant].append(1e3 * (time.perf_counter() - start))
-    medians = {f"{variant}_ms": statistics.median(values) for variant, values in times.items()}
-    ratios = [a / b for a, b in zip(times["fp32"], times[ORT.variant], strict=True)]
-    return {
-        **medians,
-        "ratio_of_medians": medians["fp32_ms"] / medians[f"{ORT.variant}_ms"],
-        "median_of_ratios": statistics.median(ratios),
-        "ratio_of_minima": min(times["fp32"]) / min(times[ORT.variant]),
-    }
+    return inputs
 
 
 def accuracy(bundle: Bundle, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -138,4 +141,4 @@ def _backend(bundle: Bundle, variant: str, integer_kernels: bool) -> Backend:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main("int8/2", __doc__, measure, options))

@@ -82,4 +82,4 @@ def measure(bench: Bench) -> Result:
 
 
 if __name__ == "__main__":
-    sys.exit(main("latency", __doc__, measure, options))
+    sys.exit(main("latency/1", __doc__, measure, options))

@@ -78,4 +78,4 @@ def wheel_bytes(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("startup", __doc__, measure, options))
+    sys.exit(main("startup/1", __doc__, measure, options))

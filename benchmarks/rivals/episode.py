@@ -1,0 +1,98 @@
+"""What every rival is given: a network, five species of five photos, and the photos to classify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.ablation.variants import ProtoNet
+from hmdrn.loading import checkpoint_path
+from hmdrn_network import HMDRN, NetworkConfig, load_checkpoint
+from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.images import INPUT_SIZE
+from hmdrn_runtime.profiling.timing import Call
+from hmdrn_runtime.specimens import draw_specimens
+
+WAY, SHOT, QUERIES = 5, 5, 8
+TOLERANCE = 0.02
+"""By how much logits may differ, as a share of their spread: executors round differently, and a token that
+lies on the mask's threshold may fall on the other side of it."""
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Classify: TypeAlias = Callable[[Pixels], npt.NDArray[np.float32]]
+"""A prepared photo, RGB uint8 (84, 84, 3), to logits (5,)."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """The photos and the networks.
+
+    Attributes:
+        support: Photos to enroll, uint8 (5, 5, 84, 84, 3).
+        query: Photos to classify, uint8 (8, 84, 84, 3).
+        ridge: The default model.
+        attention: The same backbone and transformers with attention heads, whose weights are random: they
+            decide nothing about time.
+        protonet: ProtoNet on the same backbone.
+    """
+
+    support: Pixels
+    query: Pixels
+    ridge: HMDRN
+    attention: HMDRN
+    protonet: HMDRN
+
+
+def make_episode() -> Episode:
+    """The default model and drawn specimens."""
+    drawn = draw_specimens(range(WAY), SHOT + QUERIES // 4, size=INPUT_SIZE)
+    ridge = load_checkpoint(checkpoint_path("default")).network.eval()
+    torch.manual_seed(0)
+    attention = HMDRN(NetworkConfig(ridge.config.backbone, "attention"))
+    protonet = ProtoNet(NetworkConfig(ridge.config.backbone, levels=("high",)))
+    for other in (attention, protonet):
+        shared = {k: v for k, v in ridge.state_dict().items() if k in other.state_dict() and "heads" not in k}
+        other.load_state_dict({**other.state_dict(), **shared})
+        other.eval()
+    for network in (ridge, attention, protonet):
+        network.requires_grad_(False)
+    query = drawn[:, SHOT:].reshape(-1, INPUT_SIZE, INPUT_SIZE, 3)[:QUERIES]
+    return Episode(drawn[:, :SHOT], query, ridge, attention, protonet)
+
+
+def logits_of(network: HMDRN, episode: Episode) -> npt.NDArray[np.float32]:
+    """The network's logits for all photos (8, 5), in torch as it stands: what its rivals must give too."""
+    with torch.inference_mode():
+        found = network(torch.from_numpy(episode.support), torch.from_numpy(episode.query))
+    return np.asarray(found.numpy(), dtype=np.float32)
+
+
+def check(name: str, classify: Classify, episode: Episode, expected: npt.NDArray[np.float32]) -> float:
+    """Compare a rival's logits with the network's.
+
+    Returns:
+        The largest difference, as a share of the spread of the logits.
+
+    Raises:
+        HmdrnError: It computes something else; then its time says nothing.
+    """
+    found = np.stack([classify(photo) for photo in episode.query])
+    difference = float(np.abs(found - expected).max() / expected.std())
+    if not difference <= TOLERANCE or (found.argmax(axis=1) != expected.argmax(axis=1)).any():
+        raise HmdrnError(
+            f"{name!r} computes something else: its logits differ by {difference:.2%} of their spread, "
+            f"over {TOLERANCE:.0%}, or name another species"
+        )
+    return difference
+
+
+def classifying(classify: Classify, episode: Episode) -> Call:
+    """A call that classifies the next of the photos."""
+    photos = cycle(list(episode.query))
+    return lambda: classify(next(photos))

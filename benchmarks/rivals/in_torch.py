@@ -1,0 +1,105 @@
+"""Rivals that run in torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.rivals.episode import Classify, Episode, Pixels
+from hmdrn_network import HMDRN
+from hmdrn_network.ridge import RidgeHead, gram
+from hmdrn_runtime.errors import HmdrnError
+
+
+def _threaded(threads: int, forward: torch.nn.Module) -> Classify:
+    def classify(photo: Pixels) -> np.ndarray:
+        # Only where it changes: a turn's first call, which does not count.
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        with torch.inference_mode():
+            return np.asarray(forward(torch.from_numpy(photo)[None])[0].numpy())
+
+    return classify
+
+
+class WholeEpisode(torch.nn.Module):
+    """The authors' procedure: support and query photos go through the network every time."""
+
+    def __init__(self, network: HMDRN, support: Pixels) -> None:
+        super().__init__()
+        self.network = network
+        self.support = torch.from_numpy(support)
+
+    def forward(self, query: Tensor) -> Tensor:
+        """uint8 (1, 84, 84, 3) to logits (1, 5)."""
+        logits: Tensor = self.network(self.support, query)
+        return logits
+
+
+class CachedFeatures(torch.nn.Module):
+    """The support photos' tokens are kept; reconstruction starts from them every time."""
+
+    def __init__(self, network: HMDRN, support: Pixels) -> None:
+        super().__init__()
+        self.network = network
+        with torch.no_grad():
+            maps = network.features(torch.from_numpy(support).flatten(0, 1))
+            self.classes = network.class_tokens(maps, len(support))
+
+    def forward(self, query: Tensor) -> Tensor:
+        """As `WholeEpisode.forward`."""
+        return self.network.compare(self.network.features(query), self.classes)
+
+
+class DirectRidge(torch.nn.Module):
+    """The classes' H are kept; Qhat = rho Q H is formed for each of them, and compared token by token."""
+
+    def __init__(self, network: HMDRN, support: Pixels) -> None:
+        super().__init__()
+        self.network = network
+        self.hat = torch.nn.ParameterDict()
+        tokens = CachedFeatures(network, support).classes
+        with torch.no_grad():
+            for name, S in tokens.items():
+                head = network.heads[name]
+                if not isinstance(head, RidgeHead):
+                    raise HmdrnError("direct reconstruction is of ridge heads")
+                G = gram(S.double())
+                lam = head.regularisation(S.new_full((len(S),), S.shape[1])).double()[:, None, None]
+                H = torch.linalg.solve(G + lam * torch.eye(S.shape[-1], dtype=G.dtype), G)
+                kept = (head.beta.double().exp() * H).float()
+                self.hat[name] = torch.nn.Parameter(kept, requires_grad=False)
+
+    def forward(self, query: Tensor) -> Tensor:
+        """As `WholeEpisode.forward`."""
+        distances = {}
+        for name, Q in self.network.encode(query, masked=True).items():
+            distances[name] = (Q[:, None] - Q[:, None] @ self.hat[name][None]).square().sum(dim=(-2, -1))
+        logits: Tensor = self.network.fusion(distances)
+        return logits
+
+
+def whole_episode(network: HMDRN, episode: Episode, threads: int) -> Classify:
+    """The authors' procedure in torch eager."""
+    return _threaded(threads, WholeEpisode(network, episode.support))
+
+
+def cached_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
+    """Torch eager with cached support features."""
+    return _threaded(threads, CachedFeatures(network, episode.support))
+
+
+def compiled_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
+    """The same by torch.compile, which is compiled for its number of threads."""
+    torch.set_num_threads(threads)
+    torch._dynamo.reset()
+    module: torch.nn.Module = torch.compile(CachedFeatures(network, episode.support), dynamic=False)
+    classify = _threaded(threads, module)
+    classify(episode.query[0])
+    return classify
+
+
+def direct_ridge(network: HMDRN, episode: Episode, threads: int) -> Classify:
+    """Direct ridge reconstruction with cached H, in torch eager."""
+    return _threaded(threads, DirectRidge(network, episode.support))
