@@ -14,6 +14,7 @@ from hmdrn_runtime.device import (
     hottest,
     module_input,
     parse_power_mode,
+    query_power_mode,
     read_clocks,
     read_jetson,
     read_power_mode,
@@ -129,6 +130,17 @@ def test_the_power_mode_has_the_name_that_the_boards_table_gives_it(tree):
 def test_the_power_mode_is_found_in_what_nvpmodel_prints():
     assert parse_power_mode("NV Fan Mode:quiet\nNV Power Mode: MAXN\n0\n") == PowerMode(0, "MAXN")
     assert parse_power_mode("command not found") is None
+
+
+def test_nvpmodel_itself_is_asked_where_its_files_are_out_of_sight(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert query_power_mode() is None
+    program = tmp_path / "nvpmodel"
+    program.write_text('#!/bin/sh\n[ "$1" = -q ] && echo "NV Power Mode: 15W" && echo 2\n')
+    program.chmod(0o755)
+    assert query_power_mode() == PowerMode(2, "15W")
+    program.write_text("#!/bin/sh\necho must be root >&2; exit 1\n")
+    assert query_power_mode() is None
 
 
 def test_cores_that_are_clocked_together_are_one_clock_and_the_gpu_another(tree):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -264,6 +266,15 @@ def test_a_trial_that_raises_hangs_or_ends_early_answers_with_the_reason(fake_on
     assert attempt("providers", timeout=0.5) == {"error": "it did not answer within 0.5 s"}
     fake_onnxruntime(text="import os; os._exit(7)")
     assert attempt("providers") == {"error": "its process ended with code 7"}
+
+
+def test_doctor_itself_needs_no_onnxruntime(fake_onnxruntime):
+    fake_onnxruntime(text="raise ImportError('libgomp.so.1: cannot open')")
+    command = [sys.executable, "-m", "hmdrn", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "next: pip install --force-reinstall onnxruntime\n" in done.stdout
+    assert "libgomp.so.1" in done.stdout
 
 
 def test_a_provider_that_computes_wrongly_does_not_work():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from hmdrn_runtime.device.reading import read_number, read_text
 _STATUS = re.compile(r"\bpmode:(\d+)")
 _MODEL = re.compile(r"^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", re.MULTILINE)
 _QUERY = re.compile(r"NV Power Mode:\s*(\S+)\s+(\d+)")
+_TIMEOUT = 10
 _MODULE_INPUT = ("VDD_IN", "VIN_SYS_5V0", "POM_5V_IN")
 
 
@@ -53,6 +56,18 @@ def read_power_modes(root: Path = Path("/")) -> tuple[PowerMode, ...]:
     """All power modes that the board has; empty where there is no nvpmodel."""
     table = read_text(root / "etc/nvpmodel.conf") or ""
     return tuple(PowerMode(int(number), name) for number, name in _MODEL.findall(table))
+
+
+def query_power_mode() -> PowerMode | None:
+    """Ask `nvpmodel` itself, where its files are out of sight; None where there is none or it refuses."""
+    program = shutil.which("nvpmodel")
+    if program is None:
+        return None
+    try:
+        done = subprocess.run([program, "-q"], capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return parse_power_mode(done.stdout)
 
 
 def parse_power_mode(query: str) -> PowerMode | None:

@@ -6,7 +6,7 @@ import importlib.util
 import platform
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from hmdrn_runtime.device import (
     read_state,
 )
 from hmdrn_runtime.device.nvidia import GpuState, read_cuda_toolkit, read_gpu_state
-from hmdrn_runtime.device.power import PowerMode, read_power_modes
+from hmdrn_runtime.device.power import PowerMode, query_power_mode, read_power_modes
 from hmdrn_runtime.variants import exact_integer_products
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -104,7 +104,9 @@ def collect(bundle: str, root: Path = Path("/"), attempt: Attempt = attempt) -> 
         listed = attempt("providers")
         names = listed.get("providers", [])
         tried = dict(zip(names, pool.map(lambda name: attempt("provider", name), names), strict=True))
-    seen = _installed("tensorrt")
+    seen, jetson, state = _installed("tensorrt"), read_jetson(root), read_state(root)
+    if jetson is not None and state.power_mode is None:
+        state = replace(state, power_mode=query_power_mode())
     return Facts(
         bundle=bundle,
         hmdrn=version("hmdrn"),
@@ -112,8 +114,8 @@ def collect(bundle: str, root: Path = Path("/"), attempt: Attempt = attempt) -> 
         system=platform.system(),
         cpu=read_cpu(root),
         memory=read_memory(root),
-        jetson=read_jetson(root),
-        state=read_state(root),
+        jetson=jetson,
+        state=state,
         power_modes=read_power_modes(root),
         int8=exact_integer_products(),
         gpu=gpu.result(),
