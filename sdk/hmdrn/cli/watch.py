@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import click
 
 from hmdrn.cli.common import bundle_argument, json_option, print_facts, threads_option
 from hmdrn.cli.messages import tell
+from hmdrn.cli.stopping import Stop
 from hmdrn.loading import load
 from hmdrn.watching.events import Event, Sink, line, result_events, source_event, summary_event
-from hmdrn.watching.loop import SEPARATE, Watch, watch
+from hmdrn.watching.loop import SEPARATE, watch
 from hmdrn.watching.mqtt import Publisher
 from hmdrn.watching.overlay import Film, Window
 from hmdrn.watching.results import SourceEvent, WatchResult
@@ -168,7 +166,7 @@ def command(
 
     Example: hmdrn watch default --source film.mp4 --gallery site7.gallery
     """
-    with _Stop() as stop, contextlib.ExitStack() as opened:
+    with Stop() as stop, contextlib.ExitStack() as opened:
         found = parse_source(source)
         recognizer = _recognizer(bundle, gallery, threads)
         if snapshots is not None:
@@ -192,7 +190,7 @@ def command(
             max_frames=max_frames,
             on_event=lambda event: _tell_event(event, sink),
         )
-        stop.ends(watching)
+        stop.ends(watching.stop)
         for result in watching:
             for event in result_events(result, every):
                 sink(event)
@@ -205,40 +203,6 @@ def command(
     if stop.asked == signal.SIGINT:
         return 130
     return 2 if found.kind == "photos" and watching.summary.unreadable else 0
-
-
-class _Stop:
-    """Makes Ctrl-C and SIGTERM end watching after the frame in work; the second ends it at once."""
-
-    def __init__(self) -> None:
-        self.asked: int | None = None
-        self._watching: Watch | None = None
-        self._before: dict[signal.Signals, Any] = {}
-
-    def ends(self, watching: Watch) -> None:
-        """What to end."""
-        self._watching = watching
-        if self.asked is not None:
-            watching.stop()
-
-    def __enter__(self) -> _Stop:
-        if threading.current_thread() is threading.main_thread():
-            for one in (signal.SIGINT, signal.SIGTERM):
-                self._before[one] = signal.signal(one, self._handle)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._restore()
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.asked = number
-        self._restore()
-        if self._watching is not None:
-            self._watching.stop()
-
-    def _restore(self) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
 
 
 def _recognizer(bundle: str, gallery: Path, threads: int | None) -> Recognizer:

@@ -29,9 +29,11 @@ class Capture(Protocol):
 
     Attributes:
         rate: Frames a second, as the source tells, above 0.
+        frames: Frames in all, as a file tells; 0 where that is not told.
     """
 
     rate: float
+    frames: int
 
     def read(self) -> Pixels | None:
         """The next frame; None when there are no more. Blocks."""
@@ -62,6 +64,7 @@ class PhotoCapture:
     rate = PHOTO_RATE
 
     def __init__(self, photos: Sequence[Path]) -> None:
+        self.frames = len(photos)
         self._photos = iter(photos)
 
     def read(self) -> Pixels | None:
@@ -92,6 +95,8 @@ class VideoCapture:
             raise SourceError(_refusal(source))
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.rate = rate if 0.1 <= rate <= 1000 else _USUAL_RATE
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.frames = int(count) if source.kind == "video" and 0 < count < 1e9 else 0
 
     def read(self) -> Pixels | None:
         """The next frame."""

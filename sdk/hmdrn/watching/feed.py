@@ -17,6 +17,8 @@ _OPENING = 15.0
 """Seconds without a first frame after which an opening is given up."""
 _ABANDONED = 3
 """Threads that may hang in a driver at once before no further one is started."""
+_SLACK = 0.1
+"""Share of a file's frames that may be missing in silence: some files tell an estimate."""
 _LEAVING = 0.5
 """Seconds that closing waits for the reader's thread."""
 
@@ -109,11 +111,14 @@ class Feed:
             raise reader.fault
         elif self._taken == self._taken_before:
             raise SourceError(_no_frame(self._source))
-        elif self._loop:
-            self._drop_reader(reader)
-            self._reader = self._open()
         else:
-            self.ended = True
+            if reader.missing > _SLACK * (self.read + reader.missing):
+                missing = f"{self._source.name} ended {reader.missing} frames before the end that it tells"
+                self._report("short", f"{missing}: it may be damaged")
+            self.ended = not self._loop
+            if self._loop:
+                self._drop_reader(reader)
+                self._reader = self._open()
 
     def _check_stall(self, reader: Reader) -> None:
         silent = time.monotonic() - reader.heard

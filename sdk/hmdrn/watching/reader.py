@@ -37,6 +37,8 @@ class Reader:
         self._closed = False
         self.rate = 0.0
         """Frames a second that the source tells; 0 until it is open."""
+        self.missing = 0
+        """Frames that a file promises and that were not in it, once it has ended."""
         self.dropped = 0
         self.ended = False
         self.fault: HmdrnError | None = None
@@ -88,6 +90,7 @@ class Reader:
             while not self._closed:
                 pixels = capture.read()
                 if pixels is None:
+                    self.missing = max(0, capture.frames - read)
                     return
                 if paced:
                     self._rest(begin + read / capture.rate)

@@ -65,7 +65,7 @@ class WatchResult:
         return any(sighting.changed for sighting in self.sightings)
 
 
-SourceState = Literal["lost", "stalled", "retrying", "reconnected", "unreadable", "boxes"]
+SourceState = Literal["lost", "stalled", "retrying", "reconnected", "short", "unreadable", "boxes"]
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class SourceEvent:
 
     Attributes:
         state: "stalled" (no frame for a while), "lost" (it ended), "retrying" (when it is opened again),
-            "reconnected", "unreadable" (a frame or box that cannot be used) or "boxes" (a line of boxes
-            that cannot be read, or the end of them).
+            "reconnected", "short" (a video ended long before the end that it tells), "unreadable" (a frame
+            or box that cannot be used) or "boxes" (a line of boxes that cannot be read, or their end).
         message: The same in words.
         time: When, in seconds since 1970 (UTC).
     """

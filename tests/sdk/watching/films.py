@@ -14,7 +14,9 @@ RATE = 30
 
 def film(path: Path, photos: Iterable[Image.Image], seconds: float = 2.0, side: int = 240) -> Path:
     """Show each photo for some seconds, its middle square, held by a hand that is not quite still."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), RATE, (side, side))
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*("mp4v" if path.suffix == ".mp4" else "MJPG")), RATE, (side, side)
+    )
     assert writer.isOpened()
     for photo in photos:
         short = min(photo.size)

@@ -38,6 +38,7 @@ class Scripted:
 
 class Capture:
     rate = 100.0
+    frames = 0
 
     def __init__(self, script: Scripted, frames: int, then: str) -> None:
         self.script, self.left, self.then = script, frames, then

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from films import film
+from PIL import Image
 
 import hmdrn
 from hmdrn.watching.sources import parse_source
@@ -71,6 +73,20 @@ def test_a_video_that_has_lost_its_frames_is_refused_as_empty(tmp_path, recogniz
     (tmp_path / "blank.mp4").write_bytes(film)
     with pytest.raises(hmdrn.SourceError, match=r"blank\.mp4 has no frame that can be read"):
         list(hmdrn.watch(recognizer, tmp_path / "blank.mp4"))
+
+
+def test_a_video_that_was_cut_off_is_answered_as_far_as_it_goes_and_that_is_told(tmp_path, recognizer):
+    colours = [Image.new("RGB", (64, 64), (9 * i, 60, 90)) for i in range(20)]
+    whole = film(tmp_path / "whole.avi", colours, seconds=0.1, side=64).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
+    told = []
+    watching = hmdrn.watch(recognizer, tmp_path / "cut.avi", on_event=told.append)
+    assert 10 < len(list(watching)) < 50
+    assert [event.state for event in told] == ["short"]
+    assert "cut.avi ended" in told[0].message
+    told.clear()
+    list(hmdrn.watch(recognizer, tmp_path / "whole.avi", on_event=told.append))
+    assert told == []
 
 
 def test_a_device_or_stream_that_is_not_there_is_refused_at_first(recognizer):
