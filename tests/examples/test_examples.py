@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 PROGRAMS = sorted(EXAMPLES.rglob("*.py"))
 PAGES = sorted(EXAMPLES.rglob("*.md"))

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -118,17 +117,3 @@ def test_what_is_wrong_with_the_arguments_is_one_line(label, tmp_path, photos, c
         assert err.startswith("error: ")
         assert words in err
         assert err.count("\n") == 1
-
-
-def test_it_runs_as_a_process(examples, photos, gallery, tmp_path, environment):
-    command = [
-        sys.executable,
-        examples / "label_folder.py",
-        photos,
-        tmp_path / "labels.csv",
-        "--gallery",
-        gallery,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("24 labelled now")
