@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from hmdrn_runtime.backends.base import Backend, Resident
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.images import digest
+from hmdrn_runtime.large import Classes, Enrolled
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.species import Species
 from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes, gram_sum, packed_gram
@@ -21,6 +22,9 @@ UNCONVERGED = 0.02
 """max |I - A X| above which a solve is refused; an unconverged one is near 1."""
 SOLVE_BATCH = 64
 """Classes solved at once: bounds the memory of wide backbones' d x d matrices."""
+OUTSIDE = 300
+"""Species from which on they are matched outside the graph on a CPU: there every operator is read once, by
+one fused product, where the graph reads them once a level."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,31 @@ class Scores:
     """How photos compare with classes.
 
     Attributes:
-        distances: Squared reconstruction distances by level, each (B, C), in the classes' order.
-        logits: float32 (B, C).
+        distances: Squared reconstruction distances by level, each (B, C), in the classes' order. In a large
+            gallery those of the first `top` alone, and NaN elsewhere.
+        logits: (B, C). In a large gallery those of the first `top` are computed in full, and no other is
+            above them.
     """
 
-    distances: Mapping[str, Float32]
-    logits: Float32
+    distances: Mapping[str, npt.NDArray[np.floating[Any]]]
+    logits: npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Indexed:
+    """Many species, matched outside the graph.
+
+    Attributes:
+        classes: The species.
+        background: Operators that are matched beside them, float32 (N, P); none if None.
+    """
+
+    classes: Classes
+    background: Float32 | None = None
+
+
+Operands: TypeAlias = Mapping[str, Resident] | Indexed
+"""The classes of one generation, where they are matched."""
 
 
 class Matcher(ABC):
@@ -109,8 +132,25 @@ class Matcher(ABC):
         """Bring operands to where the graphs run."""
         return {name: self.backend.place(array) for name, array in operands.items()}
 
-    def classify(self, pixels: npt.NDArray[np.uint8], operands: Mapping[str, Resident]) -> Scores:
-        """Compare photos (B, 84, 84, 3) with classes."""
+    def operands(self, species: Sequence[Species], background: Float32 | None = None) -> Operands:
+        """Classes where they are matched, ready for `classify`.
+
+        Args:
+            species: C classes, at least one.
+            background: Operators (N, P) of further classes, which come after them; ridge alone has them.
+
+        Raises:
+            EnrollmentError: A class that cannot be solved.
+        """
+        found = self.class_operands(species)
+        if background is not None:
+            found["operator"] = np.concatenate([found["operator"], background])
+        return self.place(found)
+
+    def classify(self, pixels: npt.NDArray[np.uint8], operands: Operands, top: int = 5) -> Scores:
+        """Compare photos (B, 84, 84, 3) with classes, of which the first `top` are wanted."""
+        if isinstance(operands, Indexed):
+            raise TypeError("these classes are another matcher's")
         outputs = self.backend.run("classify", {"images": pixels, **operands})
         distances = {level.name: outputs[f"distance_{level.name}"] for level in self.network.levels}
         return Scores(distances, outputs["logits"])
@@ -122,6 +162,7 @@ class RidgeMatcher(Matcher):
     def __init__(self, network: Network, backend: Backend, variant: str) -> None:
         super().__init__(network, backend, variant)
         self._solved: dict[tuple[str, ...], Float32] = {}
+        self._enrolled: Enrolled | None = None
         self.residual = 0.0
         """Largest max |I - A X| of the solves of the last `class_operands`; 0 if there were none."""
 
@@ -150,7 +191,47 @@ class RidgeMatcher(Matcher):
         """As `Matcher.compare`; a photo's query statistics are all that it takes."""
         if not photos or not species:
             return np.zeros((len(photos), len(species)), np.float32)
-        return self.match(photos, np.stack(self.operators(species))).logits
+        slots = [None if self._enrolled is None else self._enrolled.known(s) for s in species]
+        solved = [i for i, slot in enumerate(slots) if slot is not None]
+        if self._enrolled is None or not solved:
+            return self.match(photos, np.stack(self.operators(species))).logits
+        known = self._enrolled.index.classes(np.array([slots[i] for i in solved], dtype=np.intp))
+        logits = np.empty((len(photos), len(species)), np.float32)
+        logits[:, solved] = known.logits(self._query_grams(photos))
+        rest = [i for i, slot in enumerate(slots) if slot is None]
+        if rest:
+            logits[:, rest] = self.match(photos, np.stack(self.operators([species[i] for i in rest]))).logits
+        return logits
+
+    def operands(self, species: Sequence[Species], background: Float32 | None = None) -> Operands:
+        """As `Matcher.operands`; many species are matched outside the graph."""
+        if len(species) < OUTSIDE or self.backend.name != "onnxruntime":
+            self._enrolled = None
+            return super().operands(species, background)
+        enrolled = self._enrolled or Enrolled(self.network, self.operators)
+        self.residual = 0.0
+        classes = enrolled.classes(species)
+        self._enrolled, self._solved = enrolled, {}
+        return Indexed(classes, background)
+
+    def classify(self, pixels: npt.NDArray[np.uint8], operands: Operands, top: int = 5) -> Scores:
+        """As `Matcher.classify`."""
+        if not isinstance(operands, Indexed):
+            return super().classify(pixels, operands, top)
+        grams = self.backend.run("encode", {"images": pixels})["query_gram"]
+        classes = operands.classes
+        logits = np.empty((len(grams), len(classes)))
+        shape = (len(grams), len(classes))
+        distances = {level.name: np.full(shape, np.nan) for level in self.network.levels}
+        for row, gram in enumerate(grams):
+            found = classes.search(gram, max(top, 2))
+            logits[row] = found.logits
+            for name, values in found.distances.items():
+                distances[name][row, found.best] = values
+        if operands.background is not None:
+            further = self._scores(grams, operands.background).logits
+            logits = np.concatenate([logits, further], axis=1)
+        return Scores(distances, logits)
 
     def operators(self, species: Sequence[Species]) -> list[Float32]:
         """Packed operators (P,) of any classes, solved anew; those that `class_operands` remembers stay.
@@ -205,7 +286,13 @@ class RidgeMatcher(Matcher):
 
     def match(self, queries: Sequence[PhotoStatistics], operator: Float32) -> Scores:
         """Compare photos whose query statistics are known with operators (C, P), outside the graphs."""
-        grams = np.stack([packed_gram(self.network, q.arrays["query"]) for q in queries]).astype(np.float32)
+        return self._scores(self._query_grams(queries), operator)
+
+    def _query_grams(self, queries: Sequence[PhotoStatistics]) -> Float32:
+        grams = [packed_gram(self.network, q.arrays["query"]) for q in queries]
+        return np.stack(grams).astype(np.float32)
+
+    def _scores(self, grams: Float32, operator: Float32) -> Scores:
         distances: dict[str, Float32] = {}
         start = 0
         for level in self.network.levels:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hmdrn_runtime.background import Calibration
 from hmdrn_runtime.background import scores as known_scores
@@ -124,7 +125,7 @@ def predictions(
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     answers = []
-    for row, order in enumerate(np.argsort(-logits, axis=1, kind="stable")[:, : max(top, 2)]):
+    for row, order in enumerate(_best(of, max(top, 2)) for of in logits):
         matches = tuple(
             Match(
                 labels[c],
@@ -140,3 +141,11 @@ def predictions(
             Prediction(best.label, best.probability, best.probability - second, known[row], matches[:top])
         )
     return answers
+
+
+def _best(logits: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.intp]:
+    """The k best classes, best first, without sorting all of them; of equal ones the first."""
+    if k >= len(logits):
+        return np.argsort(-logits, kind="stable")
+    places = np.flatnonzero(logits >= np.partition(logits, -k)[-k])
+    return places[np.argsort(-logits[places], kind="stable")][:k]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from hmdrn_runtime.backends import Backend, Resident
+from hmdrn_runtime.backends import Backend
 from hmdrn_runtime.backends.report import BackendReport, backend_report
 from hmdrn_runtime.background import Background, Calibration, open_background
 from hmdrn_runtime.bundle import Bundle
@@ -34,7 +34,7 @@ from hmdrn_runtime.gallery import (
 from hmdrn_runtime.gallery_file import sync_gallery
 from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes
 from hmdrn_runtime.live import LiveWorker
-from hmdrn_runtime.matching import open_matcher
+from hmdrn_runtime.matching import Operands, open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
 from hmdrn_runtime.quality import PhotoSource, Sight, sighted
 from hmdrn_runtime.statistics import PhotoStatistics
@@ -50,7 +50,7 @@ class _Classes:
 
     species: Mapping[str, Species]
     labels: tuple[str, ...]
-    operands: Mapping[str, Resident]
+    operands: Operands
     kept: Mapping[str, Any] | None = None
     """The gallery's calibration as it is kept."""
     calibration: Calibration | None = None
@@ -144,7 +144,9 @@ class Recognizer:
             operands = self._operands([planned[name] for name in sorted(planned)], calibration)
             self.gallery.add(label, statistics)
             now = self.gallery.species
-            if len(now) == len(planned) and all(now[name].key == planned[name].key for name in now):
+            if len(now) == len(planned) and all(
+                now[name] is planned[name] or now[name].key == planned[name].key for name in now
+            ):
                 self._classes = _Classes(now, tuple(now), operands, kept, calibration)
         known = set(before)
         added: list[str] = []
@@ -268,7 +270,7 @@ class Recognizer:
         classes = self._current_classes()
         if against is not None and against not in classes.species:
             raise GalleryError(f"no species {against!r} in the gallery: it has {', '.join(classes.labels)}")
-        scores = self.matcher.classify(pixels[None], classes.operands)
+        scores = self.matcher.classify(pixels[None], classes.operands, len(classes.labels))
         (prediction,) = predictions(classes.labels, scores, len(classes.labels), classes.calibration)
         others = [m for m in prediction.ranking[1:] if against in (None, prediction.label, m.label)]
         matches = (prediction.ranking[0], *others[:1])
@@ -314,7 +316,7 @@ class Recognizer:
         classes = self._current_classes()
         answers: list[Prediction] = []
         for start in range(0, len(pixels), BATCH):
-            scores = self.matcher.classify(pixels[start : start + BATCH], classes.operands)
+            scores = self.matcher.classify(pixels[start : start + BATCH], classes.operands, top)
             answers += predictions(classes.labels, scores, top, classes.calibration)
         return answers
 
@@ -348,11 +350,9 @@ class Recognizer:
         """What is applied of a gallery's calibration: nothing where the bundle has no background."""
         return None if kept is None or self.background is None else Calibration.from_dict(kept)
 
-    def _operands(self, species: Sequence[Species], calibration: Calibration | None) -> dict[str, Resident]:
-        operands = self.matcher.class_operands(species)
-        if calibration is not None and self.background is not None:
-            operands["operator"] = np.concatenate([operands["operator"], self.background.operators])
-        return self.matcher.place(operands)
+    def _operands(self, species: Sequence[Species], calibration: Calibration | None) -> Operands:
+        further = None if calibration is None or self.background is None else self.background.operators
+        return self.matcher.operands(species, further)
 
 
 def _sources(photos: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:

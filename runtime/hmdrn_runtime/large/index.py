@@ -1,0 +1,241 @@
+"""The index: operators in blocks, and the exact best of them for a photo.
+
+A photo is compared with all classes along a basis' axes. By Cauchy-Schwarz each logit is then known up to
+|rest of the operator| |rest of the photo|. The classes of highest estimate, and all whose upper bound
+reaches the k-th lower bound, are computed in full in float32; those that rounding could still put among the
+first k, in float64. Where the bounds exclude nothing, all classes are computed in full: the answer is exact
+whatever the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_runtime.large.basis import Basis
+from hmdrn_runtime.large.blocks import IN_MEMORY, Block, new_block, release, rest, slack
+from hmdrn_runtime.large.folding import Folding, rounding
+from hmdrn_runtime.manifest import Network
+from hmdrn_runtime.statistics import Float32, Float64
+
+REFINED = 512
+"""Classes of highest estimate that are computed in full for every photo: where most of the softmax lies."""
+_SPREAD = 1.6
+"""Variance of the estimates' errors, as a multiple of bound^2 / (P - R), which it were if the directions of
+both rests were independent; found on photographs."""
+AT_ONCE = 2048
+"""Rows read from a mapped file before its memory is given back: a row brings up to 64 KB of pages with it."""
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """How one photo compares with all classes.
+
+    Attributes:
+        logits: float64 (C,). In full where `exact`, else an estimate below the k-th best.
+        exact: bool (C,), which were computed in full.
+        best: The k best classes, best first; of equal ones the first.
+        distances: Of the best, by level.
+    """
+
+    logits: Float64
+    exact: npt.NDArray[np.bool_]
+    best: Rows
+    distances: dict[str, Float64]
+
+
+class Index:
+    """Operators of classes, appended and never changed. One thread may append while others search.
+
+    Args:
+        network: A ridge network.
+        basis: Directions to compare along; None to compare in full.
+        mapped_from: Blocks whose operators are in memory; those of further ones are in mapped files.
+    """
+
+    def __init__(self, network: Network, basis: Basis | None = None, mapped_from: int = IN_MEMORY) -> None:
+        self.network, self.basis = network, basis
+        self.folding = Folding.of(network)
+        self._mapped_from = mapped_from
+        self._blocks: tuple[Block, ...] = ()
+        self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
+
+    @property
+    def capacity(self) -> int:
+        """Rows of all blocks."""
+        return sum(len(block) for block in self._blocks)
+
+    def adopt(self, block: Block) -> None:
+        """Take over a block that is full, e.g. mapped from a file; before anything is added."""
+        self._blocks, self._used = (*self._blocks, block), self._used + len(block)
+
+    def add(self, operators: Float32) -> Rows:
+        """Append classes (N, P); returns their slots."""
+        slots = np.arange(self._used, self._used + len(operators))
+        while len(operators):
+            room = self.capacity - self._used
+            if not room:
+                rank = 0 if self.basis is None else len(self.basis.axes)
+                mapped = len(self._blocks) >= self._mapped_from
+                self._blocks = (*self._blocks, new_block(self.network.packed, rank, mapped))
+                continue
+            part, operators = operators[:room], operators[room:]
+            block = self._blocks[-1]
+            block.fill(len(block) - room, part, part * self.folding.operator, self.basis)
+            self._used += len(part)
+        return slots
+
+    def classes(self, slots: Rows) -> Classes:
+        """The classes of these slots, in this order, as they are now."""
+        return Classes(self, self._blocks, self._used, slots)
+
+    def blocks(self) -> Iterator[tuple[Block, int]]:
+        """Each block with the number of its rows in use."""
+        left = self._used
+        for block in self._blocks:
+            yield block, min(left, len(block))
+            left -= min(left, len(block))
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """The classes of one generation. Never changed: what is added to the index later is not seen.
+
+    Attributes:
+        index: Where they are.
+        blocks: The blocks at that moment.
+        used: Rows in use at that moment.
+        slots: intp (C,), the classes' rows.
+    """
+
+    index: Index
+    blocks: tuple[Block, ...]
+    used: int
+    slots: Rows
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def search(self, gram: Float32, top: int) -> Found:
+        """Compare a photo with all classes.
+
+        Args:
+            gram: Packed query Gram matrix, float32 (P,).
+            top: Classes to rank, at least 1.
+        """
+        top = min(top, len(self.slots))
+        wide = gram.astype(np.float64)
+        folded = wide * self.index.folding.gram
+        plain = (wide * self.index.folding.plain).astype(np.float32)
+        logits, bound = self._estimates(folded, plain)
+        exact = np.full(len(logits), self.index.basis is None)
+        if self.index.basis is not None:
+            first = _largest(logits, max(REFINED, 4 * top))
+            self._refine(first, plain, folded, logits, bound, exact)
+            rows = np.flatnonzero((logits + bound >= _kth(logits - bound, top)) & ~exact)
+            self._refine(rows, plain, folded, logits, bound, exact)
+        rows = np.flatnonzero(logits + bound >= _kth(logits - bound, top))
+        operators = replace(self, slots=self.slots[rows]).operators().astype(np.float64)
+        logits[rows] = operators @ (wide * self.index.folding.plain)
+        order = np.argsort(-logits[rows], kind="stable")[:top]
+        best = rows[order]
+        if self.index.basis is not None:
+            # With an error of variance v, exp of a logit is on average exp(v / 2) times that of its estimate.
+            left = max(len(gram) - len(self.index.basis.axes), 1)
+            raised = logits[~exact] + _SPREAD / 2 * bound[~exact] ** 2 / left
+            logits[~exact] = np.minimum(raised, logits[best[-1]])
+        return Found(logits, exact, best, self._distances(operators[order], wide))
+
+    def logits(self, grams: Float32) -> Float32:
+        """Logits of photos (B, P) in full, float32 (B, C)."""
+        plain = (grams * self.index.folding.plain).astype(np.float32)
+        return np.concatenate([b.operators[:n] @ plain.T for b, n in self._parts()])[self.slots].T
+
+    def operators(self) -> Float32:
+        """A copy of the operators, float32 (C, P)."""
+        found = np.empty((len(self.slots), self.index.network.packed), np.float32)
+        start = 0
+        for block in self.blocks:
+            inside = np.flatnonzero((self.slots >= start) & (self.slots < start + len(block)))
+            found[inside] = block.operators[self.slots[inside] - start]
+            start += len(block)
+        return found
+
+    def _estimates(self, folded: Float64, plain: Float32) -> tuple[Float64, Float64]:
+        """Logits of all classes, float64 (C,), and how far they may be off."""
+        basis = self.index.basis
+        terms = np.concatenate([b.terms[:, :n] for b, n in self._parts()], axis=1)
+        terms = terms[:, self.slots].astype(np.float64)
+        if basis is None:
+            products = np.concatenate([b.operators[:n] @ plain for b, n in self._parts()])
+            return products[self.slots].astype(np.float64), self._rounding(terms[1], folded)
+        centred = folded - basis.gram
+        along = basis.axes @ centred.astype(np.float32)
+        products = np.concatenate([b.projected[:n] @ along for b, n in self._parts()])[self.slots]
+        squared = centred @ centred
+        bound = terms[2] * rest(squared, along, basis) + slack(basis) * terms[1] * np.sqrt(squared)
+        return products + terms[0] + basis.operator @ folded, bound
+
+    def _refine(
+        self,
+        rows: Rows,
+        plain: Float32,
+        folded: Float64,
+        logits: Float64,
+        bound: Float64,
+        exact: npt.NDArray[np.bool_],
+    ) -> None:
+        """Compute classes in full, in float32, and write what they are known by."""
+        if not len(rows):
+            return
+        # In the order of memory, block by block.
+        rows = rows[np.argsort(self.slots[rows], kind="stable")]
+        slots, start, norms = self.slots[rows], 0, np.empty(len(rows))
+        for block in self.blocks:
+            first, last = np.searchsorted(slots, (start, start + len(block)))
+            for begin in range(first, last, AT_ONCE):
+                part = slice(begin, min(begin + AT_ONCE, last))
+                inside = slots[part] - start
+                logits[rows[part]] = block.gather(inside, plain)
+                norms[part] = block.terms[1, inside]
+                release(block)
+            start += len(block)
+        bound[rows], exact[rows] = self._rounding(norms, folded), True
+
+    def _rounding(self, norms: Float64, folded: Float64) -> Float64:
+        """How far products in float32 may be off, of operators of these (centred) norms."""
+        mean = 0.0 if self.index.basis is None else float(np.linalg.norm(self.index.basis.operator))
+        # Twice: the folded query was rounded, too.
+        return 2 * rounding(self.index.network.packed) * (norms + mean) * float(np.linalg.norm(folded))
+
+    def _parts(self) -> Iterator[tuple[Block, int]]:
+        left = self.used
+        for block in self.blocks:
+            yield block, min(left, len(block))
+            left -= min(left, len(block))
+
+    def _distances(self, operators: Float64, gram: Float64) -> dict[str, Float64]:
+        found, start = {}, 0
+        for level in self.index.network.levels:
+            part = slice(start, start + level.packed)
+            found[level.name] = np.maximum(operators[:, part] @ gram[part], 0)
+            start += level.packed
+        return found
+
+
+def _kth(values: Float64, k: int) -> float:
+    """The k-th largest."""
+    return float(np.partition(values, -k)[-k])
+
+
+def _largest(values: Float64, k: int) -> Rows:
+    """Where the k largest are, in no order."""
+    return np.arange(len(values)) if k >= len(values) else np.argpartition(values, -k)[-k:]
