@@ -145,7 +145,7 @@ def test_a_stall_is_reported_and_the_hanging_reader_left_to_itself(scripted):
 def test_hanging_readers_do_not_become_more_and_more(scripted, monkeypatch):
     monkeypatch.setattr(feeds, "_OPENING", 0.1)
     script = scripted((1, HANG), *[(0, HANG)] * 20)
-    follow(LIVE, 2, stall_after=0.05, limit=2.0)
+    follow(LIVE, 2, stall_after=0.05, limit=1.0)
     assert len(script.opened) <= feeds._ABANDONED + 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 import zipfile
@@ -119,6 +120,23 @@ def test_each_box_of_a_detector_is_answered_and_has_a_label_of_its_own(site):
     ((when, number),) = gone
     assert number == 1
     assert 38 / RATE + 1 < when < 38 / RATE + 1.2
+
+
+def test_of_a_film_that_is_played_like_a_camera_each_line_of_boxes_is_used_once(site):
+    source, sink = os.pipe()
+
+    def detect():
+        for number in range(4):
+            os.write(sink, b'{"frame": "shot %d", "boxes": [[0, 0, 60, 60]]}\n' % number)
+            time.sleep(0.25)
+        os.close(sink)
+
+    threading.Thread(target=detect).start()
+    watching = hmdrn.watch(Answers(), site.film, boxes=source, every_frame=False, loop=True)
+    assert [result.boxes_id for result in watching] == [f"shot {number}" for number in range(4)]
+    summary = watching.summary
+    assert summary.skipped > 4
+    assert summary.read == summary.classified + summary.skipped + summary.dropped
 
 
 def test_a_box_that_cannot_be_used_costs_the_others_nothing(site):
