@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.errors import HmdrnError
@@ -110,10 +113,9 @@ def profile(
         found = replace(found, by_threads=(*found.by_threads, timed(count, classifying(other))))
         yield found
     begin("operators")
-    species = list(recognizer.gallery.species.values())
-    inputs = {"images": pixels[None], **recognizer.matcher.class_operands(species)}
+    graph, inputs = _classifying_graph(recognizer, pixels)
     nodes = node_times(
-        recognizer.bundle, recognizer.backend, "classify", inputs, settings.used_threads, _NODE_RUNS
+        recognizer.bundle, recognizer.backend, graph, inputs, settings.used_threads, _NODE_RUNS
     )
     yield replace(found, operators=tuple(by_operator(nodes)), conditions=watch.conditions())
 
@@ -128,3 +130,14 @@ def _with(recognizer: Recognizer, gallery: Gallery, threads: int | None) -> Reco
     """The same bundle on the same kind of backend, with another gallery or number of threads."""
     backend = open_backend(recognizer.bundle, recognizer.backend.name, threads)
     return Recognizer(recognizer.bundle, backend, gallery)
+
+
+def _classifying_graph(
+    recognizer: Recognizer, pixels: npt.NDArray[np.uint8]
+) -> tuple[str, dict[str, npt.NDArray[Any]]]:
+    """The graph that classifies, and its inputs for one photo; many species are matched outside it."""
+    images = {"images": pixels[None]}
+    if not isinstance(recognizer._current_classes().operands, Mapping):
+        return "encode", images
+    species = list(recognizer.gallery.species.values())
+    return "classify", {**images, **recognizer.matcher.class_operands(species)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,14 +74,15 @@ def measure_stages(
     mode = recognizer.bundle.manifest.input.preprocessing
     backend, matcher = recognizer.backend, recognizer.matcher
     pixels = prepare(source, mode)[None]
-    operands = matcher.place(matcher.class_operands(list(recognizer.gallery.species.values())))
+    # Those that a classification uses at this moment, wherever they are matched.
+    operands = recognizer._current_classes().operands
     calls: dict[str, Call] = {
         PREPROCESSING: lambda: prepare(source, mode),
         _GRAPHS: lambda: matcher.classify(pixels, operands),
         TOTAL: lambda: recognizer.classify(source),
     }
     transfers: list[Transfers] = []
-    if isinstance(backend, TimesTransfers):
+    if isinstance(backend, TimesTransfers) and isinstance(operands, Mapping):
         timed: TimesTransfers = backend
         inputs: dict[str, npt.NDArray[Any] | Resident] = {"images": pixels, **operands}
         calls[TO_DEVICE] = lambda: transfers.append(timed.run_timed("classify", inputs)[1])
