@@ -165,7 +165,8 @@ def _from_pillow(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     return _turn(to_rgb(own, name), orientation)
 
 
-def _from_array(array: npt.NDArray[np.generic], name: str) -> PIL.Image.Image:
+def check_array(array: npt.NDArray[np.generic], name: str) -> None:
+    """Refuse an array that is no RGB image of a size fit for the network."""
     expected = "pass an RGB uint8 array of (height, width, 3)"
     if array.dtype != np.uint8:
         if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
@@ -183,6 +184,10 @@ def _from_array(array: npt.NDArray[np.generic], name: str) -> PIL.Image.Image:
         raise ImageError(f"{name} is not shaped like an image: {expected}")
     height, width, _ = array.shape
     check_size(width, height, name)
+
+
+def _from_array(array: npt.NDArray[np.generic], name: str) -> PIL.Image.Image:
+    check_array(array, name)
     # A copy even of an array that Pillow could use in place: the caller may write into it later.
     return PIL.Image.fromarray(np.array(array, dtype=np.uint8, order="C", subok=False))
 

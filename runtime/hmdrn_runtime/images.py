@@ -16,7 +16,15 @@ import numpy.typing as npt
 import PIL.Image
 from PIL.Image import Resampling
 
-from hmdrn_runtime.decoding import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, ImageSource, check_size, load_image
+from hmdrn_runtime.decoding import (
+    MAX_ASPECT,
+    MAX_PIXELS,
+    MIN_SIDE,
+    ImageSource,
+    check_array,
+    check_size,
+    load_image,
+)
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.messages import describe_source
 
@@ -35,6 +43,7 @@ __all__ = [
     "load_image",
     "prepare",
     "prepare_boxes",
+    "prepare_frame",
     "preprocess",
     "seen_box",
 ]
@@ -48,6 +57,9 @@ RESIZE = 92
 """Pixels of the side that an image is resized to before its centre is cut out."""
 PREPROCESSINGS = ("crop", "squash")
 """How a whole image becomes square: cut out of its middle, or squeezed."""
+_FRAME_SIDE = 4 * RESIZE
+"""Shorter side in pixels from which a frame is reduced by a whole number before it is resized."""
+_REDUCING_GAP = 3.0
 
 
 def crop_box(image: PIL.Image.Image, box: Box) -> PIL.Image.Image:
@@ -138,6 +150,42 @@ def prepare(source: ImageSource, mode: str) -> npt.NDArray[np.uint8]:
     """
     _check_mode(mode)
     return _network_input(load_image(source), mode, describe_source(source))
+
+
+def prepare_frame(frame: npt.NDArray[np.uint8], mode: str) -> npt.NDArray[np.uint8]:
+    """Turn a frame that is only to be classified into the network's input, sooner than `prepare`.
+
+    Of a large frame only the part that the network will see is read, and it is averaged over whole pixels
+    before it is resized. Photographs come out within 1 of 255 on average of what `prepare` gives, but not
+    the same to the last bit: what is enrolled goes through `prepare`, whose result is a photo's identity.
+
+    Args:
+        frame: RGB uint8 array of (height, width, 3).
+        mode: as for `preprocess`.
+
+    Raises:
+        ImageError: as `prepare`.
+
+    """
+    _check_mode(mode)
+    name = describe_source(frame)
+    check_array(frame, name)
+    height, width, _ = frame.shape
+    if min(height, width) < _FRAME_SIDE:
+        return prepare(frame, mode)
+    spans, windows = [], []
+    for side, resized in zip((width, height), _resized(width, height, mode), strict=True):
+        scale, first = side / resized, round((resized - INPUT_SIZE) / 2.0)
+        low, high = first * scale, (first + INPUT_SIZE) * scale
+        # A resized pixel sees its neighbours, too.
+        start, end = max(math.floor(low - 2 * scale), 0), min(math.ceil(high + 2 * scale), side)
+        spans.append((low - start, high - start))
+        windows.append(slice(start, end))
+    part = PIL.Image.fromarray(np.ascontiguousarray(frame[windows[1], windows[0]]))
+    box = (spans[0][0], spans[1][0], spans[0][1], spans[1][1])
+    size = (INPUT_SIZE, INPUT_SIZE)
+    small = part.resize(size, Resampling.BILINEAR, box=box, reducing_gap=_REDUCING_GAP)
+    return np.array(small, dtype=np.uint8, order="C")
 
 
 def prepare_boxes(source: ImageSource, boxes: Iterable[Box], mode: str) -> list[npt.NDArray[np.uint8]]:

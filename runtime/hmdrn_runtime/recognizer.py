@@ -32,7 +32,7 @@ from hmdrn_runtime.gallery import (
     with_photos,
 )
 from hmdrn_runtime.gallery_file import sync_gallery
-from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes
+from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes, prepare_frame
 from hmdrn_runtime.live import LiveWorker
 from hmdrn_runtime.matching import Operands, open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
@@ -236,11 +236,12 @@ class Recognizer:
         """
         mode = self.bundle.manifest.input.preprocessing
         if boxes is None:
-            return self._classify_pixels(prepare(image, mode)[None], top)[0]
+            pixels = prepare_frame(image, mode) if isinstance(image, np.ndarray) else prepare(image, mode)
+            return self._classify_pixels(pixels[None], top)[0]
         if len(boxes) == 4 and all(np.ndim(side) == 0 for side in boxes):
             raise ImageError(f"boxes is a single box, {tuple(boxes)}: pass a list, [(x0, y0, x1, y1)]")
-        pixels = prepare_boxes(image, boxes, mode)
-        return self._classify_pixels(np.stack(pixels), top) if pixels else []
+        parts = prepare_boxes(image, boxes, mode)
+        return self._classify_pixels(np.stack(parts), top) if parts else []
 
     def classify_batch(self, images: ImageSource | Iterable[ImageSource], top: int = 5) -> list[Prediction]:
         """Name the species on several photos; as `classify` for each, in fewer passes of the network."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 import threading
 import tracemalloc
@@ -21,14 +22,17 @@ from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images import (
     INPUT_SIZE,
     MAX_PIXELS,
+    PREPROCESSINGS,
     crop_box,
     describe_source,
     digest,
     load_image,
     prepare,
     prepare_boxes,
+    prepare_frame,
     preprocess,
 )
+from hmdrn_runtime.specimens import draw_specimens
 
 RED, GREEN, BLUE, YELLOW, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255)
 
@@ -891,3 +895,27 @@ def test_the_digest_of_anything_but_a_network_input_is_refused():
 )
 def test_a_source_is_described_in_one_line(source, name):
     assert describe_source(source) == name
+
+
+@pytest.mark.parametrize("mode", PREPROCESSINGS)
+@pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (640, 480), (368, 368), (1283, 719)])
+def test_a_frame_comes_out_within_1_of_255_of_the_reference(mode, size):
+    drawn = PIL.Image.fromarray(draw_specimens([3], 1, size=256)[0][0])
+    frame = np.asarray(drawn.resize(size, PIL.Image.Resampling.BICUBIC))
+    fast, expected = prepare_frame(frame, mode), prepare(frame, mode)
+    assert fast.shape == expected.shape
+    assert fast.flags.c_contiguous
+    assert np.abs(fast.astype(int) - expected.astype(int)).mean() < 1
+
+
+def test_a_small_frame_is_prepared_as_any_photo():
+    frame = np.random.default_rng(0).integers(0, 256, (360, 500, 3), dtype=np.uint8)
+    assert (prepare_frame(frame, "crop") == prepare(frame, "crop")).all()
+
+
+@pytest.mark.parametrize("frame", [np.zeros((500, 500)), np.zeros((3, 500, 500), np.uint8)])
+def test_a_frame_that_is_no_image_is_refused_as_any_photo(frame):
+    with pytest.raises(ImageError) as error:
+        prepare(frame, "crop")
+    with pytest.raises(ImageError, match=re.escape(str(error.value))):
+        prepare_frame(frame, "crop")

@@ -15,7 +15,7 @@ from hmdrn_runtime.statistics import Float32, Float64
 
 ROWS = 4096
 """Classes of a block."""
-IN_MEMORY = 8
+IN_MEMORY = 3
 """Blocks whose operators are in memory (68 MB each, Conv-4); those of further blocks are in a mapped file."""
 _CHUNK = 64
 

@@ -44,11 +44,6 @@ class Enrolled:
         # By identity, with the species itself so that the identity stays its own: a key takes microseconds.
         self._seen: dict[int, tuple[Species, int]] = {}
 
-    def restore(self, index: Index, slots: dict[bytes, int]) -> None:
-        """Go on with an index that was kept."""
-        self.index, self.slots, self._seen = index, slots, {}
-        self._fitted = len(index) if index.basis is not None else 0
-
     def classes(self, species: Sequence[Species]) -> Classes:
         """The classes of these species, in their order; those that are new are solved.
 

@@ -46,8 +46,8 @@ class Folding:
         weights, shares = [], []
         for level in network.levels:
             rows, columns = np.triu_indices(level.channels)
-            weight = network.fusion.weights[level.name] * network.fusion.scale / network.fusion.divisor
-            weights.append(np.full(level.packed, weight))
+            factor = network.fusion.weights[level.name] * network.fusion.scale / network.fusion.divisor
+            weights.append(np.full(level.packed, factor))
             shares.append(np.where(rows == columns, 1.0, np.sqrt(2.0)))
         weight, share = np.concatenate(weights), np.concatenate(shares)
         operator = (np.abs(weight) / share).astype(np.float32)

@@ -73,10 +73,6 @@ class Index:
         """Rows of all blocks."""
         return sum(len(block) for block in self._blocks)
 
-    def adopt(self, block: Block) -> None:
-        """Take over a block that is full, e.g. mapped from a file; before anything is added."""
-        self._blocks, self._used = (*self._blocks, block), self._used + len(block)
-
     def add(self, operators: Float32) -> Rows:
         """Append classes (N, P); returns their slots."""
         slots = np.arange(self._used, self._used + len(operators))
@@ -91,6 +87,7 @@ class Index:
             block = self._blocks[-1]
             block.fill(len(block) - room, part, part * self.folding.operator, self.basis)
             self._used += len(part)
+            release(block)
         return slots
 
     def classes(self, slots: Rows) -> Classes:
@@ -157,7 +154,8 @@ class Classes:
     def logits(self, grams: Float32) -> Float32:
         """Logits of photos (B, P) in full, float32 (B, C)."""
         plain = (grams * self.index.folding.plain).astype(np.float32)
-        return np.concatenate([b.operators[:n] @ plain.T for b, n in self._parts()])[self.slots].T
+        products = np.concatenate([b.operators[:n] @ plain.T for b, n in self._parts()])
+        return np.asarray(products[self.slots].T)
 
     def operators(self) -> Float32:
         """A copy of the operators, float32 (C, P)."""
