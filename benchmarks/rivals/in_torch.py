@@ -93,7 +93,6 @@ def cached_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
 def compiled_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
     """The same by torch.compile, which is compiled for its number of threads."""
     torch.set_num_threads(threads)
-    torch._dynamo.reset()
     module: torch.nn.Module = torch.compile(CachedFeatures(network, episode.support), dynamic=False)
     classify = _threaded(threads, module)
     classify(episode.query[0])

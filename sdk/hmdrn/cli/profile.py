@@ -19,6 +19,7 @@ from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.files import check_folder_of, user_path
 from hmdrn_runtime.profiling.comparing import Comparison, compare
 from hmdrn_runtime.profiling.findings import Profile
+from hmdrn_runtime.profiling.latency import UNSTABLE
 from hmdrn_runtime.profiling.photos import enroll_drawn, jpeg_photo
 from hmdrn_runtime.profiling.profile import SOURCES, Report, Settings, affordable, profile
 from hmdrn_runtime.profiling.timing import Plan
@@ -217,8 +218,11 @@ def _values(
 
 
 def _outcome(found: _Found, measured: Profile, budget_ms: float | None) -> int:
-    for line in measured.unstable:
-        tell(f"warning: the clocks were unstable: {line}; lock them, let nothing else run, and measure again")
+    if measured.unstable:
+        tell(
+            f"warning: the clocks were unstable ({'; '.join(measured.unstable)}; over {UNSTABLE:.1%}): "
+            "lock them, let nothing else run, and measure again"
+        )
     if found.interrupted:
         tell("interrupted: this is what had been measured")
         return _INTERRUPTED
