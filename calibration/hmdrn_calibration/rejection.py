@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hmdrn_calibration.impostors import Group, trials
 from hmdrn_calibration.measures import auroc, calibration_error, false_accepts, softmax
-from hmdrn_calibration.unknowns import nearest_impostors, threshold
+from hmdrn_calibration.unknowns import nearest_impostors, temperature, threshold
 from hmdrn_runtime.background import Background
 from hmdrn_runtime.episodes import mean_and_interval
 from hmdrn_runtime.errors import DatasetError
@@ -84,7 +84,7 @@ def reject(
         rng=np.random.default_rng(setting.seed),
         queries=setting.queries,
     ):
-        least = threshold(t.own, statistics, far)
+        least = threshold(statistics, t.species, t.own, far)
         rows.append(
             (
                 auroc(t.known, t.unknown),
@@ -93,7 +93,7 @@ def reject(
                 float((t.known >= least).mean()),
             )
         )
-        plain, calm = softmax(t.logits), softmax(t.logits / statistics.temperature)
+        plain, calm = softmax(t.logits), softmax(t.logits / temperature(statistics, t.own))
         sure.append((plain.max(axis=1), calm.max(axis=1), t.logits.argmax(axis=1) == t.truth))
     before, after, right = (np.concatenate(part) for part in zip(*sure, strict=True))
     order, at95, wrong, passed = np.array(rows).T

@@ -2,30 +2,32 @@
 
 *Score*: how much better the best enrolled species explains a photo than the best background species
 (`hmdrn_runtime.background.scores`; cohort normalisation, Sturim and Reynolds, ICASSP 2005).
-*Threshold*: galleries differ in how near their impostors come, so each brings its own: every enrolled
-photo, compared with all species but its own, is an impostor of the very kind that the device will meet.
-Their mean and deviation place the scale, and quantiles of impostors on background species, on that scale,
-say how far above a false-accept rate is reached. With few photos of its own a gallery leans on the
-background's mean and deviation.
-*Temperature*: one number divides the logits, fitted by likelihood (Guo et al., ICML 2017).
+*Threshold*: galleries differ in how near their impostors come. Two things tell beforehand: of more species
+the best comes nearer, and where photos hardly fit their own species (leave-one-out), strangers fit as badly.
+The quantile of impostors' scores is a linear function of both, fitted on galleries of background species
+(quantile regression: Koenker and Bassett, Econometrica 1978). Own scores of few photos are noisy, and noise
+flattens slopes: the fit takes their means over galleries of one kind (two-stage: Amemiya, Econometrica 1982).
+A network knows the species that it was trained on better than others; a gallery of new ones shows it by its
+own scores, and gets the threshold of galleries that are as hard.
+*Temperature*: a number divides the logits, fitted by likelihood (Guo et al., ICML 2017); its logarithm is a
+linear function of the own scores too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from hmdrn_calibration.measures import softmax
-from hmdrn_runtime.background import Background, Calibration, Impostors, scores
+from hmdrn_runtime.background import Background, Calibration, Impostors, cohort
+from hmdrn_runtime.enrollment import leave_one_out
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.matching import Matcher, RidgeMatcher
 from hmdrn_runtime.species import Species
 from hmdrn_runtime.statistics import Float32
 
-PRIOR = 1
-"""Photos' worth of trust in the background's mean and deviation against the gallery's own."""
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """False-accept rates whose bounds are kept; others are interpolated between them."""
 
@@ -56,69 +58,123 @@ def calibrate(
             "unknowns need a bundle with the ridge head"
         )
     classes = list(species.values())
-    photos = [photo for s in classes for photo in s.photos.values()]
-    own = np.repeat(np.arange(len(classes)), [len(s.photos) for s in classes])
-    found = np.zeros(0)
-    if photos and len(classes) > 1:
-        logits = matcher.compare(photos, {}, classes)
-        found = own_impostors(logits, own, matcher.match(photos, background.operators).logits)
     statistics = nearest_impostors(background.impostors, float(np.median([s.shots for s in classes])))
-    return Calibration(threshold(found, statistics, far), statistics.temperature, far)
+    own = own_scores(matcher, classes, background.operators)
+    mean = float(own.mean()) if len(own) else statistics.own
+    return Calibration(threshold(statistics, len(classes), mean, far), temperature(statistics, mean), far)
 
 
-def own_impostors(logits: Float32, own: npt.NDArray[np.int64], background: Float32) -> Floats:
-    """Scores of a gallery's photos as if their own species were not in it.
+def own_scores(matcher: RidgeMatcher, classes: Sequence[Species], operators: Float32) -> Floats:
+    """Scores of enrolled photos for their own species, each left out of it; of species of several photos.
 
     Args:
-        logits: Of its photos for its species (N, C), C at least 2.
-        own: The species of each photo (N,).
-        background: Of its photos for the background species (N, B).
+        matcher: Of a ridge network.
+        classes: The species of a gallery.
+        operators: Of the background species (B, P).
     """
-    others = logits.copy()
-    others[np.arange(len(others)), own] = -np.inf
-    return scores(others, background)
+    found: list[Floats] = [np.zeros(0)]
+    for species in classes:
+        logits = leave_one_out(matcher, species, {})
+        if logits:
+            photos = [species.photos[digest] for digest in logits]
+            found.append(np.array(list(logits.values())) - cohort(matcher.match(photos, operators).logits))
+    return np.concatenate(found)
 
 
-def scale(found: Floats, mean: float, deviation: float) -> tuple[float, float]:
-    """Mean and deviation of a gallery's impostors, drawn towards the background's where they are few."""
-    if not len(found):
-        return mean, deviation
-    share = len(found) / (len(found) + PRIOR)
-    variance = share * found.var() + (1 - share) * deviation**2
-    return float(share * found.mean() + (1 - share) * mean), float(np.sqrt(variance))
+def threshold(statistics: Impostors, species: int, own: float, far: float) -> float:
+    """Score that a share `far` of unknown photos reaches.
+
+    Args:
+        statistics: Of galleries of as many photos a species.
+        species: Number of species of the gallery.
+        own: Mean of its `own_scores`.
+        far: The rate, 0-1.
+    """
+    bounds = np.array(list(statistics.bounds.values())) @ [1, np.log(species), own]
+    # Quantiles fitted one by one may cross far from the data: sorted (Chernozhukov et al., 2010).
+    bounds = np.sort(bounds)[::-1]
+    return float(np.interp(np.log(far), np.log(list(statistics.bounds)), bounds))
 
 
-def threshold(found: Floats, statistics: Impostors, far: float) -> float:
-    """Score that a share `far` of unknown photos reaches."""
-    mean, deviation = scale(found, statistics.mean, statistics.deviation)
-    rates = np.log(list(statistics.bounds))
-    bound = np.interp(np.log(far), rates, list(statistics.bounds.values()))
-    return float(mean + bound * deviation)
+def temperature(statistics: Impostors, own: float) -> float:
+    """What to divide the logits of a gallery by whose `own_scores` have a mean; 0.05 to 20."""
+    constant, slope = statistics.temperature
+    return float(np.clip(np.exp(constant + slope * own), 0.05, 20))
+
+
+def fit_quantile(inputs: Floats, values: Floats, weights: Floats, quantile: float) -> Floats:
+    """The linear function of greatest likelihood for a quantile, by the MM algorithm.
+
+    Koenker and Bassett, Econometrica 1978; Hunter and Lange, J. Comp. Graph. Stat. 2000.
+
+    Args:
+        inputs: (N, D); what does not vary gets the coefficient 0.
+        values: (N,).
+        weights: (N,), above 0.
+        quantile: 0-1.
+
+    Returns:
+        A constant and D coefficients.
+    """
+    middle = np.average(inputs, axis=0, weights=weights)
+    x = np.column_stack([np.ones(len(inputs)), inputs - middle])
+    found = np.zeros(x.shape[1])
+    found[0] = np.quantile(values, quantile)
+    pull = (2 * quantile - 1) * (weights @ x)
+    for _ in range(200):
+        share = weights / (1e-3 + np.abs(values - x @ found))
+        square = (x * share[:, None]).T @ x
+        step = np.linalg.lstsq(square, x.T @ (share * values) + pull, rcond=1e-10)[0] - found
+        found += step
+        if np.abs(step).max() < 1e-5:
+            break
+    found[0] -= middle @ found[1:]
+    return found
 
 
 def fit_temperature(
-    logits: Sequence[npt.NDArray[np.floating]], truth: Sequence[npt.NDArray[np.int64]]
-) -> float:
-    """The temperature of greatest likelihood, 0.05 to 20.
+    logits: Sequence[npt.NDArray[np.floating]],
+    truth: Sequence[npt.NDArray[np.int64]],
+    own: Sequence[float] | None = None,
+) -> tuple[float, float]:
+    """The logarithm of the temperature of greatest likelihood, as a linear function.
 
     Args:
-        logits: Of photos for species, (B, C) each.
+        logits: Of photos for species, (B, C) for each of E galleries; all count alike.
         truth: The species that each photo shows, (B,) each.
-    """
+        own: What it may depend on, (E,); nothing if None or if all are the same.
 
-    def loss(log_temperature: float) -> float:
+    Returns:
+        The constant and the coefficient of `own`.
+    """
+    values = np.zeros(len(logits)) if own is None else np.asarray(own, np.float64)
+    middle, width = float(values.mean()), float(values.std())
+    unit = (values - middle) / width if width > 1e-9 else np.zeros(len(values))
+    wide = [np.asarray(one, np.float64) for one in logits]
+
+    def loss(constant: float, slope: float) -> float:
         total = 0.0
-        for one, right in zip(logits, truth, strict=True):
-            p = softmax(np.asarray(one, np.float64) / np.exp(log_temperature))
-            total -= float(np.log(np.maximum(p[np.arange(len(p)), right], 1e-300)).sum())
+        for one, right, at in zip(wide, truth, unit, strict=True):
+            p = softmax(one / np.exp(constant + slope * at))
+            total -= float(np.log(np.maximum(p[np.arange(len(p)), right], 1e-300)).mean())
         return total
 
-    low, high = np.log(0.05), np.log(20.0)
+    constant = slope = 0.0
+    for _ in range(3 if width > 1e-9 else 1):  # by turns: the two hardly depend on each other, being centred
+        constant = _lowest(lambda value, s=slope: loss(value, s), np.log(0.05), np.log(20))  # type: ignore[misc]
+        if width > 1e-9:
+            slope = _lowest(lambda value, c=constant: loss(c, value), -1.0, 1.0)  # type: ignore[misc]
+    slope = slope / width if width > 1e-9 else 0.0
+    return constant - slope * middle, slope
+
+
+def _lowest(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function of one valley is lowest, by golden sections."""
     golden = (np.sqrt(5) - 1) / 2
-    for _ in range(40):  # the loss is convex in 1 / T, hence has one valley in log T
+    for _ in range(25):
         left, right = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, right) if loss(left) < loss(right) else (left, high)
-    return float(np.exp((low + high) / 2))
+    return float((low + high) / 2)
 
 
 def nearest_impostors(impostors: Sequence[Impostors], shots: float) -> Impostors:

@@ -22,7 +22,7 @@ from hmdrn_runtime.errors import BundleError, GalleryError
 from hmdrn_runtime.statistics import Float32
 
 FILE = "background.safetensors"
-COHORT = 3
+COHORT = 10
 """Background species that a photo's score is relative to: the mean of the best few is steadier than one."""
 
 Float64 = npt.NDArray[np.float64]
@@ -34,27 +34,25 @@ class Impostors:
 
     Attributes:
         shots: Photos a species.
-        mean: Mean score of an impostor of such a gallery.
-        deviation: Its standard deviation.
-        bounds: By false-accept rate, ascending: how many deviations above the mean of a gallery's own
-            impostors (its photos, each compared with all species but its own) the threshold is to be.
-        temperature: Divides logits, so that probabilities come true.
+        own: Mean score of a gallery's photos for their own species, each left out of it; 0 for one photo.
+        bounds: By false-accept rate, ascending: what to add up for the threshold, a constant, for each unit
+            of the logarithm of the number of species, and for each of the gallery's own mean score.
+        temperature: Logarithm of what divides logits, so that probabilities come true: a constant, and for
+            each unit of the gallery's own mean score.
     """
 
     shots: int
-    mean: float
-    deviation: float
-    bounds: Mapping[float, float]
-    temperature: float
+    own: float
+    bounds: Mapping[float, tuple[float, float, float]]
+    temperature: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
         return {
             "shots": self.shots,
-            "mean": self.mean,
-            "deviation": self.deviation,
-            "bounds": [[far, bound] for far, bound in self.bounds.items()],
-            "temperature": self.temperature,
+            "own": self.own,
+            "bounds": [[far, *bound] for far, bound in self.bounds.items()],
+            "temperature": list(self.temperature),
         }
 
 
@@ -109,20 +107,20 @@ def open_background(bundle: Bundle) -> Background | None:
 
 
 def _impostors(document: Document) -> Impostors:
-    rows = document.get("bounds", list)
     try:
-        bounds = {float(far): float(bound) for far, bound in rows}
+        rows = np.array(document.get("bounds", list), float).reshape(-1, 4)
+        temperature = np.array(document.get("temperature", list), float).reshape(2)
     except (TypeError, ValueError) as error:
-        raise document.error(f"{document.where} is damaged: 'bounds' are no pairs of numbers") from error
-    if not bounds or document.get("temperature", float) <= 0 or document.get("deviation", float) <= 0:
-        raise document.error(f"{document.where} is damaged: a scale that is not above 0, or no bounds")
-    return Impostors(
-        document.get("shots", int),
-        document.get("mean", float),
-        document.get("deviation", float),
-        dict(sorted(bounds.items())),
-        document.get("temperature", float),
-    )
+        raise document.error(
+            f"{document.where} is damaged or of an older form: 'bounds' or 'temperature' are not as "
+            "they should be; export it again"
+        ) from error
+    own = document.get("own", float)
+    if not len(rows) or not all(np.isfinite(part).all() for part in (rows, temperature, own)):
+        raise document.error(f"{document.where} is damaged: no bounds, or not finite; export it again")
+    bounds = {far: (constant, species, per) for far, constant, species, per in sorted(rows.tolist())}
+    first, second = temperature.tolist()
+    return Impostors(document.get("shots", int), own, bounds, (first, second))
 
 
 @dataclass(frozen=True)

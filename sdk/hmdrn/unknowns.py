@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmdrn_calibration.impostors import fit_background
+from hmdrn_calibration.impostors import COUNT, fit_background
 from hmdrn_calibration.unknowns import calibrate as fit
 from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.background import FILE, Background, Calibration
@@ -60,13 +60,16 @@ def require_background(recognizer: Recognizer) -> Background:
     return recognizer.background
 
 
-def add_background(bundle: Path, data: Sequence[str | os.PathLike[str]], report: Step) -> Background:
+def add_background(
+    bundle: Path, data: Sequence[str | os.PathLike[str]], report: Step, count: int = COUNT
+) -> Background:
     """Write impostor statistics and background species into a bundle.
 
     Args:
         bundle: Its folder; its manifest is replaced.
         data: Data sets of look-alike species each; of those with splits the one called train, if any.
         report: Told of the progress.
+        count: As for `fit_background`.
 
     Raises:
         ExportError: The head is attention, or the bundle cannot be written.
@@ -89,7 +92,7 @@ def add_background(bundle: Path, data: Sequence[str | os.PathLike[str]], report:
             for d in datasets
         ]
     }
-    background = fit_background(matcher, groups, provenance)
+    background = fit_background(matcher, groups, provenance, count=count)
     manifest = opened.manifest
     try:
         (bundle / FILE).write_bytes(background.to_bytes())

@@ -29,4 +29,5 @@ def test_the_temperature_that_logits_were_multiplied_by_is_found_again():
     logits = rng.normal(0, 2, (6000, 5))
     truth = np.array([rng.choice(5, p=p) for p in softmax(logits)])
     for factor in (0.4, 3.0):
-        assert fit_temperature([factor * logits], [truth]) == pytest.approx(factor, rel=0.06)
+        constant, slope = fit_temperature([factor * logits], [truth])
+        assert (np.exp(constant), slope) == pytest.approx((factor, 0), rel=0.06)

@@ -7,12 +7,22 @@ import pytest
 
 import hmdrn
 from hmdrn_calibration.impostors import fit_background
+from hmdrn_calibration.measures import softmax
 from hmdrn_calibration.rejection import reject
-from hmdrn_calibration.unknowns import PRIOR, RATES, calibrate, scale, threshold
+from hmdrn_calibration.unknowns import (
+    RATES,
+    calibrate,
+    fit_quantile,
+    fit_temperature,
+    own_scores,
+    temperature,
+    threshold,
+)
 from hmdrn_runtime.background import Background, Calibration, Impostors, cohort, scores
 from hmdrn_runtime.errors import DatasetError, GalleryError
 from hmdrn_runtime.evaluation import Setting
 from hmdrn_runtime.images import prepare
+from hmdrn_runtime.species import with_photos
 from hmdrn_runtime.specimens import draw_specimens
 
 
@@ -32,7 +42,7 @@ def recognizer():
 @pytest.fixture(scope="module")
 def background(recognizer):
     return fit_background(
-        recognizer.matcher, {"drawn": statistics(recognizer, range(24), 8)}, {"data": "drawn"}
+        recognizer.matcher, {"drawn": statistics(recognizer, range(24), 8)}, {"data": "drawn"}, count=12
     )
 
 
@@ -43,18 +53,24 @@ def group(recognizer):
 
 def test_a_background_has_a_cohort_and_bounds_that_fall_as_more_may_pass(background):
     assert background.operators.shape[0] == 12
-    assert [one.shots for one in background.impostors] == [1, 5]
+    assert [one.shots for one in background.impostors] == [1, 2, 5]
     for one in background.impostors:
         assert tuple(one.bounds) == RATES
-        assert list(one.bounds.values()) == sorted(one.bounds.values(), reverse=True)
-        assert one.temperature > 0
+        found = [threshold(one, 5, one.own, far) for far in RATES]
+        assert found == sorted(found, reverse=True)
+        assert len(set(found)) == len(RATES)
+    assert background.impostors[0].own == 0
+    assert all(bound[2] == 0 for bound in background.impostors[0].bounds.values()), "one photo tells nothing"
 
 
 def test_the_rate_asked_for_is_nearly_the_rate_that_passes_on_new_species(recognizer, background, group):
-    found = reject(recognizer.matcher, group, background, Setting(5, 5, 4, 60, 0), 0.1)
-    assert abs(found.false_accepts.mean() - 0.1) < 0.06
-    assert found.true_accepts.mean() > found.false_accepts.mean()
-    assert found.auroc.mean() > 0.6
+    # One drawn group may lie far from the background, or near it: the promise is of their mean.
+    groups = [group, *(statistics(recognizer, range(a, a + 12), 9) for a in (200, 300))]
+    found = [reject(recognizer.matcher, g, background, Setting(5, 5, 4, 15, 0), 0.1) for g in groups]
+    wrong = np.mean([one.false_accepts.mean() for one in found])
+    assert abs(wrong - 0.1) < 0.06
+    assert np.mean([one.true_accepts.mean() for one in found]) > 3 * wrong
+    assert min(one.auroc.mean() for one in found) > 0.7
 
 
 def test_too_few_species_to_leave_one_unknown_are_refused(recognizer, background, group):
@@ -86,21 +102,72 @@ def test_a_calibrated_gallery_says_what_is_known(recognizer, background, group, 
     assert one.classify(drawn[0][6]).known is None
 
 
-def test_a_stricter_rate_has_a_higher_threshold_and_a_gallery_of_one_species_leans_on_the_background():
-    statistics = Impostors(5, -2.0, 1.5, {0.01: 3.0, 0.1: 1.0, 0.5: 0.0}, 1.0)
-    own = np.array([-1.0, 0.0, 1.0, 0.0])
-    assert (
-        threshold(own, statistics, 0.01) > threshold(own, statistics, 0.05) > threshold(own, statistics, 0.5)
-    )
-    assert threshold(np.zeros(0), statistics, 0.1) == pytest.approx(-2.0 + 1.5)
-    mean, deviation = scale(own, -2.0, 1.5)
-    share = 4 / (4 + PRIOR)
-    assert mean == pytest.approx((1 - share) * -2.0)
-    assert deviation == pytest.approx(np.sqrt(share * 0.5 + (1 - share) * 2.25))
+FITTED = Impostors(5, -1.0, {0.01: (3.0, 0.5, 0.2), 0.1: (1.0, 0.5, 0.2), 0.5: (0.0, 0.5, 0.2)}, (0.1, -0.2))
 
 
-def test_a_score_is_the_best_logit_less_the_mean_of_the_best_three_of_the_background():
-    assert scores(np.array([[1.0, 4.0]]), np.array([[0.0, 3.0, 2.0, 1.0]])) == pytest.approx([2.0])
+def test_a_stricter_rate_more_species_and_photos_that_fit_their_own_raise_the_threshold():
+    assert threshold(FITTED, 5, 1.0, 0.1) == pytest.approx(1.0 + 0.5 * np.log(5) + 0.2)
+    assert threshold(FITTED, 5, 1.0, 0.01) > threshold(FITTED, 5, 1.0, 0.05) > threshold(FITTED, 5, 1.0, 0.5)
+    assert threshold(FITTED, 9, 1.0, 0.1) > threshold(FITTED, 5, 1.0, 0.1)
+    assert threshold(FITTED, 5, 2.0, 0.1) > threshold(FITTED, 5, 1.0, 0.1)
+
+
+def test_bounds_that_cross_are_put_in_order():
+    crossed = Impostors(5, 0.0, {0.1: (1.0, 0.0, 0.0), 0.5: (0.0, 0.0, 1.0)}, (0.0, 0.0))
+    assert threshold(crossed, 2, 3.0, 0.1) == 3.0
+    assert threshold(crossed, 2, 3.0, 0.5) == 1.0
+
+
+def test_a_temperature_follows_the_own_scores_within_limits():
+    assert temperature(FITTED, 2.0) == pytest.approx(np.exp(0.1 - 0.4))
+    assert temperature(FITTED, -1e3) == 20.0
+
+
+def test_a_linear_quantile_is_passed_by_its_share_wherever_one_looks():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 4, 20_000)
+    values = 1 + 2 * x + (1 + x) * rng.exponential(size=x.size)
+    for quantile in (0.5, 0.9):
+        constant, slope = fit_quantile(x[:, None], values, np.ones(x.size), quantile)
+        # Of 1 + 2 x + (1 + x) E, where E is exponential, the quantile is linear: known in closed form.
+        tail = -np.log(1 - quantile)
+        assert (constant, slope) == pytest.approx((1 + tail, 2 + tail), rel=0.1)
+
+
+def test_what_does_not_vary_has_no_part_in_a_quantile():
+    values = np.arange(101.0)
+    found = fit_quantile(np.full((101, 1), 7.0), values, np.ones(101), 0.8)
+    assert found == pytest.approx([80, 0], abs=1)
+
+
+def test_a_temperature_that_depends_on_the_gallery_is_found_again():
+    rng = np.random.default_rng(1)
+    own = rng.uniform(0, 3, 40)
+    plain = [rng.normal(0, 2, (150, 4)) for _ in own]
+    truth = [np.array([rng.choice(4, p=p) for p in softmax(one)]) for one in plain]
+    logits = [one * np.exp(0.5 - 0.3 * at) for one, at in zip(plain, own, strict=True)]
+    assert fit_temperature(logits, truth, own) == pytest.approx((0.5, -0.3), abs=0.06)
+
+
+def test_own_scores_are_those_of_a_gallery_without_the_photo(recognizer, background, group):
+    ants, bees = (with_photos(None, name, photos[:3]) for name, photos in list(group.items())[:2])
+    lone = with_photos(None, "one photo", list(group.values())[2][:1])
+    found = own_scores(recognizer.matcher, [ants, lone, bees], background.operators)
+    assert len(found) == 6
+    first, *rest = ants.photos.values()
+    logit = recognizer.matcher.compare([first], {}, [with_photos(None, "rest", rest)])
+    against = recognizer.matcher.match([first], background.operators).logits
+    assert found[0] == pytest.approx(scores(logit, against)[0], rel=1e-4)
+
+
+def test_a_gallery_of_single_photos_is_calibrated_without_own_scores(recognizer, background, group):
+    species = {name: with_photos(None, name, photos[:1]) for name, photos in list(group.items())[:3]}
+    found = calibrate(recognizer.matcher, species, background, 0.1)
+    assert found.threshold == threshold(background.impostors[0], 3, 0.0, 0.1)
+
+
+def test_a_score_is_the_best_logit_less_the_mean_of_the_best_ten_of_the_background():
+    assert scores(np.array([[1.0, 9.0]]), np.arange(12.0)[None, ::-1]) == pytest.approx([9.0 - 6.5])
     assert cohort(np.array([[5.0]])) == pytest.approx([5.0])
 
 

@@ -25,7 +25,7 @@ def backed(once, tmp_path_factory):
             for n, image in enumerate(images):
                 Image.fromarray(image).save(data / species_name(s) / f"{n}.png")
         shutil.copytree(bundle_path("default"), path)
-        add_background(path, [data], lambda what, done, of: None)
+        add_background(path, [data], lambda what, done, of: None, count=8)
 
     return once("backed.hmdrn", make)
 
