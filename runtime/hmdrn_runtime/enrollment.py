@@ -143,20 +143,21 @@ class Examination:
 
 @dataclass(frozen=True)
 class _Fits:
-    """Of a class's photos by digest: leave-one-out logit, best other species, fit; and of others' logits."""
+    """Of a class's photos by digest: leave-one-out logit, logits of the other species, fit, mean logit for
+    each other photo alone; and the photos that every rival explains better than their own species does.
+    """
 
     own: Mapping[str, float]
     others: Mapping[str, Mapping[str, float]]
     fit: Mapping[str, float]
     alone: Mapping[str, float]
-    rivals: bool
+    beaten: frozenset[str]
 
 
 def examine(work: Examination) -> tuple[tuple[PhotoReport, ...], Neighbour | None]:
     """Report on every new photo, and on the species that theirs is most easily confused with."""
     fits = _fits(work)
-    # Without a rival to be nearer to, a photo that differs may be the one that shows the other side.
-    odd = _oddest(fits.fit) if fits.rivals else None
+    odd = _oddest(fits)
     # One that fits badly itself is no model of its class, however near to its photos.
     middle = float(np.median(list(fits.fit.values()))) if fits.fit else 0.0
     typical = {digest: value for digest, value in fits.alone.items() if fits.fit[digest] >= middle}
@@ -229,16 +230,23 @@ def _fits(work: Examination) -> _Fits:
     alone = {
         p.digest: float(np.delete(each[:, i], i).mean()) for i, p in enumerate(photos) if len(photos) > 1
     }
-    return _Fits(own, others, fit, alone, references.size > 0)
+    # Without a rival to be nearer to, a photo that differs may be the one that shows the other side.
+    beaten = frozenset(
+        photo.digest
+        for photo, row in zip(photos, references, strict=True)
+        if row.size and own[photo.digest] < row.min()
+    )
+    return _Fits(own, others, fit, alone, beaten)
 
 
-def _oddest(fit: Mapping[str, float]) -> str | None:
-    """The photo that fits its class far worse than the others, and its rivals better."""
+def _oddest(fits: _Fits) -> str | None:
+    """The photo that fits its class far worse than the others, and each of its rivals better."""
+    fit = fits.fit
     if len(fit) < 3:
         return None  # of two photos that differ, either may be the wrong one
     digest = min(fit, key=lambda key: fit[key])
     rest = [value for key, value in fit.items() if key != digest]
-    return digest if fit[digest] < 0 and float(np.median(rest)) - fit[digest] > ODD else None
+    return digest if digest in fits.beaten and float(np.median(rest)) - fit[digest] > ODD else None
 
 
 def _repeated(work: Examination, row: int) -> int | None:

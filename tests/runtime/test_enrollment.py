@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hmdrn
-from hmdrn_runtime.enrollment import leave_one_out
+from hmdrn_runtime.enrollment import _Fits, _oddest, leave_one_out
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.specimens import draw_specimens
 
@@ -84,6 +84,14 @@ def test_a_picture_of_something_else_is_named(recognizer, drawn):
     assert not any(photo.odd for photo in report.photos[:4])
     assert sum(photo.most_useful for photo in report.photos) == 1
     assert not report.photos[4].most_useful
+
+
+def test_a_photo_is_doubted_only_where_every_rival_explains_it_better_and_it_lies_far_below_its_siblings():
+    fit = {"a": -1.5, "b": 1.0, "c": 1.2, "d": 0.8}
+    assert _oddest(_Fits({}, {}, fit, {}, frozenset("a"))) == "a"
+    assert _oddest(_Fits({}, {}, fit, {}, frozenset())) is None, "one of its rivals explains it worse"
+    assert _oddest(_Fits({}, {}, {**fit, "a": -0.5}, {}, frozenset("a"))) is None, "near its siblings"
+    assert _oddest(_Fits({}, {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, "which of two is odd?"
 
 
 def test_the_nearest_species_is_told_with_how_many_photos_are_told_apart(recognizer, drawn):
