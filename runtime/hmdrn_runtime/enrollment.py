@@ -211,7 +211,7 @@ def _fits(work: Examination) -> _Fits:
     species, pixels = work.species[work.label], work.pixels
     own = leave_one_out(work.matcher, species, pixels)
     photos = [species.photos[digest] for digest in own]
-    labels = [label for label in work.species if label != work.label]
+    labels = [label for label in work.species if label != work.label] if photos else []
     table = work.matcher.compare(photos, pixels, [work.species[label] for label in labels])
     others = {
         photo.digest: dict(zip(labels, map(float, row), strict=True))

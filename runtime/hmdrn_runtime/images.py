@@ -59,7 +59,7 @@ PREPROCESSINGS = ("crop", "squash")
 """How a whole image becomes square: cut out of its middle, or squeezed."""
 _FRAME_SIDE = 4 * RESIZE
 """Shorter side in pixels from which a frame is reduced by a whole number before it is resized."""
-_REDUCING_GAP = 3.0
+_REDUCING_GAP = 2.0
 
 
 def crop_box(image: PIL.Image.Image, box: Box) -> PIL.Image.Image:

@@ -101,7 +101,12 @@ def compacted(network: Network, species: Species) -> Species:
 def holders(species: Mapping[str, Species], label: str, photos: Iterable[str]) -> tuple[str, ...]:
     """The labels of the species other than `label` that hold one of the photos, given by digest."""
     wanted = frozenset(photos)
-    return tuple(name for name, s in species.items() if name != label and not wanted.isdisjoint(s.digests))
+    return tuple(
+        name
+        for name, s in species.items()
+        if (not wanted.isdisjoint(s.photos) or any(not wanted.isdisjoint(part.digests) for part in s.sums))
+        and name != label
+    )
 
 
 def lookalikes(species: Mapping[str, Species], label: str) -> tuple[str, ...]:

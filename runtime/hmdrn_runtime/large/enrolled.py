@@ -41,8 +41,9 @@ class Enrolled:
         self.slots: dict[bytes, int] = {}
         """Slots by `key_of`."""
         self._fitted = 0
-        # By identity, with the species itself so that the identity stays its own: a key takes microseconds.
-        self._seen: dict[int, tuple[Species, int]] = {}
+        # By identity: a key takes microseconds. The species are held, so that an identity stays their own.
+        self._seen: dict[int, int] = {}
+        self._held: Sequence[Species] = ()
 
     def classes(self, species: Sequence[Species]) -> Classes:
         """The classes of these species, in their order; those that are new are solved.
@@ -55,16 +56,18 @@ class Enrolled:
         elif len(self.index) > 2 * len(species) + PRUNED:
             self._move(Index(self.network, self.index.basis), species)  # mostly of species that are gone
         slots = self._slots(species)
-        self._seen = {id(s): (s, slot) for s, slot in zip(species, slots, strict=True)}
+        self._seen, self._held = dict(zip(map(id, species), slots, strict=True)), tuple(species)
         return self.index.classes(np.array(slots, dtype=np.intp))
 
     def known(self, species: Species) -> int | None:
         """The slot of a species that has been solved."""
         seen = self._seen.get(id(species))
-        return seen[1] if seen is not None else self.slots.get(key_of(species))
+        return self.slots.get(key_of(species)) if seen is None else seen
 
     def _slots(self, species: Sequence[Species]) -> list[int]:
-        found = [self.known(s) for s in species]
+        found = list(map(self._seen.get, map(id, species)))
+        for i in [i for i, slot in enumerate(found) if slot is None]:
+            found[i] = self.slots.get(key_of(species[i]))
         new = [s for s, slot in zip(species, found, strict=True) if slot is None]
         for start in range(0, len(new), _PART):
             part = new[start : start + _PART]

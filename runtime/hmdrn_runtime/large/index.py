@@ -22,11 +22,13 @@ from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.statistics import Float32, Float64
 
 REFINED = 512
-"""Classes of highest estimate that are computed in full for every photo: where most of the softmax lies."""
+_REFINED_SHARE = 32
+"""Classes of highest estimate that are computed in full for every photo, where most of the softmax lies: so
+many, or one in so many if that is more."""
 _SPREAD = 1.6
 """Variance of the estimates' errors, as a multiple of bound^2 / (P - R), which it were if the directions of
 both rests were independent; found on photographs."""
-AT_ONCE = 2048
+AT_ONCE = 1024
 """Rows read from a mapped file before its memory is given back: a row brings up to 64 KB of pages with it."""
 
 Rows = npt.NDArray[np.intp]
@@ -135,7 +137,7 @@ class Classes:
         logits, bound = self._estimates(folded, plain)
         exact = np.full(len(logits), self.index.basis is None)
         if self.index.basis is not None:
-            first = _largest(logits, max(REFINED, 4 * top))
+            first = _largest(logits, max(REFINED, len(logits) // _REFINED_SHARE, 4 * top))
             self._refine(first, plain, folded, logits, bound, exact)
             rows = np.flatnonzero((logits + bound >= _kth(logits - bound, top)) & ~exact)
             self._refine(rows, plain, folded, logits, bound, exact)

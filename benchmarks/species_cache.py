@@ -1,0 +1,135 @@
+"""Species and queries of the benchmark of large galleries, made once and kept in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.progress import track
+
+import hmdrn
+from hmdrn_runtime.datasets import open_dataset
+from hmdrn_runtime.images import INPUT_SIZE
+from hmdrn_runtime.statistics import Float32, Float64
+
+if TYPE_CHECKING:
+    import torch
+
+_PART = 500
+_MOST_SHOTS = 5
+
+
+@dataclass(frozen=True)
+class Species:
+    """Species in files.
+
+    Attributes:
+        folder: Where they are.
+        packed: Numbers of an operator.
+    """
+
+    folder: Path
+    packed: int
+
+    @classmethod
+    def open(cls, folder: Path) -> Species:
+        """Those of a folder."""
+        return cls(folder, hmdrn.load(threads=1).gallery.network.packed)
+
+    def operators(self, start: int, end: int) -> Float32:
+        """Packed operators of a range of species, read and not mapped: a mapping would count as memory."""
+        return self._read("operators.f32", start, end)
+
+    def mean_grams(self, count: int) -> Float64:
+        """Mean packed Gram matrices of the photos of the first species."""
+        shots = np.fromfile(self.folder / "shots.u8", np.uint8, count)
+        return self._read("sums.f32", 0, count) / shots[:, None].astype(np.float64)
+
+    def __len__(self) -> int:
+        path = self.folder / "shots.u8"
+        return path.stat().st_size if path.is_file() else 0
+
+    def _read(self, name: str, start: int, end: int) -> Float32:
+        path, size = self.folder / name, self.packed * 4
+        count = (end - start) * self.packed
+        return np.fromfile(path, np.float32, count, offset=start * size).reshape(-1, self.packed)
+
+
+def fill(data: Sequence[str], folder: Path, count: int) -> None:
+    """Enroll species until there are so many; what is there already stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    species = Species.open(folder)
+    done = len(species) // _PART * _PART
+    if len(species) >= count:
+        return
+    import torch
+
+    birds = hmdrn.load(threads=1)
+    classes = _photos(data, "train")
+    for name, row in (
+        ("operators.f32", species.packed * 4),
+        ("sums.f32", species.packed * 4),
+        ("shots.u8", 1),
+    ):
+        with (folder / name).open("ab") as file:
+            file.truncate(done * row)
+    for start in track(range(done, count, _PART), "enrolling species"):
+        random, generator = np.random.default_rng(start), torch.Generator().manual_seed(start)
+        shots = random.integers(1, _MOST_SHOTS + 1, _PART)
+        chosen = [classes[random.integers(len(classes))] for _ in shots]
+        photos = np.concatenate(
+            [of[random.choice(len(of), n, replace=False)] for of, n in zip(chosen, shots, strict=True)]
+        )
+        grams = np.concatenate(
+            [
+                birds.backend.run("enroll", {"images": _augmented(photos[i : i + 64], generator)})[
+                    "support_gram"
+                ]
+                for i in range(0, len(photos), 64)
+            ]
+        )
+        ends = np.cumsum(shots)
+        sums = np.add.reduceat(grams.astype(np.float64), np.concatenate([[0], ends[:-1]])).astype(np.float32)
+        with (folder / "sums.f32").open("ab") as file:
+            file.write(sums.tobytes())
+        with (folder / "operators.f32").open("ab") as file:
+            for i in range(0, _PART, 50):
+                given = {"gram": sums[i : i + 50], "shots": shots[i : i + 50].astype(np.float32)}
+                file.write(birds.backend.run("solve", given)["operator"].tobytes())
+        with (folder / "shots.u8").open("ab") as file:
+            file.write(shots.astype(np.uint8).tobytes())
+
+
+def queries(data: Sequence[str], folder: Path, count: int) -> None:
+    """Val photographs (N, 84, 84, 3) in queries.npy: as they are, then augmented, at least `count`."""
+    path = folder / "queries.npy"
+    if path.is_file() and len(np.load(path, mmap_mode="r")) >= count:
+        return
+    import torch
+
+    photos = np.concatenate(_photos(data, "val"))
+    photos = photos[np.random.default_rng(0).permutation(len(photos))]
+    parts, generator = [photos], torch.Generator().manual_seed(0)
+    while sum(map(len, parts)) < count:
+        parts.append(_augmented(photos, generator))
+    np.save(path, np.concatenate(parts)[:count])
+
+
+def _augmented(photos: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    import torch  # here and above: a process that measures memory reads the cache alone
+
+    from hmdrn_network.training.augmentation import augment
+
+    return augment(torch.from_numpy(photos), INPUT_SIZE, generator).round().to(torch.uint8).numpy()
+
+
+def _photos(data: Sequence[str], split: str) -> list[np.ndarray]:
+    mode = "crop"
+    return [
+        np.stack([photo.prepare(mode) for photo in photos])
+        for source in data
+        for photos in open_dataset(source, split).classes.values()
+    ]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks import species
+from benchmarks.species_cache import Species
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Thirty species of four numbers each, in files."""
+    random = np.random.default_rng(0)
+    operators, sums = random.random((2, 30, 4)).astype(np.float32)
+    shots = random.integers(1, 6, 30).astype(np.uint8)
+    for name, array in (("operators.f32", operators), ("sums.f32", sums), ("shots.u8", shots)):
+        (tmp_path / name).write_bytes(array.tobytes())
+    return Species(tmp_path, 4), operators, sums / shots[:, None].astype(np.float64)
+
+
+def test_species_come_back_from_files_in_any_part(stored):
+    kept, operators, means = stored
+    assert len(kept) == 30
+    assert (kept.operators(7, 19) == operators[7:19]).all()
+    assert kept.mean_grams(12) == pytest.approx(means[:12])
+
+
+def test_a_wrong_best_and_a_probability_that_is_off_are_seen(stored, monkeypatch):
+    monkeypatch.setattr(species, "_PART", 7)
+    kept, operators, _ = stored
+    weights, grams = np.array([-1.0, -2, -3, -4]), np.random.default_rng(1).random((3, 4)).astype(np.float32)
+    logits = (grams * weights) @ operators.astype(np.float64).T
+    best = np.argsort(-logits, axis=1)[:, :5]
+    answers = [
+        SimpleNamespace(best=b, logits=of.copy(), exact=np.arange(30) < 15)
+        for b, of in zip(best, logits, strict=True)
+    ]
+    facts = species._compared(answers, weights, kept, grams, 30)
+    assert facts["wrong_top5"] == 0
+    assert facts["exact_share"] == 0.5
+    assert facts["largest_error"] < 1e-12
+    answers[1].best = answers[1].best[::-1]
+    answers[2].logits[best[2][-1]] -= 5
+    facts = species._compared(answers, weights, kept, grams, 30)
+    assert facts["wrong_top5"] == 1
+    assert facts["largest_error"] > 1e-3
