@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks import species
 from benchmarks.species_cache import Species
+from hmdrn_runtime.large.index import Found
 
 
 @pytest.fixture
@@ -33,16 +34,14 @@ def test_a_wrong_best_and_a_probability_that_is_off_are_seen(stored, monkeypatch
     weights, grams = np.array([-1.0, -2, -3, -4]), np.random.default_rng(1).random((3, 4)).astype(np.float32)
     logits = (grams * weights) @ operators.astype(np.float64).T
     best = np.argsort(-logits, axis=1)[:, :5]
-    answers = [
-        SimpleNamespace(best=b, logits=of.copy(), exact=np.arange(30) < 15)
-        for b, of in zip(best, logits, strict=True)
-    ]
+    exact = np.arange(30) < 15
+    answers = [species.Answer.of(Found(of, exact, b, {})) for b, of in zip(best, logits, strict=True)]
     facts = species._compared(answers, weights, kept, grams, 30)
     assert facts["wrong_top5"] == 0
     assert facts["exact_share"] == 0.5
     assert facts["largest_error"] < 1e-12
-    answers[1].best = answers[1].best[::-1]
-    answers[2].logits[best[2][-1]] -= 5
+    answers[1] = replace(answers[1], best=answers[1].best[::-1])
+    answers[2] = replace(answers[2], probability=answers[2].probability + 0.01)
     facts = species._compared(answers, weights, kept, grams, 30)
     assert facts["wrong_top5"] == 1
-    assert facts["largest_error"] > 1e-3
+    assert facts["largest_error"] == pytest.approx(0.01)
