@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -215,6 +215,12 @@ class Recognizer:
             for s in self.matcher.photo_statistics(pixels[i : i + BATCH])
         ]
 
+    @overload
+    def classify(self, image: ImageSource, boxes: None = None, top: int = 5) -> Prediction: ...
+
+    @overload
+    def classify(self, image: ImageSource, boxes: Sequence[Box], top: int = 5) -> list[Prediction]: ...
+
     def classify(
         self, image: ImageSource, boxes: Sequence[Box] | None = None, top: int = 5
     ) -> Prediction | list[Prediction]:
@@ -286,9 +292,17 @@ class Recognizer:
             with contextlib.suppress(EnrollmentError):
                 self._refresh()
 
+    @overload
+    def classify_async(self, image: ImageSource, boxes: None = None, top: int = 5) -> Future[Prediction]: ...
+
+    @overload
+    def classify_async(
+        self, image: ImageSource, boxes: Sequence[Box], top: int = 5
+    ) -> Future[list[Prediction]]: ...
+
     def classify_async(
         self, image: ImageSource, boxes: Sequence[Box] | None = None, top: int = 5
-    ) -> Future[Prediction | list[Prediction]]:
+    ) -> Future[Any]:
         """Name the species on a frame of a live source; returns at once.
 
         One frame is in work and two wait at most: a further one takes the place of the oldest.
