@@ -43,8 +43,8 @@ def choose_frames(
     kept: list[Sight] = []
     photos: list[PhotoStatistics] = []
     idle = 0
-    for frame in frames:
-        one = sighted(frame, mode, f"frame {len(kept) + idle + 1}")
+    for number, frame in enumerate(frames, 1):
+        one = sighted(frame, mode, f"frame {number}")
         if measure(one).doubts or any(same(one.pixels, other.pixels) for other in kept):
             continue
         (statistics,) = recognizer.photo_statistics(one.pixels[None])

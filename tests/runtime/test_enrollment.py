@@ -130,6 +130,7 @@ def test_a_stream_keeps_few_frames_none_of_them_blurred_or_repeated(recognizer, 
     report = recognizer.enroll_stream("ant", frames(), shots=3)
     assert 1 <= report.shots <= 3
     assert report.doubtful == ()
+    assert report.photos[0].name == "frame 2", "told by its place in the stream, where the first is unfit"
     assert len(read) < 13, "no more frames are read than are needed"
 
 

@@ -72,6 +72,12 @@ def test_strict_enrolls_nothing_where_a_photo_is_doubtful_and_names_it(hmdrn, sp
     assert not (tmp_path / "g").exists()
 
 
+def test_strict_takes_photos_again_that_the_species_has_already(hmdrn, specimens, tmp_path):
+    hmdrn("enroll", "default", specimens, "-g", tmp_path / "g")
+    outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--strict")
+    assert outcome.code == 0, outcome.err
+
+
 def test_enroll_tells_a_verdict_for_every_photo_and_draws_them(hmdrn, specimens, tmp_path):
     sheet = tmp_path / "sheet.png"
     outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--contact-sheet", sheet, "--json")

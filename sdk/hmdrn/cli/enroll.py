@@ -165,12 +165,13 @@ def _neighbour(report: EnrollmentReport) -> tuple[str, str]:
 
 
 def _refuse(reports: Iterable[EnrollmentReport]) -> None:
-    """Refuse doubtful photos.
+    """Refuse doubtful photos; one that its species has already adds nothing to refuse.
 
     Raises:
         EnrollmentError: There is one; all are named.
     """
-    found = [f"{photo.name} ({photo.verdict})" for r in reports for photo in r.doubtful]
+    doubtful = [photo for r in reports for photo in r.doubtful if photo.duplicate_of != 0]
+    found = [f"{photo.name} ({photo.verdict})" for photo in doubtful]
     if found:
         raise EnrollmentError(
             f"nothing was enrolled, doubtful: {'; '.join(found)}; take them again, or leave out --strict"
