@@ -143,12 +143,14 @@ class Examination:
 
 @dataclass(frozen=True)
 class _Fits:
-    """Of a class's photos by digest: leave-one-out logit, logits of the other species, fit, mean logit for
-    each other photo alone; and the photos that every rival explains better than their own species does.
+    """Of a class's photos by digest: leave-one-out logit, logits of the other species (in the order of
+    `labels`), fit, mean logit for each other photo alone; and the photos that every rival explains better
+    than their own species does.
     """
 
     own: Mapping[str, float]
-    others: Mapping[str, Mapping[str, float]]
+    labels: Sequence[str]
+    others: Mapping[str, Float32]
     fit: Mapping[str, float]
     alone: Mapping[str, float]
     beaten: frozenset[str]
@@ -165,16 +167,18 @@ def examine(work: Examination) -> tuple[tuple[PhotoReport, ...], Neighbour | Non
     reports: list[PhotoReport] = []
     for photo, one in zip(work.statistics, work.seen, strict=True):
         known = photo.digest in fits.own
-        rivals = fits.others[photo.digest] if known else {}
-        first = max(rivals, key=lambda label: rivals[label], default=None)
-        beaten = known and first is not None and rivals[first] > fits.own[photo.digest]
+        named = work.label
+        if known and fits.labels:
+            rivals = fits.others[photo.digest]
+            first = int(rivals.argmax())
+            named = fits.labels[first] if rivals[first] > fits.own[photo.digest] else named
         reports.append(
             PhotoReport(
                 one.name,
                 photo.digest,
                 measure(one),
                 _repeated(work, len(reports)),
-                (first if beaten else work.label) if known else None,
+                named if known else None,
                 fits.fit.get(photo.digest),
                 photo.digest == odd,
                 photo.digest == best,
@@ -213,10 +217,7 @@ def _fits(work: Examination) -> _Fits:
     photos = [species.photos[digest] for digest in own]
     labels = [label for label in work.species if label != work.label] if photos else []
     table = work.matcher.compare(photos, pixels, [work.species[label] for label in labels])
-    others = {
-        photo.digest: dict(zip(labels, map(float, row), strict=True))
-        for photo, row in zip(photos, table, strict=True)
-    }
+    others = {photo.digest: row for photo, row in zip(photos, table, strict=True)}
     references = np.zeros((len(photos), 0))
     if labels:
         references = np.column_stack([references, table.max(axis=1)])
@@ -236,7 +237,7 @@ def _fits(work: Examination) -> _Fits:
         for photo, row in zip(photos, references, strict=True)
         if row.size and own[photo.digest] < row.min()
     )
-    return _Fits(own, others, fit, alone, beaten)
+    return _Fits(own, labels, others, fit, alone, beaten)
 
 
 def _oddest(fits: _Fits) -> str | None:
@@ -259,13 +260,10 @@ def _repeated(work: Examination, row: int) -> int | None:
 
 
 def _nearest(fits: _Fits) -> Neighbour | None:
-    labels = next(iter(fits.others.values()), {})
-    if not labels:
+    if not fits.labels or not fits.own:
         return None
-    margins = {
-        label: np.array([fits.own[digest] - row[label] for digest, row in fits.others.items()])
-        for label in labels
-    }
-    nearest = min(margins, key=lambda label: float(margins[label].mean()))
-    found = margins[nearest]
-    return Neighbour(nearest, float((found > 0).mean()), float(found.mean()))
+    own = np.array([fits.own[digest] for digest in fits.others])
+    margins = own[:, None] - np.stack(list(fits.others.values()))
+    nearest = int(margins.mean(axis=0).argmin())
+    found = margins[:, nearest]
+    return Neighbour(fits.labels[nearest], float((found > 0).mean()), float(found.mean()))

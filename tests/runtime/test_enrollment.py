@@ -88,10 +88,12 @@ def test_a_picture_of_something_else_is_named(recognizer, drawn):
 
 def test_a_photo_is_doubted_only_where_every_rival_explains_it_better_and_it_lies_far_below_its_siblings():
     fit = {"a": -1.5, "b": 1.0, "c": 1.2, "d": 0.8}
-    assert _oddest(_Fits({}, {}, fit, {}, frozenset("a"))) == "a"
-    assert _oddest(_Fits({}, {}, fit, {}, frozenset())) is None, "one of its rivals explains it worse"
-    assert _oddest(_Fits({}, {}, {**fit, "a": -0.5}, {}, frozenset("a"))) is None, "near its siblings"
-    assert _oddest(_Fits({}, {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, "which of two is odd?"
+    assert _oddest(_Fits({}, (), {}, fit, {}, frozenset("a"))) == "a"
+    assert _oddest(_Fits({}, (), {}, fit, {}, frozenset())) is None, "one of its rivals explains it worse"
+    assert _oddest(_Fits({}, (), {}, {**fit, "a": -0.5}, {}, frozenset("a"))) is None, "near its siblings"
+    assert _oddest(_Fits({}, (), {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, (
+        "which of two is odd?"
+    )
 
 
 def test_the_nearest_species_is_told_with_how_many_photos_are_told_apart(recognizer, drawn):
