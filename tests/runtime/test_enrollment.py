@@ -91,9 +91,7 @@ def test_a_photo_is_doubted_only_where_every_rival_explains_it_better_and_it_lie
     assert _oddest(_Fits({}, (), {}, fit, {}, frozenset("a"))) == "a"
     assert _oddest(_Fits({}, (), {}, fit, {}, frozenset())) is None, "one of its rivals explains it worse"
     assert _oddest(_Fits({}, (), {}, {**fit, "a": -0.5}, {}, frozenset("a"))) is None, "near its siblings"
-    assert _oddest(_Fits({}, (), {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, (
-        "which of two is odd?"
-    )
+    assert _oddest(_Fits({}, (), {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, "which of two?"
 
 
 def test_the_nearest_species_is_told_with_how_many_photos_are_told_apart(recognizer, drawn):
