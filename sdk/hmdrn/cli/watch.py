@@ -13,6 +13,7 @@ import click
 
 from hmdrn.cli.common import bundle_argument, json_option, print_facts, threads_option
 from hmdrn.cli.messages import tell
+from hmdrn.cli.regions import parse_region
 from hmdrn.cli.stopping import Stop
 from hmdrn.loading import load
 from hmdrn.watching.events import Event, Sink, line, result_events, source_event, summary_event
@@ -33,16 +34,6 @@ from hmdrn_runtime.recognizer import Recognizer
 _USUAL = Smoothing()
 
 
-def _region(context: click.Context, option: click.Parameter, value: str | None) -> Box | None:
-    if value is None:
-        return None
-    try:
-        x0, y0, x1, y1 = (float(side) for side in value.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not four numbers, such as 100,50,420,370") from error
-    return x0, y0, x1, y1
-
-
 @click.command("watch")
 @bundle_argument
 @click.option(
@@ -56,7 +47,7 @@ def _region(context: click.Context, option: click.Parameter, value: str | None) 
     "camera; not yet run on hardware), or a GStreamer pipeline that ends in appsink.",
 )
 @click.option(
-    "--region", metavar="X0,Y0,X1,Y1", callback=_region, help="Part of each frame to look at, in pixels."
+    "--region", metavar="X0,Y0,X1,Y1", callback=parse_region, help="Part of each frame to look at, in pixels."
 )
 @click.option(
     "--boxes",
