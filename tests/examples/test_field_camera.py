@@ -143,20 +143,72 @@ def test_the_command_of_the_unit_watches_until_sigterm_and_ends_with_its_summary
     assert picture.parent.name.startswith("unknown-")
 
 
-def test_the_files_go_where_they_belong_and_an_earlier_setup_stays(examples, tmp_path):
-    script = examples / "field_camera" / "install.sh"
-    environment = {**os.environ, "DESTDIR": str(tmp_path)}
+@pytest.fixture
+def install(examples, tmp_path):
+    """Run install.sh with a DESTDIR, which keeps it from installing anything but the service's files."""
 
-    def install() -> None:
-        subprocess.run([script], env=environment, check=True, timeout=30)
+    def run_script(*arguments, script=examples / "field_camera" / "install.sh"):
+        environment = {**os.environ, "DESTDIR": str(tmp_path / "image")}
+        words = [script, *map(str, arguments)]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=30)
 
-    install()
-    own = tmp_path / "etc/hmdrn/watch.env"
-    service = tmp_path / "etc/systemd/system/hmdrn-watch.service"
-    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [own, service]
+    return run_script
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_files_go_where_they_belong_and_an_earlier_setup_stays(install, tmp_path):
+    assert install().returncode == 0
+    own = tmp_path / "image/etc/hmdrn/watch.env"
+    service = tmp_path / "image/etc/systemd/system/hmdrn-watch.service"
+    assert files_in(tmp_path) == [own, service]
     assert own.stat().st_mode & 0o777 == 0o640  # it may hold the broker's password
     own.write_text("SOURCE=1\n")
     service.write_text("old")
-    install()
+    assert install().returncode == 0
     assert own.read_text() == "SOURCE=1\n"
     assert "ExecStart=" in service.read_text()
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_asked_for_help_it_tells_how_it_is_called_and_installs_nothing(install, tmp_path, option):
+    done = install(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: sudo ./install.sh [WHEEL | CHECKOUT]")
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--upgrade"], "no option --upgrade"),
+        (["-r"], "no option -r"),
+        (["hmdrn[camera]"], "neither a wheel nor a checkout"),  # never a name of an index
+        (["gone.whl"], "neither a wheel nor a checkout"),
+        (["/"], "neither a wheel nor a checkout"),
+        (["a.whl", "b.whl"], "too many arguments"),
+    ],
+)
+def test_what_is_neither_a_wheel_nor_a_checkout_is_refused_in_one_line(install, tmp_path, arguments, told):
+    done = install(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert files_in(tmp_path) == []
+
+
+def test_a_wheel_or_another_checkout_is_taken(install, examples, tmp_path):
+    wheel = tmp_path / "hmdrn-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    assert install(wheel).returncode == 0
+    assert install(examples.parent).returncode == 0
+
+
+def test_outside_of_a_checkout_it_has_to_be_told_what_to_install(install, examples, tmp_path):
+    copy = shutil.copytree(examples / "field_camera", tmp_path / "copy")
+    done = install(script=copy / "install.sh")
+    assert done.returncode == 2
+    assert "neither a wheel nor a checkout" in done.stderr
+    assert not (tmp_path / "image").exists()
