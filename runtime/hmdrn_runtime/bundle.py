@@ -11,6 +11,7 @@ from hmdrn_runtime.errors import BundleError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.kinds import kind_of
 from hmdrn_runtime.manifest import Graph, Manifest
+from hmdrn_runtime.messages import did_you_mean
 
 MANIFEST = "manifest.json"
 
@@ -79,7 +80,8 @@ def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
             "give its path, or use 'default'"
         )
     if not path.is_dir():
-        raise BundleError(f"no bundle at {path}: make one with hmdrn-export, or use 'default'")
+        meant = did_you_mean(str(path), ("default",))
+        raise BundleError(f"no bundle at {path}: {meant}make one with hmdrn-export, or use 'default'")
     try:
         text = (path / MANIFEST).read_bytes().decode()
     except OSError as error:

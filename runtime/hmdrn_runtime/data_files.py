@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.image_files import is_photo
+from hmdrn_runtime.image_files import A_VIDEO, is_photo, is_video
 from hmdrn_runtime.messages import describe_source, one_line
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
@@ -70,6 +70,8 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, Listing]:
                 f"{describe_source(path)} is a file; give the folder that holds a folder of photos for each "
                 "class, or a zip of it"
             )
+        if is_video(source.name):
+            raise DatasetError(f"{describe_source(path)} {A_VIDEO}")
         archive = _Zip(source)
         return source, archive, _listing(archive.names)
     except (OSError, RuntimeError, TypeError, ValueError) as error:

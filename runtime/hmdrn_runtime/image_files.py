@@ -34,6 +34,14 @@ FOREIGN_SUFFIXES = (
 PHOTO_SUFFIXES = IMAGE_SUFFIXES + FOREIGN_SUFFIXES
 """Lower-case endings of the files that count as photographs: none is passed over in silence."""
 
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
+"""Lower-case endings of videos."""
+A_VIDEO = (
+    "is a video, not a photo: give it to hmdrn watch --source, or enroll frames of it with "
+    "examples/enroll_from_video.py"
+)
+"""What to say of a video where photos are expected, after its name."""
+
 _FORMATS = "JPEG, PNG, WebP, BMP, TIFF, PPM or GIF"
 
 # The plugins are picked here by the file's first bytes and not by Image.open, which would offer hostile
@@ -57,11 +65,21 @@ _FOREIGN: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
     (0, (b"FUJIFILM", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"), "a camera's raw file"),
 )
 """What cameras and telephones write that Pillow cannot read, or not everywhere: place, bytes, format."""
+_VIDEOS: tuple[tuple[int, tuple[bytes, ...]], ...] = (
+    (4, (b"ftyp", b"moov", b"mdat", b"wide")),  # MP4 and QuickTime, where the brand is none of a photo
+    (8, (b"AVI ",)),
+    (0, (b"\x1aE\xdf\xa3",)),  # Matroska and WebM
+)
 
 
 def is_photo(name: str) -> bool:
     """Whether a file counts as a photograph, by the ending of its name."""
     return name.lower().endswith(PHOTO_SUFFIXES)
+
+
+def is_video(name: str) -> bool:
+    """Whether a file counts as a video, by the ending of its name."""
+    return name.lower().endswith(VIDEO_SUFFIXES)
 
 
 def open_file(source: str | os.PathLike[str], name: str) -> IO[bytes]:
@@ -98,9 +116,6 @@ def read_header(stream: IO[bytes], size: int, name: str) -> ImageFile.ImageFile:
         raise ImageError(f"{name} is empty: pass an image file of 1 byte or more")
     head = stream.read(16)
     stream.seek(0)
-    for beginnings, reader in _READERS:
-        if head.startswith(beginnings):
-            return reader(stream)  # reads the header and no pixel
     if head[4:].startswith(_AVIF) and "avif" in features.modules and features.check_module("avif"):
         from PIL import AvifImagePlugin  # since Pillow 11.3, and not in every build of it
 
@@ -108,6 +123,14 @@ def read_header(stream: IO[bytes], size: int, name: str) -> ImageFile.ImageFile:
     for place, beginnings, kind in _FOREIGN:
         if head[place:].startswith(beginnings):
             raise ImageError(f"{name} is {kind}, which cannot be read here: convert it to JPEG or PNG")
+    for place, beginnings in _VIDEOS:
+        if head[place:].startswith(beginnings):
+            raise ImageError(f"{name} {A_VIDEO}")
+    for beginnings, reader in _READERS:
+        if head.startswith(beginnings):
+            return reader(stream)  # reads the header and no pixel
+    if is_video(name):
+        raise ImageError(f"{name} {A_VIDEO}")
     raise ImageError(
         f"{name} is not an image of a known format (it begins with {head[:12]!r}): convert it to {_FORMATS}"
     )

@@ -37,6 +37,7 @@ __all__ = [
     "RESIZE",
     "Box",
     "ImageSource",
+    "clip_box",
     "crop_box",
     "describe_source",
     "digest",
@@ -78,12 +79,22 @@ def crop_box(image: PIL.Image.Image, box: Box) -> PIL.Image.Image:
             or has a side under `MIN_SIDE` within it; or the image is not RGB.
 
     """
-    return _cut(image, box, describe_source(image))
+    return _cut(image, box, "the image")
 
 
-def _cut(image: PIL.Image.Image, box: Box, name: str) -> PIL.Image.Image:
-    """As `crop_box`; `name` is what messages call the image."""
-    _check_rgb(image)
+def clip_box(box: Box, width: int, height: int, name: str = "the image") -> tuple[int, int, int, int]:
+    """The part of a box that lies in an image, in whole pixels: what `crop_box` cuts out.
+
+    Args:
+        box: x0, y0, x1, y1 in pixels, as for `crop_box`.
+        width: Of the image, in pixels.
+        height: Of the image, in pixels.
+        name: What messages call the image.
+
+    Raises:
+        ImageError: as `crop_box`.
+
+    """
     try:
         x0, y0, x1, y1 = (float(value) for value in box)
     except (TypeError, ValueError, OverflowError) as error:
@@ -95,24 +106,31 @@ def _cut(image: PIL.Image.Image, box: Box, name: str) -> PIL.Image.Image:
         raise ImageError(f"box {shown} for {name} is not finite: pass x0, y0, x1, y1 in pixels")
     if x1 <= x0 or y1 <= y0:
         raise ImageError(f"box {shown} for {name} is empty: pass x0, y0, x1, y1 with x1 > x0 and y1 > y0")
-    left, right = (min(max(round(x), 0), image.width) for x in (x0, x1))
-    top, bottom = (min(max(round(y), 0), image.height) for y in (y0, y1))
-    width, height = right - left, bottom - top
-    size = f"{image.width}x{image.height} pixels"
-    if x1 <= 0 or y1 <= 0 or x0 >= image.width or y0 >= image.height:
+    left, right = (min(max(round(x), 0), width) for x in (x0, x1))
+    top, bottom = (min(max(round(y), 0), height) for y in (y0, y1))
+    across, down = right - left, bottom - top
+    size = f"{width}x{height} pixels"
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         raise ImageError(f"box {shown} lies outside {name} of {size}: give it in pixels of the upright image")
-    if width == 0 or height == 0:
+    if across == 0 or down == 0:
         raise ImageError(
             f"box {shown} covers under one pixel of {name} of {size}: "
             f"each side must have at least {MIN_SIDE} pixels of the upright image"
         )
-    if min(width, height) < MIN_SIDE:
+    if min(across, down) < MIN_SIDE:
         raise ImageError(
-            f"box {shown} covers {width}x{height} pixels of {name} of {size}: "
+            f"box {shown} covers {across}x{down} pixels of {name} of {size}: "
             f"each side must have at least {MIN_SIDE}; use a larger box"
         )
+    return left, top, right, bottom
+
+
+def _cut(image: PIL.Image.Image, box: Box, name: str) -> PIL.Image.Image:
+    """As `crop_box`; `name` is what messages call the image."""
+    _check_rgb(image)
+    left, top, right, bottom = clip_box(box, image.width, image.height, name)
     # Not Image.crop, which applies Pillow's limit of pixels.
-    part = PIL.Image.new("RGB", (width, height))
+    part = PIL.Image.new("RGB", (right - left, bottom - top))
     part.paste(image, (-left, -top))
     return part
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Iterable
 
 import numpy as np
 import PIL.Image
@@ -26,6 +28,12 @@ def describe_source(source: object) -> str:
         text = os.fsdecode(source)
         return text if text.isprintable() else repr(text)
     return f"<{type(source).__name__}>"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A question after the names that are nearest to a mistyped one; empty where none is near."""
+    close = difflib.get_close_matches(name, list(names))
+    return f"did you mean {' or '.join(close)}? " if close else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -192,6 +192,31 @@ def test_formats_of_cameras_and_telephones_are_named_with_what_to_convert_them_t
     assert is_one_line(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("clip", b"\0\0\0\x18ftypisom"),
+        ("clip", b"\0\0\0\x14ftypqt  "),
+        ("clip", b"\0\0\0\x08wide"),
+        ("clip", b"RIFF\x10\0\0\0AVI LIST"),
+        ("clip", b"\x1aE\xdf\xa3"),
+        ("clip.MKV", b"nothing known"),
+    ],
+)
+def test_a_video_is_called_one_with_what_takes_it(tmp_path, name, beginning):
+    (tmp_path / name).write_bytes(beginning + bytes(100))
+    with pytest.raises(
+        ImageError, match=r"is a video, .*hmdrn watch --source.*enroll_from_video\.py"
+    ) as caught:
+        load_image(tmp_path / name)
+    assert is_one_line(caught.value)
+
+
+def test_a_photo_under_a_videos_name_is_read(tmp_path):
+    (tmp_path / "photo.mp4").write_bytes(encoded(picture(60, 80), "WEBP"))
+    assert load_image(tmp_path / "photo.mp4").size == (80, 60)
+
+
 def test_avif_is_read_where_pillow_can(tmp_path, monkeypatch):
     if "avif" not in features.modules or not features.check_module("avif"):
         pytest.skip("this Pillow has no AVIF")

@@ -186,6 +186,19 @@ def test_missing_things_are_named(hmdrn, gallery, photo, tmp_path):
     assert_refused(hmdrn("train", missing, "--output", tmp_path / "run"), str(missing))
 
 
+def test_a_video_in_place_of_photos_is_told_what_takes_it(hmdrn, gallery, tmp_path):
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
+    for verb in ("classify", "explain", "enroll"):
+        outcome = hmdrn(verb, "default", video, "--gallery", gallery)
+        assert_refused(outcome, str(video), "is a video", "hmdrn watch --source", "enroll_from_video.py")
+
+
+def test_a_mistyped_default_is_guessed(hmdrn, gallery, photo):
+    outcome = hmdrn("classify", "defualt", photo(), "--gallery", gallery)
+    assert_refused(outcome, "no bundle at defualt", "did you mean default?")
+
+
 def test_a_bundle_and_a_gallery_are_told_apart(hmdrn, gallery, photo, copied_bundle):
     image = photo()
     assert_refused(hmdrn("classify", gallery, image, "--gallery", gallery), f"{gallery} is a gallery")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 
 import click
 
 from hmdrn.cli.messages import tell
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.messages import did_you_mean
 
 _VERBS = {
     "build": "Build TensorRT engines of a bundle, on the device that will run them.",
@@ -43,8 +43,7 @@ class _Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         verb = args[0]
         if verb not in _VERBS and not verb.startswith("-"):
-            close = difflib.get_close_matches(verb, _VERBS)
-            meant = f"did you mean {' or '.join(close)}? " if close else ""
+            meant = did_you_mean(verb, _VERBS)
             raise click.UsageError(f"no command {verb!r}: {meant}There are {', '.join(sorted(_VERBS))}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -14,7 +14,7 @@ from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.tracks import Tracker
 from hmdrn_runtime.errors import ImageError
-from hmdrn_runtime.images import Box, crop_box
+from hmdrn_runtime.images import Box, clip_box, crop_box
 from hmdrn_runtime.prediction import Prediction
 
 Detector = Callable[[Frame], "Sequence[Box] | None"]
@@ -39,6 +39,7 @@ class Observer:
         detector: Finds the parts to look at instead.
         smoothing: How labels are smoothed.
         unusable: Called with what is wrong with a box.
+        cut: Called with what is left of a region that reaches over the picture's edge.
     """
 
     def __init__(
@@ -48,10 +49,13 @@ class Observer:
         detector: Detector | None,
         smoothing: Smoothing,
         unusable: Callable[[str], None],
+        cut: Callable[[str], None],
     ) -> None:
         self._recognizer, self._region, self._detector = recognizer, region, detector
         self._tracker = Tracker(smoothing)
-        self._unusable = unusable
+        self._unusable, self._cut = unusable, cut
+        self._size: tuple[int, int] | None = None
+        """Of the picture that the region was last fitted to."""
 
     def look(self, frame: Frame) -> WatchResult | None:
         """What is in a frame; None where the detector passes it over.
@@ -62,11 +66,8 @@ class Observer:
             HmdrnError: As `Recognizer.classify_batch`.
         """
         if self._detector is None:
-            image = frame.image
-            places: list[Place] = [
-                (self._region, image if self._region is None else crop_box(image, self._region))
-            ]
-            tracks = [self._tracker.whole(self._region, frame.position)]
+            places: list[Place] = [self._fixed(frame.image)]
+            tracks = [self._tracker.whole(places[0][0], frame.position)]
         else:
             boxes = self._detector(frame)
             if boxes is None:
@@ -83,6 +84,21 @@ class Observer:
         gone = tuple(track.number for track in self._tracker.lost(frame.position))
         name = self._detector.frame_id if isinstance(self._detector, BoxLines) else None
         return WatchResult(frame, tuple(sightings), gone, time.monotonic() - frame.captured, name)
+
+    def _fixed(self, image: PIL.Image.Image) -> Place:
+        """The whole picture, or what the region covers of it; that this is less is told once for a size."""
+        if self._region is None:
+            return None, image
+        seen = clip_box(self._region, image.width, image.height)
+        x0, y0, x1, y1 = self._region
+        if image.size != self._size and (x0 < 0 or y0 < 0 or x1 > image.width or y1 > image.height):
+            asked, left = (",".join(f"{side:g}" for side in box) for box in (self._region, seen))
+            self._cut(
+                f"the region {asked} reaches over the picture's edge, which is {image.width}x{image.height} "
+                f"pixels: {left} is looked at"
+            )
+        self._size = image.size
+        return seen, crop_box(image, seen)
 
     def _usable(self, image: PIL.Image.Image, boxes: Sequence[Box]) -> list[tuple[Box, PIL.Image.Image]]:
         """The boxes with what is in them; those that cannot be used are told and left out."""

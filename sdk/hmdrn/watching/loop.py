@@ -76,7 +76,12 @@ class Watch:
         settings, summary, began = self._settings, self.summary, time.monotonic()
         detector = self._detector()
         observer = Observer(
-            self._recognizer, settings.region, detector, settings.smoothing, self._tell_unreadable
+            self._recognizer,
+            settings.region,
+            detector,
+            settings.smoothing,
+            self._tell_unreadable,
+            lambda message: self._tell("region", message),
         )
         feed = Feed(self.source, settings.every_frame, settings.loop, settings.stall_after, self._tell)
         try:

@@ -18,7 +18,8 @@ class Sighting:
     Attributes:
         track: Number of the subject: 0 for the whole frame or the fixed region; boxes that follow each
             other from frame to frame have one number, from 1.
-        box: Where it is, x0, y0, x1, y1 in pixels; None for the whole frame.
+        box: Where it is, x0, y0, x1, y1 in pixels: a detector's as it was given, of a fixed region what lies
+            in the picture; None for the whole frame.
         prediction: The answer to this frame alone.
         smoothed: What the subject is by all its frames so far.
         before: The same before this frame.
@@ -65,7 +66,7 @@ class WatchResult:
         return any(sighting.changed for sighting in self.sightings)
 
 
-SourceState = Literal["lost", "stalled", "retrying", "reconnected", "short", "unreadable", "boxes"]
+SourceState = Literal["lost", "stalled", "retrying", "reconnected", "short", "unreadable", "boxes", "region"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class SourceEvent:
     Attributes:
         state: "stalled" (no frame for a while), "lost" (it ended), "retrying" (when it is opened again),
             "reconnected", "short" (a video ended long before the end that it tells), "unreadable" (a frame
-            or box that cannot be used) or "boxes" (a line of boxes that cannot be read, or their end).
+            or box that cannot be used), "boxes" (a line of boxes that cannot be read, or their end) or
+            "region" (the fixed region reaches over the picture's edge, and is cut there).
         message: The same in words.
         time: When, in seconds since 1970 (UTC).
     """

@@ -96,6 +96,20 @@ def test_a_region_outside_the_picture_is_an_error(site):
         list(hmdrn.watch(Answers(), site.film, region=(500, 0, 600, 90)))
 
 
+def test_of_a_region_over_the_edge_the_part_in_the_picture_is_told_once_and_looked_at(site):
+    told = []
+    namer = Answers()
+    watching = hmdrn.watch(
+        namer, site.film, region=(100, -5, 500, 90), max_frames=3, on_event=lambda event: told.append(event)
+    )
+    assert {s.box for result in watching for s in result.sightings} == {(100, 0, 160, 90)}
+    assert [image.size for image in namer.images] == [(60, 90)] * 3
+    (event,) = told
+    assert event.state == "region"
+    assert "100,-5,500,90" in event.message
+    assert "160x160 pixels: 100,0,160,90 is looked at" in event.message
+
+
 def test_frames_are_rgb(tmp_path):
     path = film(tmp_path / "red.mp4", [Image.new("RGB", (64, 64), (200, 30, 60))], seconds=0.1, side=64)
     (result,) = hmdrn.watch(Answers(), path, max_frames=1)

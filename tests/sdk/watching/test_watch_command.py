@@ -105,6 +105,16 @@ def test_a_region_is_given_in_pixels(watch):
     assert event["box"] == [10, 20, 150, 150]
 
 
+def test_a_region_over_the_edge_is_a_line_aside_and_an_event_with_what_is_looked_at(watch):
+    outcome = watch("--region", "10,20,1500,150", "--all", "--max-frames", 2, "--hold", 1, "--json")
+    assert outcome.code == 0
+    assert outcome.err.count("10,20,160,150 is looked at") == 1
+    source, *_ = [event for event in lines(outcome) if event["event"] == "source"]
+    assert source["state"] == "region"
+    boxes = [e["sightings"][0]["box"] for e in lines(outcome) if e["event"] == "frame"]
+    assert boxes == [[10, 20, 160, 150]] * 2
+
+
 def test_the_overlay_is_a_film(watch, tmp_path):
     assert watch("--overlay", tmp_path / "seen.mp4", "--max-frames", 10).code == 0
     capture = overlay.open_cv2("testing").VideoCapture(str(tmp_path / "seen.mp4"))
@@ -150,7 +160,7 @@ def test_a_folder_with_a_bad_photo_is_answered_and_ends_with_2(watch, site, tmp_
     [
         (["--region", "1,2,3"], ["--region", "1,2,3", "four numbers"]),
         (["--region", "a,b,c,d"], ["--region"]),
-        (["--region", "500,0,600,90"], ["lies outside"]),
+        (["--region", "500,0,600,90"], ["lies outside the image of 160x160 pixels"]),
         (["--region", "1,2,30,40", "--boxes", "-"], ["a region or boxes"]),
         (["--boxes", "missing"], ["missing", "cannot read boxes"]),
         (["--overlay", "seen.mkv"], ["seen.mkv", ".mp4"]),
