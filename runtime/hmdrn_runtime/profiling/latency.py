@@ -27,7 +27,7 @@ class Latency:
         p90: That nine in ten took at most: what MLPerf's single-stream scenario reports.
         p99: That 99 in a hundred took at most.
         mean: Mean in milliseconds.
-        spread: `relative_spread`; None of too few runs to tell.
+        spread: `relative_spread`; None where it cannot be told.
     """
 
     runs: int
@@ -63,13 +63,15 @@ def relative_spread(seconds: Seconds) -> float | None:
     """How far latency wandered: standard deviation over mean, of the medians of ten stretches of the run.
 
     A single late call moves no median of a stretch; a clock that changes, or a chip that heats up, does. Of
-    fewer than 50 runs the stretches are fewer, of five runs each; None where there are not two of them.
+    fewer than 50 runs the stretches are fewer, of five runs each; None where there are not two of
+    them, or where the clock is too coarse for durations so short.
     """
     parts = min(_PARTS, len(seconds) // _LEAST)
     if parts < 2:
         return None
     medians = np.array([np.median(part) for part in np.array_split(seconds, parts)])
-    return float(medians.std() / medians.mean())
+    mean = medians.mean()
+    return float(medians.std() / mean) if mean > 0 else None
 
 
 def throughput(latencies: Sequence[float] | Seconds, photos: int = 1) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.backends.base import Resident
+from hmdrn_runtime.backends.base import Backend, Resident
 from hmdrn_runtime.images import ImageSource, prepare
 from hmdrn_runtime.profiling.hooks import TimesTransfers, Transfers
 from hmdrn_runtime.profiling.latency import Latency
@@ -19,13 +20,13 @@ from hmdrn_runtime.recognizer import Recognizer
 PREPROCESSING = "preprocessing"
 TO_DEVICE = "host to device"
 NETWORK = "network"
-MATCHING = "matching"
 NETWORK_AND_MATCHING = "network and matching"
 TO_HOST = "device to host"
 ANSWER = "answer"
-STAGES = (PREPROCESSING, TO_DEVICE, NETWORK, MATCHING, NETWORK_AND_MATCHING, TO_HOST, ANSWER)
-"""Every stage in its order. Where matching cannot be told from the network (attention), they are one."""
-_GRAPHS = "graphs"
+MATCHING_AND_ANSWER = "matching and answer"
+STAGES = (PREPROCESSING, TO_DEVICE, NETWORK, NETWORK_AND_MATCHING, TO_HOST, MATCHING_AND_ANSWER, ANSWER)
+"""Every stage in its order. Few species are matched in the network's graph: its run is one stage then. Many
+are matched outside it."""
 TOTAL = "total"
 
 
@@ -34,9 +35,9 @@ class Stages:
     """One photograph on its way to a prediction.
 
     Attributes:
-        stages: Latency of the stages that the backend and the head have, in their order. Matching is what the
-            graph with it takes longer than the graph without, and the answer (which species are enrolled at
-            this moment, ranking, probabilities) is what the total has beyond all others, both turn by turn.
+        stages: Latency of the stages that there are, in their order. They are parts of the same calls as the
+            total: in every call they sum to it, and so do their means; their percentiles need not. Before
+            the graph runs is preprocessing; the answer (ranking, probabilities) is all that comes after.
         total: The whole, as a user calls it.
         seconds: Durations of the total, turn by turn.
     """
@@ -47,8 +48,8 @@ class Stages:
 
     @property
     def preprocessing_share(self) -> float:
-        """Median of preprocessing over that of the total."""
-        return self.stages[PREPROCESSING].p50 / self.total.p50
+        """Mean of preprocessing over that of the total, 0-1."""
+        return self.stages[PREPROCESSING].mean / self.total.mean
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -60,10 +61,29 @@ class Stages:
         }
 
 
+class _Stamped(Backend):
+    """Another backend that notes when its graph began and how long it ran."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend, self.name = backend, backend.name
+        self.graph, self.began, self.ran = "", 0.0, 0.0
+
+    def place(self, array: npt.NDArray[Any]) -> Resident:
+        return self.backend.place(array)
+
+    def run(
+        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
+    ) -> dict[str, npt.NDArray[Any]]:
+        self.graph, self.began = graph, time.perf_counter()
+        outputs = self.backend.run(graph, inputs)
+        self.ran = time.perf_counter() - self.began
+        return outputs
+
+
 def measure_stages(
     recognizer: Recognizer, source: ImageSource, plan: Plan, after: Call = lambda: None
 ) -> Stages:
-    """Time the stages of one classification, and the whole, in turns.
+    """Time classifications from end to end, and within each of them its stages.
 
     Args:
         recognizer: With at least one species.
@@ -71,41 +91,43 @@ def measure_stages(
         plan: How long to measure.
         after: Called between the turns, untimed.
     """
-    mode = recognizer.bundle.manifest.input.preprocessing
-    backend, matcher = recognizer.backend, recognizer.matcher
-    pixels = prepare(source, mode)[None]
+    stamped = _Stamped(recognizer.backend)
+    whole = Recognizer(recognizer.bundle, stamped, recognizer.gallery)
+    spans: list[tuple[float, float, float]] = []
+
+    def classify() -> None:
+        start = time.perf_counter()
+        whole.classify(source)
+        end = time.perf_counter()
+        ended = stamped.began + stamped.ran
+        spans.append((stamped.began - start, stamped.ran, end - ended))
+
+    calls: dict[str, Call] = {TOTAL: classify}
+    transfers: list[Transfers] = []
     # Those that a classification uses at this moment, wherever they are matched.
     operands = recognizer._current_classes().operands
-    calls: dict[str, Call] = {
-        PREPROCESSING: lambda: prepare(source, mode),
-        _GRAPHS: lambda: matcher.classify(pixels, operands),
-        TOTAL: lambda: recognizer.classify(source),
-    }
-    transfers: list[Transfers] = []
-    if isinstance(backend, TimesTransfers) and isinstance(operands, Mapping):
-        timed: TimesTransfers = backend
+    if isinstance(recognizer.backend, TimesTransfers) and isinstance(operands, Mapping):
+        timed: TimesTransfers = recognizer.backend
+        pixels = prepare(source, recognizer.bundle.manifest.input.preprocessing)[None]
         inputs: dict[str, npt.NDArray[Any] | Resident] = {"images": pixels, **operands}
         calls[TO_DEVICE] = lambda: transfers.append(timed.run_timed("classify", inputs)[1])
-    if matcher.network.head == "ridge":
-        calls[NETWORK] = lambda: backend.run("encode", {"images": pixels})
-    times = in_turns(calls, plan, after=after)
-    found = _split(times, transfers[-len(times[TOTAL]) :])
+    turns = len(in_turns(calls, plan, after=after)[TOTAL])
+    found = _split(np.array(spans[-turns:]).T, transfers[-turns:], stamped.graph == "classify")
+    total = np.sum(list(found.values()), axis=0)
     latencies = {name: Latency.of(found[name]) for name in STAGES if name in found}
-    return Stages(latencies, Latency.of(times[TOTAL]), times[TOTAL])
+    return Stages(latencies, Latency.of(total), total)
 
 
-def _split(times: dict[str, Seconds], transfers: list[Transfers]) -> dict[str, Seconds]:
-    found = {PREPROCESSING: times[PREPROCESSING]}
-    graphs = times[_GRAPHS]
+def _split(
+    spans: npt.NDArray[np.float64], transfers: list[Transfers], matched_within: bool
+) -> dict[str, Seconds]:
+    before, ran, after = spans
+    found = {PREPROCESSING: before}
     if transfers:
-        found[TO_DEVICE] = np.array([one.to_device for one in transfers])
-        found[TO_HOST] = np.array([one.to_host for one in transfers])
-    copied = found[TO_DEVICE] + found[TO_HOST] if transfers else np.zeros_like(graphs)
-    if NETWORK in times:
-        # The graph without matching copies the photo too, and a smaller answer.
-        found[NETWORK] = np.maximum(times[NETWORK] - copied, 0)
-        found[MATCHING] = np.maximum(graphs - times[NETWORK], 0)
-    else:
-        found[NETWORK_AND_MATCHING] = np.maximum(graphs - copied, 0)
-    found[ANSWER] = np.maximum(times[TOTAL] - times[PREPROCESSING] - graphs, 0)
+        # By the device's clock, in runs beside these: never longer than the run that they are a part of.
+        found[TO_DEVICE] = np.minimum([one.to_device for one in transfers], ran)
+        found[TO_HOST] = np.minimum([one.to_host for one in transfers], ran - found[TO_DEVICE])
+        ran = ran - found[TO_DEVICE] - found[TO_HOST]
+    found[NETWORK_AND_MATCHING if matched_within else NETWORK] = ran
+    found[ANSWER if matched_within else MATCHING_AND_ANSWER] = after
     return found

@@ -220,8 +220,8 @@ def _values(
 def _outcome(found: _Found, measured: Profile, budget_ms: float | None) -> int:
     if measured.unstable:
         tell(
-            f"warning: the clocks were unstable ({'; '.join(measured.unstable)}; over {UNSTABLE:.1%}): "
-            "lock them, let nothing else run, and measure again"
+            f"warning: times wandered ({'; '.join(measured.unstable)}; over {UNSTABLE:.1%}): let nothing "
+            "else run, lock the clocks, and measure again"
         )
     if found.interrupted:
         tell("interrupted: this is what had been measured")

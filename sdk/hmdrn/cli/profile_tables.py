@@ -23,8 +23,8 @@ def show_profile(profile: Profile, title: str) -> None:
     for source, one in profile.stages.items():
         rows = [[name, *_latency(one.stages[name])] for name in STAGES if name in one.stages]
         print_table(
-            f"from {source} to prediction: {1e3 / one.total.mean:.0f} photos a second, preprocessing is "
-            f"{one.preprocessing_share:.0%}",
+            f"from {source} to prediction: {1e3 / one.total.mean:.0f} photos a second; preprocessing takes "
+            f"{one.preprocessing_share:.0%} of the time",
             ["stage", *_LATENCY],
             [*rows, ["total", *_latency(one.total)]],
         )

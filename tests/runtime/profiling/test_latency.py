@@ -54,5 +54,11 @@ def test_too_few_runs_do_not_tell_whether_the_clocks_were_stable():
     assert relative_spread(np.repeat([1.0, 3.0], 5)) == pytest.approx(0.5)
 
 
+def test_durations_that_the_clock_cannot_tell_from_nothing_have_no_spread():
+    latency = Latency.of(np.zeros(50))
+    assert latency.spread is None
+    assert not latency.unstable
+
+
 def test_throughput_counts_all_photos_of_all_calls():
     assert throughput(np.array([0.1, 0.3]), photos=8) == pytest.approx(40)
