@@ -1,6 +1,6 @@
 """A robot's loop: a detector finds things, hmdrn names them, and the robot never waits for an answer.
 
-Needs: `pip install hmdrn`; nothing else. Run: `python examples/robot_loop.py`
+Needs: `pip install .` in a checkout; nothing else. Run: `python examples/robot_loop.py`
 
 It draws its own scene, butterflies that drift over a dark table, so it runs anywhere. For a robot of yours,
 replace `camera` and `detect`; `name_each_frame` or `name_when_ready`, whichever suits it, stays as it is.

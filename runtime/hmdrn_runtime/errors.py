@@ -67,13 +67,17 @@ class VerificationError(HmdrnError):
     exit_code = 3
 
 
+def how_to_install(extra: str) -> str:
+    """What to do where an extra is missing; hmdrn itself is not promised to be on any package index."""
+    return f"install hmdrn's extra {extra!r} (from a checkout: pip install '.[{extra}]')"
+
+
 class MissingDependencyError(HmdrnError):
     """A package that an optional part of the SDK needs and that is not installed."""
 
     def __init__(self, package: str, purpose: str, extra: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed: "
-            f"pip install 'hmdrn[{extra}]', or from a checkout '.[{extra}]'"
+            f"{purpose} needs the package {package!r}, which is not installed: {how_to_install(extra)}"
         )
         self.package = package
         self.extra = extra

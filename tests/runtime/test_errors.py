@@ -46,7 +46,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it():
     error = MissingDependencyError("onnx", "exporting a model", "export")
     assert str(error) == (
         "exporting a model needs the package 'onnx', which is not installed: "
-        "pip install 'hmdrn[export]', or from a checkout '.[export]'"
+        "install hmdrn's extra 'export' (from a checkout: pip install '.[export]')"
     )
     assert (error.package, error.extra) == ("onnx", "export")
 

@@ -64,7 +64,7 @@ def test_a_check_without_the_compiler_says_how_to_get_it(hmdrn, monkeypatch, tmp
     )
     done = hmdrn("export", "--check-tensorrt", "--output", tmp_path / "b.hmdrn")
     assert done.code == 2
-    assert "hmdrn[check]" in done.err
+    assert "'.[check]'" in done.err
     assert not (tmp_path / "b.hmdrn").exists()
 
 

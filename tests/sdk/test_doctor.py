@@ -99,7 +99,7 @@ STATES = {
     "INT8 is to be had": (facts(int8=True), "hmdrn-export --precision int8", "no INT8 variant"),
     "extras are missing": (
         facts(missing_extras={"plots": ("matplotlib",), "export": ("torch", "onnx")}),
-        "pip install 'hmdrn[plots,export]'",
+        "pip install '.[plots,export]'",
         "plots (matplotlib)",
     ),
     "a GPU with an ONNX Runtime for CPUs": (gpu(), "onnxruntime-gpu", "for CPUs alone"),
@@ -121,7 +121,7 @@ STATES = {
     ),
     "TensorRT without bindings of CUDA": (
         jetson(tensorrt={"version": "10.3.0"}),
-        "pip install 'hmdrn[tensorrt]'",
+        "pip install '.[tensorrt]'",
         "neither cuda-python nor pycuda",
     ),
     "TensorRT without engines": (
@@ -171,7 +171,7 @@ BROKEN = {
     "a damaged bundle": (facts(choice={"error": "it was changed"}), "hmdrn doctor default", "it was changed"),
     "a damaged default": (
         facts(bundle="default", choice={"error": "it was changed"}),
-        "pip install --force-reinstall --no-deps hmdrn",
+        "pip install --force-reinstall --no-deps .",
         "it was changed",
     ),
 }
@@ -349,7 +349,7 @@ def test_a_report_names_neither_user_nor_host_nor_folders_nor_serial_numbers(tmp
 
 def test_scrubbing_leaves_alone_what_tells_of_nobody():
     private = {"ann": "<user>", "pi": "<host>"}
-    text = "ann planned pip install 'hmdrn[plots]' on pi: 5 x 5, R36 4.3, a/b, 12.6"
+    text = "ann planned pip install '.[plots]' on pi: 5 x 5, R36 4.3, a/b, 12.6"
     assert scrub(text, private) == text.replace("ann planned", "<user> planned").replace(
         "on pi:", "on <host>:"
     )

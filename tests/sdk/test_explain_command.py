@@ -116,7 +116,7 @@ def test_without_matplotlib_the_table_is_there_and_the_picture_says_what_it_need
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name == "matplotlib" else find(name, *a)
     )
-    assert_refused(hmdrn("explain", "default", image, "-g", gallery, "-o", "why.png"), "hmdrn[plots]")
+    assert_refused(hmdrn("explain", "default", image, "-g", gallery, "-o", "why.png"), "'.[plots]'")
     done = hmdrn("explain", "default", image, "-g", gallery)
     assert done.code == 0
     assert "add -o why.png" in done.err

@@ -84,8 +84,8 @@ def test_a_devices_commands_start_without_torch_and_onnx(verb):
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
-        (("export", "--precision", "fp32"), "hmdrn[export]"),
-        (("train", "x.zip", "--output", "run"), "hmdrn[train]"),
+        (("export", "--precision", "fp32"), "'.[export]'"),
+        (("train", "x.zip", "--output", "run"), "'.[train]'"),
     ],
 )
 def test_a_workstations_commands_say_which_extra_they_need(arguments, extra, tmp_path):

@@ -431,7 +431,7 @@ def test_cars_say_which_extra_reads_their_lists(hmdrn, tmp_path, out, monkeypatc
     find = importlib.util.find_spec
     hidden = lambda name, *more: None if name == "scipy" else find(name, *more)  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", hidden)
-    assert_refused(hmdrn("prepare", "cars", tmp_path, "-o", out), "scipy", "hmdrn[train]")
+    assert_refused(hmdrn("prepare", "cars", tmp_path, "-o", out), "scipy", "'.[train]'")
 
 
 # ---------------------------------------------------------------- hostile archives

@@ -46,7 +46,7 @@ def _broken(facts: Facts) -> Iterator[Advice]:
     elif "error" in facts.choice:
         what = f"bundle {facts.bundle} does not run here: {facts.choice['error']}"
         other = facts.bundle != "default"
-        command = "hmdrn doctor default" if other else "pip install --force-reinstall --no-deps hmdrn"
+        command = "hmdrn doctor default" if other else "pip install --force-reinstall --no-deps ."
         yield Advice(what, command, needed=True)
 
 
@@ -61,15 +61,15 @@ def _accelerators(facts: Facts) -> Iterator[Advice]:
         return
     if facts.system_tensorrt:
         yield Advice(
-            "the system has TensorRT, but this Python environment does not see it",
-            "python3 -m venv --system-site-packages hmdrn-env && hmdrn-env/bin/pip install hmdrn",
+            "the system has TensorRT, but this Python environment does not see it: from a checkout of hmdrn",
+            "python3 -m venv --system-site-packages hmdrn-env && hmdrn-env/bin/pip install .",
         )
     elif "error" in facts.tensorrt and facts.jetson is not None:
         what = f"TensorRT, which is fastest on a Jetson, cannot be used: {facts.tensorrt['error']}"
         yield Advice(what, "sudo apt-get install python3-libnvinfer")
     elif "error" not in facts.tensorrt and "error" in facts.cuda_bindings:
         what = f"TensorRT is there, but its memory cannot be managed: {facts.cuda_bindings['error']}"
-        yield Advice(what, "pip install 'hmdrn[tensorrt]'")
+        yield Advice(what, "pip install '.[tensorrt]'")
     elif "error" not in facts.tensorrt:
         reason = facts.choice["not_used"].get("tensorrt", "it has no engines yet")
         yield Advice(f"TensorRT is not used for this bundle: {reason}", f"hmdrn build {facts.bundle}")
@@ -123,8 +123,8 @@ def _conditions(facts: Facts) -> Iterator[Advice]:
 def _extras(facts: Facts) -> Iterator[Advice]:
     if facts.missing_extras:
         parts = ", ".join(f"{extra} ({' '.join(names)})" for extra, names in facts.missing_extras.items())
-        command = f"pip install 'hmdrn[{','.join(facts.missing_extras)}]'"
-        yield Advice(f"optional parts that are not installed: {parts}", command)
+        command = f"pip install '.[{','.join(facts.missing_extras)}]'"
+        yield Advice(f"optional parts that are not installed, from a checkout of hmdrn: {parts}", command)
 
 
 def _use(facts: Facts) -> Advice:

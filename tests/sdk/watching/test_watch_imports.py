@@ -28,9 +28,9 @@ def test_a_folder_is_watched_without_opencv(site):
 @pytest.mark.parametrize(
     ("options", "extra"),
     [
-        ((), "hmdrn[camera]"),
-        (("--source", "0"), "hmdrn[camera]"),
-        (("--mqtt", "mqtt://127.0.0.1/a"), "hmdrn[mqtt]"),
+        ((), "'.[camera]'"),
+        (("--source", "0"), "'.[camera]'"),
+        (("--mqtt", "mqtt://127.0.0.1/a"), "'.[mqtt]'"),
     ],
 )
 def test_what_is_missing_is_one_line_with_its_extra(site, options, extra):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.errors import BackendError, how_to_install
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -141,7 +141,7 @@ def find_cuda() -> Callable[[], Cuda]:
 
         return PyCuda
     raise BackendError(
-        "neither cuda-python nor pycuda is installed (pip install cuda-python, or 'hmdrn[tensorrt]')"
+        f"neither cuda-python nor pycuda is installed: {how_to_install('tensorrt')}"
     )
 
 
