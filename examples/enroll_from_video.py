@@ -1,29 +1,38 @@
-"""Enroll a species from a video: of its frames, the few that teach most are taken.
+"""Enroll a species from a video: a few of its frames, from all over the film, are taken.
 
-Needs: `pip install 'hmdrn[camera]'` (OpenCV). Run:
+Needs: `pip install '.[camera]'` in a checkout (OpenCV). Run:
 
     python examples/enroll_from_video.py clip.mp4 "Sooty Albatross" --gallery site7.gallery
 
-The gallery is made if there is none. Film one animal that fills most of the picture, from several sides:
-frames that are blurred, badly lit or like the ones before are passed over.
+The gallery is made if there is none. Film one animal that fills most of the picture, from several sides. The
+whole film is read first. Frames that are blurred, badly lit or like the one before are left out, the rest is
+divided into as many stretches as photos are wanted, and the sharpest frame of each is enrolled.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 import hmdrn
+from hmdrn.contact_sheet import check_sheet_place, draw_sheet
+from hmdrn_runtime.quality import Sight, measure, same, sighted
+
+try:
+    import cv2
+except ModuleNotFoundError:
+    print(f"error: {hmdrn.MissingDependencyError('cv2', 'reading a video', 'camera')}", file=sys.stderr)
+    sys.exit(2)
 
 
-def frames_of(video: str, every: int = 1) -> Iterator[npt.NDArray[np.uint8]]:
-    """Every so-manieth frame of a video, RGB uint8 (H, W, 3).
+def frames_of(video: str, every: int = 1) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Every so-manieth frame of a video: its number and time in the video, and RGB uint8 (H, W, 3).
 
     Args:
         video: File, or whatever else OpenCV opens.
@@ -36,18 +45,40 @@ def frames_of(video: str, every: int = 1) -> Iterator[npt.NDArray[np.uint8]]:
     try:
         if not capture.isOpened():
             raise hmdrn.ImageError(f"{video} cannot be opened as a video: check the path and the format")
+        rate = capture.get(cv2.CAP_PROP_FPS)
         number = 0
         while capture.grab():
             if number % every == 0:
                 read, frame = capture.retrieve()
                 if read:
-                    # OpenCV's frames are BGR.
-                    yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                    time = f" ({number / rate:.1f} s)" if rate > 0 else ""
+                    rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                    yield f"frame {number}{time}", np.asarray(rgb, np.uint8)
             number += 1
         if number == 0:
             raise hmdrn.ImageError(f"{video} has no frame that can be decoded: check the file")
     finally:
         capture.release()
+
+
+def choose(frames: Iterable[Sight], shots: int) -> list[Sight]:
+    """The sharpest frame of each of so many stretches of the film, without blurred, dark and repeated ones.
+
+    Args:
+        frames: In the order of the film.
+        shots: Frames to choose at most.
+    """
+    fit: list[Sight] = []
+    for frame in frames:
+        if not measure(frame).doubts and not (fit and same(frame.pixels, fit[-1].pixels)):
+            fit.append(frame)
+    ends = [round(len(fit) * i / shots) for i in range(shots + 1)]
+    chosen: list[Sight] = []
+    for start, end in pairwise(ends):
+        new = [one for one in fit[start:end] if not any(same(one.pixels, other.pixels) for other in chosen)]
+        if new:
+            chosen.append(max(new, key=lambda one: measure(one).sharpness))
+    return chosen
 
 
 def describe(report: hmdrn.EnrollmentReport) -> str:
@@ -66,28 +97,50 @@ def describe(report: hmdrn.EnrollmentReport) -> str:
     return "\n".join(lines)
 
 
+def enroll(
+    recognizer: hmdrn.Recognizer, label: str, video: str, shots: int, every: int
+) -> tuple[hmdrn.EnrollmentReport, list[Sight]]:
+    """Enroll a few frames of a film, and return them too, in its order.
+
+    Raises:
+        hmdrn.HmdrnError: The video cannot be read, or no frame of it is fit.
+    """
+    mode = recognizer.bundle.manifest.input.preprocessing
+    # Of every frame only the network's 84 x 84 pixels are kept: an hour's film fits into memory.
+    chosen = choose((sighted(frame, mode, name) for name, frame in frames_of(video, every)), shots)
+    if not chosen:
+        raise hmdrn.EnrollmentError(f"no frame of {video} was sharp and well lit: film it in better light")
+    return recognizer.enroll(label, chosen), chosen
+
+
 def main() -> int:
     """Enroll from the video that the command line names, and save the gallery."""
     parser = argparse.ArgumentParser(description="Enroll a species from a video.")
     parser.add_argument("video")
     parser.add_argument("label", help="the species' name")
     parser.add_argument("--gallery", type=Path, required=True, help="file, made if there is none")
-    parser.add_argument("--bundle", default="default", help="folder NAME.hmdrn")
-    parser.add_argument("--shots", type=int, default=5, help="frames to take at most")
-    parser.add_argument("--every", type=int, default=5, help="look at every so-manieth frame")
+    parser.add_argument("--bundle", default="default", help="folder NAME.hmdrn (%(default)s)")
+    parser.add_argument("--shots", type=int, default=5, help="frames to take at most (%(default)s)")
+    parser.add_argument("--every", type=int, default=5, help="look at every so-manieth frame (%(default)s)")
     arguments = parser.parse_args()
     if arguments.shots < 1 or arguments.every < 1:
         parser.error("--shots and --every are 1 or more")
+    gallery: Path = arguments.gallery
     try:
-        known = arguments.gallery if arguments.gallery.exists() else None
-        recognizer = hmdrn.load(arguments.bundle, gallery=known)
-        frames = frames_of(arguments.video, arguments.every)
-        report = recognizer.enroll_stream(arguments.label, frames, shots=arguments.shots)
-        recognizer.save_gallery(arguments.gallery)
+        sheet = check_sheet_place(gallery.with_name(f"{gallery.name}.png"))
+        recognizer = hmdrn.load(arguments.bundle, gallery=gallery if gallery.exists() else None)
+        report, frames = enroll(
+            recognizer, arguments.label, arguments.video, arguments.shots, arguments.every
+        )
+        recognizer.save_gallery(gallery)
+        draw_sheet([report], [frames], sheet)
     except hmdrn.HmdrnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     print(describe(report))
+    print(f"the frames are in {sheet}: look at them")
+    calibrate = f"hmdrn gallery calibrate {gallery} --bundle {arguments.bundle} --far 0.05"
+    print(f"to be told what is unknown: {calibrate}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """A recognition service over HTTP: enroll, classify, forget; the gallery is a file that outlives it.
 
-Needs: `pip install 'hmdrn[examples]'` (FastAPI, uvicorn). Run:
+Needs: `pip install '.[examples]'` in a checkout (FastAPI, uvicorn). Run:
 
     python examples/service.py --gallery site7.gallery
     curl -F photos=@a.jpg -F photos=@b.jpg http://127.0.0.1:8000/species/Sooty%20Albatross
@@ -15,19 +15,29 @@ machine alone, and belongs behind a proxy that has them if others are to reach i
 from __future__ import annotations
 
 import argparse
+import contextlib
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio.to_thread
-import uvicorn
-from fastapi import FastAPI, File, HTTPException, Query, Request, UploadFile
-from fastapi.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 import hmdrn
+
+try:
+    import anyio.to_thread
+    import python_multipart as python_multipart
+    import uvicorn
+    from fastapi import FastAPI, File, HTTPException, Query, Request, UploadFile
+    from fastapi.responses import JSONResponse
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+except ModuleNotFoundError as missing:
+    print(
+        f"error: {hmdrn.MissingDependencyError(str(missing.name), 'this service', 'examples')}",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 MOST_BYTES = 32 * 2**20
 """Of one request, its photos together."""
@@ -150,9 +160,9 @@ def main() -> int:
     """Serve until stopped by Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="Recognition over HTTP.")
     parser.add_argument("--gallery", type=Path, required=True, help="file, made if there is none")
-    parser.add_argument("--bundle", default="default", help="folder NAME.hmdrn")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--bundle", default="default", help="folder NAME.hmdrn (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free (%(default)s)")
     arguments = parser.parse_args()
     try:
         known = arguments.gallery if arguments.gallery.exists() else None
@@ -162,7 +172,17 @@ def main() -> int:
     except hmdrn.HmdrnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    uvicorn.run(create_app(recognizer, arguments.gallery), host=arguments.host, port=arguments.port)
+    try:
+        family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
+        listener = socket.create_server((arguments.host, arguments.port), family=family)
+    except (OSError, OverflowError) as error:
+        where = f"{arguments.host}, port {arguments.port}"
+        print(f"error: cannot listen on {where} ({error}): give another --port or --host", file=sys.stderr)
+        return 2
+    host = f"[{arguments.host}]" if family == socket.AF_INET6 else arguments.host
+    print(f"serving on http://{host}:{listener.getsockname()[1]}", file=sys.stderr)
+    with listener, contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(create_app(recognizer, arguments.gallery))).run([listener])
     return 0
 
 

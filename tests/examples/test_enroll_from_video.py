@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import hmdrn
 from hmdrn_runtime.specimens import draw_specimens
@@ -41,11 +42,29 @@ def enroll(example, monkeypatch):
 def test_frames_are_rgb_and_every_so_manieth(example, video, drawn):
     frames = list(example("enroll_from_video.py").frames_of(str(video), every=4))
     assert len(frames) == len(drawn[0])
-    for frame, image in zip(frames, drawn[0], strict=True):
+    assert [name for name, _ in frames[:3]] == ["frame 0 (0.0 s)", "frame 4 (0.1 s)", "frame 8 (0.3 s)"]
+    for (_, frame), image in zip(frames, drawn[0], strict=True):
         # Red and blue mixed up would be far off; JPEG is off by a little.
         assert (
             np.abs(frame.astype(int) - image).mean() < 8 < np.abs(frame[..., ::-1].astype(int) - image).mean()
         )
+
+
+def test_the_sharpest_frame_of_every_stretch_is_chosen(example, drawn):
+    program = example("enroll_from_video.py")
+    images = [cv2.GaussianBlur(image, (0, 0), 0.6) for image in drawn[:2].reshape(-1, *drawn.shape[2:])]
+    images[6] = drawn[0, 6]  # the only one as sharp as it was, of the second quarter
+    images[13] = images[12]  # a repetition
+    images[1] = cv2.GaussianBlur(images[1], (0, 0), 6)
+    frames = [program.sighted(image, "crop", str(number)) for number, image in enumerate(images)]
+    chosen = [int(frame.name) for frame in program.choose(frames, 4)]
+    assert len(chosen) == 4
+    assert chosen == sorted(chosen)
+    assert chosen[1] == 6
+    assert chosen[-1] > 10
+    assert not {1, 13} & set(chosen)
+    assert len(program.choose(frames[:3], 5)) == 2
+    assert program.choose([frames[1]] * 9, 5) == []
 
 
 def test_a_video_makes_a_gallery_that_names_further_photos(enroll, video, drawn, labels, tmp_path, capsys):
@@ -54,9 +73,17 @@ def test_a_video_makes_a_gallery_that_names_further_photos(enroll, video, drawn,
     printed = capsys.readouterr().out.splitlines()
     recognizer = hmdrn.load("default", gallery=gallery, threads=1)
     shots = recognizer.gallery.species[labels[0]].shots
-    assert 3 <= shots <= 5
+    assert shots == 5
     assert printed[0] == f"{labels[0]}: {shots} frames added, {shots} photos now"
-    assert len(printed) == shots + 1
+    assert len(printed) == shots + 3
+    numbers = [int(line.split()[1]) for line in printed[1 : shots + 1]]
+    assert numbers == sorted(numbers)
+    # The film's frames are 0 to 31: not all are of its first moments.
+    assert numbers[-1] >= 16
+    assert str(tmp_path / "new.gallery.png") in printed[-2]
+    with Image.open(tmp_path / "new.gallery.png") as sheet:
+        assert sheet.width > 500
+    assert f"hmdrn gallery calibrate {gallery} --bundle default --far 0.05" in printed[-1]
     assert not [line for line in printed if "blurred" in line or "duplicate" in line]
     for label, images in zip(labels[1:], drawn[1:], strict=True):
         recognizer.enroll(label, images[:5])

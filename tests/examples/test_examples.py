@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,23 @@ def test_a_program_says_what_it_needs_and_how_to_run_it_and_never_ends_in_a_trac
     assert program.name in told
     caught = {ast.unparse(node.type) for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
     assert "hmdrn.HmdrnError" in caught
+
+
+@pytest.mark.parametrize(
+    ("program", "package", "extra"),
+    [("enroll_from_video.py", "cv2", "camera"), ("service.py", "fastapi", "examples")],
+)
+def test_without_its_extra_a_program_ends_with_2_and_says_what_to_install(
+    program, package, extra, environment
+):
+    code = (
+        f"import runpy, sys; sys.modules[{package!r}] = None; sys.argv = [{program!r}, '--help']; "
+        f"runpy.run_path({str(EXAMPLES / program)!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert f"pip install '.[{extra}]'" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import hmdrn
+
 
 @pytest.fixture
 def folder(photos, tmp_path):
@@ -23,7 +25,7 @@ def folder(photos, tmp_path):
 def label(example, monkeypatch, gallery):
     """Run the example as a command, in this process."""
 
-    def run(*arguments) -> int:
+    def run(*arguments, gallery=gallery) -> int:
         command = ["label_folder.py", *map(str, arguments), "--gallery", str(gallery)]
         monkeypatch.setattr(sys, "argv", command)
         return example("label_folder.py").main()
@@ -73,6 +75,28 @@ def test_it_goes_on_where_it_stopped_even_within_a_row(label, folder, tmp_path, 
     assert label(folder, table) == 0
     assert capsys.readouterr().out.startswith("0 labelled now, 24 before")
     assert table.read_bytes() == whole.read_bytes()
+
+
+def test_rows_of_another_gallery_are_told_and_left_as_they_are(
+    label, photos, tmp_path, gallery, labels, capsys
+):
+    table, other = tmp_path / "labels.csv", tmp_path / "other.gallery"
+    assert label(photos, table) == 0
+    before = table.read_bytes()
+    assert label(photos, table, gallery=shutil.copy(gallery, tmp_path / "copy.gallery")) == 0
+    recognizer = hmdrn.load("default", gallery=gallery, threads=1)
+    recognizer.forget(labels[0])
+    recognizer.save_gallery(other)
+    capsys.readouterr()
+    assert label(photos, table, gallery=other) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {table} has labels by another gallery")
+    assert err.count("\n") == 1
+    assert table.read_bytes() == before
+    assert label(photos, tmp_path / "others.csv", gallery=other) == 0
+    assert {row["made_by"] for row in rows(table)}.isdisjoint(
+        row["made_by"] for row in rows(tmp_path / "others.csv")
+    )
 
 
 def test_a_table_torn_in_its_first_line_is_begun_anew(label, photos, tmp_path):

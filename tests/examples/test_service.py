@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -168,6 +169,23 @@ def test_it_serves_by_uvicorn_and_its_gallery_outlives_it(
             service.send_signal(signal.SIGTERM)
             service.communicate(timeout=30)
     assert "Guest" in hmdrn.load_gallery(mine)
+
+
+def test_a_port_in_use_is_one_line(examples, tmp_path, environment):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [
+            sys.executable,
+            examples / "service.py",
+            "--gallery",
+            tmp_path / "g.gallery",
+            "--port",
+            port,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: cannot listen on 127.0.0.1, port {port} (")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_gallery_that_cannot_be_written_is_told_before_it_serves(example, monkeypatch, capsys, tmp_path):

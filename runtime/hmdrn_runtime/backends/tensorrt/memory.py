@@ -140,9 +140,7 @@ def find_cuda() -> Callable[[], Cuda]:
         from hmdrn_runtime.backends.tensorrt.with_pycuda import PyCuda
 
         return PyCuda
-    raise BackendError(
-        f"neither cuda-python nor pycuda is installed: {how_to_install('tensorrt')}"
-    )
+    raise BackendError(f"neither cuda-python nor pycuda is installed: {how_to_install('tensorrt')}")
 
 
 def _installed(module: str) -> bool:
