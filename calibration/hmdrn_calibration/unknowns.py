@@ -16,6 +16,8 @@ linear function of the own scores too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,13 +74,63 @@ def own_scores(matcher: RidgeMatcher, classes: Sequence[Species], operators: Flo
         classes: The species of a gallery.
         operators: Of the background species (B, P).
     """
-    found: list[Floats] = [np.zeros(0)]
-    for species in classes:
-        logits = leave_one_out(matcher, species, {})
-        if logits:
-            photos = [species.photos[digest] for digest in logits]
-            found.append(np.array(list(logits.values())) - cohort(matcher.match(photos, operators).logits))
-    return np.concatenate(found)
+    return np.concatenate([np.zeros(0), *(_scores(matcher, species, operators) for species in classes)])
+
+
+def _scores(matcher: RidgeMatcher, species: Species, operators: Float32) -> Floats:
+    """The `own_scores` of one species."""
+    logits = leave_one_out(matcher, species, {})
+    if not logits:
+        return np.zeros(0)
+    photos = [species.photos[digest] for digest in logits]
+    return np.array(list(logits.values())) - cohort(matcher.match(photos, operators).logits)
+
+
+@dataclass(frozen=True)
+class Passing:
+    """How many enrolled photos their own species explains well enough to count as known without them.
+
+    Attributes:
+        known: Photos that do, by label.
+        judged: Photos that could be left out, by label: 0 for a species of one photo, or of a sum.
+    """
+
+    known: Mapping[str, int]
+    judged: Mapping[str, int]
+
+    @property
+    def none(self) -> tuple[str, ...]:
+        """The species of which photos were judged, and none passes."""
+        return tuple(label for label, photos in self.judged.items() if photos and not self.known[label])
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """The species of which no photo could be judged."""
+        return tuple(label for label, photos in self.judged.items() if not photos)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        rows = [
+            {"label": label, "known": self.known[label], "of": photos}
+            for label, photos in self.judged.items()
+        ]
+        return {"known": sum(self.known.values()), "of": sum(self.judged.values()), "species": rows}
+
+
+def passing(
+    matcher: RidgeMatcher, species: Mapping[str, Species], operators: Float32, threshold: float
+) -> Passing:
+    """What a threshold costs: which of a gallery's own photos pass, each left out of its species.
+
+    Args:
+        matcher: Of a ridge network.
+        species: The gallery's.
+        operators: Of the background species (B, P).
+        threshold: Score from which a photo counts as known.
+    """
+    found = {label: _scores(matcher, one, operators) for label, one in species.items()}
+    known = {label: int((own >= threshold).sum()) for label, own in found.items()}
+    return Passing(known, {label: len(own) for label, own in found.items()})
 
 
 def threshold(statistics: Impostors, species: int, own: float, far: float) -> float:

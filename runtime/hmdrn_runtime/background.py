@@ -155,6 +155,14 @@ class Calibration:
         return cls(*numbers)
 
 
+def rate_of(kept: Mapping[str, Any] | None) -> float | None:
+    """The false-accept rate that a gallery's calibration was made for; None without one, or if damaged."""
+    try:
+        return None if kept is None else Calibration.from_dict(kept).far
+    except GalleryError:
+        return None
+
+
 def scores(logits: npt.NDArray[np.floating], background: npt.NDArray[np.floating]) -> Float64:
     """How much better the best enrolled species explains photos than the best background species.
 

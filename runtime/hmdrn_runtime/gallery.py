@@ -299,8 +299,7 @@ class Gallery:
             raise GalleryError(f"the calibration is no JSON object: {error}") from error
         with self._lock:
             if kept != self.calibration:
-                what = "dropped the calibration" if kept is None else "calibrated"
-                self._swap(self.species, what, calibration=kept)
+                self._swap(self.species, _calibrating(kept), calibration=kept)
 
     def update(self, change: Callable[[State], State]) -> None:
         """Replace the state by one made of it, while no other thread changes it.
@@ -366,6 +365,13 @@ def _known(species: Mapping[str, Species]) -> str:
         return "it is empty"
     names = ", ".join(list(species)[:8])
     return f"it has {names}" + (f" and {len(species) - 8} more" if len(species) > 8 else "")
+
+
+def _calibrating(kept: Mapping[str, Any] | None) -> str:
+    """What setting a calibration is called in the history."""
+    if kept is None:
+        return "dropped the calibration"
+    return f"calibrated at a rate of {kept['far']:g}" if isinstance(kept.get("far"), float) else "calibrated"
 
 
 def _photos(count: int) -> str:

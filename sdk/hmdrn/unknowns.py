@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from hmdrn_calibration.impostors import COUNT, fit_background
+from hmdrn_calibration.unknowns import Passing
 from hmdrn_calibration.unknowns import calibrate as fit
+from hmdrn_calibration.unknowns import passing as find_passing
 from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.background import FILE, Background, Calibration
 from hmdrn_runtime.bundle import MANIFEST, open_bundle, sha256_of
@@ -44,6 +46,20 @@ def calibrate(recognizer: Recognizer, far: float = 0.05) -> Calibration:
     found = fit(recognizer.matcher, recognizer.gallery.species, background, far)
     recognizer.gallery.calibrate(found.to_dict())
     return found
+
+
+def passing(recognizer: Recognizer) -> Passing:
+    """What a recognizer's calibration costs: which of its own photos pass, each left out of its species.
+
+    Raises:
+        BundleError: The bundle has no background.
+        GalleryError: The gallery is not calibrated, or the head is attention.
+    """
+    background, kept = require_background(recognizer), recognizer.gallery.calibration
+    if kept is None or not isinstance(recognizer.matcher, RidgeMatcher):
+        raise GalleryError("the gallery is not calibrated: calibrate it first")
+    threshold = Calibration.from_dict(kept).threshold
+    return find_passing(recognizer.matcher, recognizer.gallery.species, background.operators, threshold)
 
 
 def require_background(recognizer: Recognizer) -> Background:
@@ -130,12 +146,3 @@ def photo_statistics(
             )
         ]
     return found
-
-
-def current_rate(recognizer: Recognizer) -> float | None:
-    """The false-accept rate that a gallery was calibrated for; None if it was not, or is damaged."""
-    kept = recognizer.gallery.calibration
-    try:
-        return None if kept is None else Calibration.from_dict(kept).far
-    except GalleryError:
-        return None

@@ -15,6 +15,7 @@ from hmdrn_calibration.unknowns import (
     fit_quantile,
     fit_temperature,
     own_scores,
+    passing,
     temperature,
     threshold,
 )
@@ -158,6 +159,32 @@ def test_own_scores_are_those_of_a_gallery_without_the_photo(recognizer, backgro
     logit = recognizer.matcher.compare([first], {}, [with_photos(None, "rest", rest)])
     against = recognizer.matcher.match([first], background.operators).logits
     assert found[0] == pytest.approx(scores(logit, against)[0], rel=1e-4)
+
+
+def test_of_a_gallerys_own_photos_those_pass_whose_own_score_reaches_the_threshold(
+    recognizer, background, group
+):
+    names = list(group)[:3]
+    species = {name: with_photos(None, name, group[name][:4]) for name in names[:2]}
+    species[names[2]] = with_photos(None, names[2], group[names[2]][:1])
+    first, second = (
+        own_scores(recognizer.matcher, [species[name]], background.operators) for name in names[:2]
+    )
+    between = float(np.median(np.concatenate([first, second])))
+    found = passing(recognizer.matcher, species, background.operators, between)
+    assert found.known == {
+        names[0]: (first >= between).sum(),
+        names[1]: (second >= between).sum(),
+        names[2]: 0,
+    }
+    assert found.judged == {names[0]: 4, names[1]: 4, names[2]: 0}
+    assert found.unjudged == (names[2],)
+    assert found.to_dict()["known"] == 4
+    assert found.to_dict()["of"] == 8
+    # Of the species whose best photo is worse, none passes a threshold between the best of both.
+    beyond = (first.max() + second.max()) / 2
+    worse = names[int(first.max() > second.max())]
+    assert passing(recognizer.matcher, species, background.operators, beyond).none == (worse,)
 
 
 def test_a_gallery_of_single_photos_is_calibrated_without_own_scores(recognizer, background, group):

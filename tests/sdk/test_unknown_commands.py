@@ -8,8 +8,10 @@ import pytest
 from outcomes import assert_refused
 from PIL import Image, ImageFilter
 
+from hmdrn.cli.calibrated import passing_text
 from hmdrn.loading import bundle_path
 from hmdrn.unknowns import add_background
+from hmdrn_calibration.unknowns import Passing
 from hmdrn_runtime.gallery_file import load_gallery
 from hmdrn_runtime.specimens import draw_specimens, species_name
 
@@ -40,6 +42,79 @@ def test_far_calibrates_the_gallery_and_classify_says_what_is_known(hmdrn, backe
     assert {answer["known"] for answer in answers} <= {True, False}
     again = hmdrn("enroll", backed, specimens, "-g", gallery, "--json")
     assert again.json["far"] == 0.1, "the rate that was chosen once stays"
+
+
+def test_a_gallery_that_is_there_is_calibrated_and_says_at_what_rate(hmdrn, backed, specimens, tmp_path):
+    gallery = tmp_path / "g.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery)
+    for look in (("gallery", "list", gallery), ("inspect", gallery)):
+        assert hmdrn(*look, "--json").json["far"] is None
+        assert "not calibrated" in hmdrn(*look).out
+    outcome = hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--far", 0.1, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["schema"] == "hmdrn.gallery.calibrate/1"
+    assert (outcome.json["far"], outcome.json["species"]) == (0.1, 4)
+    label = outcome.json["own_photos"]["species"][0]["label"]
+    for look in (("gallery", "list", gallery), ("gallery", "show", gallery, label), ("inspect", gallery)):
+        assert hmdrn(*look, "--json").json["far"] == 0.1
+        assert "calibrated at a false-accept rate of 0.1" in hmdrn(*look).out
+    assert "calibrated at a rate of 0.1" in hmdrn("gallery", "history", gallery).out
+    enrolled = hmdrn("enroll", backed, specimens, "-g", tmp_path / "h", "--far", 0.1, "--json").json
+    assert enrolled["own_photos"] == outcome.json["own_photos"]
+    assert load_gallery(tmp_path / "h").calibration == load_gallery(gallery).calibration
+    again = hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--json").json
+    assert again["far"] == 0.1, "the rate that was chosen once stays"
+
+
+def test_calibrating_says_what_it_costs_in_own_photos(hmdrn, backed, specimens, tmp_path):
+    gallery = tmp_path / "g.gallery"
+    told = hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1)
+    cost = hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--json").json["own_photos"]
+    words = f"of your own photos {cost['known']} of {cost['of']} would count as known"
+    assert words in told.out
+    assert words in hmdrn("gallery", "calibrate", gallery, "--bundle", backed).out
+
+
+def test_what_a_calibration_costs_names_the_species_of_which_nothing_passes():
+    text = passing_text(
+        Passing({"CLEOPATRA": 0, "ADONIS": 2, "LONE": 0}, {"CLEOPATRA": 4, "ADONIS": 4, "LONE": 0})
+    )
+    assert "2 of 8" in text
+    assert "none of CLEOPATRA: enroll more photos of it, or ask for a higher --far" in text
+    assert "that is a small share" in text
+    assert "no second photo to compare with: LONE" in text
+    text = passing_text(Passing({"ADONIS": 3}, {"ADONIS": 4}))
+    assert "3 of 4" in text
+    assert "none of" not in text
+    assert "small share" not in text
+    assert "cannot be told" in passing_text(Passing({"LONE": 0}, {"LONE": 0}))
+
+
+def test_a_merge_that_drops_the_calibration_names_the_command_that_makes_it_again(
+    hmdrn, backed, specimens, tmp_path
+):
+    gallery, other = tmp_path / "a b.gallery", tmp_path / "other.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.2)
+    (tmp_path / "more").mkdir()
+    shutil.copytree(sorted(specimens.iterdir())[0], tmp_path / "more" / "Another name")
+    hmdrn("enroll", backed, tmp_path / "more", "-g", other)
+    assert "calibrate" not in hmdrn("gallery", "merge", gallery, gallery).err, "nothing changed"
+    outcome = hmdrn("gallery", "merge", gallery, other)
+    assert f"hmdrn gallery calibrate '{gallery}' --bundle BUNDLE --far 0.2" in outcome.err
+    assert load_gallery(gallery).calibration is None
+
+
+def test_calibrating_what_cannot_be_is_refused_and_changes_nothing(
+    hmdrn, backed, exported, specimens, tmp_path
+):
+    gallery = tmp_path / "g.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery)
+    before = gallery.read_bytes()
+    verb = ("gallery", "calibrate")
+    assert_refused(hmdrn(*verb, gallery, "-b", backed, "--far", 0.7), "--far")
+    assert_refused(hmdrn(*verb, tmp_path / "missing", "-b", backed), "no gallery at")
+    assert_refused(hmdrn(*verb, gallery, "-b", exported("conv4", "ridge")), "--background DATA")
+    assert gallery.read_bytes() == before
 
 
 def test_eval_unknown_reports_what_was_asked_for(hmdrn, backed, specimens):

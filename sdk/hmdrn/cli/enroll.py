@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.calibrated import passing_text, rate_text
 from hmdrn.cli.common import (
     backend_option,
     bundle_argument,
@@ -19,7 +20,8 @@ from hmdrn.cli.common import (
 from hmdrn.cli.messages import tell
 from hmdrn.contact_sheet import check_sheet_place, draw_sheet
 from hmdrn.loading import load
-from hmdrn.unknowns import calibrate, current_rate, require_background
+from hmdrn.unknowns import calibrate, passing, require_background
+from hmdrn_runtime.background import rate_of
 from hmdrn_runtime.datasets import Photo, open_species
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
 from hmdrn_runtime.files import user_path
@@ -113,9 +115,10 @@ def command(
         reports = [recognizer.review(*pair) for pair in pairs] if len(reports) > 1 else reports
     if strict:
         _refuse(reports)
-    rate = far or current_rate(recognizer)
+    rate, cost = far or rate_of(recognizer.gallery.calibration), None
     if rate is not None and recognizer.background is not None:
         calibrate(recognizer, rate)
+        cost = passing(recognizer)
     recognizer.save_gallery(gallery)
     draw_sheet(reports, enrolled, sheet)
     for entry in skipped:
@@ -136,7 +139,8 @@ def command(
             for r in reports
         ]
         values = {"gallery": str(gallery), "contact_sheet": str(sheet), "far": rate}
-        print_json("enroll", {**values, "species": species, "skipped": skipped})
+        own = None if cost is None else cost.to_dict()
+        print_json("enroll", {**values, "own_photos": own, "species": species, "skipped": skipped})
         return
     rows = [
         [r.label, str(len(r.added)), str(len(r.duplicates)), str(r.shots), *_neighbour(r)] for r in reports
@@ -155,6 +159,8 @@ def command(
             for p in r.photos
         ],
     )
+    if cost is not None:
+        click.echo(f"{gallery} is {rate_text(rate)}: {passing_text(cost)}")
     click.echo(f"wrote {sheet}")
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.calibrated import rate_text
 from hmdrn.cli.common import json_option, print_facts, print_json, print_table
 from hmdrn.loading import bundle_path
+from hmdrn_runtime.background import rate_of
 from hmdrn_runtime.bundle import Bundle, open_bundle
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.files import user_path
@@ -93,16 +95,18 @@ def _shown(name: str, value: object) -> str:
 
 
 def _show_gallery(path: Path, gallery: Gallery, photos: bool, as_json: bool) -> None:
+    far = rate_of(gallery.calibration)
     if as_json:
         species = [{"label": s.label, "photos": sorted(s.photos)} for s in gallery.species.values()]
         values = {"gallery": str(path), "generation": gallery.generation, "network": asdict(gallery.network)}
-        print_json("inspect.gallery", {**values, "species": species})
+        print_json("inspect.gallery", {**values, "species": species, "far": far})
         return
     print_facts(
         str(path),
         [
             *_network_facts(gallery.network),
             ("generation", str(gallery.generation)),
+            ("known and unknown", rate_text(far)),
             ("size", f"{path.stat().st_size / 1e6:.2f} MB, digest checked"),
         ],
     )

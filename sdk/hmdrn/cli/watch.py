@@ -11,11 +11,13 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.calibrated import calibrate_line
 from hmdrn.cli.common import bundle_argument, json_option, print_facts, threads_option
 from hmdrn.cli.messages import tell
 from hmdrn.cli.regions import parse_region
 from hmdrn.cli.stopping import Stop
 from hmdrn.loading import load
+from hmdrn.unknowns import require_background
 from hmdrn.watching.events import Event, Sink, line, result_events, source_event, summary_event
 from hmdrn.watching.loop import SEPARATE, watch
 from hmdrn.watching.mqtt import Publisher
@@ -161,7 +163,7 @@ def command(
         found = parse_source(source)
         recognizer = _recognizer(bundle, gallery, threads)
         if snapshots is not None:
-            _check_unknowns(recognizer, gallery)
+            _check_unknowns(recognizer, bundle, gallery)
         mode = recognizer.bundle.manifest.input.preprocessing
         keeper = Snapshots(snapshots, snapshot_every, mode) if snapshots is not None else None
         film = opened.enter_context(contextlib.closing(Film(overlay))) if overlay is not None else None
@@ -208,11 +210,12 @@ def _recognizer(bundle: str, gallery: Path, threads: int | None) -> Recognizer:
     return recognizer
 
 
-def _check_unknowns(recognizer: Recognizer, gallery: Path) -> None:
-    if recognizer.gallery.calibration is None or recognizer.background is None:
+def _check_unknowns(recognizer: Recognizer, bundle: str, gallery: Path) -> None:
+    require_background(recognizer)
+    if recognizer.gallery.calibration is None:
         raise GalleryError(
-            f"{gallery} is not calibrated, so nothing would ever be unknown and kept as a snapshot: enroll "
-            "with --far 0.05, and a bundle that has background species"
+            f"{gallery} is not calibrated, so nothing would ever be unknown and kept as a snapshot: run "
+            f"{calibrate_line(gallery, bundle)}"
         )
 
 

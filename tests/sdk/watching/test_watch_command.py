@@ -140,7 +140,7 @@ def test_unknowns_are_kept_where_the_gallery_can_tell_them(hmdrn, watch, site, t
 
 
 def test_snapshots_are_refused_where_nothing_is_ever_unknown(watch, tmp_path):
-    assert_refused(watch("--snapshots", tmp_path / "kept"), "not calibrated", "--far")
+    assert_refused(watch("--snapshots", tmp_path / "kept"), "not calibrated", "run hmdrn gallery calibrate")
     assert not (tmp_path / "kept").exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hmdrn.cli.gallery import changing, looking, reenrolling
+from hmdrn.cli.gallery import calibrating, changing, looking, reenrolling
 
 
 @click.group("gallery", invoke_without_command=True)
@@ -33,6 +33,7 @@ for verb in (
     changing.forget,
     changing.rename,
     changing.compact,
+    calibrating.calibrate,
     reenrolling.reenroll,
 ):
     command.add_command(verb)

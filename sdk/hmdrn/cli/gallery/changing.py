@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from hmdrn.cli.calibrated import calibrate_line
 from hmdrn.cli.common import json_option, print_json, print_table
 from hmdrn.cli.gallery.looking import doubts_of, gallery_argument
 from hmdrn.cli.messages import tell
+from hmdrn_runtime.background import rate_of
 from hmdrn_runtime.gallery import Gallery, MergeReport
 from hmdrn_runtime.gallery_file import edit_gallery, load_gallery
 
@@ -29,8 +31,9 @@ def merge(gallery: Path, others: tuple[Path, ...], as_json: bool) -> None:
     """
     loaded = [load_gallery(other) for other in others]
     with edit_gallery(gallery, loaded[0].network) as target:
+        rates = [rate_of(one.calibration) for one in (target, *loaded)]
         reports = [target.merge(other) for other in loaded]
-    _tell_merges(gallery, target, list(zip(others, reports, strict=True)), as_json)
+    _tell_merges(gallery, target, list(zip(others, reports, strict=True)), rates, as_json)
 
 
 @click.command("import")
@@ -136,15 +139,26 @@ def _copy(source: Path, target: Path, labels: Sequence[str] | None, as_json: boo
     if labels is not None:
         loaded.choose(labels)  # before a gallery is made for what is not there
     with edit_gallery(target, loaded.network) as gallery:
+        rates = [rate_of(one.calibration) for one in (gallery, loaded)]
         report = gallery.merge(loaded, labels)
-    _tell_merges(target, gallery, [(source, report)], as_json)
+    _tell_merges(target, gallery, [(source, report)], rates, as_json)
 
 
 def _tell_merges(
-    path: Path, gallery: Gallery, reports: Sequence[tuple[Path, MergeReport]], as_json: bool
+    path: Path,
+    gallery: Gallery,
+    reports: Sequence[tuple[Path, MergeReport]],
+    rates: Sequence[float | None],
+    as_json: bool,
 ) -> None:
-    """What came into a gallery, from where."""
+    """What came into a gallery, from where; `rates` are those of the calibrations that there were before."""
     doubts = doubts_of(gallery)
+    had = [rate for rate in rates if rate is not None]
+    if had and gallery.calibration is None:
+        doubts.append(
+            f"{path} is not calibrated, since a calibration is for the species it was made with: run "
+            f"{calibrate_line(path, far=had[0])}"
+        )
     if as_json:
         merged: list[dict[str, Any]] = [
             {"gallery": str(other), "added": report.added, "extended": dict(report.extended)}

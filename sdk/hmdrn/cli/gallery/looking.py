@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.calibrated import rate_text
 from hmdrn.cli.common import json_option, print_facts, print_json, print_table
 from hmdrn.cli.messages import tell
 from hmdrn.loading import load
+from hmdrn_runtime.background import rate_of
 from hmdrn_runtime.comparing import difference
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.files import user_path
@@ -38,12 +40,14 @@ def list_species(gallery: Path, as_json: bool) -> None:
     Example: hmdrn gallery list site7.gallery
     """
     found = load_gallery(gallery)
+    far = rate_of(found.calibration)
     if as_json:
         species = [{"label": s.label, "shots": s.shots} for s in found.species.values()]
-        print_json("gallery.list", {"gallery": str(gallery), "species": species})
+        print_json("gallery.list", {"gallery": str(gallery), "species": species, "far": far})
         return
     rows = [[s.label, str(s.shots)] for s in found.species.values()]
     print_table(f"{len(found)} species in {gallery}", ["species", "photos"], rows)
+    click.echo(f"{gallery} is {rate_text(far)}")
 
 
 @click.command("show")
@@ -55,7 +59,9 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
 
     Example: hmdrn gallery show site7.gallery "Sooty Albatross"
     """
-    (species,) = load_gallery(gallery).choose([label]).values()
+    found = load_gallery(gallery)
+    (species,) = found.choose([label]).values()
+    far = rate_of(found.calibration)
     photos = [
         {"digest": p.digest, "variant": p.variant, "thumbnail": p.thumbnail is not None, "compacted": False}
         for p in (species.photos[digest] for digest in sorted(species.photos))
@@ -64,7 +70,8 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
         of_sum = {"variant": part.variant, "thumbnail": False, "compacted": True}
         photos += [{"digest": digest, **of_sum} for digest in part.digests]
     if as_json:
-        print_json("gallery.show", {"gallery": str(gallery), "label": species.label, "photos": photos})
+        values = {"gallery": str(gallery), "label": species.label, "photos": photos, "far": far}
+        print_json("gallery.show", values)
         return
     columns = ["photo", "variant", "thumbnail", "compacted"]
     rows = [
@@ -72,6 +79,7 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
         for p in photos
     ]
     print_table(f"{species.shots} photos of {species.label}", columns, rows)
+    click.echo(f"{gallery} is {rate_text(far)}")
 
 
 @click.command("history")
