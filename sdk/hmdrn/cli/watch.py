@@ -14,6 +14,7 @@ import click
 from hmdrn.cli.calibrated import calibrate_line
 from hmdrn.cli.common import bundle_argument, json_option, print_facts, threads_option
 from hmdrn.cli.messages import tell
+from hmdrn.cli.numbers import FiniteRange
 from hmdrn.cli.regions import parse_region
 from hmdrn.cli.stopping import Stop
 from hmdrn.loading import load
@@ -24,7 +25,7 @@ from hmdrn.watching.mqtt import Publisher
 from hmdrn.watching.overlay import Film, Window
 from hmdrn.watching.results import SourceEvent, WatchResult
 from hmdrn.watching.smoothing import Smoothing
-from hmdrn.watching.snapshots import Snapshots
+from hmdrn.watching.snapshots import FOLDERS, MOST, Snapshots
 from hmdrn.watching.sources import Source, parse_source
 from hmdrn.watching.summary import Seen, Summary
 from hmdrn_runtime.errors import GalleryError, HmdrnError
@@ -65,14 +66,14 @@ _USUAL = Smoothing()
 @click.option("--loop", is_flag=True, help="Begin a file again when it has ended.")
 @click.option(
     "--smoothing",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="S",
     help="Seconds over which answers are averaged; 0 takes every frame by itself.  "
     f"[default: {_USUAL.seconds}; folders: 0]",
 )
 @click.option(
     "--hysteresis",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=_USUAL.hysteresis,
     show_default=True,
     help="How far another label must lead to take over: the averages' difference over their sum.",
@@ -93,16 +94,25 @@ _USUAL = Smoothing()
 @click.option(
     "--snapshots",
     type=click.Path(path_type=Path),
-    help="Folder to keep pictures of unknown subjects in, a folder for each: give these their species' "
-    "names, and `hmdrn enroll` takes them.",
+    help="Folder to keep pictures of what is unknown in: with --boxes a folder for each subject, else "
+    f"for each uninterrupted sight of something unknown, of {MOST} pictures at most. Look through it before "
+    "you enroll it: it may show several species. Give it its species' name, and `hmdrn enroll` takes it.",
 )
 @click.option(
     "--snapshot-every",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=2.0,
     show_default=True,
     metavar="S",
     help="Seconds between two snapshots.",
+)
+@click.option(
+    "--snapshot-folders",
+    type=click.IntRange(1),
+    default=FOLDERS,
+    show_default=True,
+    metavar="N",
+    help="Folders named unknown-... beyond which no other is begun, those of earlier runs included.",
 )
 @click.option(
     "--overlay", type=click.Path(path_type=Path), help="Film to write (.mp4, .avi), with boxes and labels."
@@ -110,14 +120,14 @@ _USUAL = Smoothing()
 @click.option("--window", is_flag=True, help="Show the same in a window; q closes it.")
 @click.option(
     "--stall-after",
-    type=click.FloatRange(0.1),
+    type=FiniteRange(0.1),
     default=5.0,
     show_default=True,
     metavar="S",
     help="Seconds without a frame after which a live source counts as stalled, and is opened again.",
 )
 @click.option(
-    "--max-seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Seconds to watch at most."
+    "--max-seconds", type=FiniteRange(0, min_open=True), metavar="S", help="Seconds to watch at most."
 )
 @click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Frames to answer at most.")
 @threads_option
@@ -137,6 +147,7 @@ def command(
     mqtt: str | None,
     snapshots: Path | None,
     snapshot_every: float,
+    snapshot_folders: int,
     overlay: Path | None,
     window: bool,
     stall_after: float,
@@ -165,7 +176,9 @@ def command(
         if snapshots is not None:
             _check_unknowns(recognizer, bundle, gallery)
         mode = recognizer.bundle.manifest.input.preprocessing
-        keeper = Snapshots(snapshots, snapshot_every, mode) if snapshots is not None else None
+        keeper = None
+        if snapshots is not None:
+            keeper = Snapshots(snapshots, snapshot_every, mode, snapshot_folders, tell)
         film = opened.enter_context(contextlib.closing(Film(overlay))) if overlay is not None else None
         screen = opened.enter_context(contextlib.closing(Window())) if window else None
         publisher = opened.enter_context(contextlib.closing(Publisher(mqtt))) if mqtt is not None else None

@@ -7,6 +7,7 @@ from namers import Answers, answer
 from PIL import Image
 
 import hmdrn
+from hmdrn.watching.loop import SEPARATE
 from hmdrn.watching.snapshots import MOST, Snapshots
 from hmdrn_runtime.datasets import open_species
 from hmdrn_runtime.errors import HmdrnError
@@ -40,6 +41,31 @@ def test_of_one_subject_only_so_many_are_kept_and_another_begins_a_folder(site, 
     first, second = keep(tmp_path, site, answers).values()
     assert len(first) == MOST
     assert len(second) == MOST
+
+
+def test_no_folder_is_begun_beyond_the_limit_until_one_is_renamed_and_that_is_told_once(site, tmp_path):
+    told = []
+    snapshots = Snapshots(tmp_path, 0.0, "crop", folders=2, tell=told.append)
+
+    def run():
+        answers = [*[*[UNKNOWN] * 10, *[KNOWN] * 10] * 3, KNOWN]
+        for result in hmdrn.watch(Answers(*answers), site.film, smoothing=SEPARATE):
+            snapshots.take(result)
+        return len(list(tmp_path.iterdir()))
+
+    assert run() == 2
+    assert run() == 2
+    (message,) = told
+    assert "2 folders of unknown subjects" in message
+    assert "--snapshot-folders" in message
+    next(tmp_path.iterdir()).rename(tmp_path / "Jay")
+    assert run() == 3
+    assert len(told) == 2
+
+
+def test_without_boxes_one_folder_is_of_one_uninterrupted_sight_whatever_it_shows(site, tmp_path):
+    other = answer("Wren", known=False)
+    assert len(keep(tmp_path, site, [*[UNKNOWN] * 40, other])) == 1
 
 
 def test_of_boxes_what_is_in_them_is_kept_a_folder_for_each_subject(site, tmp_path):
