@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hmdrn_runtime.errors import HmdrnError
@@ -44,6 +44,26 @@ def check_folder_of(path: Path, what: str, error: type[HmdrnError]) -> None:
     found = "is a file" if folder.exists() else "does not exist"
     advice = "give a path in a folder" if folder.exists() else "make it first"
     raise error(f"cannot write {what} {path}: the folder {folder} {found}; {advice}")
+
+
+def check_apart(
+    path: Path, what: str, inputs: Iterable[str | os.PathLike[str]], error: type[HmdrnError]
+) -> None:
+    """Refuse to write a file over something that is read.
+
+    Args:
+        path: The file.
+        what: What it is to be, for the message, e.g. "picture".
+        inputs: Files, and folders none of whose files may be replaced.
+        error: What to raise.
+
+    Raises:
+        HmdrnError: Of the type `error`: the file is one of them, or lies in one of them.
+    """
+    for read in map(Path, inputs):
+        with contextlib.suppress(OSError):  # what is missing cannot be overwritten
+            if path.samefile(read) or (read.is_dir() and read.resolve() in path.resolve(strict=True).parents):
+                raise error(f"cannot write {what} {path}: it would replace what is read; give another name")
 
 
 def reason(error: OSError) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 
 import hmdrn as package
 from hmdrn.explanation_picture import headline
+from hmdrn.loading import bundle_path
 from hmdrn_runtime.images import prepare, seen_box
 
 
@@ -120,6 +121,27 @@ def test_without_matplotlib_the_table_is_there_and_the_picture_says_what_it_need
     done = hmdrn("explain", "default", image, "-g", gallery)
     assert done.code == 0
     assert "add -o why.png" in done.err
+
+
+def test_what_is_read_is_never_replaced(hmdrn, gallery, image, tmp_path):
+    photo, species = tmp_path / "p.jpg", tmp_path / "g.npz"
+    photo.write_bytes(image.read_bytes())
+    species.write_bytes(gallery.read_bytes())
+    (tmp_path / "link.png").symlink_to(photo)
+    bundle = bundle_path("default")
+    explain = ("explain", "default", photo, "-g", species)
+    for option in (
+        ("-o", photo),
+        ("-o", tmp_path / "." / "p.jpg"),
+        ("-o", tmp_path / "link.png"),
+        ("--arrays", photo),
+        ("--arrays", species),
+        ("--arrays", bundle / "manifest.json"),
+    ):
+        assert_refused(hmdrn(*explain, *option), "would replace what is read")
+    assert_refused(hmdrn(*explain, "--arrays", tmp_path / "other.jpg"), ".npz")
+    assert photo.read_bytes() == image.read_bytes()
+    assert species.read_bytes() == gallery.read_bytes()
 
 
 @pytest.mark.parametrize("size", [(84, 84), (640, 480), (100, 134), (97, 301)])

@@ -11,12 +11,13 @@ import numpy as np
 
 from hmdrn.cli.common import bundle_argument, json_option, print_json, print_table, require, threads_option
 from hmdrn.cli.messages import tell
+from hmdrn.cli.places import output_place
 from hmdrn.cli.regions import parse_region
-from hmdrn.loading import load
+from hmdrn.loading import bundle_path, load
 from hmdrn_runtime.decoding import load_image
 from hmdrn_runtime.errors import HmdrnError, ImageError
 from hmdrn_runtime.explaining import Explanation, LevelExplanation
-from hmdrn_runtime.files import check_folder_of, reason, user_path
+from hmdrn_runtime.files import reason, user_path
 from hmdrn_runtime.images import Box
 
 
@@ -61,11 +62,16 @@ def command(
 
     Example: hmdrn explain default a.jpg --gallery site7.gallery -o why.png
     """
-    output, arrays = _place(output, "picture"), _place(arrays, "arrays")
-    if output is not None:
-        require("matplotlib", "drawing pictures", "plots")
-    recognizer = load(bundle, gallery, threads=threads)
     image = user_path(image, ImageError)
+    read = (image, gallery, bundle_path(bundle))
+    if output is not None:
+        output = output_place(output, "picture", read)
+        require("matplotlib", "drawing pictures", "plots")
+    if arrays is not None:
+        arrays = output_place(arrays, "arrays", read)
+        if arrays.suffix != ".npz":
+            raise HmdrnError(f"cannot write arrays {arrays}: give a file that ends with .npz")
+    recognizer = load(bundle, gallery, threads=threads)
     photo = load_image(image)
     explanation = recognizer.explain(image, box, against)
     if output is not None:
@@ -87,17 +93,6 @@ def command(
             click.echo(f"{what}: {path}")
     if output is None:
         tell("note: add -o why.png to see on the photo where the species differ")
-
-
-def _place(path: Path | None, what: str) -> Path | None:
-    """Where to write, checked before the work."""
-    if path is None:
-        return None
-    path = user_path(path, HmdrnError)
-    check_folder_of(path, what, HmdrnError)
-    if path.is_dir():
-        raise HmdrnError(f"cannot write {what} {path}: it is a folder; give the path of a file")
-    return path
 
 
 def _summary(explanation: Explanation, output: Path | None, arrays: Path | None) -> dict[str, Any]:

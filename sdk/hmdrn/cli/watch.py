@@ -15,9 +15,10 @@ from hmdrn.cli.calibrated import calibrate_line
 from hmdrn.cli.common import bundle_argument, json_option, print_facts, threads_option
 from hmdrn.cli.messages import tell
 from hmdrn.cli.numbers import FiniteRange
+from hmdrn.cli.places import output_place
 from hmdrn.cli.regions import parse_region
 from hmdrn.cli.stopping import Stop
-from hmdrn.loading import load
+from hmdrn.loading import bundle_path, load
 from hmdrn.unknowns import require_background
 from hmdrn.watching.events import Event, Sink, line, result_events, source_event, summary_event
 from hmdrn.watching.loop import SEPARATE, watch
@@ -172,6 +173,9 @@ def command(
     """
     with Stop() as stop, contextlib.ExitStack() as opened:
         found = parse_source(source)
+        if overlay is not None:
+            read = [bundle_path(bundle), gallery, boxes if boxes not in (None, "-") else None, found.path]
+            overlay = output_place(overlay, "film", [one for one in read if one is not None])
         recognizer = _recognizer(bundle, gallery, threads)
         if snapshots is not None:
             _check_unknowns(recognizer, bundle, gallery)

@@ -48,6 +48,13 @@ class Source:
     name: str
 
     @property
+    def path(self) -> Path | None:
+        """The file, folder or device that is read; None of what has no path."""
+        return (
+            None if self.kind in ("stream", "pipeline") or isinstance(self.target, int) else Path(self.target)
+        )
+
+    @property
     def live(self) -> bool:
         """Whether its frames come when they like: such a source is reconnected, a file ends."""
         return self.kind in ("camera", "stream", "pipeline")

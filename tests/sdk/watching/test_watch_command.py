@@ -173,6 +173,19 @@ def test_a_wrong_option_is_one_line_that_names_it(watch, options, words):
     assert_refused(watch(*options), *words)
 
 
+def test_the_overlay_replaces_nothing_that_is_read(watch, site, tmp_path):
+    film, gallery, boxes = tmp_path / "mine.mp4", tmp_path / "g.mp4", tmp_path / "boxes.mp4"
+    film.write_bytes(site.film.read_bytes())
+    gallery.write_bytes(site.gallery.read_bytes())
+    boxes.write_text('{"boxes": []}\n')
+    (tmp_path / "link.mp4").symlink_to(film)
+    for one in (film, gallery, boxes, tmp_path / "link.mp4"):
+        refused = watch("--overlay", one, "--boxes", boxes, source=film, gallery=gallery)
+        assert_refused(refused, "would replace what is read")
+    assert film.read_bytes() == site.film.read_bytes()
+    assert gallery.read_bytes() == site.gallery.read_bytes()
+
+
 def test_a_wrong_source_is_one_line_that_names_it(watch, tmp_path):
     (tmp_path / "text.mp4").write_bytes(b"no film" * 100)
     (tmp_path / "photos").mkdir()
