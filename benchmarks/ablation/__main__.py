@@ -16,6 +16,7 @@ from benchmarks.ablation.summary import Summary
 from benchmarks.ablation.variants import FULL, VARIANTS
 from hmdrn.cli import run
 from hmdrn.cli.common import json_option, print_json, print_table, progress, versioned
+from hmdrn.cli.numbers import FiniteRange
 from hmdrn.training_data import open_training_data
 from hmdrn_network.config import BackboneName
 from hmdrn_network.training import TrainingConfig, Validation
@@ -61,7 +62,7 @@ def _variants(context: click.Context, parameter: click.Parameter, value: str) ->
 @click.option("--way", type=click.IntRange(2), default=10, show_default=True, help="Classes in an episode.")
 @click.option("--max-shot", type=click.IntRange(1), default=5, show_default=True, help="Shots: 1 to this.")
 @click.option("--queries", type=click.IntRange(1), default=5, show_default=True, help="Of a class.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.05, show_default=True)
+@click.option("--learning-rate", type=FiniteRange(0, min_open=True), default=0.05, show_default=True)
 @click.option(
     "--eval-episodes", type=click.IntRange(1), default=600, show_default=True, help="For each group."
 )
@@ -71,7 +72,7 @@ def _variants(context: click.Context, parameter: click.Parameter, value: str) ->
 @click.option("--val-split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option(
     "--val-share",
-    type=click.FloatRange(0, 0.5),
+    type=FiniteRange(0, 0.5),
     default=0.2,
     show_default=True,
     help="Share of the classes to evaluate on, where DATA has no splits.",

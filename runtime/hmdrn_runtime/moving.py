@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,11 @@ class Move:
     variant: str
     photos: Mapping[str, int]
     costs: Mapping[str, Mapping[str, float] | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; the entries are the attributes."""
+        costs = {name: None if cost is None else dict(cost) for name, cost in self.costs.items()}
+        return {"variant": self.variant, "photos": dict(self.photos), "costs": costs}
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} with {name!r}" for name, count in self.photos.items())

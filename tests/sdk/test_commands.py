@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -39,6 +40,25 @@ def test_enroll_adds_a_species_to_a_gallery(hmdrn, gallery, photo, tmp_path):
     assert hmdrn("enroll", "default", tmp_path / "more", "--gallery", gallery).code == 0
     assert "New Species" in load_gallery(gallery)
     assert len(load_gallery(gallery)) == 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+def test_a_disk_that_is_full_when_the_picture_is_drawn_does_not_hide_the_enrollment(hmdrn, photo, tmp_path):
+    photo("more/Jay/a.png")
+    path, sheet = tmp_path / "site.gallery", tmp_path / "sheet.png"
+    for flags in ((), ("--json",)):
+        sheet.symlink_to("/dev/full")
+        outcome = hmdrn(
+            *("enroll", "default", tmp_path / "more", "-g", path, "--contact-sheet", sheet, *flags)
+        )
+        sheet.unlink(missing_ok=True)
+        assert outcome.code == 0
+        assert f"hmdrn: warning: cannot write picture {sheet}" in outcome.err
+        assert "the species are enrolled all the same" in outcome.err
+        assert "Jay" in outcome.out
+        assert "wrote" not in outcome.out
+    assert outcome.json["contact_sheet"] is None
+    assert load_gallery(path).species["Jay"].shots == 1
 
 
 def test_enroll_warns_of_a_photo_in_two_species_and_of_labels_that_look_alike(

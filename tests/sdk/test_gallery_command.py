@@ -216,6 +216,10 @@ def test_a_gallery_of_another_precision_is_taken_and_what_it_costs_is_told(hmdrn
     expected = "differs from fp32 by 1.2 % in the distances and agrees on 98.5 %" if known else "does not say"
     assert expected in str(told)
     assert move_of(gallery, bundle) is None
+    if not known:
+        checked = hmdrn("gallery", "verify", site7, "--bundle", "default", "--json")
+        move = {"variant": "fp32", "photos": {"int8-ort": 8}, "costs": {"int8-ort": None}}
+        assert checked.json["move"] == move
 
 
 @pytest.mark.parametrize("verb", [(), ("--help",), ("merge", "--help"), ("reenroll", "--help")])

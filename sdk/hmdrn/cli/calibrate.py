@@ -16,6 +16,7 @@ from hmdrn.cli.common import (
     require,
     threads_option,
 )
+from hmdrn.cli.numbers import FiniteRange
 from hmdrn.loading import bundle_path
 from hmdrn_runtime.bundle import open_bundle
 from hmdrn_runtime.errors import HmdrnError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 drop_option = click.option(
     "--max-accuracy-drop",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=0.3,
     show_default=True,
     help="INT8: points of episodic accuracy that the mean may lose; its 95 % interval may reach twice that.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +18,7 @@ from hmdrn.cli.common import (
     threads_option,
 )
 from hmdrn.cli.messages import tell
+from hmdrn.cli.numbers import FiniteRange
 from hmdrn.contact_sheet import check_sheet_place, draw_sheet
 from hmdrn.loading import load
 from hmdrn.unknowns import calibrate, passing, require_background
@@ -60,7 +61,7 @@ from hmdrn_runtime.quality import Sight, sighted
 )
 @click.option(
     "--far",
-    type=click.FloatRange(0.01, 0.5),
+    type=FiniteRange(0.01, 0.5),
     help="Calibrate what counts as known: the share of other species' photos that may pass, such as 0.05.",
 )
 @backend_option
@@ -120,7 +121,7 @@ def command(
         calibrate(recognizer, rate)
         cost = passing(recognizer)
     recognizer.save_gallery(gallery)
-    draw_sheet(reports, enrolled, sheet)
+    drawn = _drawn(reports, enrolled, sheet)
     for entry in skipped:
         tell(f"left out: {entry['reason']}")
     _warn(reports)
@@ -138,7 +139,7 @@ def command(
             }
             for r in reports
         ]
-        values = {"gallery": str(gallery), "contact_sheet": str(sheet), "far": rate}
+        values = {"gallery": str(gallery), "contact_sheet": str(sheet) if drawn else None, "far": rate}
         own = None if cost is None else cost.to_dict()
         print_json("enroll", {**values, "own_photos": own, "species": species, "skipped": skipped})
         return
@@ -161,7 +162,18 @@ def command(
     )
     if cost is not None:
         click.echo(f"{gallery} is {rate_text(rate)}: {passing_text(cost)}")
-    click.echo(f"wrote {sheet}")
+    if drawn:
+        click.echo(f"wrote {sheet}")
+
+
+def _drawn(reports: Sequence[EnrollmentReport], seen: Sequence[Sequence[Sight]], sheet: Path) -> bool:
+    """Draw the contact sheet; the gallery is written by now, and a picture's failure must not hide that."""
+    try:
+        draw_sheet(reports, seen, sheet)
+    except EnrollmentError as error:
+        tell(f"warning: {error}; the species are enrolled all the same")
+        return False
+    return True
 
 
 def _neighbour(report: EnrollmentReport) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from hmdrn.cli.common import (
     threads_option,
 )
 from hmdrn.cli.eval_unknown import evaluate_unknown
+from hmdrn.cli.numbers import FiniteRange
 from hmdrn.loading import load
 from hmdrn_runtime.datasets import Dataset, Photo, open_dataset
 from hmdrn_runtime.errors import DatasetError, HmdrnError
@@ -82,7 +83,7 @@ def _several(context: click.Context, parameter: click.Parameter, value: str) -> 
 )
 @click.option(
     "--far",
-    type=click.FloatRange(0.01, 0.5),
+    type=FiniteRange(0.01, 0.5),
     default=0.05,
     show_default=True,
     help="With --unknown: the share of unknown photos that may be taken for known.",

@@ -12,6 +12,7 @@ import click
 
 from hmdrn.cli.common import bundle_argument, json_option, print_json, progress, require, threads_option
 from hmdrn.cli.messages import tell
+from hmdrn.cli.numbers import FiniteRange
 from hmdrn.cli.profile_tables import show_cold_start, show_comparison, show_profile
 from hmdrn.cold_start import ColdStart, cold_start
 from hmdrn.loading import load
@@ -75,7 +76,7 @@ class _Found:
 @threads_option
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=1.0,
     show_default=True,
     help="Least duration of a measurement.",
@@ -88,7 +89,7 @@ class _Found:
 )
 @click.option(
     "--budget-ms",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="End with exit code 3 if the p90 from photo to prediction is longer, for any source.",
 )
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw stages and species into this picture.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hmdrn.cli.common import progress, require
+from hmdrn.cli.numbers import FiniteRange
 from hmdrn.loading import checkpoint_path
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.files import user_path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--val-share",
-    type=click.FloatRange(0, 0.5),
+    type=FiniteRange(0, 0.5),
     default=0.2,
     show_default=True,
     help="Share of the classes to validate on, where DATA has no splits.",
@@ -53,14 +54,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=0.05,
     show_default=True,
     help="Peak rate of the episodes.",
 )
 @click.option(
     "--auxiliary",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.0,
     show_default=True,
     help="Weight of FRN's loss that keeps the support tokens of classes apart.",
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--save-every",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=300.0,
     show_default=True,
     help="Seconds between two states.",

@@ -9,6 +9,7 @@ import click
 from hmdrn.cli.calibrated import USUAL, passing_text, rate_text
 from hmdrn.cli.common import json_option, print_json, threads_option
 from hmdrn.cli.gallery.looking import gallery_argument
+from hmdrn.cli.numbers import FiniteRange
 from hmdrn.loading import load
 from hmdrn.unknowns import calibrate as fit
 from hmdrn.unknowns import passing, require_background
@@ -22,7 +23,7 @@ from hmdrn_runtime.recognizer import Recognizer
 @click.option("--bundle", "-b", required=True, metavar="BUNDLE", help="The bundle that GALLERY is used with.")
 @click.option(
     "--far",
-    type=click.FloatRange(0.01, 0.5),
+    type=FiniteRange(0.01, 0.5),
     help="Share of photos of other species that may pass as known.  "
     f"[default: the rate that GALLERY has; {USUAL} if it has none]",
 )

@@ -160,9 +160,7 @@ def verify(gallery: Path, bundle: str | None, as_json: bool) -> None:
     if as_json:
         values = {"gallery": str(gallery), "bundle": bundle, "species": len(found), "photos": shots}
         more = {"generation": found.generation, "thumbnails": thumbnails, "previous": before}
-        moved = None if move is None else {**asdict(move), "photos": dict(move.photos)}
-        if move is not None and moved is not None:
-            moved["costs"] = {n: None if c is None else dict(c) for n, c in move.costs.items()}
+        moved = None if move is None else move.to_dict()
         print_json("gallery.verify", {**values, **more, "move": moved, "doubts": doubts})
         return
     print_facts(
