@@ -38,7 +38,7 @@ from hmdrn_runtime.matching import Operands, open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
 from hmdrn_runtime.quality import PhotoSource, Sight, sighted
 from hmdrn_runtime.statistics import PhotoStatistics
-from hmdrn_runtime.streaming import choose_frames
+from hmdrn_runtime.streaming import PATIENCE, SHOTS, UNFIT, choose_frames
 
 BATCH = 32
 """Photos that go through the network at once; bounds its memory."""
@@ -192,20 +192,29 @@ class Recognizer:
         return replace(report, photos=found, nearest=nearest)
 
     def enroll_stream(
-        self, label: str, frames: Iterable[PhotoSource], shots: int = 5, patience: int = 15
+        self,
+        label: str,
+        frames: Iterable[PhotoSource],
+        shots: int = SHOTS,
+        patience: int = PATIENCE,
+        unfit: int = UNFIT,
     ) -> EnrollmentReport:
         """Add the few frames of a live source that teach most, until the species is good enough.
 
-        See `streaming.choose_frames` for the arguments and for which frames are kept.
+        See `streaming.choose_frames` for the arguments, for which frames are kept and when it ends.
+
+        Returns:
+            As `enroll`, of the frames kept; without photos where none adds to those that the species has.
 
         Raises:
-            EnrollmentError: No frame was sharp and well lit enough; as `enroll`.
+            EnrollmentError: No frame was sharp and well lit enough, or a number is below 1; as `enroll`.
             ImageError: A frame cannot be used.
         """
-        chosen = choose_frames(self, label, frames, shots, patience)
-        if not chosen:
-            raise EnrollmentError(f"no frame for {label!r} was sharp and well lit: hold still, add light")
-        return self.enroll(label, chosen)
+        chosen = choose_frames(self, label, frames, shots, patience, unfit)
+        if chosen:
+            return self.enroll(label, chosen)
+        label = clean_label(label)
+        return EnrollmentReport(label, (), (), self.gallery.species[label].shots)
 
     def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
         """What the gallery keeps of prepared photos, uint8 (N, 84, 84, 3)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -138,3 +140,55 @@ def test_a_stream_without_a_usable_frame_is_refused(recognizer):
     with pytest.raises(EnrollmentError, match="no frame"):
         recognizer.enroll_stream("ant", [np.full((96, 96, 3), 120, np.uint8)] * 3)
     assert len(recognizer.gallery) == 0
+
+
+def watched(frame):
+    """A camera that shows the same for ever; a failure after far more frames than it may take."""
+    for number in itertools.count():
+        assert number < 500, "still reading"
+        yield frame
+
+
+def test_a_stream_of_a_still_scene_ends_after_the_frames_that_add_nothing(recognizer, drawn):
+    assert recognizer.enroll_stream("ant", watched(drawn[0][0]), patience=4).shots == 1
+    assert recognizer.enroll_stream("bee", watched(drawn[1][0])).shots == 1
+
+
+def test_a_stream_that_turns_dark_ends_with_what_was_kept(recognizer, drawn):
+    dark = np.zeros((96, 96, 3), np.uint8)
+    with pytest.raises(EnrollmentError, match="no frame for 'ant' was sharp and well lit"):
+        recognizer.enroll_stream("ant", watched(dark))
+    frames = itertools.chain([dark, drawn[0][0]], watched(dark))
+    assert recognizer.enroll_stream("ant", frames, unfit=3).shots == 1
+
+
+def test_dark_frames_between_repetitions_do_not_keep_a_stream_alive(recognizer, drawn):
+    dark = np.zeros((96, 96, 3), np.uint8)
+    frames = (frame for pair in zip(watched(dark), watched(drawn[0][0]), strict=True) for frame in pair)
+    assert recognizer.enroll_stream("ant", frames, patience=5, unfit=2).shots == 1
+
+
+@pytest.mark.parametrize("name", ["shots", "patience", "unfit"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_stream_of_no_frames_is_a_mistake(recognizer, drawn, name, value):
+    with pytest.raises(EnrollmentError, match=f"{name} is {value}: it must be at least 1"):
+        recognizer.enroll_stream("ant", list(drawn[0]), **{name: value})
+    assert len(recognizer.gallery) == 0
+
+
+def test_a_second_stream_adds_to_what_the_species_has(recognizer, drawn):
+    first = recognizer.enroll_stream("ant", list(drawn[0]), shots=6)
+    again = recognizer.enroll_stream("ant", list(drawn[0])[:1] * 3)
+    assert (again.added, again.duplicates, again.photos) == ((), (), ())
+    assert again.shots == first.shots
+    other = recognizer.enroll_stream("ant", [*drawn[0], *drawn[1]])
+    assert other.added
+    assert other.duplicates == ()
+    assert other.shots == first.shots + len(other.added)
+
+
+def test_a_second_stream_knows_repetitions_by_thumbnails(drawn):
+    one = hmdrn.load("default", threads=1, keep_thumbnails=True)
+    one.enroll("ant", drawn[0][0])
+    nearly = (drawn[0][0].astype(int) + 1).clip(0, 255).astype(np.uint8)
+    assert one.enroll_stream("ant", [nearly]).added == ()
