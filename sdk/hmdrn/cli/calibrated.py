@@ -11,7 +11,7 @@ from hmdrn_calibration.unknowns import Passing
 USUAL = 0.05
 """The false-accept rate where none is asked for."""
 SMALL = 0.5
-"""Share of a gallery's own photos below which it is told that few pass."""
+"""Share of a gallery's own photos up to which it is told that few pass."""
 
 
 def rate_text(far: float | None) -> str:
@@ -30,16 +30,19 @@ def passing_text(found: Passing) -> str:
     known, judged = sum(found.known.values()), sum(found.judged.values())
     if not judged:
         return (
-            "what that costs cannot be told: a photo is judged by the others of its species, "
-            "so enroll two or more of each"
+            "what that costs cannot be told: a photo is judged by the other photos of its species, and none "
+            "has two (a compacted species counts as having none)"
         )
-    advice = "enroll more photos of it, or ask for a higher --far"
     parts = [f"of your own photos {known} of {judged} would count as known, each left out of its species"]
     if found.none:
-        parts.append(f"none of {_names(found.none)}: {advice}")
-    if known < SMALL * judged:
+        those = "it" if len(found.none) == 1 else "them"
         parts.append(
-            "that is a small share: about as many of the photos that you want named will be called unknown"
+            f"none of {_names(found.none)}: enroll more photos of {those}, or ask for a higher --far"
+        )
+    if known <= SMALL * judged:
+        parts.append(
+            "that is a small share: many photos of your own species will be called unknown, so ask for a "
+            "higher --far, or enroll more photos of each"
         )
     if found.unjudged:
         parts.append(f"not judged, having no second photo to compare with: {_names(found.unjudged)}")
