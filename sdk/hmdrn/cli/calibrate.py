@@ -17,10 +17,9 @@ from hmdrn.cli.common import (
     threads_option,
 )
 from hmdrn.cli.numbers import FiniteRange
+from hmdrn.cli.places import output_place, photos_of
 from hmdrn.loading import bundle_path
 from hmdrn_runtime.bundle import open_bundle
-from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.files import check_folder_of, user_path
 
 if TYPE_CHECKING:
     from hmdrn_calibration.report import CalibrationReport
@@ -75,8 +74,7 @@ def command(
     require("onnx", "calibrating", "export")
     if picture is not None:
         require("matplotlib", "drawing pictures", "plots")
-        picture = user_path(picture, HmdrnError)
-        check_folder_of(picture, "picture", HmdrnError)
+        picture = output_place(picture, "picture", [bundle_path(bundle), *photos_of(data)])
     opened = open_bundle(bundle_path(bundle))
     with progress() as report:
         from hmdrn_calibration.cache import default_folder

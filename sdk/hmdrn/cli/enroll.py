@@ -19,13 +19,14 @@ from hmdrn.cli.common import (
 )
 from hmdrn.cli.messages import tell
 from hmdrn.cli.numbers import FiniteRange
+from hmdrn.cli.places import photos_of
 from hmdrn.contact_sheet import check_sheet_place, draw_sheet
-from hmdrn.loading import load
+from hmdrn.loading import bundle_path, load
 from hmdrn.unknowns import calibrate, passing, require_background
 from hmdrn_runtime.background import rate_of
 from hmdrn_runtime.datasets import Photo, open_species
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
-from hmdrn_runtime.files import user_path
+from hmdrn_runtime.files import check_apart, user_path
 from hmdrn_runtime.gallery_file import check_gallery_place
 from hmdrn_runtime.prediction import EnrollmentReport
 from hmdrn_runtime.quality import Sight, sighted
@@ -90,6 +91,7 @@ def command(
     """
     gallery, folder = check_gallery_place(gallery), user_path(folder, DatasetError)
     sheet = check_sheet_place(contact_sheet or gallery.with_name(f"{gallery.name}.png"))
+    check_apart(sheet, "picture", [gallery, bundle_path(bundle), *photos_of(folder)], EnrollmentError)
     recognizer = load(bundle, gallery if gallery.exists() else None, backend, threads, keep_thumbnails)
     dataset = open_species(folder)
     if dataset.empty:

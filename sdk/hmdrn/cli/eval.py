@@ -20,11 +20,11 @@ from hmdrn.cli.common import (
 )
 from hmdrn.cli.eval_unknown import evaluate_unknown
 from hmdrn.cli.numbers import FiniteRange
-from hmdrn.loading import load
+from hmdrn.cli.places import output_place, photos_of
+from hmdrn.loading import bundle_path, load
 from hmdrn_runtime.datasets import Dataset, Photo, open_dataset
 from hmdrn_runtime.errors import DatasetError, HmdrnError
 from hmdrn_runtime.evaluation import BundleScorer, Evaluation, Scorer, Setting, difference, evaluate, pooled
-from hmdrn_runtime.files import check_folder_of, user_path
 from hmdrn_runtime.images import PREPROCESSINGS
 
 _CHECKPOINTS = (".safetensors", ".pth", ".pt")
@@ -119,8 +119,9 @@ def command(
     """
     if confusion is not None:
         require("matplotlib", "drawing pictures", "plots")
-        confusion = user_path(confusion, HmdrnError)
-        check_folder_of(confusion, "picture", HmdrnError)
+        models = [bundle_path(one) for one in (bundle, against) if one is not None]
+        read = [photos for path in data for photos in photos_of(path)]
+        confusion = output_place(confusion, "picture", [*models, *read])
     settings = [Setting(way, shot, queries, episodes, seed) for shot in shots]
     datasets = [open_dataset(path, split) for path in data]
     if unknown:

@@ -13,11 +13,11 @@ import click
 from hmdrn.cli.common import bundle_argument, json_option, print_json, progress, require, threads_option
 from hmdrn.cli.messages import tell
 from hmdrn.cli.numbers import FiniteRange
+from hmdrn.cli.places import output_place
 from hmdrn.cli.profile_tables import show_cold_start, show_comparison, show_profile
 from hmdrn.cold_start import ColdStart, cold_start
-from hmdrn.loading import load
+from hmdrn.loading import bundle_path, load
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.files import check_folder_of, user_path
 from hmdrn_runtime.profiling.comparing import Comparison, compare
 from hmdrn_runtime.profiling.findings import Profile
 from hmdrn_runtime.profiling.latency import UNSTABLE
@@ -127,8 +127,8 @@ def command(
         raise HmdrnError("--compare-variant says what to run of another bundle: give --compare OTHER too")
     if picture is not None:
         require("matplotlib", "drawing pictures", "plots")
-        picture = user_path(picture, HmdrnError)
-        check_folder_of(picture, "picture", HmdrnError)
+        read = [bundle_path(one) for one in (bundle, other) if one is not None]
+        picture = output_place(picture, "picture", read if gallery is None else [*read, gallery])
     recognizer = _open(bundle, gallery, variant, threads)
     second = None if other is None else _open(other, gallery, compare_variant, threads)
     settings = Settings(
