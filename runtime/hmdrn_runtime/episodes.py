@@ -68,6 +68,28 @@ def sample_episodes(
     return (_draw(class_sizes, usable, way, shot, needed, (seed, i)) for i in range(episodes))
 
 
+def fitting(
+    class_sizes: Sequence[int], shot: int, way: int | None = None, queries: int | None = None
+) -> tuple[int, int]:
+    """Classes and query photos of the episodes of a data set, which may be small.
+
+    Args:
+        class_sizes: Number of photos of each class.
+        shot: Support photos per class, the most that are to be drawn.
+        way: Classes per episode; None: 5, or as many as there are.
+        queries: Query photos per class; None: 16, or as many as `way` classes have besides their supports.
+
+    Returns:
+        `way` and `queries`; those that were None at least 2 and 1, whether or not there are as many.
+    """
+    if way is None:
+        way = max(2, min(5, len(class_sizes)))
+    if queries is None:
+        spare = sorted((size - shot for size in class_sizes), reverse=True)[:way]
+        queries = max(1, min([16, *spare]))
+    return way, queries
+
+
 def mean_and_interval(values: Sequence[float] | npt.NDArray[np.floating]) -> tuple[float, float]:
     """Mean of per-episode accuracies and the half-width of its 95 % interval, as the papers report them.
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmdrn_runtime.episodes import Episode, mean_and_interval, sample_episodes
+from hmdrn_runtime.episodes import Episode, fitting, mean_and_interval, sample_episodes
 from hmdrn_runtime.errors import DatasetError
 
 SIZES = [30, 12, 25, 20, 40, 5, 22]
@@ -98,6 +98,27 @@ def test_an_argument_out_of_range_is_refused_by_the_call(argument, value):
     arguments = {"way": 2, "shot": 1, "queries": 1, "episodes": 1, "seed": 0} | {argument: value}
     with pytest.raises(DatasetError, match=f"{argument} is {value}: it must be"):
         sample_episodes(SIZES, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shot", "asked", "found"),
+    [
+        ([60] * 8, 5, (None, None), (5, 16)),
+        ([20, 20], 5, (None, None), (2, 15)),
+        ([60, 60, 60, 9], 5, (3, None), (3, 16)),
+        ([60, 60, 60, 9], 5, (None, None), (4, 4)),
+        ([60] * 8, 5, (3, 40), (3, 40)),
+        ([6, 3], 5, (None, None), (2, 1)),
+    ],
+)
+def test_a_small_data_set_has_smaller_episodes_unless_they_are_asked_for(sizes, shot, asked, found):
+    assert fitting(sizes, shot, *asked) == found
+
+
+@given(st.lists(st.integers(2, 60), min_size=2, max_size=12))
+def test_episodes_that_fit_can_be_drawn_whenever_one_photo_is_left_over(sizes):
+    way, queries = fitting(sizes, shot=1)
+    assert next(sample_episodes(sizes, way=way, shot=1, queries=queries, episodes=1, seed=0))
 
 
 def test_the_interval_is_that_of_the_papers():

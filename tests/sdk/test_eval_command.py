@@ -22,6 +22,13 @@ def test_several_shots_are_measured_in_one_run(hmdrn, specimens):
         assert set(result["per_class"]) == {p.name for p in specimens.iterdir()}
 
 
+def test_a_small_data_set_is_measured_in_episodes_that_it_has_photos_for(hmdrn, specimens):
+    found = hmdrn("eval", "default", specimens, "--shot", "1,4", "--episodes", 4, "--json").json
+    photos = min(len(list(species.iterdir())) for species in specimens.iterdir())
+    for result in found["results"]:
+        assert (result["way"], result["queries"]) == (len(list(specimens.iterdir())), photos - 4)
+
+
 def test_a_checkpoint_is_measured_with_torch_and_is_what_its_bundle_is(hmdrn, specimens):
     outcome = hmdrn(
         *(

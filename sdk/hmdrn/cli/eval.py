@@ -23,6 +23,7 @@ from hmdrn.cli.numbers import FiniteRange
 from hmdrn.cli.places import output_place, photos_of
 from hmdrn.loading import bundle_path, load
 from hmdrn_runtime.datasets import Dataset, Photo, open_dataset
+from hmdrn_runtime.episodes import fitting
 from hmdrn_runtime.errors import DatasetError, HmdrnError
 from hmdrn_runtime.evaluation import BundleScorer, Evaluation, Scorer, Setting, difference, evaluate, pooled
 from hmdrn_runtime.images import PREPROCESSINGS
@@ -42,7 +43,7 @@ def _several(context: click.Context, parameter: click.Parameter, value: str) -> 
 @bundle_argument
 @click.argument("data", nargs=-1, required=True, metavar="DATA...", type=click.Path(path_type=Path))
 @click.option("--split", default="all", show_default=True, help="Split of DATA, where it has splits.")
-@click.option("--way", type=int, default=5, show_default=True, help="Classes in an episode.")
+@click.option("--way", type=int, help="Classes in an episode.  [default: 5, or as many as there are]")
 @click.option(
     "--shot",
     "shots",
@@ -51,7 +52,7 @@ def _several(context: click.Context, parameter: click.Parameter, value: str) -> 
     show_default=True,
     help="Support photos of a class; several: 1,5,10.",
 )
-@click.option("--queries", type=int, default=16, show_default=True, help="Query photos of a class.")
+@click.option("--queries", type=int, help="Query photos of a class.  [default: 16, or as many as there are]")
 @click.option("--episodes", type=int, default=600, show_default=True, help="Number of episodes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same episodes.")
 @click.option(
@@ -94,9 +95,9 @@ def command(
     bundle: str,
     data: tuple[Path, ...],
     split: str,
-    way: int,
+    way: int | None,
     shots: tuple[int, ...],
-    queries: int,
+    queries: int | None,
     episodes: int,
     seed: int,
     held_out: bool,
@@ -122,7 +123,6 @@ def command(
         models = [bundle_path(one) for one in (bundle, against) if one is not None]
         read = [photos for path in data for photos in photos_of(path)]
         confusion = output_place(confusion, "picture", [*models, *read])
-    settings = [Setting(way, shot, queries, episodes, seed) for shot in shots]
     datasets = [open_dataset(path, split) for path in data]
     if unknown:
         if against is not None or confusion is not None or per_class or cross_group:
@@ -132,6 +132,9 @@ def command(
         if held_out:
             recipe = load(bundle, threads=threads).bundle.manifest.model.get("recipe", {})
             datasets = [_without_trained(dataset, recipe, bundle) for dataset in datasets]
+        usual = Setting()
+        way, queries = usual.way if way is None else way, usual.queries if queries is None else queries
+        settings = [Setting(way, shot, queries, episodes, seed) for shot in shots]
         evaluate_unknown(bundle, split, datasets, settings, far, threads, as_json)
         return
     model = _open(bundle, preprocess, threads)
@@ -147,10 +150,11 @@ def command(
     pictures: list[tuple[str, Evaluation]] = []
     with progress() as report:
         for name, classes in groups.items():
+            settings = _settings(classes, way, shots, queries, episodes, seed)
             found = evaluate(model.scorer(), classes, settings, report)
             others = evaluate(other.scorer(), classes, settings, report) if other else [None] * len(found)
             results += [_result(name, one, two) for one, two in zip(found, others, strict=True)]
-            pictures.append((f"{name}, {way}-way {shots[-1]}-shot", found[-1]))
+            pictures.append((f"{name}, {settings[-1].way}-way {shots[-1]}-shot", found[-1]))
     if confusion is not None:
         from hmdrn.pictures import draw_confusion
 
@@ -161,7 +165,7 @@ def command(
         print_json("eval", {**values, **results[0], "results": results})
         return
     _show(
-        f"{bundle} ({split}), {way}-way, {episodes} episodes, seed {seed}, by {results[0]['executor']}",
+        f"{bundle} ({split}), {episodes} episodes, seed {seed}, by {results[0]['executor']}",
         results,
         against,
     )
@@ -172,6 +176,19 @@ def command(
                 for name, value in sorted(result["per_class"].items(), key=lambda r: r[1])
             ]
             print_table(f"{result['data']}, {result['shot']}-shot", ["class", "accuracy"], rows)
+
+
+def _settings(
+    classes: Mapping[str, tuple[Photo, ...]],
+    way: int | None,
+    shots: tuple[int, ...],
+    queries: int | None,
+    episodes: int,
+    seed: int,
+) -> list[Setting]:
+    """What is asked for; what is not, as usual, or less where a data set is small. Alike for all shots."""
+    way, queries = fitting([len(photos) for photos in classes.values()], max(shots), way, queries)
+    return [Setting(way, shot, queries, episodes, seed) for shot in shots]
 
 
 @dataclass(frozen=True)
@@ -242,12 +259,19 @@ def _result(data: str, one: Evaluation, other: Evaluation | None) -> dict[str, A
 
 
 def _show(title: str, results: list[dict[str, Any]], against: str | None) -> None:
-    columns = ["data", "classes", "photos", "shots", "queries", "accuracy"]
+    columns = ["data", "classes", "photos", "way", "shots", "queries", "accuracy"]
     if against:
         columns += [against, "difference"]
     rows = []
     for r in results:
-        row = [r["data"], str(r["classes"]), str(r["photos"]), str(r["shot"]), str(r["queries"])]
+        row = [
+            r["data"],
+            str(r["classes"]),
+            str(r["photos"]),
+            str(r["way"]),
+            str(r["shot"]),
+            str(r["queries"]),
+        ]
         row.append(f"{r['accuracy']:.2f} ± {r['ci95']:.2f} %")
         if against:
             row.append(f"{r['other_accuracy']:.2f} ± {r['other_ci95']:.2f} %")
