@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
+import sys
 
 import click
 
 from hmdrn.cli.messages import tell
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.files import reason
 from hmdrn_runtime.messages import did_you_mean
 
 _VERBS = {
@@ -30,6 +34,9 @@ _VERBS = {
 """Every verb with its line in the overview, which must not import the verb's module."""
 
 INTERRUPTED = 130
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a full disk says, in writing alone."""
 
 
 class _Verbs(click.Group):
@@ -95,6 +102,19 @@ def run(command: click.Command, name: str, arguments: list[str] | None = None) -
     except SystemExit:
         # What click and rich make of a closed pipe: whoever read our output has seen enough.
         return 0
+    except OSError as error:
+        # Files are written elsewhere, with errors of their own: what is left is what was printed.
+        if error.errno not in _FULL:
+            raise
+        _give_up_output()
+        return _fail(name, f"cannot write the output: {reason(error)}; make room, or write it elsewhere", 2)
+
+
+def _give_up_output() -> None:
+    """Drop what is still to be printed: Python would try once more at its end, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _fail(name: str, message: str, code: int) -> int:

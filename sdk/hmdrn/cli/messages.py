@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 
 def tell(message: str, program: str = "hmdrn") -> None:
-    """One line on standard error, whatever the message holds."""
-    click.echo(f"{program}: {' '.join(message.split())}", err=True)
+    """One line on standard error, whatever the message holds; nothing where that cannot be written to."""
+    with contextlib.suppress(OSError):
+        click.echo(told(message, program), err=True)
+
+
+def told(message: str, program: str = "hmdrn") -> str:
+    """The line that `tell` writes."""
+    return f"{program}: {' '.join(message.split())}"
