@@ -165,7 +165,7 @@ def graph_stages(bench: Bench, birds: Recognizer, threads: int) -> list[Stage]:
 def _classifying(birds: Recognizer, photo: npt.NDArray[np.uint8], species: int) -> Call:
     """Classifying among many species, wherever they are matched."""
     larger = Recognizer(birds.bundle, birds.backend, gallery_of(birds.gallery, species))
-    operands = larger._current_classes().operands
+    operands = larger.generations.current().operands
     return lambda: larger.matcher.classify(photo, operands)
 
 

@@ -92,6 +92,7 @@ class Gallery:
     ) -> None:
         self.network = network
         self._lock = threading.Lock()
+        self._here = threading.local()
         self._state = State(generation, _ordered(species or {}), history[-KEPT:], calibration)
         self.files: dict[Path, Written] = {}
         """What this gallery last knew of files that it was read from or written to."""
@@ -104,6 +105,11 @@ class Gallery:
     def generation(self) -> int:
         """Counts the changes; equal generations of one gallery are equal states."""
         return self._state.generation
+
+    @property
+    def changed_here(self) -> int:
+        """The generation after the last change by the thread that asks; -1 if it has made none."""
+        return getattr(self._here, "generation", -1)
 
     @property
     def species(self) -> Mapping[str, Species]:
@@ -308,7 +314,7 @@ class Gallery:
             change: Gives the new state, of a later generation, for the present one; or that one itself.
         """
         with self._lock:
-            self._state = change(self._state)
+            self._put(change(self._state))
 
     _KEEP: Mapping[str, Any] = MappingProxyType({})
 
@@ -324,9 +330,11 @@ class Gallery:
         history = (*old.history, change_now(generation, what, label))[-KEPT:]
         kept = old.calibration if calibration is self._KEEP else calibration
         # An unchanged mapping stays the same object: who classifies tells by it that nothing is to be solved.
-        self._state = State(
-            generation, species if species is old.species else _ordered(species), history, kept
-        )
+        self._put(State(generation, species if species is old.species else _ordered(species), history, kept))
+
+    def _put(self, state: State) -> None:
+        if state is not self._state:
+            self._state, self._here.generation = state, state.generation
 
     def _find(self, label: str) -> Species:
         return _found(self.species, label)

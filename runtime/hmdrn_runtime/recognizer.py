@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -17,24 +14,23 @@ import PIL.Image
 
 from hmdrn_runtime.backends import Backend
 from hmdrn_runtime.backends.report import BackendReport, backend_report
-from hmdrn_runtime.background import Background, Calibration, open_background
+from hmdrn_runtime.background import Background
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.enrollment import Examination, examine
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
 from hmdrn_runtime.explaining import Explanation, explain_levels
 from hmdrn_runtime.gallery import (
     Gallery,
-    Species,
     check_network,
     clean_label,
     holders,
     lookalikes,
-    with_photos,
 )
 from hmdrn_runtime.gallery_file import sync_gallery
+from hmdrn_runtime.generations import Generations
 from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes, prepare_frame
 from hmdrn_runtime.live import LiveWorker
-from hmdrn_runtime.matching import Operands, open_matcher
+from hmdrn_runtime.matching import open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
 from hmdrn_runtime.quality import PhotoSource, Sight, sighted
 from hmdrn_runtime.statistics import PhotoStatistics
@@ -44,25 +40,13 @@ BATCH = 32
 """Photos that go through the network at once; bounds its memory."""
 
 
-@dataclass(frozen=True)
-class _Classes:
-    """The species of one moment where the graphs run. Swapped as a whole, never changed."""
-
-    species: Mapping[str, Species]
-    labels: tuple[str, ...]
-    operands: Operands
-    kept: Mapping[str, Any] | None = None
-    """The gallery's calibration as it is kept."""
-    calibration: Calibration | None = None
-    """The same as it is applied; then the operands end with the background species."""
-
-
 class Recognizer:
     """Names the species on photos from a few photos of each; `hmdrn.load` makes one.
 
     Adding a species neither rebuilds nor re-exports anything. Several threads may classify while another
-    enrolls: every call sees the species of one generation of the gallery, and none waits for the solve of
-    another thread: until that is done, the generation before answers.
+    enrolls, merges or saves: every call sees the species of one generation of the gallery. The thread that
+    has changed the gallery sees what it did at its next call, which waits until that is solved. No other
+    thread waits: until then the generation before answers it. `refresh` waits in any thread.
 
     Args:
         bundle: The model.
@@ -90,9 +74,8 @@ class Recognizer:
         self._gallery = Gallery(network) if gallery is None else gallery
         self.matcher = open_matcher(network, backend, bundle.variant)
         self.matcher.keep_thumbnails = keep_thumbnails
+        self.generations = Generations(self._gallery, self.matcher, bundle)
         self._live = LiveWorker(self.classify)
-        self._lock = threading.RLock()
-        self._classes = _Classes({}, (), {})
 
     def __repr__(self) -> str:
         return f"<Recognizer of bundle {self.bundle.path.name} on {self.backend.name}, {self.gallery!r}>"
@@ -102,14 +85,14 @@ class Recognizer:
         """What runs the graphs, and why not the bundle's other variants."""
         return backend_report(self.bundle, self.backend)
 
-    @cached_property
+    @property
     def background(self) -> Background | None:
         """The species in general that came with the bundle, read when first asked for; None without any."""
-        return open_background(self.bundle)
+        return self.generations.background
 
     @property
     def gallery(self) -> Gallery:
-        """The species; changes made to it are seen by the next call."""
+        """The species; changes made to it are seen by the next call of the thread that makes them."""
         return self._gallery
 
     def enroll(self, label: str, photos: PhotoSource | Iterable[PhotoSource]) -> EnrollmentReport:
@@ -134,20 +117,8 @@ class Recognizer:
         mode = self.bundle.manifest.input.preprocessing
         seen = [sighted(source, mode) for source in sources]
         statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
-        with self._lock:
-            species = self.gallery.species
-            before = species[label].digests if label in species else frozenset[str]()
-            # Solved and placed before the gallery changes: what cannot be solved changes nothing.
-            planned = {**species, label: with_photos(species.get(label), label, statistics)}
-            kept = self.gallery.calibration
-            calibration = self._calibration(kept)
-            operands = self._operands([planned[name] for name in sorted(planned)], calibration)
-            self.gallery.add(label, statistics)
-            now = self.gallery.species
-            if len(now) == len(planned) and all(
-                now[name] is planned[name] or now[name].key == planned[name].key for name in now
-            ):
-                self._classes = _Classes(now, tuple(now), operands, kept, calibration)
+        species, planned = self.generations.add(label, statistics)
+        before = species[label].digests if label in species else frozenset[str]()
         known = set(before)
         added: list[str] = []
         duplicates: list[str] = []
@@ -283,7 +254,7 @@ class Recognizer:
         """
         mode = self.bundle.manifest.input.preprocessing
         pixels = prepare(image, mode) if box is None else prepare_boxes(image, [box], mode)[0]
-        classes = self._current_classes()
+        classes = self.generations.current()
         if against is not None and against not in classes.species:
             raise GalleryError(f"no species {against!r} in the gallery: it has {', '.join(classes.labels)}")
         scores = self.matcher.classify(pixels[None], classes.operands, len(classes.labels))
@@ -295,11 +266,18 @@ class Recognizer:
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it by its digest; as `Gallery.forget`."""
-        with self._lock:
-            self.gallery.forget(label, photo)
-            # Another species that cannot be solved is the next classification's to name.
-            with contextlib.suppress(EnrollmentError):
-                self._refresh()
+        self.generations.forget(label, photo)
+
+    def refresh(self) -> None:
+        """Wait until calls of any thread see the gallery as it is now; solves what is new in it.
+
+        After a change of many species at once, such as a merge: a camera's thread, which made no change,
+        goes on with the species of before meanwhile.
+
+        Raises:
+            EnrollmentError: A species that cannot be solved.
+        """
+        self.generations.refresh()
 
     @overload
     def classify_async(self, image: ImageSource, boxes: None = None, top: int = 5) -> Future[Prediction]: ...
@@ -337,46 +315,12 @@ class Recognizer:
     def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:
         if top < 1:
             raise HmdrnError(f"top is {top}: ask for at least 1 species")
-        classes = self._current_classes()
+        classes = self.generations.current()
         answers: list[Prediction] = []
         for start in range(0, len(pixels), BATCH):
             scores = self.matcher.classify(pixels[start : start + BATCH], classes.operands, top)
             answers += predictions(classes.labels, scores, top, classes.calibration)
         return answers
-
-    def _current_classes(self) -> _Classes:
-        classes = self._classes
-        # A change of the gallery is a new mapping: identity tells, and costs a frame nothing.
-        state = self.gallery.snapshot()
-        if classes.species is not state.species or classes.kept is not state.calibration:
-            # Where another thread is at it, this frame is answered by the generation before.
-            if not self._lock.acquire(blocking=not classes.labels):
-                return classes
-            try:
-                classes = self._refresh()
-            finally:
-                self._lock.release()
-        if not classes.labels:
-            raise GalleryError("nothing has been enrolled: enroll photos of at least one species first")
-        return classes
-
-    def _refresh(self) -> _Classes:
-        """The classes of the gallery as it is now; the lock is held."""
-        state = self.gallery.snapshot()
-        species, kept = state.species, state.calibration
-        if self._classes.species is not species or self._classes.kept is not kept:
-            calibration = self._calibration(kept)
-            operands = self._operands(list(species.values()), calibration) if species else {}
-            self._classes = _Classes(species, tuple(species), operands, kept, calibration)
-        return self._classes
-
-    def _calibration(self, kept: Mapping[str, Any] | None) -> Calibration | None:
-        """What is applied of a gallery's calibration: nothing where the bundle has no background."""
-        return None if kept is None or self.background is None else Calibration.from_dict(kept)
-
-    def _operands(self, species: Sequence[Species], calibration: Calibration | None) -> Operands:
-        further = None if calibration is None or self.background is None else self.background.operators
-        return self.matcher.operands(species, further)
 
 
 def _sources(photos: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import hmdrn
+from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -136,16 +140,91 @@ def test_classification_does_not_wait_for_a_solve(monkeypatch):
     assert set(logits(one.classify(QUERY))) == {"always", "moth"}
 
 
-def test_classification_does_not_wait_while_a_merged_gallery_is_solved_by_another_thread(monkeypatch):
-    one, other = started(), started()
+def elsewhere(call: Callable[[], Any]) -> Any:
+    """The answer of a thread that has changed nothing; it has to come without anyone's help."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result(20)
+
+
+def merged(one: Recognizer) -> None:
+    """Take in another gallery, with a moth."""
+    other = started()
     other.enroll("moth", photos(2, 1))
+    one.gallery.merge(other.gallery)
+
+
+def saved(one: Recognizer, path: Path) -> None:
+    """Save where another process has enrolled a moth in the meantime."""
+    one.save_gallery(path)
+    other = hmdrn.load("default", gallery=path, threads=1)
+    other.enroll("moth", photos(2, 1))
+    other.save_gallery(path)
+    one.save_gallery(path)
+
+
+@pytest.mark.parametrize("change", ["merge", "save"])
+def test_a_thread_that_changed_nothing_is_answered_by_the_generation_before_until_all_is_solved(
+    monkeypatch, tmp_path, change
+):
+    one = started()
     before = logits(one.classify(QUERY))
     entered, go_on = held_up(one, monkeypatch)
-    one.gallery.merge(other.gallery)
-    first = threading.Thread(target=one.classify, args=(QUERY,))
-    first.start()
-    assert entered.wait(20)
-    assert logits(one.classify(QUERY)) == before
-    go_on.set()
-    first.join()
+    if change == "merge":
+        merged(one)
+    else:
+        saved(one, tmp_path / "g")
+    try:
+        # The first of these has it solved, and none waits for that.
+        for _ in range(3):
+            assert logits(elsewhere(lambda: one.classify(QUERY))) == before
+        assert entered.wait(20)
+        assert logits(elsewhere(lambda: one.classify(QUERY))) == before
+    finally:
+        go_on.set()
+    elsewhere(one.refresh)
+    assert set(logits(elsewhere(lambda: one.classify(QUERY)))) == {"always", "moth"}
+
+
+def test_the_thread_that_changed_the_gallery_sees_its_change_at_once():
+    one = started()
+    one.classify(QUERY)
+    merged(one)
     assert set(logits(one.classify(QUERY))) == {"always", "moth"}
+    one.gallery.rename("moth", "hawk-moth")
+    assert set(logits(one.classify(QUERY))) == {"always", "hawk-moth"}
+
+
+def test_the_thread_that_changed_the_gallery_waits_while_another_solves_its_change(monkeypatch):
+    one = started()
+    entered, go_on = held_up(one, monkeypatch)
+    merged(one)
+    elsewhere(lambda: one.classify(QUERY))
+    assert entered.wait(20)
+    threading.Timer(0.2, go_on.set).start()
+    assert set(logits(one.classify(QUERY))) == {"always", "moth"}
+
+
+def test_without_a_generation_before_a_thread_waits_for_the_first():
+    one = hmdrn.load("default", threads=1)
+    merged(one)
+    assert set(logits(elsewhere(lambda: one.classify(QUERY)))) == {"always", "moth"}
+
+
+def test_a_species_that_cannot_be_solved_is_named_to_the_other_threads_too(monkeypatch):
+    one = started()
+    before = logits(one.classify(QUERY))
+
+    def refused(*_: Any) -> Any:
+        raise EnrollmentError("'moth' cannot be enrolled: its ridge solve did not converge")
+
+    monkeypatch.setattr(one.matcher, "solve", refused)
+    merged(one)
+    assert logits(elsewhere(lambda: one.classify(QUERY))) == before
+    with pytest.raises(EnrollmentError, match="moth"):
+        one.refresh()
+    assert one.generations._solving is not None
+    one.generations._solving.done.exception(20)
+    with pytest.raises(EnrollmentError, match="moth"):
+        elsewhere(lambda: one.classify(QUERY))
+    one.gallery.forget("moth")
+    assert logits(one.classify(QUERY)) == pytest.approx(before)

@@ -137,7 +137,7 @@ def _classifying_graph(
 ) -> tuple[str, dict[str, npt.NDArray[Any]]]:
     """The graph that classifies, and its inputs for one photo; many species are matched outside it."""
     images = {"images": pixels[None]}
-    if not isinstance(recognizer._current_classes().operands, Mapping):
+    if not isinstance(recognizer.generations.current().operands, Mapping):
         return "encode", images
     species = list(recognizer.gallery.species.values())
     return "classify", {**images, **recognizer.matcher.class_operands(species)}

@@ -105,7 +105,7 @@ def measure_stages(
     calls: dict[str, Call] = {TOTAL: classify}
     transfers: list[Transfers] = []
     # Those that a classification uses at this moment, wherever they are matched.
-    operands = recognizer._current_classes().operands
+    operands = recognizer.generations.current().operands
     if isinstance(recognizer.backend, TimesTransfers) and isinstance(operands, Mapping):
         timed: TimesTransfers = recognizer.backend
         pixels = prepare(source, recognizer.bundle.manifest.input.preprocessing)[None]

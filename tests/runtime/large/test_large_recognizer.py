@@ -57,7 +57,7 @@ def test_a_large_gallery_ranks_as_a_small_one(opened, plain, large):
     one = Recognizer(*opened, known.gallery)
     for photo in photos:
         equal(one.classify(photo), known.classify(photo))
-    operands = one._classes.operands
+    operands = one.generations.current().operands
     assert isinstance(operands, Indexed)
     assert (operands.classes.index.basis is None) == (large == "in full")
 
