@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from hmdrn_runtime.errors import HmdrnError
@@ -60,11 +61,10 @@ class Document:
         """The objects in this object, by name."""
         return {name: Document(v, f"{self.where}: {name}", self.error) for name, v in self.values.items()}
 
-    def items(self, key: str) -> list[Document]:
-        """The objects of the list `key`."""
-        return [
-            Document(v, f"{self.where}: {key}[{i}]", self.error) for i, v in enumerate(self.get(key, list))
-        ]
+    def items(self, key: str) -> Iterator[Document]:
+        """The objects of the list `key`, one after the other: of a hostile list, none after the first bad."""
+        for i, value in enumerate(self.get(key, list)):
+            yield Document(value, f"{self.where}: {key}[{i}]", self.error)
 
     def sequence(self, key: str, *kinds: type[T]) -> tuple[T, ...]:
         """The entries of the list `key`, each of one of the types `kinds`."""

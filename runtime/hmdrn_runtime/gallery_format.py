@@ -18,6 +18,7 @@ from hmdrn_runtime.documents import Document, canonical_json
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.files import reason
 from hmdrn_runtime.gallery import Gallery, Species, State
+from hmdrn_runtime.headers import check_header, header_bytes, most_header
 from hmdrn_runtime.history import Change
 from hmdrn_runtime.images import INPUT_SIZE
 from hmdrn_runtime.kinds import kind_of
@@ -29,7 +30,8 @@ FORMAT_VERSION = 2
 """What is written. Version 1, without history, calibration, thumbnails and sums, is read too."""
 _OLDEST = 1
 _METADATA = "hmdrn_gallery"
-_MAX_METADATA = 80_000_000  # safetensors reads headers of up to 100 MB
+_MAX_HEADER = 100_000_000  # what safetensors reads
+_MAX_ARRAYS = 16
 _THUMBNAIL = (INPUT_SIZE, INPUT_SIZE, 3)
 
 _Tensors = Mapping[str, npt.NDArray[Any]]
@@ -69,14 +71,15 @@ def encode(network: Network, state: State) -> tuple[bytes, str]:
         "history": [asdict(change) for change in state.history],
         "calibration": None if state.calibration is None else dict(state.calibration),
     }
-    metadata["sha256"] = seal = _seal(metadata, tensors)
-    text = canonical_json(metadata)
-    if len(text) > _MAX_METADATA:
+    metadata["sha256"] = seal = seal_of(metadata, tensors)
+    data = save(tensors, {_METADATA: canonical_json(metadata)})
+    length = header_bytes(data)
+    if length > min(most_header(len(data) - length), _MAX_HEADER):
         raise GalleryError(
             f"a gallery of {len(photos)} photos is more than a file can hold: compact it, or "
             "keep its species in several galleries"
         )
-    return save(tensors, {_METADATA: text}), seal
+    return data, seal
 
 
 def decode(path: Path) -> tuple[Gallery, str]:
@@ -85,15 +88,15 @@ def decode(path: Path) -> tuple[Gallery, str]:
     Raises:
         GalleryError: No gallery, a damaged one, or one of another format version.
     """
-    document, tensors = _opened(path)
+    text, tensors = _opened(path)
+    document = Document.parse(text, f"gallery {path}", GalleryError)
     version = document.get("format_version", int)
     if not _OLDEST <= version <= FORMAT_VERSION:
         raise GalleryError(
             f"gallery {path} has format version {version}, this SDK reads {FORMAT_VERSION}: update hmdrn"
         )
-    values = {key: value for key, value in document.values.items() if key != "sha256"}
     seal = document.get("sha256", str)
-    if seal != _seal(values, tensors):
+    if seal != _digest(text.replace(f'\n  "sha256": "{seal}",\n', "\n"), tensors):
         raise GalleryError(f"gallery {path} is damaged: its SHA-256 does not match")
     network = read_network(document.child("network"))
     species = _species(document, network, tensors)
@@ -109,6 +112,7 @@ def decode(path: Path) -> tuple[Gallery, str]:
 def glance(path: Path) -> Glance | None:
     """Look at the beginning of a file; None if it is that of no gallery."""
     try:
+        check_header(path, "gallery", GalleryError)
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_METADATA)
         document = Document.parse(text or "", str(path), GalleryError)
@@ -117,13 +121,18 @@ def glance(path: Path) -> Glance | None:
         return None
 
 
-def _opened(path: Path) -> tuple[Document, _Tensors]:
+def _opened(path: Path) -> tuple[str, _Tensors]:
+    """The metadata and the arrays of a gallery's file, neither of them checked yet."""
     try:
+        check_header(path, "gallery", GalleryError)
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_METADATA)
             if text is None:
                 raise GalleryError(f"{path} is {kind_of(path) or 'a safetensors file'} but no gallery")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            names = file.keys()
+            if len(names) > _MAX_ARRAYS:
+                raise GalleryError(f"gallery {path} is damaged: {len(names)} arrays, over {_MAX_ARRAYS}")
+            tensors = {name: file.get_tensor(name) for name in names}
     except PermissionError as error:
         raise GalleryError(f"cannot read gallery {path}: {reason(error)}") from error
     except (SafetensorError, OSError, ValueError, TypeError) as error:
@@ -131,7 +140,7 @@ def _opened(path: Path) -> tuple[Document, _Tensors]:
         if kind in (None, "a gallery"):
             raise GalleryError(f"{path} is no gallery, or a damaged one") from error
         raise GalleryError(f"{path} is {kind} but no gallery; give the path of a gallery file") from error
-    return Document.parse(text, f"gallery {path}", GalleryError), tensors
+    return text, tensors
 
 
 def _entry(species: Species) -> dict[str, Any]:
@@ -144,7 +153,10 @@ def _entry(species: Species) -> dict[str, Any]:
 
 
 def _species(document: Document, network: Network, tensors: _Tensors) -> dict[str, Species]:
-    entries = document.items("species")
+    # Whatever a species is made of has a row in an array: to count first is to make no more than fits.
+    if len(document.get("species", list)) > sum(array.size for array in tensors.values()):
+        raise GalleryError(f"{document.where} is damaged: it has more species than its arrays are of")
+    entries = list(document.items("species"))
     count = sum(len(entry.get("photos", list)) for entry in entries)
     rows = {
         name: _checked(document, tensors, name, (count, *shape), np.float32)
@@ -226,8 +238,13 @@ def _sorted(species: Species) -> list[PhotoStatistics]:
     return [species.photos[digest] for digest in sorted(species.photos)]
 
 
-def _seal(metadata: Mapping[str, Any], tensors: _Tensors) -> str:
-    digest = hashlib.sha256(canonical_json(metadata).encode())
+def seal_of(metadata: Mapping[str, Any], tensors: _Tensors) -> str:
+    """SHA-256 of metadata, and of tensors with their names, types and shapes."""
+    return _digest(canonical_json(metadata), tensors)
+
+
+def _digest(text: str, tensors: _Tensors) -> str:
+    digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

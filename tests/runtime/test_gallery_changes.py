@@ -288,7 +288,7 @@ def test_a_gallery_of_the_first_format_is_read_and_written_as_the_present_one(pa
 def test_more_photos_than_a_file_can_hold_are_refused_before_anything_is_written(path, monkeypatch):
     from hmdrn_runtime import gallery_format
 
-    monkeypatch.setattr(gallery_format, "_MAX_METADATA", 1000)
+    monkeypatch.setattr(gallery_format, "_MAX_HEADER", 1000)
     with pytest.raises(GalleryError, match="a gallery of 5 photos is more than a file can hold: compact it"):
         save_gallery(sample(), path)
     assert not path.exists()

@@ -433,6 +433,43 @@ def test_a_newer_format_asks_for_a_newer_sdk(path):
     refused(path, "has format version 3, this SDK reads 2: update hmdrn")
 
 
+def write_raw(path: Path, metadata: str, arrays: dict[str, int]) -> None:
+    """A safetensors file of metadata that may be anything, and arrays of zeros of so many bytes each."""
+    header: dict[str, Any] = {"__metadata__": {"hmdrn_gallery": metadata}}
+    end = 0
+    for name, size in arrays.items():
+        header[name] = {"dtype": "U8", "shape": [size], "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+
+
+def test_metadata_larger_than_its_arrays_call_for_are_refused_before_they_are_parsed(path, monkeypatch):
+    from hmdrn_runtime import gallery_format
+
+    write_raw(path, "[]," * 3_000_000, {"a": 0})
+    monkeypatch.setattr(gallery_format, "safe_open", None)
+    refused(
+        path, "is damaged: it has 90000.. bytes of metadata for 0 bytes of arrays, more than the 8000000 "
+    )
+
+
+def test_metadata_may_be_larger_beside_large_arrays(path):
+    write_raw(path, "[]," * 3_000_000, {"a": 73_000_000})
+    refused(path, "is damaged: not valid JSON")
+
+
+def test_a_gallery_of_very_many_arrays_is_refused(path):
+    write_raw(path, "{}", {f"a{i}": 0 for i in range(1000)})
+    refused(path, "is damaged: 1000 arrays, over 16")
+
+
+def test_more_species_than_photos_are_refused_before_any_is_looked_at(path):
+    save_gallery(sample(), path)
+    rewritten(path, lambda metadata: metadata.update(species=[{}] * 1000))
+    refused(path, "is damaged: it has more species than its arrays are of")
+
+
 def test_a_file_sealed_by_hand_is_read(path):
     # Else the tests below could pass for the seal's sake.
     save_gallery(sample(), path)
