@@ -14,6 +14,8 @@ from hmdrn_runtime.manifest import Graph, Manifest
 from hmdrn_runtime.messages import did_you_mean
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST = 1_000_000
+"""Most bytes of a manifest; those of the exporter have tens of thousands."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,23 @@ class Bundle:
         Raises:
             BundleError: A file is missing or changed.
         """
-        folder = PurePosixPath(self.graph(name).file).parent
-        for file in self.manifest.files:
-            if file == self.graph(name).file or (
-                PurePosixPath(file).parent == folder and not file.endswith(".onnx")
-            ):
-                _check_file(self.path, file, self.manifest)
+        for file in self.files_of(name):
+            _check_file(self.path, file, self.manifest)
+
+    def digest_of(self, name: str) -> str:
+        """SHA-256 in hexadecimal that tells a graph and its weights from others."""
+        digests = [self.manifest.files[file] for file in self.files_of(name)]
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+    def files_of(self, name: str) -> tuple[str, ...]:
+        """The files that a graph is made of, as the manifest names them: its own, the variant's weights."""
+        own = self.graph(name).file
+        return tuple(
+            file
+            for file in self.manifest.files
+            if file == own
+            or (PurePosixPath(file).parent == PurePosixPath(own).parent and not file.endswith(".onnx"))
+        )
 
 
 def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
@@ -83,7 +96,13 @@ def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
         meant = did_you_mean(str(path), ("default",))
         raise BundleError(f"no bundle at {path}: {meant}make one with hmdrn-export, or use 'default'")
     try:
-        text = (path / MANIFEST).read_bytes().decode()
+        with (path / MANIFEST).open("rb") as file:
+            data = file.read(MAX_MANIFEST + 1)
+        if len(data) > MAX_MANIFEST:
+            raise BundleError(
+                f"{path / MANIFEST} is damaged: it has more than {MAX_MANIFEST} bytes; export the bundle again"
+            )
+        text = data.decode()
     except OSError as error:
         raise BundleError(f"{path} is no bundle: cannot read its {MANIFEST} ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -71,12 +71,14 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def write_atomically(path: Path, data: bytes, before: Callable[[], None] = lambda: None) -> None:
+def write_atomically(
+    path: Path, data: bytes | Iterable[bytes | memoryview], before: Callable[[], None] = lambda: None
+) -> None:
     """Replace `path` by `data`: temporary file beside it, fsync, rename, fsync of the folder.
 
     Args:
         path: The file.
-        data: Its new content.
+        data: Its new content, or pieces of it in their order.
         before: Called when the new content is safe on the disk, just before it takes the name.
 
     Raises:
@@ -85,7 +87,8 @@ def write_atomically(path: Path, data: bytes, before: Callable[[], None] = lambd
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            for piece in (data,) if isinstance(data, bytes) else data:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         before()

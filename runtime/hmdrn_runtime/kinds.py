@@ -13,8 +13,8 @@ def kind_of(path: Path) -> str | None:
     """Name what a path holds by a look at its beginning.
 
     Returns:
-        "a bundle", "a folder", "a gallery", "a checkpoint" or "a photo"; None for anything else. A gallery
-        or checkpoint may still be damaged.
+        "a bundle", "a folder", "a gallery", "the operators of a gallery", "a checkpoint" or "a photo"; None
+        for anything else. A gallery or checkpoint may still be damaged.
     """
     try:
         if path.is_dir():
@@ -27,6 +27,8 @@ def kind_of(path: Path) -> str | None:
     if beginning[8:9] == b"{":
         if b'"hmdrn_gallery"' in beginning:
             return "a gallery"
+        if b'"hmdrn_operators"' in beginning:
+            return "the operators of a gallery"
         if b'"hmdrn-checkpoint-' in beginning:
             return "a checkpoint"
     return "a photo" if is_photo(path.name) else None

@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend, Resident
+from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.images import digest
-from hmdrn_runtime.large import Classes, Enrolled
+from hmdrn_runtime.large import Classes, Enrolled, Keeper, Solved, key_of
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.species import Species
 from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes, gram_sum, packed_gram
@@ -132,6 +134,17 @@ class Matcher(ABC):
         """Bring operands to where the graphs run."""
         return {name: self.backend.place(array) for name, array in operands.items()}
 
+    def keep_operators(self, path: Path, bundle: Bundle) -> None:  # noqa: B027 - attention solves nothing
+        """Spare the next start the solves: the first `operands` take them from a file, as far as it has them.
+
+        The file is written by the first `operands`, and when this is called after them, if over half a
+        second of work is not in it yet; quietly not where it cannot be.
+
+        Args:
+            path: The file.
+            bundle: What solves: operators of another one are not taken.
+        """
+
     def operands(self, species: Sequence[Species], background: Float32 | None = None) -> Operands:
         """Classes where they are matched, ready for `classify`.
 
@@ -161,8 +174,9 @@ class RidgeMatcher(Matcher):
 
     def __init__(self, network: Network, backend: Backend, variant: str) -> None:
         super().__init__(network, backend, variant)
-        self._solved: dict[tuple[str, ...], Float32] = {}
+        self._solved: dict[bytes, Float32] = {}
         self._enrolled: Enrolled | None = None
+        self.keeper = Keeper()
         self.residual = 0.0
         """Largest max |I - A X| of the solves of the last `class_operands`; 0 if there were none."""
 
@@ -172,12 +186,16 @@ class RidgeMatcher(Matcher):
 
     def class_operands(self, species: Sequence[Species]) -> dict[str, npt.NDArray[Any]]:
         """{"operator": float32 (C, P)}; classes that are as at the last call are not solved again."""
-        solved = {s.key: self._solved[s.key] for s in species if s.key in self._solved}
-        changed = [s for s in species if s.key not in solved]
+        keys = [key_of(s) for s in species]
+        solved = {key: self._solved[key] for key in keys if key in self._solved}
+        if self.keeper.kept is not None:
+            kept = self.keeper.kept.read([key for key in keys if key not in solved])
+            solved |= {key: row[: self.network.packed] for key, row in kept.items()}
+        changed = {key: s for key, s in zip(keys, species, strict=True) if key not in solved}
         self.residual = 0.0
-        solved.update(zip([s.key for s in changed], self.operators(changed), strict=True))
+        solved.update(zip(changed, self._solve_anew(list(changed.values())), strict=True))
         self._solved = solved
-        rows = [solved[s.key] for s in species]
+        rows = [solved[key] for key in keys]
         # One copy, not one a class: NumPy lets other threads go first at every copy, thousands of times.
         stacked = np.frombuffer(b"".join(row.data for row in rows), np.float32)
         return {"operator": stacked.reshape(len(rows), self.network.packed)}
@@ -207,12 +225,34 @@ class RidgeMatcher(Matcher):
         """As `Matcher.operands`; many species are matched outside the graph."""
         if len(species) < OUTSIDE or self.backend.name != "onnxruntime":
             self._enrolled = None
-            return super().operands(species, background)
-        enrolled = self._enrolled or Enrolled(self.network, self.operators)
-        self.residual = 0.0
-        classes = enrolled.classes(species)
-        self._enrolled, self._solved = enrolled, {}
-        return Indexed(classes, background)
+            operands = super().operands(species, background)
+        else:
+            enrolled = self._enrolled or Enrolled(self.network, self._solve_anew, self.keeper.kept)
+            self.residual = 0.0
+            operands = Indexed(enrolled.classes(species), background)
+            self._enrolled, self._solved = enrolled, {}
+        self.keeper.made(self._all_solved)
+        return operands
+
+    def keep_operators(self, path: Path, bundle: Bundle) -> None:
+        """As `Matcher.keep_operators`."""
+        origin = f"{self.network.fingerprint} {bundle.digest_of('solve')} {self.backend.name}"
+        if self._enrolled is None and not self._solved:
+            self.keeper.begin(path, origin, self.network.packed)
+        else:
+            self.keeper.store(path, origin, self._all_solved())
+
+    def _all_solved(self) -> Solved:
+        # In this order: another thread may just be going from few species to many.
+        few, enrolled = self._solved, self._enrolled
+        if enrolled is not None:
+            return enrolled.solved()
+        rows = list(few.values())
+        return Solved(list(few), lambda start, end: np.stack(rows[start:end]))
+
+    def _solve_anew(self, species: Sequence[Species]) -> list[Float32]:
+        with self.keeper.solving():
+            return self.operators(species)
 
     def classify(self, pixels: npt.NDArray[np.uint8], operands: Operands, top: int = 5) -> Scores:
         """As `Matcher.classify`."""

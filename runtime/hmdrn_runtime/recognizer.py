@@ -19,6 +19,7 @@ from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.enrollment import Examination, examine
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
 from hmdrn_runtime.explaining import Explanation, explain_levels
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery import (
     Gallery,
     check_network,
@@ -29,6 +30,7 @@ from hmdrn_runtime.gallery import (
 from hmdrn_runtime.gallery_file import sync_gallery
 from hmdrn_runtime.generations import Generations
 from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes, prepare_frame
+from hmdrn_runtime.large import operators_path
 from hmdrn_runtime.live import LiveWorker
 from hmdrn_runtime.matching import open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
@@ -305,12 +307,24 @@ class Recognizer:
         """
         return self._live.submit(image, boxes, top)
 
+    def keep_operators(self, gallery: str | os.PathLike[str]) -> None:
+        """Take the species' operators from `GALLERY.operators`, and keep there what takes long to solve.
+
+        `hmdrn.load` and `save_gallery` do so; see `Matcher.keep_operators`.
+
+        Args:
+            gallery: The gallery's file.
+        """
+        path = user_path(gallery, GalleryError).resolve()
+        self.matcher.keep_operators(operators_path(path), self.bundle)
+
     def save_gallery(self, path: str | os.PathLike[str]) -> None:
         """Write the gallery to a file, and take in what other processes have saved there in the meantime.
 
         See `gallery_file.sync_gallery`.
         """
         sync_gallery(self.gallery, path)
+        self.keep_operators(path)
 
     def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:
         if top < 1:

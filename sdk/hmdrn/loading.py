@@ -64,4 +64,7 @@ def load(
     checked = open_bundle(bundle_path(bundle), variant or "fp32")
     opened, executor = choose_backend(checked, backend, threads, variant, trust_engines)
     species = None if gallery is None else load_gallery(gallery)
-    return Recognizer(opened, executor, species, keep_thumbnails)
+    recognizer = Recognizer(opened, executor, species, keep_thumbnails)
+    if gallery is not None:
+        recognizer.keep_operators(gallery)
+    return recognizer

@@ -53,6 +53,18 @@ class Block:
         self.terms[1, rows] = np.sqrt(squared)
         self.terms[2, rows] = rest(squared, projected, basis)
 
+    def restore(self, start: int, rows: Float32) -> None:
+        """Write classes from row `start` on, of which `rows` has told all."""
+        end, size, rank = start + len(rows), self.operators.shape[1], self.projected.shape[1]
+        self.operators[start:end] = rows[:, :size]
+        self.projected[start:end] = rows[:, size : size + rank]
+        self.terms[:, start:end] = rows[:, size + rank :].T
+
+    def rows(self, chosen: npt.NDArray[np.intp]) -> Float32:
+        """All that is known of some classes: operators, projections and terms, float32 (N, P + R + 3)."""
+        known = [self.operators[chosen], self.projected[chosen], self.terms[:, chosen].T]
+        return np.concatenate(known, axis=1)
+
     def gather(self, rows: npt.NDArray[np.intp], grams: Float32) -> Float32:
         """Products of some operators with a vector (P,), float32."""
         found = np.empty(len(rows), np.float32)

@@ -9,7 +9,7 @@ whatever the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,17 +77,29 @@ class Index:
 
     def add(self, operators: Float32) -> Rows:
         """Append classes (N, P); returns their slots."""
-        slots = np.arange(self._used, self._used + len(operators))
-        while len(operators):
+        return self._append(
+            operators,
+            lambda block, row, part: block.fill(row, part, part * self.folding.operator, self.basis),
+        )
+
+    def restore(self, rows: Float32) -> Rows:
+        """Append classes by what `Classes.rows` has told of them with this basis; returns their slots."""
+        if self.basis is None:
+            return self.add(rows)
+        return self._append(rows, lambda block, row, part: block.restore(row, part))
+
+    def _append(self, rows: Float32, write: Callable[[Block, int, Float32], None]) -> Rows:
+        slots = np.arange(self._used, self._used + len(rows))
+        while len(rows):
             room = self.capacity - self._used
             if not room:
                 rank = 0 if self.basis is None else len(self.basis.axes)
                 mapped = len(self._blocks) >= self._mapped_from
                 self._blocks = (*self._blocks, new_block(self.network.packed, rank, mapped))
                 continue
-            part, operators = operators[:room], operators[room:]
+            part, rows = rows[:room], rows[room:]
             block = self._blocks[-1]
-            block.fill(len(block) - room, part, part * self.folding.operator, self.basis)
+            write(block, len(block) - room, part)
             self._used += len(part)
             release(block)
         return slots
@@ -161,11 +173,27 @@ class Classes:
 
     def operators(self) -> Float32:
         """A copy of the operators, float32 (C, P)."""
-        found = np.empty((len(self.slots), self.index.network.packed), np.float32)
+        return self._gathered(self.index.network.packed, lambda block, rows: block.operators[rows])
+
+    def rows(self) -> Float32:
+        """A copy of all that is known of the classes, float32 (C, W).
+
+        Operators; with a basis followed by their projections (R,), and by `Block.terms` (3,).
+        """
+        basis, packed = self.index.basis, self.index.network.packed
+        if basis is None:
+            return self.operators()
+        found = self._gathered(packed + len(basis.axes) + 3, Block.rows)
+        for block in self.blocks:
+            release(block)
+        return found
+
+    def _gathered(self, width: int, take: Callable[[Block, Rows], Float32]) -> Float32:
+        found = np.empty((len(self.slots), width), np.float32)
         start = 0
         for block in self.blocks:
             inside = np.flatnonzero((self.slots >= start) & (self.slots < start + len(block)))
-            found[inside] = block.operators[self.slots[inside] - start]
+            found[inside] = take(block, self.slots[inside] - start)
             start += len(block)
         return found
 
