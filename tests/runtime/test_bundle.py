@@ -247,3 +247,8 @@ def test_a_digest_does_not_depend_on_how_a_file_is_read(tmp_path, size):
 def test_the_digest_of_a_file_that_is_not_there_cannot_be_had(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         sha256_of(Path(os.fspath(tmp_path)) / "none")
+
+
+def test_a_manifest_over_the_limit_is_refused_unread(small):
+    (small / MANIFEST).write_text('{"a": [' + "[]," * 333_333 + "[]]}")
+    refused(small, "is damaged: it has more than 1000000 bytes")
