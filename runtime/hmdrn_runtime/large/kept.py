@@ -22,6 +22,7 @@ from hmdrn_runtime.documents import Document, canonical_json
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.files import write_atomically
 from hmdrn_runtime.gallery_format import seal_of
+from hmdrn_runtime.headers import check_header
 from hmdrn_runtime.large.basis import Basis
 from hmdrn_runtime.statistics import Float32
 
@@ -137,6 +138,7 @@ def open_operators(path: Path, origin: str, packed: int) -> Kept | None:
         packed: Numbers of an operator.
     """
     try:
+        check_header(path, "file of operators", GalleryError)
         with safe_open(path, framework="numpy") as file:
             document = Document.parse((file.metadata() or {}).get(_METADATA, ""), str(path), GalleryError)
             names = [name for name in file.keys() if name != "rows"]  # noqa: SIM118 (no mapping)
