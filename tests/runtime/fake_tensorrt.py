@@ -136,6 +136,7 @@ class FakeCuda(Cuda):
 class _Context:
     def __init__(self, engine):
         self.engine, self.shapes, self.addresses, self.running = engine, {}, {}, threading.Lock()
+        self.profiler = None
 
     def set_input_shape(self, name, shape):
         least, _, most = self.engine.get_tensor_profile_shape(name, 0)
@@ -163,6 +164,11 @@ class _Context:
             self.engine.log.log("ERROR", "the device is on fire")
             return False
         cuda.give(cuda.streams[handle], lambda: self._run(cuda, addresses, shapes))
+        if self.profiler is not None:
+            assert cuda.streams[handle].recording is None, "a profiler waits, which a capture does not allow"
+            cuda.synchronize(cuda.streams[handle])
+            for layer, ms in self.engine.layers.items():
+                self.profiler.report_layer_time(layer, ms)
         return True
 
     def _run(self, cuda, addresses, shapes):
@@ -187,6 +193,7 @@ class _Engine:
         self.session = ort.InferenceSession(values["path"], options, providers=["CPUExecutionProvider"])
         self._io = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.contexts = 0
+        self.layers = {"conv + relu": 0.5, "gemm": 0.25}
 
     @property
     def num_io_tensors(self):
@@ -208,6 +215,10 @@ class _Engine:
         most = tuple(self.largest[s] if isinstance(s, str) else s for s in shape)
         return least, least, most
 
+    def create_engine_inspector(self):
+        layers = [{"Name": "conv + relu", "LayerType": "CaskConvolution"}, "gemm"]
+        return SimpleNamespace(get_engine_information=lambda form: json.dumps({"Layers": layers}))
+
     def create_execution_context(self):
         self.cuda.check()
         self.contexts += 1
@@ -220,6 +231,9 @@ def fake_trt(cuda):
 
     class ILogger:
         ERROR, INTERNAL_ERROR = "ERROR", "INTERNAL_ERROR"
+
+    class IProfiler:
+        pass
 
     class Runtime:
         def __init__(self, log):
@@ -238,6 +252,8 @@ def fake_trt(cuda):
         __name__="tensorrt",
         __version__="10.3.0",
         ILogger=ILogger,
+        IProfiler=IProfiler,
+        LayerInformationFormat=SimpleNamespace(JSON="JSON"),
         Runtime=Runtime,
         TensorIOMode=SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT"),
         engines=engines,

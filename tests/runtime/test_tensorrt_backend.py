@@ -13,6 +13,7 @@ from fake_tensorrt import FakeCuda, fake_trt, lost, plan_of
 
 from hmdrn.loading import bundle_path
 from hmdrn_runtime.backends import open_backend
+from hmdrn_runtime.backends.hooks import NodeTime, ProfilesNodes, TimesTransfers
 from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
 from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
@@ -169,6 +170,29 @@ def test_without_capture_every_frame_runs_step_by_step(opened, reference, pixels
     for _ in range(3):
         equal(backend.run("classify", inputs), reference.run("classify", inputs))
     assert cuda.launches == 0
+
+
+def test_copies_are_timed_apart_and_the_answer_is_the_same(opened, reference, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    assert isinstance(backend, TimesTransfers)
+    inputs = {"images": pixels[:5], "operator": operator}
+    found, taken = backend.run_timed("classify", inputs)
+    equal(found, reference.run("classify", inputs))
+    assert min(taken.to_device, taken.compute, taken.to_host) > 0
+    equal(backend.run("classify", inputs), found)
+
+
+def test_layers_are_timed_by_tensorrts_profiler_block_by_block(opened, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    assert isinstance(backend, ProfilesNodes)
+    few = backend.node_times("classify", {"images": pixels[:1], "operator": operator[:3]}, runs=4)
+    assert few == [NodeTime("conv + relu", "CaskConvolution", 0.5), NodeTime("gemm", "layer", 0.25)]
+    # Two blocks of photos by two of classes.
+    four = backend.node_times("classify", {"images": pixels[:4], "operator": operator[:6]}, runs=2)
+    assert [node.ms for node in four] == [2.0, 1.0]
+    assert cuda.captures == 0
 
 
 def test_threads_have_a_context_each_and_those_that_follow_use_them_again(

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend, Resident
+from hmdrn_runtime.backends.hooks import TimesTransfers, Transfers
 from hmdrn_runtime.images import ImageSource, prepare
-from hmdrn_runtime.profiling.hooks import TimesTransfers, Transfers
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.timing import Call, Plan, Seconds, in_turns
 from hmdrn_runtime.recognizer import Recognizer
@@ -124,7 +124,7 @@ def _split(
     before, ran, after = spans
     found = {PREPROCESSING: before}
     if transfers:
-        # By the device's clock, in runs beside these: never longer than the run that they are a part of.
+        # From runs beside these: never longer than the run that they are a part of.
         found[TO_DEVICE] = np.minimum([one.to_device for one in transfers], ran)
         found[TO_HOST] = np.minimum([one.to_host for one in transfers], ran - found[TO_DEVICE])
         ran = ran - found[TO_DEVICE] - found[TO_HOST]

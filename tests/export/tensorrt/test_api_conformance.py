@@ -25,7 +25,12 @@ BUILDER = {
     "cache": "ITimingCache",
     "error": "ParserError",
 }
-BACKEND = {"runtime": "Runtime", "engine": "ICudaEngine", "context": "IExecutionContext"}
+BACKEND = {
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "inspector": "EngineInspector",
+}
 """Variables of these names hold objects of these classes, as the packages' docstrings promise."""
 PACKAGES = [(hmdrn_export.tensorrt, BUILDER, 30), (hmdrn_runtime.backends.tensorrt, BACKEND, 15)]
 OBJECTS = {**BUILDER, **BACKEND}

@@ -12,12 +12,12 @@ import pytest
 
 import hmdrn
 from hmdrn_runtime.backends import Backend
+from hmdrn_runtime.backends.hooks import NodeTime, Transfers
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.images import load_image, prepare
 from hmdrn_runtime.matching import OUTSIDE
 from hmdrn_runtime.profiling.comparing import compare
 from hmdrn_runtime.profiling.fresh import in_fresh_process, peak_mib
-from hmdrn_runtime.profiling.hooks import NodeTime, Transfers
 from hmdrn_runtime.profiling.operators import by_operator, node_times
 from hmdrn_runtime.profiling.photos import camera_frame, enroll_drawn, gallery_of, jpeg_photo, operand_bytes
 from hmdrn_runtime.profiling.profile import Settings, affordable, profile

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend, Resident
+from hmdrn_runtime.backends.hooks import NodeTime, Transfers
 from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
 from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, build_command
 from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution
+from hmdrn_runtime.backends.tensorrt.layer_times import make_profiler
 from hmdrn_runtime.backends.tensorrt.memory import Cuda, DeviceBuffer, Stream
 from hmdrn_runtime.backends.tensorrt.splitting import blocks, index_of, sizes_of, too_large
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
+
+Values = dict[str, npt.NDArray[Any] | DeviceArray]
+Outputs = dict[str, npt.NDArray[Any]]
 
 
 class TensorRTBackend(Backend):
@@ -60,8 +65,53 @@ class TensorRTBackend(Backend):
         self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
     ) -> dict[str, npt.NDArray[Any]]:
         """As `Backend.run`; what is larger than the engine takes runs in blocks."""
+        return self._run(graph, inputs, Execution.run)
+
+    def run_timed(
+        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
+    ) -> tuple[dict[str, npt.NDArray[Any]], Transfers]:
+        """As `hooks.TimesTransfers.run_timed`; blocks are added up."""
+        times: list[Transfers] = []
+
+        def timed(execution: Execution, values: Values) -> Outputs:
+            outputs, taken = execution.run_timed(values)
+            times.append(taken)
+            return outputs
+
+        outputs = self._run(graph, inputs, timed)
+        return outputs, Transfers(
+            sum(t.to_device for t in times), sum(t.compute for t in times), sum(t.to_host for t in times)
+        )
+
+    def node_times(
+        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident], runs: int
+    ) -> list[NodeTime]:
+        """As `hooks.ProfilesNodes.node_times`, by TensorRT's profiler; blocks are added up."""
+        profiler = make_profiler(self._trt)
+        with self._cuda.current():
+            loaded = self._engine(graph)
+            execution = Execution(self._cuda, loaded, profiler)
+            self._run(graph, inputs, Execution.run, execution)
+            profiler.taken.clear()  # the first run is slower
+            for _ in range(runs):
+                self._run(graph, inputs, Execution.run, execution)
+            kinds = loaded.layer_kinds()
+            del execution  # its memory is given back while the context is current
+        return [
+            NodeTime(name, kinds.get(name, "layer"), float(np.median(ms)) * len(ms) / runs)
+            for name, ms in profiler.taken.items()
+        ]
+
+    def _run(
+        self,
+        graph: str,
+        inputs: Mapping[str, npt.NDArray[Any] | Resident],
+        call: Callable[[Execution, Values], Outputs],
+        own: Execution | None = None,
+    ) -> Outputs:
+        """Cut the inputs into blocks, call an execution with each, and join what it makes of them."""
         described = self._bundle.graph(graph)
-        values: dict[str, npt.NDArray[Any] | DeviceArray] = {
+        values: Values = {
             name: value.handle if isinstance(value, Resident) else np.asarray(value)
             for name, value in inputs.items()
         }
@@ -73,14 +123,15 @@ class TensorRTBackend(Backend):
         with self._cuda.current():
             loaded = self._engine(graph)
             self._check_sizes(loaded, sizes)
-            execution = self._borrow(loaded)
+            execution = own or self._borrow(loaded)
             for block in blocks(sizes, loaded.largest):
                 part = {t.name: _cut(values[t.name], index_of(t, block)) for t in described.inputs}
-                found = execution.run(part)
+                found = call(execution, part)
                 for tensor in described.outputs:
                     outputs[tensor.name][index_of(tensor, block)] = found[tensor.name]
             # Not after an error, which leaves it in no state to be used again.
-            self._idle[graph].append(execution)
+            if own is None:
+                self._idle[graph].append(execution)
         return outputs
 
     def _engine(self, graph: str) -> LoadedEngine:

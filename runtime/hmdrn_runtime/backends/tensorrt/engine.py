@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hmdrn_runtime.backends.tensorrt.log import make_logger
@@ -35,7 +36,7 @@ class LoadedEngine:
     """
 
     def __init__(self, trt: Any, plan: bytes, name: str, graph: Graph) -> None:
-        self.name, self.graph = name, graph
+        self.name, self.graph, self._trt = name, graph, trt
         self.log = make_logger(trt)
         # Kept: an engine must not outlive its runtime.
         self._runtime = runtime = trt.Runtime(self.log)
@@ -45,13 +46,24 @@ class LoadedEngine:
         self._check_tensors(trt)
         self.largest = self._largest()
 
-    def create_context(self) -> Any:
-        """An execution context, for one thread at a time."""
+    def create_context(self, profiler: Any = None) -> Any:
+        """An execution context, for one thread at a time; with a profiler it waits for each run."""
         engine = self._engine
         context = engine.create_execution_context()
         if context is None:
             raise self.refusal("make an execution context, which takes device memory,")
+        if profiler is not None:
+            context.profiler = profiler
         return context
+
+    def layer_kinds(self) -> dict[str, str]:
+        """Types of its layers by name, e.g. "gemm"; of a layer that its engine does not describe, none."""
+        engine, trt = self._engine, self._trt
+        inspector = engine.create_engine_inspector()
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        # An engine built to tell less lists mere names.
+        layers = [layer for layer in json.loads(text)["Layers"] if isinstance(layer, dict)]
+        return {layer["Name"]: layer["LayerType"] for layer in layers}
 
     def refusal(self, what: str) -> BackendError:
         """What TensorRT could not do with this engine, in its own words where it has some."""

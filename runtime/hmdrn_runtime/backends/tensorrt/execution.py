@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_runtime.backends.hooks import Transfers
 from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
 from hmdrn_runtime.backends.tensorrt.memory import CapturedGraph, Cuda, DeviceBuffer, PinnedBuffer, Stream
 from hmdrn_runtime.errors import BackendError
+
+Steps = list[Callable[[], None]]
 
 ALIGNMENT = 256
 """Of the addresses that TensorRT takes."""
@@ -83,20 +87,22 @@ class Execution:
     Args:
         cuda: Its context is current, here and in `run`.
         loaded: What to run.
+        profiler: TensorRT's IProfiler to tell the layers' times to, or None. With one, nothing is captured.
     """
 
-    def __init__(self, cuda: Cuda, loaded: LoadedEngine) -> None:
+    def __init__(self, cuda: Cuda, loaded: LoadedEngine, profiler: Any = None) -> None:
         self._cuda, self._loaded = cuda, loaded
-        self._context = loaded.create_context()
+        self._context = loaded.create_context(profiler)
         self._stream = Stream(cuda)
         names = [tensor.name for tensor in (*loaded.graph.inputs, *loaded.graph.outputs)]
         self._staging = {name: _Staging(cuda) for name in names}
         self._bound: tuple[tuple[str, tuple[int, ...], int, int], ...] = ()
-        self._steps: list[Callable[[], None]] = []
+        self._before: Steps = []
+        self._after: Steps = []
         self._outputs: dict[str, npt.NDArray[Any]] = {}
         self._ready = False
         self._graph: CapturedGraph | None = None
-        self._capturing = True
+        self._capturing = profiler is None
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray]) -> dict[str, npt.NDArray[Any]]:
         """Run the engine once.
@@ -110,6 +116,26 @@ class Execution:
         Raises:
             BackendError: TensorRT or CUDA fails; the execution is then of no more use.
         """
+        self._take(inputs)
+        try:
+            self._issue()
+        finally:  # after an error too: what was copied before it must not outlive its memory
+            self._cuda.synchronize(self._stream.stream)
+        return {name: array.copy() for name, array in self._outputs.items()}
+
+    def run_timed(
+        self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray]
+    ) -> tuple[dict[str, npt.NDArray[Any]], Transfers]:
+        """As `run`, step by step, and waiting after each of copies in, engine and copies out.
+
+        The times are those of the host's clock, the waiting included.
+        """
+        self._take(inputs)
+        seconds = [self._timed(steps) for steps in (self._before, [self._enqueue], self._after)]
+        return {name: array.copy() for name, array in self._outputs.items()}, Transfers(*seconds)
+
+    def _take(self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray]) -> None:
+        """Have the inputs ready to be copied, and the context told of their shapes and addresses."""
         addresses = {name: self._address(name, value) for name, value in inputs.items()}
         bound = tuple((name, value.shape, addresses[name], _source(value)) for name, value in inputs.items())
         if bound != self._bound:
@@ -118,11 +144,15 @@ class Execution:
         for name, value in inputs.items():
             if isinstance(value, np.ndarray):
                 np.copyto(self._staging[name].host(value.shape, value.dtype), value)
+
+    def _timed(self, steps: Steps) -> float:
+        start = time.perf_counter()
         try:
-            self._issue()
-        finally:  # after an error too: what was copied before it must not outlive its memory
+            for step in steps:
+                step()
+        finally:
             self._cuda.synchronize(self._stream.stream)
-        return {name: array.copy() for name, array in self._outputs.items()}
+        return time.perf_counter() - start
 
     def _address(self, name: str, value: npt.NDArray[Any] | DeviceArray) -> int:
         """Where TensorRT is to read an input."""
@@ -137,7 +167,7 @@ class Execution:
         context, cuda, stream = self._context, self._cuda, self._stream.stream
         # A captured graph is of the state that the context is in.
         self._graph, self._ready, self._bound = None, False, ()
-        before: list[Callable[[], None]] = []
+        before: Steps = []
         for name, value in inputs.items():
             if not context.set_input_shape(name, value.shape):
                 raise self._loaded.refusal(f"take {name} of shape {value.shape}")
@@ -147,7 +177,7 @@ class Execution:
                 before.append(partial(cuda.upload, addresses[name], host, stream))
             elif not _aligned(value):
                 before.append(partial(cuda.copy, addresses[name], value.address, value.size, stream))
-        after: list[Callable[[], None]] = []
+        after: Steps = []
         self._outputs = {}
         for output in self._loaded.graph.outputs:
             shape = tuple(context.get_tensor_shape(output.name))
@@ -159,7 +189,7 @@ class Execution:
             self._place(output.name, address)
             self._outputs[output.name] = host
             after.append(partial(cuda.download, host, address, stream))
-        self._steps = [*before, self._enqueue, *after]
+        self._before, self._after = before, after
 
     def _place(self, name: str, address: int) -> None:
         context = self._context
@@ -183,7 +213,7 @@ class Execution:
         self._ready = True
 
     def _step(self) -> None:
-        for step in self._steps:
+        for step in (*self._before, self._enqueue, *self._after):
             step()
 
     def _captured(self) -> CapturedGraph | None:

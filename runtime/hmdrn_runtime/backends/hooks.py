@@ -13,7 +13,7 @@ from hmdrn_runtime.backends.base import Resident
 
 @dataclass(frozen=True)
 class Transfers:
-    """One run of a graph on a device with memory of its own, in seconds by the device's clock.
+    """One run of a graph on a device with memory of its own, in seconds.
 
     Attributes:
         to_device: Copying the inputs there.
