@@ -35,7 +35,7 @@ def named(recognizer: Recognizer, photos: Sequence[PhotoStatistics], others: Gro
     species["new"] = with_photos(None, "new", photos)
     seen = [Sight(np.frombuffer(p.thumbnail or b"", np.uint8).reshape(84, 84, 3), 84) for p in photos]
     work = Examination(recognizer.matcher, recognizer.background, "new", species, photos, seen)
-    reports, _ = examine(work)
+    reports, *_ = examine(work)
     return next((i for i, report in enumerate(reports) if report.odd), None)
 
 

@@ -3,11 +3,13 @@
 *Leave-one-out*: a photo as a query (the masked branch) against the operator of the class's other photos, so
 exactly as the device would see it had it not been enrolled (DESIGN section 3). A photo's *fit* is that logit
 less the mean of its rivals: the best other species of the gallery, and the best background species.
-A photo of another species fits worst of all, and far worse than the class's median photo.
+A photo of another species fits worst of all, and far worse than the class's median photo. Where most photos
+are of another species none fits worse than the others: then it is the class that is doubted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -45,6 +47,8 @@ class PhotoReport:
         fit: Its leave-one-out logit less its rivals', None as `recognised_as`.
         odd: Whether it fits far worse than the species' other photos.
         most_useful: Whether it, alone, explains the species' other photos best.
+        label: Its species.
+        nearer_to: The other species that it and most photos of its own are nearer to; else None.
     """
 
     name: str
@@ -56,6 +60,7 @@ class PhotoReport:
     odd: bool = False
     most_useful: bool = False
     label: str = ""
+    nearer_to: str | None = None
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -72,8 +77,12 @@ class PhotoReport:
 
     @property
     def verdict(self) -> str:
-        """The doubts in one line; else "most useful photo" or "good"."""
-        return ", ".join(self.doubts) or ("most useful photo" if self.most_useful else "good")
+        """The doubts in one line; else "nearer to" a species, "most useful photo" or "good"."""
+        if self.doubts:
+            return ", ".join(self.doubts)
+        if self.nearer_to is not None:
+            return f"nearer to {self.nearer_to}"
+        return "most useful photo" if self.most_useful else "good"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -85,6 +94,7 @@ class PhotoReport:
             "duplicate_of": self.duplicate_of,
             "recognised_as": self.recognised_as,
             "fit": self.fit,
+            "nearer_to": self.nearer_to,
             "most_useful": self.most_useful,
             "sharpness": self.quality.sharpness,
             "dark": self.quality.dark,
@@ -111,6 +121,21 @@ class Neighbour:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
         return {"label": self.label, "separability": self.separability, "margin": self.margin}
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A species most of whose photos are nearer to one and the same other species.
+
+    Attributes:
+        label: The other species.
+        photos: Photos that are nearer to it than to the others of their own, each left out of its own.
+        of: Photos that could be compared so; at least three.
+    """
+
+    label: str
+    photos: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -156,9 +181,13 @@ class _Fits:
     beaten: frozenset[str]
 
 
-def examine(work: Examination) -> tuple[tuple[PhotoReport, ...], Neighbour | None]:
-    """Report on every new photo, and on the species that theirs is most easily confused with."""
+def examine(work: Examination) -> tuple[tuple[PhotoReport, ...], Neighbour | None, Confusion | None]:
+    """Report on every new photo, on the species that theirs is most easily confused with, and on the one that
+    most of its photos show.
+    """
     fits = _fits(work)
+    named = _named(fits, work.label)
+    confusion = _confusion(named, work.label)
     odd = _oddest(fits)
     # One that fits badly itself is no model of its class, however near to its photos.
     middle = float(np.median(list(fits.fit.values()))) if fits.fit else 0.0
@@ -166,26 +195,22 @@ def examine(work: Examination) -> tuple[tuple[PhotoReport, ...], Neighbour | Non
     best = max(typical, key=lambda digest: typical[digest]) if len(fits.alone) > 2 else None
     reports: list[PhotoReport] = []
     for photo, one in zip(work.statistics, work.seen, strict=True):
-        known = photo.digest in fits.own
-        named = work.label
-        if known and fits.labels:
-            rivals = fits.others[photo.digest]
-            first = int(rivals.argmax())
-            named = fits.labels[first] if rivals[first] > fits.own[photo.digest] else named
+        called = named.get(photo.digest)
         reports.append(
             PhotoReport(
                 one.name,
                 photo.digest,
                 measure(one),
                 _repeated(work, len(reports)),
-                named if known else None,
+                called,
                 fits.fit.get(photo.digest),
                 photo.digest == odd,
                 photo.digest == best,
                 work.label,
+                called if confusion is not None and called == confusion.label else None,
             )
         )
-    return tuple(reports), _nearest(fits)
+    return tuple(reports), _nearest(fits), confusion
 
 
 def leave_one_out(
@@ -238,6 +263,23 @@ def _fits(work: Examination) -> _Fits:
         if row.size and own[photo.digest] < row.min()
     )
     return _Fits(own, labels, others, fit, alone, beaten)
+
+
+def _named(fits: _Fits, label: str) -> dict[str, str]:
+    """What each photo of a class would be called without it, by digest."""
+    found = dict.fromkeys(fits.own, label)
+    for digest, rivals in fits.others.items():
+        if len(rivals) and rivals.max() > fits.own[digest]:
+            found[digest] = fits.labels[int(rivals.argmax())]
+    return found
+
+
+def _confusion(named: Mapping[str, str], label: str) -> Confusion | None:
+    """The other species that more than half of a class's photos would be called."""
+    if len(named) < 3:
+        return None  # one photo is compared with a single other one: that says little of a class
+    ((first, photos),) = Counter(named.values()).most_common(1)
+    return Confusion(first, photos, len(named)) if first != label and 2 * photos > len(named) else None
 
 
 def _oddest(fits: _Fits) -> str | None:

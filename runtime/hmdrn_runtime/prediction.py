@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hmdrn_runtime.background import Calibration
 from hmdrn_runtime.background import scores as known_scores
-from hmdrn_runtime.enrollment import Neighbour, PhotoReport
+from hmdrn_runtime.enrollment import Confusion, Neighbour, PhotoReport
 from hmdrn_runtime.matching import Scores
 
 
@@ -84,6 +84,8 @@ class EnrollmentReport:
         photos: What each photo is worth, in the order given.
         nearest: The species of the gallery that this one is most easily confused with; None where the
             gallery has no other, or this one has a single photo.
+        confusion: The species of the gallery that most photos of this one are nearer to; None where there
+            is none, or this one has fewer than three photos.
     """
 
     label: str
@@ -94,6 +96,19 @@ class EnrollmentReport:
     similar: tuple[str, ...] = ()
     photos: tuple[PhotoReport, ...] = ()
     nearest: Neighbour | None = None
+    confusion: Confusion | None = None
+
+    @property
+    def doubt(self) -> str | None:
+        """What is wrong with the species as a whole, in a sentence; None if nothing is."""
+        found = self.confusion
+        if found is None:
+            return None
+        return (
+            f"{found.photos} of {found.of} photos of {self.label!r} are nearer to {found.label!r} than to "
+            "each other: are they in the wrong folder, or the two one species? If neither, enroll more "
+            "photos of both"
+        )
 
     @property
     def doubtful(self) -> tuple[PhotoReport, ...]:

@@ -161,8 +161,8 @@ class Recognizer:
         work = Examination(
             self.matcher, self.background, report.label, species, statistics, seen, frozenset(before)
         )
-        found, nearest = examine(work)
-        return replace(report, photos=found, nearest=nearest)
+        found, nearest, confusion = examine(work)
+        return replace(report, photos=found, nearest=nearest, confusion=confusion)
 
     def enroll_stream(
         self,

@@ -75,6 +75,9 @@ def draw_sheet(reports: Sequence[EnrollmentReport], seen: Sequence[Sequence[Sigh
 def _title(report: EnrollmentReport) -> str:
     if report.nearest is None:
         return report.label
+    found = report.confusion
+    if found is not None:
+        return f"{report.label}  -  {found.photos} of {found.of} photos are nearer to {found.label}"
     share = f"{100 * report.nearest.separability:.0f} %"
     return f"{report.label}  -  most like {report.nearest.label}, {share} of photos told apart"
 
@@ -88,7 +91,7 @@ def _draw_photo(
     number: int,
 ) -> None:
     x, y = place
-    colour = _DOUBTFUL if photo.doubts else _BEST if photo.most_useful else _GOOD
+    colour = _DOUBTFUL if photo.doubts or photo.nearer_to else _BEST if photo.most_useful else _GOOD
     draw.rectangle((x - 3, y - 3, x + _TILE + 2, y + _TILE + 2), fill=colour)
     image.paste(Image.fromarray(sight.pixels).resize((_TILE, _TILE), Image.Resampling.LANCZOS), (x, y))
     font = ImageFont.load_default(11)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import hmdrn
-from hmdrn_runtime.enrollment import _Fits, _oddest, leave_one_out
+from hmdrn_runtime.enrollment import Confusion, _confusion, _Fits, _oddest, leave_one_out
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.specimens import draw_specimens
 
@@ -94,6 +94,32 @@ def test_a_photo_is_doubted_only_where_every_rival_explains_it_better_and_it_lie
     assert _oddest(_Fits({}, (), {}, fit, {}, frozenset())) is None, "one of its rivals explains it worse"
     assert _oddest(_Fits({}, (), {}, {**fit, "a": -0.5}, {}, frozenset("a"))) is None, "near its siblings"
     assert _oddest(_Fits({}, (), {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, "which of two?"
+
+
+def test_a_whole_folder_of_another_species_is_doubted_as_a_species_and_its_photos_are_not_called_good(
+    recognizer,
+):
+    ants, bees = draw_specimens(range(2), 11, size=84)
+    recognizer.enroll("bee", list(bees[:5]))
+    assert recognizer.enroll("ant", list(ants[:6])).doubt is None
+    report = recognizer.enroll("wasp", list(ants[6:]))
+    assert report.confusion == Confusion("ant", 5, 5)
+    assert report.doubt.startswith("5 of 5 photos of 'wasp' are nearer to 'ant' than to each other")
+    assert {photo.verdict for photo in report.photos} == {"nearer to ant"}
+    assert [photo.to_dict()["nearer_to"] for photo in report.photos] == ["ant"] * 5
+    assert report.doubtful == (), "no single photo differs from the others"
+
+
+def test_a_species_is_doubted_where_more_than_half_of_its_photos_are_nearer_to_one_other():
+    def found(*named: str) -> Confusion | None:
+        return _confusion({str(i): name for i, name in enumerate(named)}, "own")
+
+    assert found("ant", "ant", "own") == Confusion("ant", 2, 3)
+    assert found("ant", "ant", "own", "own") is None, "half is not most"
+    assert found("ant", "bee", "wasp") is None, "no single one"
+    assert found("ant", "ant") is None, "each compared with a single other photo"
+    assert found("own", "own", "ant") is None
+    assert found() is None
 
 
 def test_the_nearest_species_is_told_with_how_many_photos_are_told_apart(recognizer, drawn):

@@ -147,6 +147,22 @@ def test_strict_enrolls_nothing_where_a_photo_is_doubtful_and_names_it(hmdrn, sp
     assert not (tmp_path / "g").exists()
 
 
+def test_a_folder_of_another_species_is_doubted_in_a_sentence_and_refused_by_strict(hmdrn, tmp_path):
+    ants, bees = draw_specimens(range(2), 11, size=84)
+    for name, photos in {"ant": ants[:6], "bee": bees[:5], "wasp": ants[6:]}.items():
+        (tmp_path / "species" / name).mkdir(parents=True)
+        for n, photo in enumerate(photos):
+            Image.fromarray(photo).save(tmp_path / "species" / name / f"{n}.png")
+    outcome = hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "g", "--strict")
+    assert_refused(outcome, "photos of 'wasp' are nearer to 'ant' than to each other")
+    assert not (tmp_path / "g").exists()
+    outcome = hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "g", "--json")
+    doubts = {species["label"]: species["doubt"] for species in outcome.json["species"]}
+    assert doubts["bee"] is None
+    assert f"warning: {doubts['wasp']}" in outcome.err
+    assert "nearer to ant" in hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "h").out
+
+
 def test_strict_takes_photos_again_that_the_species_has_already(hmdrn, specimens, tmp_path):
     hmdrn("enroll", "default", specimens, "-g", tmp_path / "g")
     outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--strict")

@@ -136,6 +136,7 @@ def command(
                 "shots": r.shots,
                 "also_in": r.also_in,
                 "similar": r.similar,
+                "doubt": r.doubt,
                 "nearest": None if r.nearest is None else r.nearest.to_dict(),
                 "photos": [photo.to_dict() for photo in r.photos],
             }
@@ -185,13 +186,15 @@ def _neighbour(report: EnrollmentReport) -> tuple[str, str]:
 
 
 def _refuse(reports: Iterable[EnrollmentReport]) -> None:
-    """Refuse doubtful photos; one that its species has already adds nothing to refuse.
+    """Refuse doubtful photos and species; one that is enrolled already adds nothing to refuse.
 
     Raises:
         EnrollmentError: There is one; all are named.
     """
+    reports = list(reports)
     doubtful = [photo for r in reports for photo in r.doubtful if photo.duplicate_of != 0]
     found = [f"{photo.name} ({photo.verdict})" for photo in doubtful]
+    found += [r.doubt for r in reports if r.doubt is not None and r.added]
     if found:
         raise EnrollmentError(
             f"nothing was enrolled, doubtful: {'; '.join(found)}; take them again, or leave out --strict"
@@ -201,6 +204,8 @@ def _refuse(reports: Iterable[EnrollmentReport]) -> None:
 def _warn(reports: Iterable[EnrollmentReport]) -> None:
     """Of what is allowed and hardly meant."""
     for r in reports:
+        if r.doubt is not None:
+            tell(f"warning: {r.doubt}")
         for other in r.also_in:
             tell(f"warning: {r.label!r} and {other!r} hold the same photo: enroll it for one of them only")
         for other in r.similar:
