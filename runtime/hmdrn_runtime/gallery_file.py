@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,7 +85,9 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
         _write(gallery, path)
 
 
-def sync_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
+def sync_gallery(
+    gallery: Gallery, path: str | os.PathLike[str], settle: Callable[[], object] | None = None
+) -> None:
     """Write a gallery to its file and lose nothing that other processes have written there in the meantime.
 
     Where the file is another than this gallery last read or wrote, both are brought together first, in the
@@ -95,6 +97,8 @@ def sync_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     Args:
         gallery: What to write; afterwards it is what the file is.
         path: The file; its former content is kept, as by `save_gallery`.
+        settle: Called once both are together, before they are written and while no other process can write,
+            for changes that depend on all species, such as a calibration. Where it raises, the file stays.
 
     Raises:
         GalleryError: As `save_gallery`; or the file is of another network.
@@ -108,6 +112,8 @@ def sync_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
                 check_network(gallery.network, theirs.network, f"gallery {path}, which is there already,")
                 base = None if known is None else known.state
                 gallery.update(lambda ours: reconciled(base, ours, theirs.snapshot()))
+        if settle is not None:
+            settle()
         _write(gallery, path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, overload
@@ -318,12 +318,12 @@ class Recognizer:
         path = user_path(gallery, GalleryError).resolve()
         self.matcher.keep_operators(operators_path(path), self.bundle)
 
-    def save_gallery(self, path: str | os.PathLike[str]) -> None:
+    def save_gallery(self, path: str | os.PathLike[str], settle: Callable[[], object] | None = None) -> None:
         """Write the gallery to a file, and take in what other processes have saved there in the meantime.
 
         See `gallery_file.sync_gallery`.
         """
-        sync_gallery(self.gallery, path)
+        sync_gallery(self.gallery, path, settle)
         self.keep_operators(path)
 
     def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:

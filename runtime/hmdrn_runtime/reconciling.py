@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from hmdrn_runtime.gallery import State
 from hmdrn_runtime.history import change_now, together
@@ -27,9 +28,7 @@ def reconciled(base: State | None, ours: State, theirs: State) -> State:
         species = _species(old.get(label), ours.species.get(label), theirs.species.get(label))
         if species is not None:
             found[label] = species
-    # Who has not changed the calibration takes the other's.
-    untouched = base is not None and ours.calibration == base.calibration
-    calibration = theirs.calibration if untouched or ours.calibration is None else ours.calibration
+    calibration = _calibration(base, ours, theirs)
     for one, other in ((theirs, ours), (ours, theirs)):
         if (found, calibration) == (one.species, one.calibration) and one.generation > other.generation:
             return one
@@ -37,6 +36,14 @@ def reconciled(base: State | None, ours: State, theirs: State) -> State:
     history = together(theirs.history, ours.history)
     change = change_now(generation, "took in what another process had saved")
     return State(generation, MappingProxyType(found), together(history, (change,)), calibration)
+
+
+def _calibration(base: State | None, ours: State, theirs: State) -> Mapping[str, Any] | None:
+    """That of the one who has changed it; of both ours, unless we have none."""
+    if base is not None and theirs.calibration == base.calibration:
+        return ours.calibration
+    untouched = base is not None and ours.calibration == base.calibration
+    return theirs.calibration if untouched or ours.calibration is None else ours.calibration
 
 
 def _species(base: Species | None, ours: Species | None, theirs: Species | None) -> Species | None:

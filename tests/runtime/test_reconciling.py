@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.gallery_file import load_gallery, previous_path, save_gallery, sync_gallery
+from hmdrn_runtime.locking import lock_path
 from hmdrn_runtime.manifest import Fusion, Level, Network
 from hmdrn_runtime.reconciling import reconciled
 from hmdrn_runtime.statistics import PhotoStatistics
@@ -138,6 +139,52 @@ def test_a_calibration_stays_with_the_one_who_made_it(two, path):
     second.add("bee", [photo(4)])
     sync_gallery(second, path)
     assert load_gallery(path).calibration == {"threshold": 0.5} == second.calibration
+
+
+def test_a_calibration_that_a_merge_dropped_does_not_come_back_with_the_other(two, path):
+    first, second = two
+    first.calibrate({"threshold": 0.5})
+    sync_gallery(first, path)
+    sync_gallery(second, path)
+    more = Gallery(NETWORK)
+    more.add("wasp", [photo(5)])
+    first.merge(more)
+    second.add("bee", [photo(4)])
+    sync_gallery(second, path)
+    sync_gallery(first, path)
+    assert set(load_gallery(path)) == {"ant", "bee", "moth", "wasp"}
+    assert load_gallery(path).calibration is None
+
+
+def test_what_is_settled_at_saving_is_settled_for_the_species_of_both_and_under_the_lock(two, path):
+    first, second = two
+    first.add("bee", [photo(4)])
+    sync_gallery(first, path)
+    second.add("wasp", [photo(5)])
+    seen: list[tuple[list[str], bool]] = []
+
+    def settle() -> None:
+        seen.append((list(second), lock_path(path).exists()))
+        second.calibrate({"of": list(second)})
+
+    sync_gallery(second, path, settle)
+    assert seen == [(["ant", "bee", "moth", "wasp"], True)]
+    assert load_gallery(path).calibration == {"of": ["ant", "bee", "moth", "wasp"]}
+
+
+def test_where_settling_fails_the_file_stays(two, path):
+    first, _ = two
+    before = path.read_bytes()
+    first.add("bee", [photo(4)])
+
+    def settle() -> None:
+        raise GalleryError("cannot be calibrated")
+
+    with pytest.raises(GalleryError, match="cannot be calibrated"):
+        sync_gallery(first, path, settle)
+    assert path.read_bytes() == before
+    sync_gallery(first, path)
+    assert "bee" in load_gallery(path)
 
 
 def test_a_newer_format_in_the_file_is_neither_read_nor_overwritten(two, path, tmp_path):

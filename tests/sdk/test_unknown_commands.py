@@ -12,6 +12,7 @@ from hmdrn.cli.calibrated import passing_text
 from hmdrn.loading import bundle_path
 from hmdrn.unknowns import add_background
 from hmdrn_calibration.unknowns import Passing
+from hmdrn_runtime import recognizer as recognizing
 from hmdrn_runtime.gallery_file import load_gallery
 from hmdrn_runtime.specimens import draw_specimens, species_name
 
@@ -64,6 +65,33 @@ def test_a_gallery_that_is_there_is_calibrated_and_says_at_what_rate(hmdrn, back
     assert load_gallery(tmp_path / "h").calibration == load_gallery(gallery).calibration
     again = hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--json").json
     assert again["far"] == 0.1, "the rate that was chosen once stays"
+
+
+def test_of_two_processes_one_enrolling_and_one_calibrating_neither_loses_what_the_other_did(
+    hmdrn, backed, specimens, tmp_path, monkeypatch
+):
+    gallery = tmp_path / "g.gallery"
+    first, *others = sorted(specimens.iterdir())
+    shutil.copytree(first, tmp_path / "first" / first.name)
+    for other in others:
+        shutil.copytree(other, tmp_path / "more" / other.name)
+    hmdrn("enroll", backed, tmp_path / "more", "-g", gallery, "--far", 0.05)
+    sync = recognizing.sync_gallery
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(recognizing, "sync_gallery", sync)
+        assert hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--far", 0.2).code == 0
+        sync(*arguments)
+
+    # The other calibrates after this one has read the gallery, and before it writes.
+    monkeypatch.setattr(recognizing, "sync_gallery", meanwhile)
+    outcome = hmdrn("enroll", backed, tmp_path / "first", "-g", gallery, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["far"] == 0.2, "the rate that the other has chosen"
+    found = load_gallery(gallery)
+    assert set(found) == {path.name for path in (first, *others)}
+    hmdrn("gallery", "calibrate", gallery, "--bundle", backed)
+    assert found.calibration == load_gallery(gallery).calibration, "it is that of all species"
 
 
 def test_calibrating_says_what_it_costs_in_own_photos(hmdrn, backed, specimens, tmp_path):

@@ -30,6 +30,7 @@ from hmdrn_runtime.files import check_apart, user_path
 from hmdrn_runtime.gallery_file import check_gallery_place
 from hmdrn_runtime.prediction import EnrollmentReport
 from hmdrn_runtime.quality import Sight, sighted
+from hmdrn_runtime.recognizer import Recognizer
 
 
 @click.command("enroll")
@@ -118,11 +119,10 @@ def command(
         reports = [recognizer.review(*pair) for pair in pairs] if len(reports) > 1 else reports
     if strict:
         _refuse(reports)
-    rate, cost = far or rate_of(recognizer.gallery.calibration), None
-    if rate is not None and recognizer.background is not None:
-        calibrate(recognizer, rate)
-        cost = passing(recognizer)
-    recognizer.save_gallery(gallery)
+    # When all is there that other processes have saved meanwhile: the rate may be one of theirs.
+    recognizer.save_gallery(gallery, lambda: _calibrate(recognizer, far))
+    rate = far or rate_of(recognizer.gallery.calibration)
+    cost = None if rate is None or recognizer.background is None else passing(recognizer)
     drawn = _drawn(reports, enrolled, sheet)
     for entry in skipped:
         tell(f"left out: {entry['reason']}")
@@ -167,6 +167,13 @@ def command(
         click.echo(f"{gallery} is {rate_text(rate)}: {passing_text(cost)}")
     if drawn:
         click.echo(f"wrote {sheet}")
+
+
+def _calibrate(recognizer: Recognizer, far: float | None) -> None:
+    """Calibrate for a rate; without one, again for the rate that the gallery has, if any."""
+    rate = far or rate_of(recognizer.gallery.calibration)
+    if rate is not None and recognizer.background is not None:
+        calibrate(recognizer, rate)
 
 
 def _drawn(reports: Sequence[EnrollmentReport], seen: Sequence[Sequence[Sight]], sheet: Path) -> bool:
