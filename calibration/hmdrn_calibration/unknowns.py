@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_calibration.measures import softmax
-from hmdrn_runtime.background import Background, Calibration, Impostors, cohort
+from hmdrn_runtime.background import Background, Impostors, cohort
+from hmdrn_runtime.calibration import Calibration
 from hmdrn_runtime.enrollment import leave_one_out
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.matching import Matcher, RidgeMatcher
@@ -63,7 +64,8 @@ def calibrate(
     statistics = nearest_impostors(background.impostors, float(np.median([s.shots for s in classes])))
     own = own_scores(matcher, classes, background.operators)
     mean = float(own.mean()) if len(own) else statistics.own
-    return Calibration(threshold(statistics, len(classes), mean, far), temperature(statistics, mean), far)
+    bound = threshold(statistics, len(classes), mean, far)
+    return Calibration(bound, temperature(statistics, mean), far, background.digest)
 
 
 def own_scores(matcher: RidgeMatcher, classes: Sequence[Species], operators: Float32) -> Floats:

@@ -7,8 +7,10 @@ better is calibrated by `hmdrn_calibration.unknowns`; what is here is what a dev
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from safetensors.numpy import load, save
 
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.documents import Document
-from hmdrn_runtime.errors import BundleError, GalleryError
+from hmdrn_runtime.errors import BundleError
 from hmdrn_runtime.statistics import Float32
 
 FILE = "background.safetensors"
@@ -69,6 +71,11 @@ class Background:
     operators: Float32
     impostors: tuple[Impostors, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the operators in half precision, as in the bundle: scores depend on them alone."""
+        return hashlib.sha256(self.operators.astype("<f2").tobytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
         """The file beside the manifest; half precision serves, and halves it."""
@@ -121,46 +128,6 @@ def _impostors(document: Document) -> Impostors:
     bounds = {far: (constant, species, per) for far, constant, species, per in sorted(rows.tolist())}
     first, second = temperature.tolist()
     return Impostors(document.get("shots", int), own, bounds, (first, second))
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What makes a gallery's predictions honest; kept with the gallery.
-
-    Attributes:
-        threshold: Score from which a photo counts as known.
-        temperature: Divides logits before the softmax, above 0.
-        far: False-accept rate that the threshold was chosen for, 0-1.
-    """
-
-    threshold: float
-    temperature: float
-    far: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """What `Gallery.calibrate` keeps."""
-        return {"threshold": self.threshold, "temperature": self.temperature, "far": self.far}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Read what a gallery kept.
-
-        Raises:
-            GalleryError: It is damaged.
-        """
-        document = Document(dict(values), "the gallery's calibration", GalleryError)
-        numbers = [document.get(key, float) for key in ("threshold", "temperature", "far")]
-        if not np.isfinite(numbers).all() or numbers[1] <= 0:
-            raise GalleryError("the gallery's calibration is damaged: calibrate it again")
-        return cls(*numbers)
-
-
-def rate_of(kept: Mapping[str, Any] | None) -> float | None:
-    """The false-accept rate that a gallery's calibration was made for; None without one, or if damaged."""
-    try:
-        return None if kept is None else Calibration.from_dict(kept).far
-    except GalleryError:
-        return None
 
 
 def scores(logits: npt.NDArray[np.floating], background: npt.NDArray[np.floating]) -> Float64:

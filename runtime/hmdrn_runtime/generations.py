@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from hmdrn_runtime.background import Background, Calibration, open_background
+from hmdrn_runtime.background import Background, open_background
 from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.calibration import Calibration, applied
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.gallery import Gallery, State
 from hmdrn_runtime.matching import Matcher, Operands
@@ -158,8 +159,7 @@ class Generations:
         self.refresh()
 
     def _calibration(self, kept: Mapping[str, Any] | None) -> Calibration | None:
-        """What is applied of a gallery's calibration: nothing where the bundle has no background."""
-        return None if kept is None or self.background is None else Calibration.from_dict(kept)
+        return None if kept is None else applied(kept, self.background)
 
     def _operands(self, species: Sequence[Species], calibration: Calibration | None) -> Operands:
         further = None if calibration is None or self.background is None else self.background.operators

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.calibration import rate_of
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.history import change_now
@@ -29,20 +30,24 @@ class Move:
         costs: Of each variant concerned that is not FP32, what its bundle's verification says of it:
             `distance_error` (relative, to the FP32 network) and `top1_agreement` (percent); None where the
             bundle has no such figures.
+        far: The false-accept rate of the gallery's calibration, which is kept; None without one.
     """
 
     variant: str
     photos: Mapping[str, int]
     costs: Mapping[str, Mapping[str, float] | None]
+    far: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; the entries are the attributes."""
         costs = {name: None if cost is None else dict(cost) for name, cost in self.costs.items()}
-        return {"variant": self.variant, "photos": dict(self.photos), "costs": costs}
+        return {"variant": self.variant, "photos": dict(self.photos), "costs": costs, "far": self.far}
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} with {name!r}" for name, count in self.photos.items())
         told = [_told(name, cost) for name, cost in self.costs.items()]
+        if self.far is not None:
+            told.append(f"the gallery's calibration, at a false-accept rate of {self.far:g}, is kept")
         return f"photos were enrolled {counts}, and {self.variant!r} runs: {'; '.join(told)}"
 
 
@@ -65,7 +70,8 @@ def move_of(gallery: Gallery, bundle: Bundle) -> Move | None:
         keys = ("distance_error", "top1_agreement")
         known = isinstance(report, Mapping) and all(isinstance(report.get(key), int | float) for key in keys)
         costs[name] = {key: float(report[key]) for key in keys} if known and report else None
-    return Move(bundle.variant, MappingProxyType(dict(sorted(photos.items()))), MappingProxyType(costs))
+    counts, far = MappingProxyType(dict(sorted(photos.items()))), rate_of(gallery.calibration)
+    return Move(bundle.variant, counts, MappingProxyType(costs), far)
 
 
 def reenrolled(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = False) -> tuple[Gallery, int]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.background import Calibration
 from hmdrn_runtime.background import scores as known_scores
+from hmdrn_runtime.calibration import Calibration
 from hmdrn_runtime.enrollment import Confusion, Neighbour, PhotoReport
 from hmdrn_runtime.matching import Scores
 

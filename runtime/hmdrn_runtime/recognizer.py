@@ -16,6 +16,7 @@ from hmdrn_runtime.backends import Backend
 from hmdrn_runtime.backends.report import BackendReport, backend_report
 from hmdrn_runtime.background import Background
 from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.calibration import calibration_doubt
 from hmdrn_runtime.enrollment import Examination, examine
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
 from hmdrn_runtime.explaining import Explanation, explain_levels
@@ -91,6 +92,16 @@ class Recognizer:
     def background(self) -> Background | None:
         """The species in general that came with the bundle, read when first asked for; None without any."""
         return self.generations.background
+
+    @property
+    def calibration_doubt(self) -> str | None:
+        """Why the gallery's calibration is not applied with this bundle, or might mislead; else None.
+
+        Raises:
+            GalleryError: The calibration is damaged.
+        """
+        kept = self.gallery.calibration
+        return None if kept is None else calibration_doubt(kept, self.background)
 
     @property
     def gallery(self) -> Gallery:

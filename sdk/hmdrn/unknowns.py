@@ -14,8 +14,9 @@ from hmdrn_calibration.unknowns import Passing
 from hmdrn_calibration.unknowns import calibrate as fit
 from hmdrn_calibration.unknowns import passing as find_passing
 from hmdrn_runtime.backends import open_backend
-from hmdrn_runtime.background import FILE, Background, Calibration
+from hmdrn_runtime.background import FILE, Background
 from hmdrn_runtime.bundle import MANIFEST, open_bundle, sha256_of
+from hmdrn_runtime.calibration import Calibration, applied
 from hmdrn_runtime.datasets import Dataset, Photo, find_splits, open_dataset
 from hmdrn_runtime.errors import BundleError, ExportError, GalleryError
 from hmdrn_runtime.files import reason, write_atomically
@@ -53,12 +54,15 @@ def passing(recognizer: Recognizer) -> Passing:
 
     Raises:
         BundleError: The bundle has no background.
-        GalleryError: The gallery is not calibrated, or the head is attention.
+        GalleryError: The gallery is not calibrated, or with another background, or the head is attention.
     """
     background, kept = require_background(recognizer), recognizer.gallery.calibration
     if kept is None or not isinstance(recognizer.matcher, RidgeMatcher):
         raise GalleryError("the gallery is not calibrated: calibrate it first")
-    threshold = Calibration.from_dict(kept).threshold
+    calibration = applied(kept, background)
+    if calibration is None:
+        raise GalleryError(str(recognizer.calibration_doubt))
+    threshold = calibration.threshold
     return find_passing(recognizer.matcher, recognizer.gallery.species, background.operators, threshold)
 
 

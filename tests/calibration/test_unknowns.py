@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
 import hmdrn
 from hmdrn_calibration.impostors import fit_background
@@ -19,10 +20,12 @@ from hmdrn_calibration.unknowns import (
     temperature,
     threshold,
 )
-from hmdrn_runtime.background import Background, Calibration, Impostors, cohort, scores
+from hmdrn_runtime.background import Background, Impostors, cohort, scores
+from hmdrn_runtime.calibration import Calibration
 from hmdrn_runtime.errors import DatasetError, GalleryError
 from hmdrn_runtime.evaluation import Setting
 from hmdrn_runtime.images import prepare
+from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.species import with_photos
 from hmdrn_runtime.specimens import draw_specimens
 
@@ -81,7 +84,7 @@ def test_too_few_species_to_leave_one_unknown_are_refused(recognizer, background
 
 def test_a_calibrated_gallery_says_what_is_known(recognizer, background, group, monkeypatch):
     one = hmdrn.load("default", threads=1)
-    monkeypatch.setattr(one, "background", background, raising=False)
+    monkeypatch.setattr(one.generations, "background", background, raising=False)
     drawn = draw_specimens(range(100, 104), 7, size=84)
     for s, images in enumerate(drawn):
         one.enroll(f"species {s}", list(images[:5]))
@@ -101,6 +104,44 @@ def test_a_calibrated_gallery_says_what_is_known(recognizer, background, group, 
     assert one.classify(drawn[0][6]).known is False
     one.gallery.calibrate(None)
     assert one.classify(drawn[0][6]).known is None
+
+
+def test_a_calibration_is_applied_beside_the_background_that_it_was_made_with_and_no_other(
+    recognizer, background, monkeypatch
+):
+    one = hmdrn.load("default", threads=1)
+    for s, images in enumerate(draw_specimens(range(100, 103), 5, size=84)):
+        one.enroll(f"species {s}", list(images[:4]))
+    found = calibrate(one.matcher, one.gallery.species, background, 0.1)
+    assert found.background == background.digest
+    assert Calibration.from_dict(found.to_dict()) == found
+    one.gallery.calibrate(found.to_dict())
+    query = draw_specimens([100], 5, size=84)[0][4]
+
+    def beside(other: Background | None) -> tuple[bool | None, str | None]:
+        again = Recognizer(one.bundle, one.backend, one.gallery)
+        monkeypatch.setattr(again.generations, "background", other, raising=False)
+        return again.classify(query).known, again.calibration_doubt
+
+    assert beside(background)[0] is not None
+    assert beside(background)[1] is None
+    further = Background(background.operators[:-1], background.impostors)
+    known, doubt = beside(further)
+    assert known is None
+    assert f"({background.digest[:12]}) than this bundle's ({further.digest[:12]})" in str(doubt)
+    known, doubt = beside(None)
+    assert known is None
+    assert "has no background species" in str(doubt)
+    one.gallery.calibrate({name: value for name, value in found.to_dict().items() if name != "background"})
+    known, doubt = beside(background)
+    assert known is not None, "what an earlier version has calibrated is applied"
+    assert "calibrate it again" in str(doubt)
+
+
+def test_a_background_read_from_its_file_has_the_digest_of_the_one_written(background):
+    read = load(background.to_bytes())["operator"].astype(np.float32)
+    assert Background(read, background.impostors).digest == background.digest
+    assert Background(read[::-1], background.impostors).digest != background.digest
 
 
 FITTED = Impostors(5, -1.0, {0.01: (3.0, 0.5, 0.2), 0.1: (1.0, 0.5, 0.2), 0.5: (0.0, 0.5, 0.2)}, (0.1, -0.2))

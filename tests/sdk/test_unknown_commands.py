@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from outcomes import assert_refused
@@ -13,7 +14,9 @@ from hmdrn.loading import bundle_path
 from hmdrn.unknowns import add_background
 from hmdrn_calibration.unknowns import Passing
 from hmdrn_runtime import recognizer as recognizing
-from hmdrn_runtime.gallery_file import load_gallery
+from hmdrn_runtime.bundle import MANIFEST, open_bundle
+from hmdrn_runtime.gallery import Gallery
+from hmdrn_runtime.gallery_file import edit_gallery, load_gallery, save_gallery
 from hmdrn_runtime.specimens import draw_specimens, species_name
 
 
@@ -143,6 +146,64 @@ def test_calibrating_what_cannot_be_is_refused_and_changes_nothing(
     assert_refused(hmdrn(*verb, tmp_path / "missing", "-b", backed), "no gallery at")
     assert_refused(hmdrn(*verb, gallery, "-b", exported("conv4", "ridge")), "--background DATA")
     assert gallery.read_bytes() == before
+
+
+def test_a_calibration_is_not_applied_silently_by_a_bundle_of_another_background(
+    hmdrn, backed, specimens, tmp_path
+):
+    gallery, photo = tmp_path / "g.gallery", next(specimens.rglob("*.png"))
+    hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1)
+    assert "calibration" not in hmdrn("classify", backed, photo, "-g", gallery).err
+    plain = tmp_path / "plain.hmdrn"
+    shutil.copytree(backed, plain)
+    manifest = open_bundle(plain).manifest
+    model = {key: value for key, value in manifest.model.items() if key != "background"}
+    (plain / MANIFEST).write_text(replace(manifest, model=model).to_json())
+    for command in (("classify", plain, photo), ("enroll", plain, specimens)):
+        outcome = hmdrn(*command, "-g", gallery, "--json")
+        assert outcome.code == 0, outcome.err
+        assert "warning: the gallery's calibration is not applied" in outcome.err
+    doubts = hmdrn("gallery", "verify", gallery, "--bundle", plain, "--json").json["doubts"]
+    assert "this bundle has no background species" in doubts[0]
+    with edit_gallery(gallery) as edited:
+        edited.calibrate({**edited.calibration, "background": "ab" * 32})
+    answer = hmdrn("classify", backed, photo, "-g", gallery, "--json")
+    assert answer.json[0]["known"] is None
+    assert "other background species (abababababab)" in answer.err
+    with edit_gallery(gallery) as edited:
+        edited.calibrate({key: value for key, value in edited.calibration.items() if key != "background"})
+    assert "by an earlier version" in hmdrn("classify", backed, photo, "-g", gallery).err
+    assert "by an earlier version" in hmdrn("gallery", "verify", gallery).err
+    again = hmdrn("enroll", backed, specimens, "-g", gallery)
+    assert "earlier version" not in again.err, "it is calibrated again"
+
+
+def test_a_gallery_that_moves_between_precisions_keeps_its_calibration_and_says_so(
+    hmdrn, backed, specimens, tmp_path
+):
+    gallery = tmp_path / "g.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1)
+    found = load_gallery(gallery)
+    int8 = {
+        label: replace(s, photos={d: replace(p, variant="int8-ort") for d, p in s.photos.items()})
+        for label, s in found.species.items()
+    }
+    save_gallery(Gallery(found.network, int8, 9, calibration=found.calibration), gallery)
+    outcome = hmdrn("classify", backed, next(specimens.rglob("*.png")), "-g", gallery, "--json")
+    assert "the gallery's calibration, at a false-accept rate of 0.1, is kept" in outcome.err
+    assert outcome.json[0]["known"] in (True, False)
+    assert hmdrn("gallery", "verify", gallery, "--bundle", backed, "--json").json["move"]["far"] == 0.1
+
+
+def test_carried_to_another_model_a_gallery_is_said_to_have_lost_its_calibration(
+    hmdrn, backed, specimens, tmp_path
+):
+    gallery, new = tmp_path / "g.gallery", tmp_path / "new.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1, "--keep-thumbnails")
+    outcome = hmdrn("gallery", "reenroll", gallery, "--bundle", "default", "--output", new)
+    assert outcome.code == 0, outcome.err
+    assert f"hmdrn gallery calibrate {new} --bundle default --far 0.1" in outcome.err
+    assert load_gallery(new).calibration is None
 
 
 def test_eval_unknown_reports_what_was_asked_for(hmdrn, backed, specimens):

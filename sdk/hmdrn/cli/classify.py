@@ -69,6 +69,8 @@ def command(
     move = move_of(recognizer.gallery, recognizer.bundle)
     if move is not None:
         tell(f"note: {move}")
+    if recognizer.calibration_doubt is not None:
+        tell(f"warning: {recognizer.calibration_doubt}")
     files = [file for image in images for file in _files(image)]
     with progress() as report:
         answers = _answers(recognizer, files, top, report)

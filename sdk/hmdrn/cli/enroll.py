@@ -23,7 +23,7 @@ from hmdrn.cli.places import photos_of
 from hmdrn.contact_sheet import check_sheet_place, draw_sheet
 from hmdrn.loading import bundle_path, load
 from hmdrn.unknowns import calibrate, passing, require_background
-from hmdrn_runtime.background import rate_of
+from hmdrn_runtime.calibration import rate_of
 from hmdrn_runtime.datasets import Photo, open_species
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
 from hmdrn_runtime.files import check_apart, user_path
@@ -127,6 +127,8 @@ def command(
     for entry in skipped:
         tell(f"left out: {entry['reason']}")
     _warn(reports)
+    if recognizer.calibration_doubt is not None:
+        tell(f"warning: {recognizer.calibration_doubt}")
     if as_json:
         species = [
             {

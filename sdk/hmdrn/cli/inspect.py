@@ -10,8 +10,8 @@ import click
 from hmdrn.cli.calibrated import rate_text
 from hmdrn.cli.common import json_option, print_facts, print_json, print_table
 from hmdrn.loading import bundle_path
-from hmdrn_runtime.background import rate_of
 from hmdrn_runtime.bundle import Bundle, open_bundle
+from hmdrn_runtime.calibration import rate_of
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery import Gallery

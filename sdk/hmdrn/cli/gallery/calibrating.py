@@ -13,7 +13,7 @@ from hmdrn.cli.numbers import FiniteRange
 from hmdrn.loading import load
 from hmdrn.unknowns import calibrate as fit
 from hmdrn.unknowns import passing, require_background
-from hmdrn_runtime.background import rate_of
+from hmdrn_runtime.calibration import rate_of
 from hmdrn_runtime.gallery_file import edit_gallery
 from hmdrn_runtime.recognizer import Recognizer
 

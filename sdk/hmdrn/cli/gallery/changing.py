@@ -12,7 +12,7 @@ from hmdrn.cli.calibrated import calibrate_line
 from hmdrn.cli.common import json_option, print_json, print_table
 from hmdrn.cli.gallery.looking import doubts_of, gallery_argument
 from hmdrn.cli.messages import tell
-from hmdrn_runtime.background import rate_of
+from hmdrn_runtime.calibration import rate_of
 from hmdrn_runtime.gallery import Gallery, MergeReport
 from hmdrn_runtime.gallery_file import edit_gallery, load_gallery
 

@@ -11,7 +11,7 @@ from hmdrn.cli.calibrated import rate_text
 from hmdrn.cli.common import json_option, print_facts, print_json, print_table
 from hmdrn.cli.messages import tell
 from hmdrn.loading import load
-from hmdrn_runtime.background import rate_of
+from hmdrn_runtime.calibration import MADE_EARLIER, made_earlier, rate_of
 from hmdrn_runtime.comparing import difference
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.files import user_path
@@ -148,15 +148,18 @@ def verify(gallery: Path, bundle: str | None, as_json: bool) -> None:
     """
     found = load_gallery(gallery)
     move: Move | None = None
+    about: str | None = None
     if bundle is not None:
         recognizer = load(bundle, gallery)
         if found.species:
             recognizer.matcher.class_operands(list(found.species.values()))
         move = move_of(found, recognizer.bundle)
+        about = recognizer.calibration_doubt
     shots = sum(s.shots for s in found.species.values())
     thumbnails = sum(p.thumbnail is not None for s in found.species.values() for p in s.photos.values())
     before = _previous(gallery)
     doubts = doubts_of(found)
+    doubts += [about] if about is not None and about not in doubts else []
     if as_json:
         values = {"gallery": str(gallery), "bundle": bundle, "species": len(found), "photos": shots}
         more = {"generation": found.generation, "thumbnails": thumbnails, "previous": before}
@@ -188,6 +191,8 @@ def doubts_of(gallery: Gallery) -> list[str]:
         for other in lookalikes(gallery.species, label):
             if label < other:
                 doubts.append(f"{label!r} and {other!r} count as two species: rename one if they are one")
+    if made_earlier(gallery.calibration):
+        doubts.append(MADE_EARLIER)
     return doubts
 
 

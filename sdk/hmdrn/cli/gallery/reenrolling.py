@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.calibrated import calibrate_line
 from hmdrn.cli.common import json_option, print_json, threads_option
 from hmdrn.cli.gallery.looking import gallery_argument
+from hmdrn.cli.messages import tell
 from hmdrn.loading import load
+from hmdrn_runtime.calibration import rate_of
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery_file import check_gallery_place, load_gallery, save_gallery
 from hmdrn_runtime.moving import reenrolled
@@ -39,8 +42,15 @@ def reenroll(
     output = check_gallery_place(output)
     if output.exists():
         raise GalleryError(f"{output} is there already: give the path of a new gallery")
-    found, left_out = reenrolled(load_gallery(gallery), load(bundle, threads=threads), skip_missing)
+    old = load_gallery(gallery)
+    found, left_out = reenrolled(old, load(bundle, threads=threads), skip_missing)
     save_gallery(found, output)
+    far = rate_of(old.calibration)
+    if far is not None:
+        tell(
+            f"warning: {output} is not calibrated, since a calibration is for the model it was made with: "
+            f"run {calibrate_line(output, bundle, far)}"
+        )
     photos = sum(s.shots for s in found.species.values())
     if as_json:
         values = {"gallery": str(gallery), "bundle": bundle, "output": str(output)}
