@@ -19,6 +19,7 @@ import PIL.Image
 from PIL import ImageFile
 from PIL.Image import Transpose
 
+from hmdrn_runtime.decoding_cost import check_cost
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.image_files import open_file, read_header
 from hmdrn_runtime.messages import describe_source, one_line
@@ -63,7 +64,8 @@ def load_image(source: ImageSource) -> PIL.Image.Image:
 
     Raises:
         ImageError: the source is missing, empty, damaged, of an unknown format or type, shorter than
-            `MIN_SIDE` on a side, larger than `MAX_PIXELS`, or longer than `MAX_ASPECT` times its width.
+            `MIN_SIDE` on a side, larger than `MAX_PIXELS`, or longer than `MAX_ASPECT` times its width; or
+            a file that takes more to decode than `decoding_cost` allows.
 
     """
     name = describe_source(source)
@@ -154,6 +156,7 @@ def _from_path(source: str | os.PathLike[str], name: str) -> PIL.Image.Image:
 def _from_stream(stream: IO[bytes], size: int, name: str) -> PIL.Image.Image:
     image = read_header(stream, size, name)
     check_size(image.width, image.height, name)
+    check_cost(image, stream, size, name)
     return _to_upright_rgb(image, name)
 
 
@@ -195,7 +198,13 @@ def _from_array(array: npt.NDArray[np.generic], name: str) -> PIL.Image.Image:
 def _to_upright_rgb(image: ImageFile.ImageFile, name: str) -> PIL.Image.Image:
     """Decode an opened file. Decoding comes first: TIFF is turned by it, PNG may end with its EXIF."""
     image.load()
-    return _turn(to_rgb(image, name), _orientation(image))
+    orientation = _orientation(image)
+    if image.mode == "RGB" and not image.has_transparency_data:
+        rgb = image._new(image.im)  # not a copy, which a large image has no memory for
+    else:
+        rgb = to_rgb(image, name)
+    image.close()  # its pixels, where they are no longer needed
+    return _turn(rgb, orientation)
 
 
 def _orientation(image: PIL.Image.Image) -> int:
@@ -208,4 +217,11 @@ def _orientation(image: PIL.Image.Image) -> int:
 
 
 def _turn(image: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    """Bring an RGB image upright, which is given up: band by band, to have no two of it at once."""
+    if orientation not in _UPRIGHT:
+        return image
+    bands = list(image.split())
+    image.close()
+    for i in range(len(bands)):  # no name may keep a band that has been turned
+        bands[i] = bands[i].transpose(_UPRIGHT[orientation])
+    return PIL.Image.merge("RGB", bands)
