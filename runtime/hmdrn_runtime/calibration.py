@@ -49,11 +49,10 @@ class Calibration:
             GalleryError: It is damaged.
         """
         document = Document(dict(values), "the gallery's calibration", GalleryError)
-        threshold, temperature, far = (
-            document.get(key, float) for key in ("threshold", "temperature", "far")
-        )
-        if not np.isfinite([threshold, temperature, far]).all() or temperature <= 0:
+        numbers = [document.get(key, float) for key in ("threshold", "temperature", "far")]
+        if not np.isfinite(numbers).all() or numbers[1] <= 0:
             raise GalleryError("the gallery's calibration is damaged: calibrate it again")
+        threshold, temperature, far = numbers
         background = document.get("background", str) if "background" in values else None
         return cls(threshold, temperature, far, background)
 
@@ -94,8 +93,8 @@ def calibration_doubt(kept: Mapping[str, Any] | None, background: Background | N
     if background is None:
         return (
             "the gallery's calibration is not applied, so nothing is said to be known or unknown: this "
-            "bundle has no background species; use the one that it was calibrated with, or export with --background "
-            "DATA and calibrate again"
+            "bundle has no background species; use the one that it was calibrated with, or export "
+            "with --background DATA and calibrate again"
         )
     made_with = Calibration.from_dict(kept).background
     if made_with is None:

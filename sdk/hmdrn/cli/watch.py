@@ -220,6 +220,8 @@ def _recognizer(bundle: str, gallery: Path, threads: int | None) -> Recognizer:
     move = move_of(recognizer.gallery, recognizer.bundle)
     if move is not None:
         tell(f"note: {move}")
+    if recognizer.calibration_doubt is not None:
+        tell(f"warning: {recognizer.calibration_doubt}")
     if not len(recognizer.gallery):
         raise GalleryError(f"{gallery} has no species: enroll photos first, with hmdrn enroll")
     if len(recognizer.gallery) == 1 and recognizer.gallery.calibration is None:
