@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 
 KEPT = 200
 """Changes that are remembered; older ones are left out."""
+TOOK_IN = "took in what another process had saved"
+"""Said of a state that is made of two; several in a row say no more than the last."""
 
 
 @dataclass(frozen=True)
@@ -34,4 +36,9 @@ def change_now(generation: int, what: str, label: str | None = None) -> Change:
 def together(one: tuple[Change, ...], other: tuple[Change, ...]) -> tuple[Change, ...]:
     """Two histories that share their beginning as one, each change once, in the order of time."""
     changes = dict.fromkeys((*one, *other))
-    return tuple(sorted(changes, key=lambda change: (change.when, change.generation)))[-KEPT:]
+    found: list[Change] = []
+    for change in sorted(changes, key=lambda change: (change.when, change.generation)):
+        if found and found[-1].what == change.what == TOOK_IN:
+            found.pop()
+        found.append(change)
+    return tuple(found[-KEPT:])

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hmdrn_runtime.gallery import State
-from hmdrn_runtime.history import change_now, together
+from hmdrn_runtime.history import TOOK_IN, change_now, together
 from hmdrn_runtime.species import Species, joined
 
 
@@ -29,12 +29,14 @@ def reconciled(base: State | None, ours: State, theirs: State) -> State:
         if species is not None:
             found[label] = species
     calibration = _calibration(base, ours, theirs)
-    for one, other in ((theirs, ours), (ours, theirs)):
-        if (found, calibration) == (one.species, one.calibration) and one.generation > other.generation:
-            return one
+    same = [one for one in (theirs, ours) if (found, calibration) == (one.species, one.calibration)]
+    later = max((theirs, ours), key=lambda one: one.generation)
+    # Of equal states the later; of equally late ones the file's, which then need not be written again.
+    if len(same) == 2 or (same == [later] and ours.generation != theirs.generation):
+        return later
     generation = max(ours.generation, theirs.generation) + 1
     history = together(theirs.history, ours.history)
-    change = change_now(generation, "took in what another process had saved")
+    change = change_now(generation, TOOK_IN)
     return State(generation, MappingProxyType(found), together(history, (change,)), calibration)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.gallery_file import load_gallery, previous_path, save_gallery, sync_gallery
+from hmdrn_runtime.history import TOOK_IN, Change, together
 from hmdrn_runtime.locking import lock_path
 from hmdrn_runtime.manifest import Fusion, Level, Network
 from hmdrn_runtime.reconciling import reconciled
@@ -185,6 +186,39 @@ def test_where_settling_fails_the_file_stays(two, path):
     assert path.read_bytes() == before
     sync_gallery(first, path)
     assert "bee" in load_gallery(path)
+
+
+def test_of_equal_states_that_are_saved_again_and_again_the_history_tells_once(two, path):
+    first, second = two
+    for seed in (4, 5):
+        for one in (first, second):
+            one.add("bee", [photo(seed)])
+        for one in (first, second, first):
+            sync_gallery(one, path)
+    assert [change.what for change in load_gallery(path).history] == [
+        "added 2 photos",
+        *["added 1 photo"] * 3,
+    ]
+    before = path.stat()
+    for one in (first, second, load_gallery(path)):
+        sync_gallery(one, path)
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    # The same photos once more by a process that never saw the file.
+    again = Gallery(NETWORK)
+    for label, species in first.species.items():
+        again.add(label, species.photos.values())
+    sync_gallery(again, path)
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert again.history == load_gallery(path).history
+
+
+def test_several_takings_in_a_row_are_one_entry():
+    def change(second: int, what: str) -> Change:
+        return Change(second, what, None, f"2026-05-01T08:30:{second:02}Z")
+
+    one = (change(0, "forgot"), change(1, TOOK_IN))
+    other = (change(2, TOOK_IN), change(3, "forgot"))
+    assert together(one, other) == (one[0], *other)
 
 
 def test_a_newer_format_in_the_file_is_neither_read_nor_overwritten(two, path, tmp_path):
