@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,9 @@ __all__ = [
     "PREPROCESSINGS",
     "RESIZE",
     "Box",
+    "Boxes",
     "ImageSource",
+    "check_boxes",
     "clip_box",
     "crop_box",
     "describe_source",
@@ -51,6 +53,8 @@ __all__ = [
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the upright image; x1 and y1 are exclusive."""
+Boxes: TypeAlias = "Sequence[Box] | npt.NDArray[Any]"
+"""Boxes, or an array of (N, 4) of them, as detectors give them."""
 
 INPUT_SIZE = 84
 """Height and width of the network's input, in pixels."""
@@ -61,6 +65,22 @@ PREPROCESSINGS = ("crop", "squash")
 _FRAME_SIDE = 4 * RESIZE
 """Shorter side in pixels from which a frame is reduced by a whole number before it is resized."""
 _REDUCING_GAP = 2.0
+
+
+def check_boxes(boxes: Boxes) -> None:
+    """Refuse one box where a list of boxes is meant.
+
+    Raises:
+        ImageError: its entries are numbers, or it is no list.
+
+    """
+    try:
+        flat = len(boxes) > 0 and all(np.ndim(side) == 0 for side in boxes)
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"boxes is {boxes!r}: pass a list, [(x0, y0, x1, y1), ...]") from error
+    if flat:
+        shown = tuple(np.asarray(boxes).tolist())
+        raise ImageError(f"boxes is a single box, {shown}: pass a list, [(x0, y0, x1, y1)]")
 
 
 def crop_box(image: PIL.Image.Image, box: Box) -> PIL.Image.Image:

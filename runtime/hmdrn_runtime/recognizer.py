@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, overload
@@ -30,7 +30,7 @@ from hmdrn_runtime.gallery import (
 )
 from hmdrn_runtime.gallery_file import sync_gallery
 from hmdrn_runtime.generations import Generations
-from hmdrn_runtime.images import Box, ImageSource, prepare, prepare_boxes, prepare_frame
+from hmdrn_runtime.images import Box, Boxes, ImageSource, check_boxes, prepare, prepare_boxes, prepare_frame
 from hmdrn_runtime.large import operators_path
 from hmdrn_runtime.live import LiveWorker
 from hmdrn_runtime.matching import open_matcher
@@ -212,18 +212,18 @@ class Recognizer:
     def classify(self, image: ImageSource, boxes: None = None, top: int = 5) -> Prediction: ...
 
     @overload
-    def classify(self, image: ImageSource, boxes: Sequence[Box], top: int = 5) -> list[Prediction]: ...
+    def classify(self, image: ImageSource, boxes: Boxes, top: int = 5) -> list[Prediction]: ...
 
     def classify(
-        self, image: ImageSource, boxes: Sequence[Box] | None = None, top: int = 5
+        self, image: ImageSource, boxes: Boxes | None = None, top: int = 5
     ) -> Prediction | list[Prediction]:
         """Name the species on a photo.
 
         Args:
             image: Path, bytes, PIL image or RGB uint8 array (H, W, 3).
-            boxes: Regions (x0, y0, x1, y1) in pixels, e.g. a detector's; each is classified by itself. Of a
-                box that reaches over the photo's edge, the part on the photo is looked at, however small a
-                part of the box it is.
+            boxes: Regions (x0, y0, x1, y1) in pixels, e.g. a detector's, as a list or an array of (N, 4);
+                each is classified by itself. Of a box that reaches over the photo's edge, the part on the
+                photo is looked at, however small a part of the box it is.
             top: Species in the ranking at most.
 
         Returns:
@@ -237,8 +237,7 @@ class Recognizer:
         if boxes is None:
             pixels = prepare_frame(image, mode) if isinstance(image, np.ndarray) else prepare(image, mode)
             return self._classify_pixels(pixels[None], top)[0]
-        if len(boxes) == 4 and all(np.ndim(side) == 0 for side in boxes):
-            raise ImageError(f"boxes is a single box, {tuple(boxes)}: pass a list, [(x0, y0, x1, y1)]")
+        check_boxes(boxes)
         parts = prepare_boxes(image, boxes, mode)
         return self._classify_pixels(np.stack(parts), top) if parts else []
 
@@ -296,13 +295,9 @@ class Recognizer:
     def classify_async(self, image: ImageSource, boxes: None = None, top: int = 5) -> Future[Prediction]: ...
 
     @overload
-    def classify_async(
-        self, image: ImageSource, boxes: Sequence[Box], top: int = 5
-    ) -> Future[list[Prediction]]: ...
+    def classify_async(self, image: ImageSource, boxes: Boxes, top: int = 5) -> Future[list[Prediction]]: ...
 
-    def classify_async(
-        self, image: ImageSource, boxes: Sequence[Box] | None = None, top: int = 5
-    ) -> Future[Any]:
+    def classify_async(self, image: ImageSource, boxes: Boxes | None = None, top: int = 5) -> Future[Any]:
         """Name the species on a frame of a live source; returns at once.
 
         One frame is in work and two wait at most: a further one takes the place of the oldest.

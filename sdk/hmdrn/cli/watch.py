@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +13,15 @@ import click
 
 from hmdrn.cli.calibrated import calibrate_line
 from hmdrn.cli.common import bundle_argument, json_option, print_facts, threads_option
-from hmdrn.cli.messages import tell
+from hmdrn.cli.lines import Lines
+from hmdrn.cli.messages import tell, told
 from hmdrn.cli.numbers import FiniteRange
 from hmdrn.cli.places import output_place
 from hmdrn.cli.regions import parse_region
 from hmdrn.cli.stopping import Stop
 from hmdrn.loading import bundle_path, load
 from hmdrn.unknowns import require_background
-from hmdrn.watching.events import Event, Sink, line, result_events, source_event, summary_event
+from hmdrn.watching.events import Sink, line, result_events, source_event, summary_event
 from hmdrn.watching.loop import SEPARATE, watch
 from hmdrn.watching.mqtt import Publisher
 from hmdrn.watching.overlay import Film, Window
@@ -30,7 +31,6 @@ from hmdrn.watching.snapshots import FOLDERS, MOST, Snapshots
 from hmdrn.watching.sources import Source, parse_source
 from hmdrn.watching.summary import Seen, Summary
 from hmdrn_runtime.errors import GalleryError, HmdrnError
-from hmdrn_runtime.files import reason, user_path
 from hmdrn_runtime.images import Box
 from hmdrn_runtime.moving import move_of
 from hmdrn_runtime.recognizer import Recognizer
@@ -64,7 +64,9 @@ _USUAL = Smoothing()
     help="Look at every frame, or at the newest only and drop those that it overtook; a file is then played "
     "at its own rate, like a camera. Default: every frame of a file, the newest of all else.",
 )
-@click.option("--loop", is_flag=True, help="Begin a file again when it has ended.")
+@click.option(
+    "--loop", is_flag=True, help="Begin a file or folder again when it has ended; its frames' numbers go on."
+)
 @click.option(
     "--smoothing",
     type=FiniteRange(0),
@@ -165,13 +167,16 @@ def command(
     A line of boxes is {"boxes": [[x0, y0, x1, y1], ...]} in pixels, and may have "frame", a number or text.
     Of a file, a line belongs to the frame of that number from 0, or to the next one, and frames wait for
     their line. Of all else, the newest line belongs to the next frame. A line that cannot be read is
-    reported and counts as one without boxes. The end of the lines is the end of watching.
+    reported and counts as one without boxes; one that comes too late or is overtaken is counted. The end
+    of the lines is the end of watching.
 
     Exit code: 0 at the end and after SIGTERM, 130 after Ctrl-C, 2 also if a photo of a folder was unreadable.
 
     Example: hmdrn watch default --source film.mp4 --gallery site7.gallery
     """
     with Stop() as stop, contextlib.ExitStack() as opened:
+        ending = lambda: stop.asked is not None  # noqa: E731
+        out, aside = Lines("stdout", ending), Lines("stderr", ending)
         found = parse_source(source)
         if overlay is not None:
             read = [bundle_path(bundle), gallery, boxes if boxes not in (None, "-") else None, found.path]
@@ -186,19 +191,19 @@ def command(
         film = opened.enter_context(contextlib.closing(Film(overlay))) if overlay is not None else None
         screen = opened.enter_context(contextlib.closing(Window())) if window else None
         publisher = opened.enter_context(contextlib.closing(Publisher(mqtt))) if mqtt is not None else None
-        sink: Sink = publisher if publisher is not None else _print
+        sink: Sink = publisher if publisher is not None else lambda event: out(line(event))
         watching = watch(
             recognizer,
             source,
             region=region,
-            boxes=_descriptor(boxes),
+            boxes=_box_source(boxes),
             every_frame=every_frame,
             loop=loop,
             smoothing=_smoothing(found, smoothing, hysteresis, hold),
             stall_after=stall_after,
             max_seconds=max_seconds,
             max_frames=max_frames,
-            on_event=lambda event: _tell_event(event, sink),
+            on_event=lambda event: _tell_event(event, sink, aside),
         )
         stop.ends(watching.stop)
         for result in watching:
@@ -209,7 +214,7 @@ def command(
                 film.add(result, watching.rate)
             if screen is not None and not screen.show(result):
                 watching.stop()
-        _close(watching.summary, sink, publisher, as_json)
+        _close(watching.summary, publisher, out if as_json else None, aside)
     if stop.asked == signal.SIGINT:
         return 130
     return 2 if found.kind == "photos" and watching.summary.unreadable else 0
@@ -244,21 +249,16 @@ def _smoothing(source: Source, seconds: float | None, hysteresis: float, hold: i
     return Smoothing(_USUAL.seconds if seconds is None else seconds, hysteresis, hold)
 
 
-def _descriptor(boxes: str | None) -> int | None:
-    if boxes is None or boxes == "-":
-        return None if boxes is None else 0
-    try:
-        return os.open(user_path(boxes, HmdrnError), os.O_RDONLY)
-    except OSError as error:
-        raise HmdrnError(f"cannot read boxes from {boxes}: {reason(error)}; give - or a pipe") from error
+def _box_source(boxes: str | None) -> int | str | None:
+    if boxes != "-":
+        return boxes
+    if sys.stdin is None:  # descriptor 0 may be any file by now
+        raise HmdrnError("cannot read boxes from standard input: it is closed; pipe the detector into it")
+    return 0
 
 
-def _print(event: Event) -> None:
-    click.echo(line(event))
-
-
-def _tell_event(event: SourceEvent, sink: Sink) -> None:
-    tell(event.message)
+def _tell_event(event: SourceEvent, sink: Sink, aside: Lines) -> None:
+    aside(told(event.message))
     sink(source_event(event))
 
 
@@ -273,16 +273,17 @@ def _keep(keeper: Snapshots | None, result: WatchResult) -> Snapshots | None:
     return keeper
 
 
-def _close(summary: Summary, sink: Sink, publisher: Publisher | None, as_json: bool) -> None:
+def _close(summary: Summary, publisher: Publisher | None, out: Lines | None, aside: Lines) -> None:
+    """Give the summary to the broker, to programs (`out`), or aside to people."""
     closing = summary_event(summary, time.time())
     if publisher is not None:
-        sink(closing)
+        publisher(closing)
         publisher.close()
         if publisher.lost:
-            tell(f"warning: {publisher.lost} events did not reach the broker")
-    if as_json:
-        _print(closing)
-    else:
+            aside(told(f"warning: {publisher.lost} events did not reach the broker"))
+    if out is not None:
+        out(line(closing))
+    elif aside.ready():
         print_facts("", list(_facts(summary)), stderr=True)
 
 
@@ -293,8 +294,9 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "seconds", f"{summary.seconds:.1f}"
     yield "latency, capture to answer", str(summary.latencies)
     yield "reconnects", str(summary.reconnects)
-    if summary.bad_lines:
-        yield "bad lines of boxes", str(summary.bad_lines)
+    lines = {"bad": summary.bad_lines, "late or overtaken": summary.unused_lines}
+    if any(lines.values()):
+        yield "lines of boxes", ", ".join(f"{count} {name}" for name, count in lines.items() if count)
     for label, seen in sorted(summary.species.items()):
         yield label, _seen(seen)
     if summary.unknown.frames:

@@ -1,20 +1,23 @@
-"""A detector's boxes as JSON lines: `{"frame": 17, "boxes": [[x0, y0, x1, y1], ...]}`, one object a frame."""
+"""A detector's boxes, as they come by descriptor, pipe or file, and the frames that they belong to."""
 
 from __future__ import annotations
 
 import os
 import queue
+import stat
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
 
+from hmdrn.watching.detections import BoxLine, numbered_lines, parse_line
 from hmdrn.watching.frames import Frame
-from hmdrn_runtime.documents import Document
-from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.files import reason
 from hmdrn_runtime.images import Box
 
-LONGEST_LINE = 1 << 20
-"""Bytes of a line at most."""
+BoxSource: TypeAlias = "int | Path"
+"""Where lines of boxes come from: an open descriptor, e.g. 0 for standard input, or a named pipe or file."""
 _AHEAD = 64
 """Lines that are read ahead of the frames; a detector that is faster has to wait."""
 _SLICE = 0.05
@@ -24,47 +27,18 @@ class BoxesEndError(Exception):
     """The detector has closed its end: there will be no more boxes."""
 
 
-@dataclass(frozen=True)
-class BoxLine:
-    """One line.
+def check_box_source(source: BoxSource) -> None:
+    """Refuse what no lines can be read from.
 
-    Attributes:
-        boxes: Its boxes; empty where the line is bad.
-        frame: What it calls its frame: an index, a timestamp or a name; None without.
-        problem: What is wrong with the line, or "".
+    Raises:
+        HmdrnError: It is missing, closed or a folder.
     """
-
-    boxes: tuple[Box, ...]
-    frame: str | int | float | None = None
-    problem: str = ""
-
-
-def parse_line(text: bytes, number: int) -> BoxLine:
-    """Read one line; what is wrong with a bad one is in its `problem`.
-
-    Args:
-        text: The line.
-        number: Its number from 1, for the message.
-    """
-    where = f"line {number} of the boxes"
-    if len(text) > LONGEST_LINE:
-        return BoxLine((), None, f"{where} is longer than {LONGEST_LINE} bytes")
     try:
-        values = Document.parse(text, where, ImageError)
-        frame = values.values.get("frame")
-        if isinstance(frame, bool) or not isinstance(frame, str | int | float | None):
-            raise ImageError(f"{where} is damaged: 'frame' is neither a number nor a text")
-        boxes = tuple(_box(box, where) for box in values.get("boxes", list))
-    except ImageError as error:
-        return BoxLine((), None, str(error))
-    return BoxLine(boxes, frame)
-
-
-def _box(values: object, where: str) -> Box:
-    if not isinstance(values, list) or len(values) != 4 or not all(type(v) in (int, float) for v in values):
-        raise ImageError(f"{where} is damaged: the box {values!r} is no list of four numbers x0, y0, x1, y1")
-    x0, y0, x1, y1 = (float(value) for value in values)
-    return x0, y0, x1, y1
+        folder = stat.S_ISDIR(os.stat(source).st_mode)  # noqa: PTH116 (of a descriptor, too)
+    except (OSError, OverflowError) as error:
+        raise _unreadable(source, reason(error) if isinstance(error, OSError) else str(error)) from error
+    if folder:
+        raise _unreadable(source, "it is a folder")
 
 
 class BoxLines:
@@ -76,35 +50,47 @@ class BoxLines:
     once. A bad line counts as one without boxes.
 
     Args:
-        descriptor: Where the lines come from, e.g. 0 for standard input.
+        source: Where the lines come from; a path is opened in the thread that reads it, because a pipe
+            without a writer opens when there is one.
         in_order: Whether lines belong to frames by their order.
         report: Called, in the thread that asks, with what is wrong with a line.
         stopped: Whether to give up waiting.
+
+    Raises:
+        HmdrnError: As `check_box_source`.
     """
 
     def __init__(
         self,
-        descriptor: int,
+        source: BoxSource,
         in_order: bool,
         report: Callable[[str], None],
         stopped: Callable[[], bool],
     ) -> None:
-        self._descriptor, self._in_order = descriptor, in_order
+        check_box_source(source)
+        self._source, self._in_order = source, in_order
         self._report, self._stopped = report, stopped
-        self._lines: queue.Queue[BoxLine | None] = queue.Queue(_AHEAD)
+        self._lines: queue.Queue[BoxLine | BoxesEndError | HmdrnError] = queue.Queue(_AHEAD)
         self._held: BoxLine | None = None
         self._next = 0
+        self._late = self._overtaken = 0
         self.bad = 0
         """Lines that could not be read."""
         self.frame_id: str | int | float | None = None
         """What the detector calls the frame that was asked for last."""
         threading.Thread(target=self._read, name="hmdrn-boxes", daemon=True).start()
 
+    @property
+    def unused(self) -> int:
+        """Lines that no frame got: late ones, or live those that a newer one overtook."""
+        return self._late + self._overtaken
+
     def __call__(self, frame: Frame) -> tuple[Box, ...] | None:
         """The boxes of a frame; None if no line is about it.
 
         Raises:
             BoxesEndError: There are no more.
+            HmdrnError: They cannot be read.
         """
         line = self._of(frame.index) if self._in_order else self._newest()
         self.frame_id = line.frame if line is not None else None
@@ -114,15 +100,14 @@ class BoxLines:
         newest = None
         while True:
             try:
-                line = self._get(self._lines.get_nowait())
+                line = self._lines.get_nowait()
             except queue.Empty:
                 return newest
-            except BoxesEndError:
-                if newest is None:
-                    raise
-                self._lines.put(None)
+            if newest is not None and not isinstance(line, BoxLine):
+                self._lines.put(line)
                 return newest
-            newest = line
+            self._late += newest is not None and not newest.problem
+            newest = self._get(line)
 
     def _of(self, index: int) -> BoxLine | None:
         while not self._stopped():
@@ -139,49 +124,46 @@ class BoxLines:
             self._next += 1
             if self._next > index:
                 return line
+            self._late += not line.problem
         return None
 
-    def _get(self, line: BoxLine | None) -> BoxLine:
-        if line is None:
-            raise BoxesEndError
+    def _get(self, line: BoxLine | BoxesEndError | HmdrnError) -> BoxLine:
+        if not isinstance(line, BoxLine):
+            raise line
         if line.problem:
             self.bad += 1
             self._report(line.problem)
         return line
 
     def _read(self) -> None:
-        for number, text in _numbered(self._descriptor):
+        end: BoxesEndError | HmdrnError = BoxesEndError()
+        try:
+            if isinstance(self._source, int):
+                self._read_lines(self._source)
+            else:
+                with self._source.open("rb", buffering=0) as file:
+                    self._read_lines(file.fileno())
+        except OSError as error:
+            end = _unreadable(self._source, reason(error))
+        self._lines.put(end)
+
+    def _read_lines(self, descriptor: int) -> None:
+        for number, text in numbered_lines(descriptor):
             if text.strip():
                 line = parse_line(text, number)
                 if not self._in_order and self._lines.full():
                     self._overtake()
                 self._lines.put(line)
-        self._lines.put(None)
 
     def _overtake(self) -> None:
         try:
             self._lines.get_nowait()
         except queue.Empty:
             return
+        self._overtaken += 1
 
 
-def _numbered(descriptor: int) -> Iterator[tuple[int, bytes]]:
-    """The lines of a descriptor with their numbers from 1; of an overlong one the beginning.
-
-    Read without Python's own buffer: its lock, held by a thread that waits for input, would break the
-    interpreter's end.
-    """
-    rest, number, cut = b"", 0, False
-    while data := os.read(descriptor, 65536):
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            number += 1
-            if not cut:
-                yield number, line
-            cut = False
-        if len(rest) > LONGEST_LINE and not cut:
-            yield number + 1, rest
-            cut = True
-        rest = rest if not cut else b""
-    if rest:
-        yield number + 1, rest
+def _unreadable(source: BoxSource, why: str) -> HmdrnError:
+    name = f"descriptor {source}" if isinstance(source, int) else source
+    name = "standard input" if source == 0 else name
+    return HmdrnError(f"cannot read boxes from {name}: {why}; give - for standard input, or a named pipe")

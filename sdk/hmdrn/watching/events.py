@@ -19,7 +19,7 @@ Sink: TypeAlias = Callable[[Event], None]
 
 def result_events(result: WatchResult, every: bool) -> Iterator[Event]:
     """The events of a frame: a change of label each, what is gone, and with `every` the frame itself."""
-    if every:
+    if every and not result.skipped:
         yield _frame_event(result)
     for sighting in result.sightings:
         if sighting.changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import PIL.Image
@@ -14,10 +14,10 @@ from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.tracks import Tracker
 from hmdrn_runtime.errors import ImageError
-from hmdrn_runtime.images import Box, clip_box, crop_box
+from hmdrn_runtime.images import Box, Boxes, check_boxes, clip_box, crop_box
 from hmdrn_runtime.prediction import Prediction
 
-Detector = Callable[[Frame], "Sequence[Box] | None"]
+Detector = Callable[[Frame], "Boxes | None"]
 """Finds the subjects in a frame: boxes in pixels, empty for none, None to pass the frame over."""
 Place = tuple["Box | None", PIL.Image.Image]
 """A part of a frame, None for all of it, and its pixels."""
@@ -58,7 +58,7 @@ class Observer:
         """Of the picture that the region was last fitted to."""
 
     def look(self, frame: Frame) -> WatchResult | None:
-        """What is in a frame; None where the detector passes it over.
+        """What is in a frame; None where the detector passes it over and nothing is gone by then.
 
         Raises:
             ImageError: The frame or the region cannot be used.
@@ -71,8 +71,10 @@ class Observer:
         else:
             boxes = self._detector(frame)
             if boxes is None:
-                return None
-            usable = self._usable(frame.image, boxes) if boxes else []
+                gone = self._gone(frame)
+                return WatchResult(frame, (), gone, _age(frame), skipped=True) if gone else None
+            check_boxes(boxes)
+            usable = self._usable(frame.image, boxes) if len(boxes) else []
             places = list(usable)
             tracks = self._tracker.follow([box for box, _ in usable], frame.position)
         answers = self._recognizer.classify_batch([image for _, image in places])
@@ -81,9 +83,11 @@ class Observer:
             before = track.smoother.value
             smoothed = track.smoother.update(answer, frame.position)
             sightings.append(Sighting(track.number, box, answer, smoothed, before))
-        gone = tuple(track.number for track in self._tracker.lost(frame.position))
         name = self._detector.frame_id if isinstance(self._detector, BoxLines) else None
-        return WatchResult(frame, tuple(sightings), gone, time.monotonic() - frame.captured, name)
+        return WatchResult(frame, tuple(sightings), self._gone(frame), _age(frame), name)
+
+    def _gone(self, frame: Frame) -> tuple[int, ...]:
+        return tuple(track.number for track in self._tracker.lost(frame.position))
 
     def _fixed(self, image: PIL.Image.Image) -> Place:
         """The whole picture, or what the region covers of it; that this is less is told once for a size."""
@@ -100,12 +104,20 @@ class Observer:
         self._size = image.size
         return seen, crop_box(image, seen)
 
-    def _usable(self, image: PIL.Image.Image, boxes: Sequence[Box]) -> list[tuple[Box, PIL.Image.Image]]:
+    def _usable(self, image: PIL.Image.Image, boxes: Boxes) -> list[tuple[Box, PIL.Image.Image]]:
         """The boxes with what is in them; those that cannot be used are told and left out."""
         parts = []
         for box in boxes:
             try:
-                parts.append((box, crop_box(image, box)))
+                part = crop_box(image, box)
             except ImageError as error:
                 self._unusable(str(error))
+            else:
+                x0, y0, x1, y1 = (float(side) for side in box)
+                parts.append(((x0, y0, x1, y1), part))
         return parts
+
+
+def _age(frame: Frame) -> float:
+    """Seconds since its capture."""
+    return time.monotonic() - frame.captured

@@ -72,6 +72,8 @@ class Film:
     def add(self, result: WatchResult, rate: float) -> None:
         """Write a frame, for as many frames of the film as have passed since the one before.
 
+        One that was passed over, and only tells what is gone, is left out.
+
         Args:
             result: The frame.
             rate: Frames a second of the source.
@@ -79,6 +81,8 @@ class Film:
         Raises:
             HmdrnError: The film cannot be written.
         """
+        if result.skipped:
+            return
         image = draw(result)
         if self._writer is None:
             self._size, self._rate = image.size, rate

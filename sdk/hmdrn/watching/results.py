@@ -39,7 +39,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class WatchResult:
-    """One frame that was looked at.
+    """One frame that was looked at, or at which something was found to be gone.
 
     Attributes:
         frame: The frame; `frame.image` is the picture.
@@ -47,6 +47,7 @@ class WatchResult:
         gone: Tracks that have had no box for a while, and end here.
         latency: Seconds from the frame's capture to its answer.
         boxes_id: The detector's own name of the frame, where boxes came with one.
+        skipped: Whether the detector said nothing of this frame, which then only tells what is gone.
     """
 
     frame: Frame
@@ -54,6 +55,7 @@ class WatchResult:
     gone: tuple[int, ...]
     latency: float
     boxes_id: str | int | float | None = None
+    skipped: bool = False
 
     @property
     def label(self) -> str | None:

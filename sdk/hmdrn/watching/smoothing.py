@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.prediction import Prediction
 
 State = Literal["undecided", "species", "unknown"]
@@ -17,15 +18,26 @@ class Smoothing:
     """How labels are smoothed.
 
     Attributes:
-        seconds: Time constant of the exponential average; 0 takes every frame by itself.
+        seconds: Time constant of the exponential average, at least 0; 0 takes every frame by itself.
         hysteresis: How far another label must lead the present one: the difference of their averages over
             their sum, 0-1.
-        hold: Answers in a row for which it must lead.
+        hold: Answers in a row for which it must lead, at least 1.
+
+    Raises:
+        HmdrnError: A value is out of its range.
     """
 
     seconds: float = 0.5
     hysteresis: float = 0.1
     hold: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seconds < math.inf:
+            raise HmdrnError(f"seconds of smoothing is {self.seconds}: give 0 or more")
+        if not 0 <= self.hysteresis <= 1:
+            raise HmdrnError(f"hysteresis is {self.hysteresis}: give a number from 0 to 1")
+        if not self.hold >= 1:
+            raise HmdrnError(f"hold is {self.hold}: give at least 1 answer")
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def parse_source(source: str | int | os.PathLike[str]) -> Source:
         SourceError: There is no such file or folder, or no such kind of source.
     """
     text = os.fspath(source) if isinstance(source, os.PathLike) else str(source).strip()
-    if isinstance(source, int) or text.isdecimal():
+    if text.isdecimal():
         return Source("camera", int(text), f"camera {int(text)}")
     csi = re.fullmatch(r"csi://(\d+)", text)
     if csi:

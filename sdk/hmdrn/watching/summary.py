@@ -59,6 +59,7 @@ class Summary:
         skipped: Frames for which the detector sent no line.
         unreadable: Frames that could not be used.
         bad_lines: Lines of boxes that could not be read.
+        unused_lines: Lines of boxes that no frame got: too late, or overtaken by a newer line.
         reconnects: Times that the source came back.
         seconds: How long it was watched.
         latencies: From capture to answer.
@@ -72,6 +73,7 @@ class Summary:
     skipped: int = 0
     unreadable: int = 0
     bad_lines: int = 0
+    unused_lines: int = 0
     reconnects: int = 0
     seconds: float = 0.0
     latencies: Latencies = field(default_factory=Latencies)
@@ -79,7 +81,9 @@ class Summary:
     unknown: Seen = field(default_factory=Seen)
 
     def add(self, result: WatchResult) -> None:
-        """Count a frame that was answered."""
+        """Count a frame that was answered, and nothing of one that was passed over."""
+        if result.skipped:
+            return
         self.classified += 1
         self.latencies.add(result.latency)
         for sighting in result.sightings:
@@ -95,9 +99,9 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; latencies are in milliseconds."""
-        counts = ("read", "classified", "dropped", "skipped", "unreadable", "bad_lines", "reconnects")
+        frames = ("read", "classified", "dropped", "skipped", "unreadable")
         return {
-            **{name: getattr(self, name) for name in counts},
+            **{name: getattr(self, name) for name in (*frames, "bad_lines", "unused_lines", "reconnects")},
             "seconds": round(self.seconds, 3),
             "latency_ms": {
                 f"p{p}": None if (value := self.latencies.percentile(p)) is None else round(1000 * value, 2)

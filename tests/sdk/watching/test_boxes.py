@@ -9,8 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from hmdrn.watching.boxes import LONGEST_LINE, BoxesEndError, BoxLines, parse_line
+from hmdrn.watching.boxes import BoxesEndError, BoxLines
+from hmdrn.watching.detections import LONGEST_LINE, parse_line
 from hmdrn.watching.frames import Frame
+from hmdrn_runtime.errors import HmdrnError
 
 BOX = [1, 2, 30.5, 40]
 
@@ -76,6 +78,7 @@ def test_in_order_a_line_that_names_its_frame_waits_for_it_and_a_late_one_is_lef
         b'{"boxes": [[1, 2, 3, NaN]]}',
         b'{"boxes": [[1, 2, 3, true]]}',
         b'{"boxes": [], "frame": true}',
+        b'{"boxes": [[1, 2, 3, %s]]}' % (b"9" * 400),
         b"\xff\xfe",
         b"[" * 5000,
         b"x" * (LONGEST_LINE + 70000),
@@ -119,6 +122,67 @@ def test_live_the_last_line_is_used_before_the_end():
     time.sleep(0.1)
     with pytest.raises(BoxesEndError):
         detector.boxes(1)
+
+
+def test_lines_that_no_frame_gets_are_counted():
+    ordered = Detector(in_order=True)
+    ordered.send({"frame": 2, **boxes(2)}, {"frame": 0, **boxes(0)}, {"frame": 1, **boxes(1)}, boxes(3), b"{")
+    ordered.send({"frame": 3, **boxes(3)})
+    ordered.end()
+    assert [lefts(ordered.boxes(i)) for i in range(3)] == [None, None, [2]]
+    # Late are frames 0, 1 and, after it, a line for 2; the bad one is for 3, and the last comes after it.
+    assert lefts(ordered.boxes(3)) == []
+    with pytest.raises(BoxesEndError):
+        ordered.boxes(4)
+    assert (ordered.lines.unused, ordered.lines.bad) == (4, 1)
+
+
+def test_live_lines_that_newer_ones_overtook_are_counted():
+    live = Detector(in_order=False)
+    live.send(*[boxes(number) for number in range(500)])
+    live.end()
+    used, ended = 0, False
+    while not ended:
+        try:
+            used += live.boxes(0) is not None
+        except BoxesEndError:
+            ended = True
+    assert used >= 1
+    assert used + live.lines.unused == 500
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_what_cannot_be_read_is_an_error_and_not_a_wait_for_ever(in_order, tmp_path):
+    def opened(source):
+        lines = BoxLines(source, in_order, lambda problem: None, lambda: False)
+        while True:
+            lines(frame(0))
+
+    with pytest.raises(HmdrnError, match=r"cannot read boxes from .*: it is a folder; give - "):
+        opened(tmp_path)
+    with pytest.raises(HmdrnError, match=r"descriptor 9999: Bad file descriptor"):
+        opened(9999)
+    source, sink = os.pipe()
+    with pytest.raises(HmdrnError, match=r"descriptor \d+: Bad file descriptor"):
+        opened(sink)
+    os.close(source)
+    os.close(sink)
+
+
+def test_a_named_pipe_without_a_writer_is_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "boxes")
+    patience = 2
+
+    def stopped():
+        nonlocal patience
+        patience -= 1
+        return patience < 0
+
+    lines = BoxLines(tmp_path / "boxes", True, lambda problem: None, stopped)
+    assert lines(frame(0)) is None
+    (tmp_path / "boxes").write_text(json.dumps(boxes(1)) + "\n")
+    patience = 200
+    assert lefts(lines(frame(0))) == [1]
 
 
 def test_a_slow_robot_does_not_make_a_live_detector_wait():

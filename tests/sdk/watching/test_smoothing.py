@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from namers import answer
 
 from hmdrn.watching.smoothing import Smoother, Smoothing
+from hmdrn_runtime.errors import HmdrnError
 
 LABELS = "abc"
 answers = st.lists(
@@ -105,6 +106,20 @@ def test_frames_that_were_dropped_do_not_make_the_average_slower():
     fast = shown(Smoothing(0.5, 0.1, 1), [("a", 0.9, True, 0.02)] * 50 + [("b", 0.9, True, 0.02)] * 100)
     slow = shown(Smoothing(0.5, 0.1, 1), [("a", 0.9, True, 0.2)] * 5 + [("b", 0.9, True, 0.2)] * 10)
     assert fast.count("b") * 0.02 == pytest.approx(slow.count("b") * 0.2, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((-1.0,), "seconds of smoothing is -1.0"),
+        ((float("nan"),), "seconds of smoothing is nan"),
+        ((0.5, 1.5), "hysteresis is 1.5"),
+        ((0.5, 0.1, 0), "hold is 0"),
+    ],
+)
+def test_values_out_of_range_are_refused(values, message):
+    with pytest.raises(HmdrnError, match=message):
+        Smoothing(*values)
 
 
 def test_after_a_long_gap_the_past_is_forgotten():

@@ -52,9 +52,11 @@ def test_no_message_shows_a_password():
     assert "secret" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("source", ["missing.mp4", "", "gopher://b/c", "-1", "~nobody-here/film.mp4"])
+@pytest.mark.parametrize(
+    "source", ["missing.mp4", "", "gopher://b/c", "-1", -1, True, None, "~nobody-here/film.mp4"]
+)
 def test_what_is_no_source_is_refused_by_name(source):
-    with pytest.raises(hmdrn.SourceError, match=source or "''"):
+    with pytest.raises(hmdrn.SourceError, match=str(source) or "''"):
         parse_source(source)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import threading
 import time
@@ -136,6 +137,61 @@ def test_each_box_of_a_detector_is_answered_and_has_a_label_of_its_own(site):
     assert 38 / RATE + 1 < when < 38 / RATE + 1.2
 
 
+def test_a_subject_is_gone_also_while_the_detector_is_silent(site):
+    watching = hmdrn.watch(Answers(), site.film, boxes=lambda f: [(0, 0, 60, 60)] if f.index < 10 else None)
+    results = list(watching)
+    assert [result.gone for result in results] == [()] * 10 + [(1,)]
+    last = results[-1]
+    assert (last.skipped, last.sightings, last.changed) == (True, (), False)
+    assert 9 / RATE + 1 < last.frame.position < 9 / RATE + 1.1
+    assert [result.skipped for result in results[:10]] == [False] * 10
+    assert (watching.summary.classified, watching.summary.skipped) == (10, 80)
+
+
+def test_in_a_loop_the_frames_numbers_go_on_for_boxes_too(site):
+    source, sink = os.pipe()
+    os.write(sink, b'{"frame": 92, "boxes": [[0, 0, 60, 60]]}\n{"boxes": [[0, 0, 60, 60]]}\n')
+    os.write(sink, b'{"frame": 2, "boxes": []}\n')
+    os.close(sink)
+    watching = hmdrn.watch(Answers(), site.film, boxes=source, loop=True)
+    results = list(watching)
+    os.close(source)
+    assert [(result.frame.index, result.boxes_id) for result in results] == [(92, 92), (93, None)]
+    assert [result.frame.position for result in results] == pytest.approx([92 / RATE, 93 / RATE])
+    # Of a film of 90 frames, the third once more.
+    (third,) = [r for r in hmdrn.watch(Answers(), site.film, max_frames=3) if r.frame.index == 2]
+    assert np.array_equal(np.asarray(results[0].frame.image), np.asarray(third.frame.image))
+    assert watching.summary.unused_lines == 1
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+def test_boxes_may_be_arrays_and_are_given_back_as_plain_numbers(site, kind):
+    given = np.array([[0, 0, 60, 60], [80, 80, 150, 150]], kind)
+    for boxes in (given, list(given), [tuple(box) for box in given]):
+        (result,) = hmdrn.watch(Answers(), site.film, boxes=lambda frame, b=boxes: b, max_frames=1)
+        assert [s.box for s in result.sightings] == [(0, 0, 60, 60), (80, 80, 150, 150)]
+        assert json.loads(json.dumps([s.box for s in result.sightings])) == given.tolist()
+    nothing = hmdrn.watch(Answers(), site.film, boxes=lambda frame: np.empty((0, 4), kind), max_frames=2)
+    assert [result.sightings for result in nothing] == [(), ()]
+
+
+def test_one_box_where_a_list_is_meant_is_told(site):
+    for box in (np.array([1.0, 2, 30, 40]), (1, 2, 30, 40)):
+        told = []
+        watching = hmdrn.watch(Answers(), site.film, boxes=lambda f, b=box: b, on_event=told.append)
+        assert list(watching) == []
+        assert "single box, (1" in told[0].message
+        assert watching.summary.unreadable == 90
+
+
+def test_it_ends_in_time_also_while_boxes_are_awaited(site):
+    source, sink = os.pipe()
+    watching = hmdrn.watch(Answers(), site.film, boxes=source, max_seconds=0.3)
+    assert list(watching) == []
+    assert 0.3 <= watching.summary.seconds < 5
+    os.close(sink)
+
+
 def test_of_a_film_that_is_played_like_a_camera_each_line_of_boxes_is_used_once(site):
     source, sink = os.pipe()
 
@@ -214,10 +270,29 @@ def test_what_does_not_fit_together_is_refused(site, recognizer):
         hmdrn.watch(recognizer, site.film, region=(0, 0, 9, 9), boxes=lambda frame: [])
     with pytest.raises(hmdrn.HmdrnError, match="stall_after is 0"):
         hmdrn.watch(recognizer, site.film, stall_after=0)
+    for limit in ("max_frames", "max_seconds"):
+        for value in (0, -1):
+            with pytest.raises(hmdrn.HmdrnError, match=f"{limit} is {value}: give"):
+                hmdrn.watch(recognizer, site.film, **{limit: value})
+    for boxes in ([(0, 0, 60, 60)], np.zeros((1, 4)), True, 1.5):
+        with pytest.raises(hmdrn.HmdrnError, match=f"boxes is {type(boxes).__name__}: give a callable"):
+            hmdrn.watch(recognizer, site.film, boxes=boxes)
+    with pytest.raises(hmdrn.HmdrnError, match=r"cannot read boxes from .*: it is a folder"):
+        hmdrn.watch(recognizer, site.film, boxes=site.film.parent)
+    with pytest.raises(hmdrn.HmdrnError, match="cannot watch with None: give a bundle's path"):
+        hmdrn.watch(None, site.film)
     with pytest.raises(hmdrn.HmdrnError, match="a gallery or a recognizer"):
         hmdrn.watch(recognizer, site.film, site.gallery)
     with pytest.raises(hmdrn.GalleryError, match="nothing has been enrolled"):
         list(hmdrn.watch("default", site.film))
+
+
+def test_it_is_iterated_over_once(site):
+    watching = hmdrn.watch(Answers(), site.film, max_frames=2)
+    assert len(list(watching)) == 2
+    with pytest.raises(hmdrn.HmdrnError, match=r"iterated over already: make another with hmdrn\.watch"):
+        list(watching)
+    assert watching.summary.classified == 2
 
 
 def test_smoothing_is_by_the_films_time_not_by_how_fast_it_is_read(site):

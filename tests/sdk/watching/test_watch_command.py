@@ -13,7 +13,7 @@ from PIL import Image
 from hmdrn.watching import overlay
 
 
-def lines(outcome):
+def lines_of(outcome):
     return [json.loads(line) for line in outcome.out.splitlines()]
 
 
@@ -44,7 +44,7 @@ def typed(tmp_path):
 def test_it_prints_a_line_when_the_label_changes_and_tells_people_the_summary_aside(watch, site):
     outcome = watch()
     assert outcome.code == 0
-    events = lines(outcome)
+    events = lines_of(outcome)
     assert [event["label"] for event in events] == site.labels
     assert [event["before"]["label"] for event in events] == [None, *site.labels[:-1]]
     for event in events:
@@ -57,7 +57,7 @@ def test_it_prints_a_line_when_the_label_changes_and_tells_people_the_summary_as
 
 def test_with_json_the_summary_is_the_last_line(watch, site):
     outcome = watch("--json")
-    *_, summary = lines(outcome)
+    *_, summary = lines_of(outcome)
     assert summary["event"] == "summary"
     assert (summary["read"], summary["classified"], summary["dropped"]) == (90, 90, 0)
     assert sorted(seen["label"] for seen in summary["species"]) == sorted(site.labels)
@@ -67,7 +67,7 @@ def test_with_json_the_summary_is_the_last_line(watch, site):
 
 
 def test_with_all_every_frame_has_its_answer(watch):
-    events = lines(watch("--all", "--max-frames", 7))
+    events = lines_of(watch("--all", "--max-frames", 7))
     frames = [event for event in events if event["event"] == "frame"]
     assert [event["frame"] for event in frames] == list(range(7))
     for event in frames:
@@ -85,7 +85,7 @@ def test_it_answers_the_boxes_of_a_detector_and_reports_a_bad_line_with_its_numb
     ]
     outcome = watch("--boxes", typed(*boxes), "--all", "--hold", 1, "--json")
     assert outcome.code == 0
-    events = lines(outcome)
+    events = lines_of(outcome)
     answered = [e for e in events if e["event"] == "frame" and "boxes_frame" in e]
     found = {event["boxes_frame"]: len(event["sightings"]) for event in answered}
     assert found == {**dict.fromkeys(range(5), 1), 6: 2, 9: 0}
@@ -94,14 +94,35 @@ def test_it_answers_the_boxes_of_a_detector_and_reports_a_bad_line_with_its_numb
     assert told[1:] == ["the boxes have ended"]
     assert outcome.err.splitlines() == [f"hmdrn: {' '.join(message.split())}" for message in told]
     summary = events[-1]
-    assert (summary["bad_lines"], summary["classified"], summary["skipped"]) == (1, 8, 3)
+    assert (summary["bad_lines"], summary["unused_lines"]) == (1, 0)
+    assert (summary["classified"], summary["skipped"]) == (8, 3)
     # The box of the first frames overlaps neither of those of frame 6 by much.
     frames = {e["frame"]: e for e in events if e["event"] == "frame"}
     assert [[s["track"] for s in frames[i]["sightings"]] for i in (0, 4, 5, 6)] == [[1], [1], [], [2, 3]]
 
 
+def test_late_lines_of_boxes_are_told_to_people(watch, typed):
+    lines = [{"frame": i, "boxes": []} for i in (1, 0, 2)]
+    outcome = watch("--boxes", typed(*lines, "{"))
+    assert outcome.code == 0
+    assert "1 bad, 1 late or overtaken" in outcome.err
+
+
+def test_a_subject_is_gone_while_the_detector_is_silent_and_that_frame_was_not_answered(watch, typed):
+    lines = [{"frame": 0, "boxes": [[10, 10, 150, 150]]}, {"frame": 60, "boxes": []}]
+    outcome = watch("--boxes", typed(*lines), "--all", "--json")
+    *events, ended, summary = lines_of(outcome)
+    assert [(event["event"], event["frame"]) for event in events] == [
+        ("frame", 0),
+        ("gone", 31),
+        ("frame", 60),
+    ]
+    assert events[1]["track"] == 1
+    assert (ended["state"], summary["classified"], summary["skipped"]) == ("boxes", 2, 60)
+
+
 def test_a_region_is_given_in_pixels(watch):
-    *_, event = lines(watch("--region", "10,20,150,150", "--all", "--max-frames", 1, "--hold", 1))
+    *_, event = lines_of(watch("--region", "10,20,150,150", "--all", "--max-frames", 1, "--hold", 1))
     assert event["box"] == [10, 20, 150, 150]
 
 
@@ -109,9 +130,9 @@ def test_a_region_over_the_edge_is_a_line_aside_and_an_event_with_what_is_looked
     outcome = watch("--region", "10,20,1500,150", "--all", "--max-frames", 2, "--hold", 1, "--json")
     assert outcome.code == 0
     assert outcome.err.count("10,20,160,150 is looked at") == 1
-    source, *_ = [event for event in lines(outcome) if event["event"] == "source"]
+    source, *_ = [event for event in lines_of(outcome) if event["event"] == "source"]
     assert source["state"] == "region"
-    boxes = [e["sightings"][0]["box"] for e in lines(outcome) if e["event"] == "frame"]
+    boxes = [e["sightings"][0]["box"] for e in lines_of(outcome) if e["event"] == "frame"]
     assert boxes == [[10, 20, 160, 150]] * 2
 
 
@@ -134,7 +155,7 @@ def test_unknowns_are_kept_where_the_gallery_can_tell_them(hmdrn, watch, site, t
     options = ("--snapshots", tmp_path / "kept", "--snapshot-every", 0)
     outcome = watch(*options, "--json", source=strangers, gallery=gallery)
     assert outcome.code == 0
-    *_, summary = lines(outcome)
+    *_, summary = lines_of(outcome)
     assert summary["unknown"]["frames"] > 0
     assert len(list((tmp_path / "kept").rglob("*.jpg"))) == summary["unknown"]["frames"]
 
@@ -149,7 +170,7 @@ def test_a_folder_with_a_bad_photo_is_answered_and_ends_with_2(watch, site, tmp_
     (tmp_path / "b.jpg").write_bytes(b"no photo")
     outcome = watch("--json", source=tmp_path)
     assert outcome.code == 2
-    label, source, summary = lines(outcome)
+    label, source, summary = lines_of(outcome)
     assert (label["label"], label["file"]) == (site.labels[0], str(tmp_path / "a.jpg"))
     assert (source["state"], summary["unreadable"]) == ("unreadable", 1)
     assert "b.jpg" in outcome.err
@@ -163,6 +184,7 @@ def test_a_folder_with_a_bad_photo_is_answered_and_ends_with_2(watch, site, tmp_
         (["--region", "500,0,600,90"], ["lies outside the image of 160x160 pixels"]),
         (["--region", "1,2,30,40", "--boxes", "-"], ["a region or boxes"]),
         (["--boxes", "missing"], ["missing", "cannot read boxes"]),
+        (["--boxes", "."], ["cannot read boxes from .", "it is a folder", "a named pipe"]),
         (["--overlay", "seen.mkv"], ["seen.mkv", ".mp4"]),
         (["--mqtt", "mqtt://127.0.0.1:9/a"], ["cannot reach the broker"]),
         (["--stall-after", "0"], ["--stall-after"]),

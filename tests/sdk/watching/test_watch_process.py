@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
 import queue
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -106,6 +109,64 @@ def test_a_signal_ends_it_while_the_boxes_are_waited_for(start):
     assert watching.process.returncode == 0
     assert any("1 classified" in line for line in watching.told)
     assert not any("Traceback" in line or "Fatal" in line for line in watching.told)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads open files from /proc")
+def test_a_signal_ends_it_while_a_pipe_of_boxes_has_no_writer(start, site, tmp_path):
+    os.mkfifo(tmp_path / "boxes")
+    watching = start("--boxes", tmp_path / "boxes", "--json")
+    until = time.monotonic() + 60
+    while not _has_open(watching.process.pid, site.film) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert watching.end(signal.SIGTERM) < SECOND
+    assert watching.process.returncode == 0
+    assert watching.rest[-1]["event"] == "summary"
+
+
+def _has_open(process: int, path: Path) -> bool:
+    return any(Path(os.path.realpath(one)) == path.resolve() for one in Path(f"/proc/{process}/fd").iterdir())
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["stdout", "stdout and stderr"])
+def test_a_signal_ends_it_when_nobody_reads_the_full_pipe_of_its_events(site, shared):
+    source, sink = os.pipe()
+    command = [sys.executable, "-m", "hmdrn", "watch", "default", "-g", site.gallery, "-s", site.film]
+    process = subprocess.Popen(
+        [*map(str, command), "--all", "--loop", "--threads", "1"],
+        stdout=sink,
+        stderr=sink if shared else subprocess.PIPE,
+        text=True,
+    )
+    os.close(sink)
+    before, until = -1, time.monotonic() + 60
+    while (before != (now := _unread(source)) or not now) and time.monotonic() < until:
+        before = now
+        time.sleep(0.3)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    told = "" if shared else process.stderr.read()
+    assert process.wait(30) == 0
+    assert time.monotonic() - began < SECOND
+    assert shared or "classified" in told
+    # What was written is whole lines, but for the last.
+    text = os.read(source, 1 << 20).decode()
+    assert len([json.loads(line) for line in text.splitlines()[:-1]]) > 5
+    os.close(source)
+
+
+def _unread(descriptor: int) -> int:
+    """Bytes that wait in a pipe."""
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]
+
+
+def test_a_closed_standard_input_is_refused_at_once(site):
+    command = f"{sys.executable} -m hmdrn watch default -g {site.gallery} -s {site.film} --boxes - <&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "cannot read boxes from standard input: it is closed" in done.stderr
 
 
 def test_a_camera_that_is_killed_and_started_again_is_watched_again(start, camera, site):
