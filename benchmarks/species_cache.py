@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from rich.progress import track
 
 import hmdrn
@@ -43,10 +44,17 @@ class Species:
         """Packed operators of a range of species, read and not mapped: a mapping would count as memory."""
         return self._read("operators.f32", start, end)
 
+    def sums(self, start: int, end: int) -> Float32:
+        """Summed packed Gram matrices of the photos of a range of species."""
+        return self._read("sums.f32", start, end)
+
+    def shots(self, count: int) -> npt.NDArray[np.uint8]:
+        """Photos of each of the first species."""
+        return np.fromfile(self.folder / "shots.u8", np.uint8, count)
+
     def mean_grams(self, count: int) -> Float64:
         """Mean packed Gram matrices of the photos of the first species."""
-        shots = np.fromfile(self.folder / "shots.u8", np.uint8, count)
-        return self._read("sums.f32", 0, count) / shots[:, None].astype(np.float64)
+        return self.sums(0, count) / self.shots(count)[:, None].astype(np.float64)
 
     def __len__(self) -> int:
         path = self.folder / "shots.u8"

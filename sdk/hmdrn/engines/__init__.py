@@ -1,0 +1,1 @@
+"""Galleries in vector engines, where one machine is outgrown."""
