@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -340,21 +342,48 @@ def test_a_report_names_neither_user_nor_host_nor_folders_nor_serial_numbers(tmp
     monkeypatch.setattr(command_module, "collect", lambda bundle: found)
     assert "zaphod" in json.dumps(found.to_dict())
     done = hmdrn("doctor", found.bundle, "--json")
-    assert done.json["bundle"] == ".../birds.hmdrn"
+    assert done.json["bundle"] == "birds.hmdrn"
     assert done.json["jetson"] == {"model": "NVIDIA Jetson Orin Nano", "l4t": "36.4.3", "jetpack": "6"}
     for secret in SECRETS:
         assert secret not in done.out, secret
     assert "libcuda.so.1" in done.out
 
 
+@pytest.mark.parametrize(
+    "bundle", ["secret site/birds.hmdrn", "/media/my secret disk/birds.hmdrn", "~/the secret/birds.hmdrn/"]
+)
+def test_of_a_bundles_path_a_report_has_the_last_part_alone(bundle, monkeypatch, hmdrn):
+    monkeypatch.setenv("HOME", "/home/ann")
+    whole = [str(make(bundle)) for make in (Path, os.path.expanduser, os.path.abspath)]
+    choice = {"error": f"no bundle at {whole[0]}, {whole[1]}/graphs/a.onnx or {whole[2]}"}
+    for found in (facts(bundle=bundle), facts(bundle=bundle, choice=choice)):
+        monkeypatch.setattr(command_module, "collect", lambda bundle, found=found: found)
+        done = hmdrn("doctor", bundle, "--json")
+        assert "secret" not in done.out
+        assert done.json["bundle"].rstrip("/") == "birds.hmdrn"
+
+
+def test_the_next_command_can_be_pasted_into_a_shell(hmdrn, monkeypatch):
+    bundle = "my birds; $(rm x)/it's.hmdrn"
+    for found in (facts(), STATES["TensorRT without engines"][0], STATES["heat"][0]):
+        named = dataclasses.replace(found, bundle=bundle)
+        monkeypatch.setattr(command_module, "collect", lambda bundle, named=named: named)
+        commands = [line.partition(": ")[2] for line in hmdrn("doctor", bundle).out.splitlines()]
+        ours = [
+            shlex.split(one) for one in commands if one.startswith(("hmdrn build", "hmdrn pro", "hmdrn enr"))
+        ]
+        assert ours
+        assert all(one[2] == bundle for one in ours)
+
+
 def test_scrubbing_leaves_alone_what_tells_of_nobody():
     private = {"ann": "<user>", "pi": "<host>"}
     text = "ann planned pip install '.[plots]' on pi: 5 x 5, R36 4.3, a/b, 12.6"
-    assert scrub(text, private) == text.replace("ann planned", "<user> planned").replace(
+    assert scrub(text, private, {}) == text.replace("ann planned", "<user> planned").replace(
         "on pi:", "on <host>:"
     )
-    assert scrub("/home/Ann Other/x/lib.so", {}, "/home/Ann Other") == ".../lib.so"
-    assert scrubbed({"a": [1, None, True, "ann"], "ann": 2.5}, private) == {
+    assert scrub("/home/Ann Other/x/lib.so", {}, {"/home/Ann Other": "~"}) == ".../lib.so"
+    assert scrubbed({"a": [1, None, True, "ann"], "ann": 2.5}, private, {}) == {
         "a": [1, None, True, "<user>"],
         "<user>": 2.5,
     }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from hmdrn.cli.common import json_option, print_facts, print_json
 from hmdrn.doctor.advice import Advice, advise
 from hmdrn.doctor.facts import Facts, collect
-from hmdrn.doctor.privacy import names, scrubbed
+from hmdrn.doctor.privacy import folders, names, scrubbed
 from hmdrn.loading import DEFAULT
 from hmdrn_runtime.device import Clock, hottest, module_input
 
@@ -36,7 +35,7 @@ def command(bundle: str, as_json: bool) -> int:
             "works": not broken,
             "advice": [dataclasses.asdict(one) for one in advice],
         }
-        print_json("doctor", scrubbed(report, names(), str(Path.home())))
+        print_json("doctor", scrubbed(report, names(), folders(bundle)))
     else:
         print_facts("this device", list(_device(facts)))
         print_facts("its software", list(_software(facts)))

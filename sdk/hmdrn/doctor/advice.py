@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class Advice:
 
     Attributes:
         what: What is wrong, or what could be better, in a sentence.
-        command: What to run.
+        command: What to run, quoted for a shell.
         needed: Whether the SDK does not work without it.
     """
 
@@ -72,7 +73,9 @@ def _accelerators(facts: Facts) -> Iterator[Advice]:
         yield Advice(what, "pip install '.[tensorrt]'")
     elif "error" not in facts.tensorrt:
         reason = facts.choice["not_used"].get("tensorrt", "it has no engines yet")
-        yield Advice(f"TensorRT is not used for this bundle: {reason}", f"hmdrn build {facts.bundle}")
+        yield Advice(
+            f"TensorRT is not used for this bundle: {reason}", f"hmdrn build {shlex.quote(facts.bundle)}"
+        )
     if used == "onnxruntime" and facts.jetson is None:
         yield from _cuda_provider(facts)
 
@@ -117,7 +120,10 @@ def _conditions(facts: Facts) -> Iterator[Advice]:
     hot = {name: t for name, t in facts.state.temperatures.items() if t >= _HOT}
     if hot:
         shown = ", ".join(f"{name} {t:.0f} °C" for name, t in hot.items())
-        yield Advice(f"it is hot ({shown}) and may be slowed down: cool it", f"hmdrn profile {facts.bundle}")
+        yield Advice(
+            f"it is hot ({shown}) and may be slowed down: cool it",
+            f"hmdrn profile {shlex.quote(facts.bundle)}",
+        )
 
 
 def _extras(facts: Facts) -> Iterator[Advice]:
@@ -128,5 +134,5 @@ def _extras(facts: Facts) -> Iterator[Advice]:
 
 
 def _use(facts: Facts) -> Advice:
-    command = f"hmdrn enroll {facts.bundle} FOLDER --gallery my.gallery"
+    command = f"hmdrn enroll {shlex.quote(facts.bundle)} FOLDER --gallery my.gallery"
     return Advice("the SDK works here: enroll your species, a folder of photos for each", command)

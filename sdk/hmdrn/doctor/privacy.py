@@ -27,28 +27,43 @@ def names() -> dict[str, str]:
     return {name: sign for name, sign in found.items() if len(name) >= _SHORTEST}
 
 
-def scrub(text: str, private: Mapping[str, str], home: str = "") -> str:
+def folders(bundle: str) -> dict[str, str]:
+    """The folders that a report may name in full, each with what stands for it: the bundle's, and home.
+
+    Other folders are told by their slashes; of these alone it is known how long they are where they have
+    blanks in them or are relative.
+    """
+    given = Path(bundle)
+    spellings = [given, Path(os.path.expanduser(bundle)), Path(os.path.abspath(bundle))]  # noqa: PTH100, PTH111
+    above = {
+        f"{path.parent}{os.sep}": "" for path in spellings if path.parent not in (Path(), Path(path.anchor))
+    }
+    return {**above, str(Path.home()): "~"}
+
+
+def scrub(text: str, private: Mapping[str, str], known: Mapping[str, str]) -> str:
     """A text without folders, MAC addresses and the names in `private`.
 
     Args:
         text: Any text, as libraries write it.
         private: What stands for each name.
-        home: The user's folder, which may have blanks in it.
+        known: What stands for folders that are known, as `folders` gives them.
     """
-    if len(home) > 1:
-        text = text.replace(home, "~")
+    for folder in sorted(known, key=len, reverse=True):
+        if len(folder) > 1:
+            text = text.replace(folder, known[folder])
     text = _MAC.sub("<mac>", _PATH.sub(".../", text))
     for name in sorted(private, key=len, reverse=True):
         text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", private[name], text)
     return text
 
 
-def scrubbed(value: Any, private: Mapping[str, str], home: str = "") -> Any:
+def scrubbed(value: Any, private: Mapping[str, str], known: Mapping[str, str]) -> Any:
     """A JSON value with every text in it scrubbed."""
     if isinstance(value, str):
-        return scrub(value, private, home)
+        return scrub(value, private, known)
     if isinstance(value, Mapping):
-        return {scrub(str(key), private, home): scrubbed(v, private, home) for key, v in value.items()}
+        return {scrub(str(key), private, known): scrubbed(v, private, known) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [scrubbed(v, private, home) for v in value]
+        return [scrubbed(v, private, known) for v in value]
     return value
