@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hmdrn_runtime.errors import GalleryError
+from hmdrn_runtime.gallery_state import MergeReport, State, Written
 from hmdrn_runtime.history import KEPT, Change, change_now
 from hmdrn_runtime.labels import MAX_LABEL, clean_label, normalised
 from hmdrn_runtime.manifest import Network
@@ -30,45 +30,6 @@ __all__ = [
     "lookalikes",
     "with_photos",
 ]
-
-
-@dataclass(frozen=True)
-class State:
-    """A gallery at one moment. Never changed: a change makes a new one.
-
-    Attributes:
-        generation: Number of changes made so far; equal generations of one gallery are equal states.
-        species: The species by label, sorted by label.
-        history: The last changes, oldest first.
-        calibration: What makes probabilities honest and unknowns known; a JSON object, opaque here.
-    """
-
-    generation: int
-    species: Mapping[str, Species]
-    history: tuple[Change, ...] = ()
-    calibration: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Written:
-    """A state that is in a file, and the SHA-256 by which the file is recognised."""
-
-    seal: str
-    state: State
-
-
-@dataclass(frozen=True)
-class MergeReport:
-    """What a merge did.
-
-    Attributes:
-        added: Labels that were new.
-        extended: Labels that both had, and with different photos: each is one species with all of them now.
-            How many photos came in, by label.
-    """
-
-    added: tuple[str, ...]
-    extended: Mapping[str, int]
 
 
 class Gallery:
