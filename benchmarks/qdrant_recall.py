@@ -54,8 +54,8 @@ def measure(bench: Bench) -> Result:
         turn = iter(range(sys.maxsize))
         times = bench.in_turns(
             {
-                "engine": lambda: engine.classify(photos[next(turn) % len(photos)], _TOP),
-                "recognizer": lambda: birds.classify(photos[next(turn) % len(photos)], _TOP),
+                "engine": lambda: engine.classify(photos[next(turn) % len(photos)], top=_TOP),
+                "recognizer": lambda: birds.classify(photos[next(turn) % len(photos)], top=_TOP),
             }
         )
     finally:

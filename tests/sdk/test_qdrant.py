@@ -56,6 +56,15 @@ def test_predictions_are_those_of_the_recognizer(birds, photos, candidates):
         equal(found, birds.classify(image, top=4), 1e-4)
 
 
+def test_boxes_on_a_photo_are_answered_each_by_itself(birds, photos):
+    engine = QdrantRecognizer(birds)
+    engine.push()
+    frame = np.concatenate([photos[1][2], photos[4][2]], axis=1)
+    boxes = [(0, 0, 84, 84), (84, 0, 168, 84)]
+    for found, expected in zip(engine.classify(frame, boxes), birds.classify(frame, boxes), strict=True):
+        equal(found, expected, 1e-4)
+
+
 def test_unknowns_and_temperature_are_those_of_the_calibrated_gallery(birds, photos):
     unknowns.calibrate(birds, 0.05)
     engine = QdrantRecognizer(birds)
@@ -111,7 +120,7 @@ def test_a_push_sends_what_differs_and_nothing_else(birds, photos, tmp_path, mon
 def test_a_device_without_a_gallery_of_its_own_asks_what_another_has_pushed(birds, photos, tmp_path):
     first = QdrantRecognizer(birds, tmp_path / "engine", "site")
     first.push()
-    first._client.close()
+    first.collection.client.close()
     other = QdrantRecognizer(hmdrn.load(backend="onnxruntime", threads=1), tmp_path / "engine", "site")
     equal(other.classify(photos[1][2]), birds.classify(photos[1][2]), 1e-4)
 
@@ -126,7 +135,7 @@ def test_a_collection_of_another_network_or_of_something_else_is_refused(birds, 
     with pytest.raises(hmdrn.GalleryError, match="no collection"):
         len(engine)
     engine.push()
-    engine._network = replace(engine._network, fingerprint="f" * 64)
+    engine.collection.network = replace(engine.collection.network, fingerprint="f" * 64)
     with pytest.raises(hmdrn.GalleryError, match="another network"):
         engine.push()
     size = qdrant_client.models.VectorParams(size=2, distance=qdrant_client.models.Distance.DOT)
@@ -146,6 +155,11 @@ def test_an_empty_gallery_an_engine_that_is_not_there_and_bad_numbers_are_told(b
         QdrantRecognizer(birds, candidates=0)
     engine = QdrantRecognizer(birds)
     engine.push()
+    other = QdrantRecognizer(hmdrn.load(backend="onnxruntime", threads=1), engine.collection.client)
+    other.push()
+    for one in (engine, other):
+        with pytest.raises(hmdrn.GalleryError, match="has no species"):
+            one.classify(photos[0][0])
     with pytest.raises(hmdrn.HmdrnError, match="top is 0"):
         engine.classify(photos[0][0], top=0)
 
