@@ -53,7 +53,7 @@ __all__ = [
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the upright image; x1 and y1 are exclusive."""
-Boxes: TypeAlias = "Sequence[Box] | npt.NDArray[Any]"
+Boxes: TypeAlias = Sequence[Box] | npt.NDArray[Any]
 """Boxes, or an array of (N, 4) of them, as detectors give them."""
 
 INPUT_SIZE = 84

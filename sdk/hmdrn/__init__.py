@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hmdrn.loading import load as load
+    from hmdrn.watching.frames import Frame as Frame
+    from hmdrn.watching.loop import Watch as Watch
     from hmdrn.watching.loop import watch as watch
+    from hmdrn.watching.results import Sighting as Sighting
+    from hmdrn.watching.results import SourceEvent as SourceEvent
+    from hmdrn.watching.results import WatchResult as WatchResult
+    from hmdrn.watching.smoothing import Smoothed as Smoothed
+    from hmdrn.watching.smoothing import Smoothing as Smoothing
+    from hmdrn.watching.summary import Summary as Summary
     from hmdrn_runtime.bundle import Bundle as Bundle
     from hmdrn_runtime.errors import BackendError as BackendError
     from hmdrn_runtime.errors import BundleError as BundleError
@@ -60,7 +68,11 @@ _ERRORS = (
 # Loaded when first asked for: importing the package costs a robot's start-up next to nothing.
 _HOMES = {
     "load": "hmdrn.loading",
-    "watch": "hmdrn.watching.loop",
+    "Frame": "hmdrn.watching.frames",
+    **dict.fromkeys(("Watch", "watch"), "hmdrn.watching.loop"),
+    **dict.fromkeys(("Sighting", "SourceEvent", "WatchResult"), "hmdrn.watching.results"),
+    **dict.fromkeys(("Smoothed", "Smoothing"), "hmdrn.watching.smoothing"),
+    "Summary": "hmdrn.watching.summary",
     "Bundle": "hmdrn_runtime.bundle",
     **dict.fromkeys(_ERRORS, "hmdrn_runtime.errors"),
     "Explanation": "hmdrn_runtime.explaining",
@@ -84,6 +96,7 @@ __all__ = [
     "EnrollmentReport",
     "Explanation",
     "ExportError",
+    "Frame",
     "FrameDroppedError",
     "Gallery",
     "GalleryError",
@@ -94,9 +107,16 @@ __all__ = [
     "MissingDependencyError",
     "Prediction",
     "Recognizer",
+    "Sighting",
+    "Smoothed",
+    "Smoothing",
     "SourceError",
+    "SourceEvent",
+    "Summary",
     "TrainingError",
     "VerificationError",
+    "Watch",
+    "WatchResult",
     "__version__",
     "edit_gallery",
     "load",

@@ -16,7 +16,7 @@ from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.files import reason
 from hmdrn_runtime.images import Box
 
-BoxSource: TypeAlias = "int | Path"
+BoxSource: TypeAlias = int | Path
 """Where lines of boxes come from: an open descriptor, e.g. 0 for standard input, or a named pipe or file."""
 _AHEAD = 64
 """Lines that are read ahead of the frames; a detector that is faster has to wait."""

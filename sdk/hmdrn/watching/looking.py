@@ -17,14 +17,14 @@ from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images import Box, Boxes, check_boxes, clip_box, crop_box
 from hmdrn_runtime.prediction import Prediction
 
-Detector = Callable[[Frame], "Boxes | None"]
+Detector = Callable[[Frame], Boxes | None]
 """Finds the subjects in a frame: boxes in pixels, empty for none, None to pass the frame over."""
 Place = tuple["Box | None", PIL.Image.Image]
 """A part of a frame, None for all of it, and its pixels."""
 
 
 class Namer(Protocol):
-    """What answers; a `Recognizer`."""
+    """What answers: a `Recognizer`, or whatever of yours has this method."""
 
     def classify_batch(self, images: list[PIL.Image.Image]) -> list[Prediction]:
         """An answer for each image."""

@@ -184,7 +184,8 @@ def watch(
 
     Args:
         bundle: A bundle's path, "default", or a recognizer.
-        source: As `sources.parse_source`.
+        source: A camera's number (0), a video, a folder of photos or one photo, an address (rtsp://...,
+            http://...), "csi://0", or a GStreamer pipeline that ends in `appsink` and gives BGR.
         gallery: The species' gallery, where `bundle` is no recognizer.
         region: The part of each frame to look at, x0, y0, x1, y1 in pixels; the whole frame if None.
         boxes: Finds the subjects in each frame: a callable that takes a `Frame` and gives x0, y0, x1, y1 in
@@ -196,7 +197,8 @@ def watch(
             down, and its driver may drop frames uncounted.
         loop: Whether a file begins again when it has ended. The frames' numbers go on then: frame 90 of a
             film of 90 frames is its first once more, for a detector's lines, too.
-        smoothing: How labels are smoothed; `Smoothing()` if None, and for a folder `SEPARATE`.
+        smoothing: How labels are smoothed; `Smoothing()` if None, and for a folder every photo by itself,
+            `Smoothing(0, 0, 1)`.
         stall_after: Seconds without a frame after which a live source counts as stalled, above 0.
         max_frames: Frames to answer at most, at least 1.
         max_seconds: Seconds to watch at most, above 0; also while a frame or its boxes are waited for.
