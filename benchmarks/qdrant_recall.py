@@ -1,11 +1,12 @@
 """Species in Qdrant against the full product: how many of the best are found, what is answered, how fast.
 
-python -m benchmarks.qdrant_recall DATA... --cache FOLDER [--species 1000] [--location :memory:] [--json]
+python -m benchmarks.qdrant_recall DATA... --cache FOLDER [--species 1000] [--index] [--location URL] [--json]
 
 Species and queries are those of `benchmarks.species`, and lie in its cache: 1 to 5 augmented train
 photographs for each species, val photographs as queries. The reference is the product in float64. In its
 local mode Qdrant compares in full; give the URL of a server to see what its index finds (the collection
-"hmdrn-benchmark" is made there, and deleted).
+"hmdrn-benchmark" is made there, and deleted). --index has the index of Qdrant's own engine search here, with
+a server's default settings (m 16, ef_construct 100), also with the mean that is taken from the vectors.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import numpy as np
 
 import hmdrn
 from benchmarks.common import Bench, Result, Table, main, ms
+from benchmarks.qdrant_index import index_recall
 from benchmarks.species_cache import Species, fill, queries
 from hmdrn.engines.qdrant import QdrantRecognizer
+from hmdrn.engines.vectors import VectorForm
 from hmdrn_runtime import species as gallery_species
 from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.large import Index
@@ -82,9 +85,16 @@ def measure(bench: Bench) -> Result:
         ms(values["seconds"]["recognizer"]),
         f"{pushed:.1f} s",
     ]
+    tables = []
+    if given.index:
+        values["index"] = found = indexed(birds, photos, given.candidates)
+        rows = [[name, *(f"{share:.2%}" for share in of.values())] for name, of in found.items()]
+        tables = [Table("found by the engine's index", ("vectors", "recall@1", "recall@5"), rows)]
     columns = ("species", "candidates", "recall@1", "recall@5", "logit off", "probability off")
     columns = (*columns, "one photo", "without Qdrant", "push")
-    return Result(values, [Table(f"Qdrant at {given.location}, {len(photos)} photos", columns, [row])])
+    return Result(
+        values, [Table(f"Qdrant at {given.location}, {len(photos)} photos", columns, [row]), *tables]
+    )
 
 
 def gallery_of(stored: Species, network: Network, count: int) -> Gallery:
@@ -126,12 +136,40 @@ def compared(engine: QdrantRecognizer, birds: Recognizer, photos: list[np.ndarra
     }
 
 
+def indexed(birds: Recognizer, photos: list[np.ndarray], candidates: int) -> dict[str, dict[str, float]]:
+    """What the engine's index finds of the best 1 and the best 5, with and without the vectors' mean."""
+    network = birds.gallery.network
+    operators = np.stack(birds.matcher.operators(list(birds.gallery.species.values())))
+    grams = np.concatenate(
+        [
+            birds.backend.run("encode", {"images": np.stack(photos[i : i + 32])})["query_gram"]
+            for i in range(0, len(photos), 32)
+        ]
+    )
+    logits = (grams * Index(network).folding.plain) @ operators.astype(np.float64).T
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :_TOP]
+    forms = {
+        "as kept, without their mean": VectorForm.of(network, operators),
+        "with their mean": VectorForm(network, np.zeros(network.packed, np.float32)),
+    }
+    return {
+        name: {
+            f"recall_at_{k}": index_recall(
+                form.vectors(operators), [form.query(gram) for gram in grams], best[:, :k], candidates
+            )
+            for k in (1, _TOP)
+        }
+        for name, form in forms.items()
+    }
+
+
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="+", help="folders or zips of <split>/<class>/<image>")
     parser.add_argument("--cache", required=True, help="folder for species that were enrolled before")
     parser.add_argument("--species", type=int, default=1000, help="species of the gallery")
     parser.add_argument("--queries", type=int, default=500, help="photos whose best species are checked")
     parser.add_argument("--candidates", type=int, default=50, help="species that Qdrant is asked for")
+    parser.add_argument("--index", action="store_true", help="try the engine's index too")
     parser.add_argument("--location", default=":memory:", help='":memory:", a folder, or a server\'s URL')
 
 

@@ -5,6 +5,7 @@ import pytest
 
 import hmdrn
 from benchmarks import qdrant_recall
+from benchmarks.qdrant_index import index_recall
 from benchmarks.species_cache import Species
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens import draw_specimens
@@ -53,3 +54,16 @@ def test_species_that_the_engine_does_not_find_and_logits_that_are_off_are_seen(
     assert missing["recall_at_1"] == 0.0
     assert missing["recall_at_5"] == pytest.approx(0.8)
     assert missing["largest_probability_error"] > 0.01
+
+
+def test_the_index_finds_what_lies_apart_and_misses_what_it_does_not_have(drawn):
+    pytest.importorskip("qdrant_edge")
+    one, photos = drawn
+    found = qdrant_recall.indexed(one, photos[:2], 8)
+    assert found["as kept, without their mean"] == {"recall_at_1": 1.0, "recall_at_5": 1.0}
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((300, 12)).astype(np.float32)
+    queries = list(random.standard_normal((5, 12)))
+    best = np.argsort(-(np.array(queries) @ vectors.T), axis=1)[:, :1]
+    assert index_recall(vectors, queries, best, 20) == 1.0
+    assert index_recall(vectors, queries, best + 1000, 20) == 0.0
