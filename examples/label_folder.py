@@ -21,24 +21,13 @@ from typing import IO
 
 import hmdrn
 from hmdrn_runtime.bundle import sha256_of
-from hmdrn_runtime.datasets import is_photo
+from hmdrn_runtime.data_files import photos_below
 from hmdrn_runtime.files import write_atomically
 
 COLUMNS = ("path", "label", "known", "probability", "margin", "second", "generation", "made_by")
 """`path` is relative to the folder; `known` is empty unless the gallery is calibrated (`hmdrn enroll --far`);
 `second` is the next best species; `generation` is the gallery's, which counts its changes; `made_by` is a
 digest of gallery and bundle."""
-
-
-def photos_in(folder: Path) -> list[Path]:
-    """The photos of a folder and those within it, in the order of their names; hidden ones are left out."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if is_photo(path.name)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
@@ -111,7 +100,7 @@ def label_folder(recognizer: hmdrn.Recognizer, folder: Path, table: Path, maker:
             "give another path, or delete it to label all photos anew"
         )
     done = {row["path"] for row in before}
-    photos = {path.relative_to(folder).as_posix(): path for path in photos_in(folder)}
+    photos = {path.relative_to(folder).as_posix(): path for path in photos_below(folder)}
     left = [name for name in photos if name not in done]
     unreadable = 0
     with open_table(table, "a") as file:

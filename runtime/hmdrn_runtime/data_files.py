@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.image_files import A_VIDEO, is_photo, is_video
+from hmdrn_runtime.image_files import A_VIDEO, is_hidden, is_photo, is_video
 from hmdrn_runtime.messages import describe_source, one_line
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
@@ -81,13 +81,26 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, Listing]:
         ) from error
 
 
+def photos_below(folder: str | os.PathLike[str]) -> list[Path]:
+    """The photographs in a folder and in those within it, in the order of their paths.
+
+    By the endings of their names; what `is_hidden` is left out, as in a data set.
+
+    Raises:
+        DatasetError: it, or a folder within it, cannot be read.
+
+    """
+    source, _, listing = open_files(folder)
+    return sorted(source / name for name in listing.images)
+
+
 def _listing(names: Iterable[str]) -> Listing:
     """Of '/'-separated paths of files and, with a '/' at the end, folders."""
     images: dict[str, Parts] = {}
     folders: set[Parts] = set()
     for name in names:
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
-        if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        if is_hidden(parts):
             continue
         if is_photo(name):
             images[name] = parts

@@ -14,6 +14,7 @@ from hmdrn_runtime.gallery_state import MergeReport, State, Written
 from hmdrn_runtime.history import KEPT, Change, change_now
 from hmdrn_runtime.labels import MAX_LABEL, clean_label, normalised
 from hmdrn_runtime.manifest import Network
+from hmdrn_runtime.messages import did_you_mean
 from hmdrn_runtime.species import Species, compacted, holders, joined, lookalikes, with_photos
 from hmdrn_runtime.statistics import PhotoStatistics, array_shapes
 
@@ -221,7 +222,7 @@ class Gallery:
             GalleryError: There is none of a label.
         """
         state = self._state
-        return {s.label: s for s in (_found(state.species, label) for label in labels)}
+        return {s.label: s for s in (find_species(state.species, label) for label in labels)}
 
     def compact(self, labels: Iterable[str] | None = None) -> int:
         """Keep of each species one sum in place of its photos. Classification answers as before, bit for bit.
@@ -298,7 +299,7 @@ class Gallery:
             self._state, self._here.generation = state, state.generation
 
     def _find(self, label: str) -> Species:
-        return _found(self.species, label)
+        return find_species(self.species, label)
 
 
 def check_network(own: Network, other: Network, what: str) -> None:
@@ -322,10 +323,16 @@ def _ordered(species: Mapping[str, Species]) -> Mapping[str, Species]:
     return MappingProxyType({label: species[label] for label in sorted(species)})
 
 
-def _found(species: Mapping[str, Species], label: str) -> Species:
+def find_species(species: Mapping[str, Species], label: str) -> Species:
+    """The species of a label, however its letters are encoded.
+
+    Raises:
+        GalleryError: There is none; the message asks after those that are spelt alike.
+    """
     name = normalised(label)
     if name not in species:
-        raise GalleryError(f"no species {name!r} in the gallery: {_known(species)}")
+        meant = did_you_mean(name, species)
+        raise GalleryError(f"no species {name!r} in the gallery: {meant}{_known(species)}")
     return species[name]
 
 

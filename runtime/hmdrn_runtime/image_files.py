@@ -6,6 +6,7 @@ Files are taken for hostile: a decoder is chosen here, and no pixel is decoded.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -75,6 +76,11 @@ _VIDEOS: tuple[tuple[int, tuple[bytes, ...]], ...] = (
 def is_photo(name: str) -> bool:
     """Whether a file counts as a photograph, by the ending of its name."""
     return name.lower().endswith(PHOTO_SUFFIXES)
+
+
+def is_hidden(parts: Iterable[str]) -> bool:
+    """Whether systems and tools left a file behind (.git, .DS_Store, __MACOSX), by the parts of its path."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def is_video(name: str) -> bool:

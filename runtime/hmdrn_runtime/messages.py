@@ -31,8 +31,14 @@ def describe_source(source: object) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A question after the names that are nearest to a mistyped one; empty where none is near."""
-    close = difflib.get_close_matches(name, list(names))
+    """A question after the names that are nearest to a mistyped one; empty where none is near.
+
+    One that differs in case alone is the nearest.
+    """
+    among = list(names)
+    close = [one for one in among if one.casefold() == name.casefold()] or difflib.get_close_matches(
+        name, among
+    )
     return f"did you mean {' or '.join(close)}? " if close else ""
 
 

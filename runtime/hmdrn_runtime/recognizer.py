@@ -25,6 +25,7 @@ from hmdrn_runtime.gallery import (
     Gallery,
     check_network,
     clean_label,
+    find_species,
     holders,
     lookalikes,
 )
@@ -267,8 +268,7 @@ class Recognizer:
         mode = self.bundle.manifest.input.preprocessing
         pixels = prepare(image, mode) if box is None else prepare_boxes(image, [box], mode)[0]
         classes = self.generations.current()
-        if against is not None and against not in classes.species:
-            raise GalleryError(f"no species {against!r} in the gallery: it has {', '.join(classes.labels)}")
+        against = None if against is None else find_species(classes.species, against).label
         scores = self.matcher.classify(pixels[None], classes.operands, len(classes.labels))
         (prediction,) = predictions(classes.labels, scores, len(classes.labels), classes.calibration)
         others = [m for m in prediction.ranking[1:] if against in (None, prediction.label, m.label)]

@@ -100,6 +100,8 @@ def test_a_verdict_is_in_the_headline_and_in_the_table(known, hmdrn, gallery, im
 def test_mistakes_are_refused_in_one_line(hmdrn, gallery, image, tmp_path):
     explain = ("explain", "default", image, "-g", gallery)
     assert_refused(hmdrn(*explain, "--against", "Dodo"), "no species 'Dodo'")
+    label = list(package.load_gallery(gallery).species)[1]
+    assert_refused(hmdrn(*explain, "--against", label.upper()), f"did you mean {label}? it has ")
     assert_refused(hmdrn(*explain, "--box", "1,2,3"), "four numbers")
     assert_refused(hmdrn(*explain, "--box", "900,900,990,990"), "lies outside")
     assert_refused(hmdrn(*explain, "-o", tmp_path / "no" / "why.png"), "does not exist")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.image_files import is_hidden
 
 MAX_NAME = 120
 
@@ -18,13 +19,7 @@ def safe_label(name: str, where: str) -> str:
         DatasetError: It is empty, hidden, not printable or too long.
     """
     label = name.strip().replace("/", "-").replace("\\", "-")
-    if (
-        not label
-        or len(label) > MAX_NAME
-        or label.startswith(".")
-        or not label.isprintable()
-        or label == "__MACOSX"
-    ):
+    if not label or len(label) > MAX_NAME or is_hidden([label]) or not label.isprintable():
         raise DatasetError(
             f"{where} has a name that no folder can have, {name[: MAX_NAME + 1]!r}: "
             "it is damaged, or none of the known archives"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hmdrn_runtime.data_files import MAX_MEMBER_BYTES
 from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.image_files import is_hidden
 from hmdrn_runtime.messages import describe_source, one_line
 
 MAX_MEMBERS = 500_000
@@ -44,7 +45,7 @@ def checked(name: str, path: Path) -> str | None:
             f"{describe_source(path)} has a member outside of itself, {name!r}: do not trust this archive"
         )
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if not parts or any(part.startswith(".") or part == "__MACOSX" for part in parts):
+    if not parts or is_hidden(parts):
         return None
     return "/".join(parts)
 

@@ -22,8 +22,9 @@ from hmdrn.cli.common import (
 )
 from hmdrn.cli.messages import tell
 from hmdrn.loading import load
-from hmdrn_runtime.datasets import IMAGE_SUFFIXES, is_photo
-from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.data_files import photos_below
+from hmdrn_runtime.datasets import IMAGE_SUFFIXES
+from hmdrn_runtime.errors import DatasetError, ImageError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.images import prepare
 from hmdrn_runtime.moving import move_of
@@ -93,16 +94,14 @@ def _files(image: Path) -> list[tuple[Path, ImageError | None]]:
         image = user_path(image, ImageError)
         if not image.is_dir():
             return [(image, None)]
-        found = sorted(p for p in image.rglob("*") if _is_photo(p))
+        found = photos_below(image)
     except ImageError as error:
         return [(image, error)]
+    except DatasetError as error:
+        return [(image, ImageError(str(error)))]
     if not found:
         return [(image, ImageError(f"{image} holds no image ({', '.join(IMAGE_SUFFIXES)}): check the path"))]
     return [(file, None) for file in found]
-
-
-def _is_photo(path: Path) -> bool:
-    return is_photo(path.name) and not path.name.startswith(".") and path.is_file()
 
 
 def _answers(

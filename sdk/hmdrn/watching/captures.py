@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from hmdrn.watching.opencv import has_gstreamer, open_cv2
 from hmdrn.watching.sources import Source
-from hmdrn_runtime.datasets import is_photo
-from hmdrn_runtime.errors import SourceError
+from hmdrn_runtime.data_files import photos_below
+from hmdrn_runtime.errors import DatasetError, SourceError
 
 Pixels: TypeAlias = npt.NDArray[np.uint8] | Path
 """BGR uint8 (H, W, 3) or grey (H, W), as OpenCV gives them; or a photo that is yet to be read."""
@@ -136,7 +136,10 @@ def _refusal(source: Source) -> str:
 def _photos(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    photos = sorted(p for p in path.rglob("*") if is_photo(p.name) and not p.name.startswith("."))
+    try:
+        photos = photos_below(path)
+    except DatasetError as error:
+        raise SourceError(str(error)) from error
     if not photos:
         raise SourceError(f"{path} holds no photo: give a folder of photos, or a video")
     return photos

@@ -18,7 +18,7 @@ from hmdrn.watching.results import SourceEvent, SourceState, WatchResult
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.sources import Source, parse_source
 from hmdrn.watching.summary import Summary
-from hmdrn_runtime.errors import HmdrnError, ImageError
+from hmdrn_runtime.errors import HmdrnError, ImageError, SourceError
 from hmdrn_runtime.files import user_path
 from hmdrn_runtime.images import Box
 
@@ -72,6 +72,8 @@ class Watch:
         self._stopped = threading.Event()
         self._begun: float | None = None
         """When iterating began, on the monotonic clock."""
+        self._bad: set[str] = set()
+        """Photos that could not be used."""
 
     def stop(self) -> None:
         """End it after the frame in work; from any thread or signal handler."""
@@ -137,7 +139,7 @@ class Watch:
             if self._settings.region is not None and not self.summary.classified:
                 raise
             self.summary.unreadable += 1
-            self._tell_unreadable(str(error))
+            self._tell_bad(frame, error)
             return None
         self.summary.skipped += result is None or result.skipped
         return result
@@ -148,6 +150,15 @@ class Watch:
         if isinstance(detector, BoxLines):
             summary.bad_lines, summary.unused_lines = detector.bad, detector.unused
         summary.seconds = time.monotonic() - began
+
+    def _tell_bad(self, frame: Frame, error: ImageError) -> None:
+        """Tell that a frame cannot be used; of a photo once, however often it comes round in a loop."""
+        if frame.file is None or frame.file not in self._bad:
+            self._tell_unreadable(str(error))
+        elif not (self.summary.classified or self.summary.skipped):
+            raise SourceError(f"{self.source.name} has no photo that can be read: look at the lines above")
+        if frame.file is not None:
+            self._bad.add(frame.file)
 
     def _tell_unreadable(self, message: str) -> None:
         self._tell("unreadable", message)

@@ -242,6 +242,22 @@ def test_each_photo_of_a_folder_speaks_for_itself_and_a_bad_one_is_reported(site
     assert (watching.summary.read, watching.summary.unreadable) == (4, 1)
 
 
+def test_in_a_loop_over_a_folder_a_bad_photo_is_told_once_and_bad_photos_alone_are_no_endless_loop(
+    site, tmp_path
+):
+    (tmp_path / "b.jpg").write_bytes(b"no photo")
+    told = []
+    with pytest.raises(hmdrn.SourceError, match="has no photo that can be read"):
+        list(hmdrn.watch(Answers(), tmp_path, loop=True, on_event=told.append))
+    assert [event.state for event in told] == ["unreadable"]
+    (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
+    told.clear()
+    watching = hmdrn.watch(Answers(), tmp_path, loop=True, max_frames=3, on_event=told.append)
+    assert [result.frame.index for result in watching] == [0, 2, 4]
+    assert [event.state for event in told] == ["unreadable"]
+    assert watching.summary.unreadable == 2
+
+
 def test_a_loop_that_is_left_lets_go_of_its_source(site):
     watching = hmdrn.watch(Answers(), site.film, loop=True)
     for result in watching:

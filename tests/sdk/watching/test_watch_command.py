@@ -165,6 +165,27 @@ def test_snapshots_are_refused_where_nothing_is_ever_unknown(watch, tmp_path):
     assert not (tmp_path / "kept").exists()
 
 
+def test_classify_and_watch_take_the_same_photos_of_a_folder(watch, hmdrn, site, tmp_path):
+    photo = site.photos[0].read_bytes()
+    shown = ["a.jpg", "nest/b.JPG", "nest/deep/c.jpeg"]
+    litter = [
+        ".hidden.jpg",
+        ".git/d.jpg",
+        "__MACOSX/e.jpg",
+        "nest/._b.jpg",
+        "nest/.thumbs/f.jpg",
+        "notes.txt",
+    ]
+    for name in shown + litter:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(photo)
+    (tmp_path / "nest" / "again").symlink_to(tmp_path)
+    expected = [str(tmp_path / name) for name in shown]
+    assert [e["file"] for e in lines_of(watch("--all", source=tmp_path)) if e["event"] == "frame"] == expected
+    done = hmdrn("classify", "default", tmp_path, "--gallery", site.gallery, "--json")
+    assert [one["image"] for one in done.json] == expected
+
+
 def test_a_folder_with_a_bad_photo_is_answered_and_ends_with_2(watch, site, tmp_path):
     (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
     (tmp_path / "b.jpg").write_bytes(b"no photo")
