@@ -71,7 +71,7 @@ def measure(bench: Bench) -> Result:
         "location": given.location,
         "push_seconds": pushed,
         **facts,
-        "seconds": {name: float(np.median(of)) for name, of in times.items()},
+        "seconds_per_photo": {name: float(np.median(of)) for name, of in times.items()},
         "ratio": ratio.value,
     }
     row = [
@@ -81,8 +81,8 @@ def measure(bench: Bench) -> Result:
         f"{facts['recall_at_5']:.2%}",
         f"{facts['largest_logit_error']:.1g}",
         f"{facts['median_probability_error']:.2%}",
-        ms(values["seconds"]["engine"]),
-        ms(values["seconds"]["recognizer"]),
+        ms(values["seconds_per_photo"]["engine"]),
+        ms(values["seconds_per_photo"]["recognizer"]),
         f"{pushed:.1f} s",
     ]
     tables = []
