@@ -200,10 +200,9 @@ def _to_upright_rgb(image: ImageFile.ImageFile, name: str) -> PIL.Image.Image:
     image.load()
     orientation = _orientation(image)
     if image.mode == "RGB" and not image.has_transparency_data:
-        rgb = image._new(image.im)  # not a copy, which a large image has no memory for
-    else:
-        rgb = to_rgb(image, name)
-    image.close()  # its pixels, where they are no longer needed
+        return _turn(image, orientation)  # not a copy, which a large image has no memory for
+    rgb = to_rgb(image, name)
+    image.close()  # its pixels, which are no longer needed
     return _turn(rgb, orientation)
 
 
