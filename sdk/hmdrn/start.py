@@ -9,8 +9,9 @@ def main() -> int:
     """Entry point of `hmdrn`."""
     try:
         from hmdrn import cli
+        from hmdrn.cli.stopping import leave
 
-        return cli.main()
+        return leave(cli.main())
     except KeyboardInterrupt:
         return _INTERRUPTED
 

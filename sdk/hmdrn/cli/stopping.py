@@ -1,12 +1,31 @@
-"""Ending a command's loop cleanly when a signal asks for it."""
+"""Ending a command's loop cleanly when a signal asks for it, and the process after it."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+from hmdrn.watching import READING
+
+
+def leave(code: int) -> int:
+    """Hand back the exit code; or end the process with it at once, where a thread hangs in a camera's driver.
+
+    Such a thread that wakes up while the interpreter ends would abort the process: the interpreter unwinds
+    it through the driver's C++, which takes that for an exception that nobody catches.
+    """
+    if any(thread.name == READING for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    return code
 
 
 class Stop:

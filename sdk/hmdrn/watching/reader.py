@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 
+from hmdrn.watching import READING
 from hmdrn.watching.captures import open_capture
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.sources import Source
@@ -45,7 +46,7 @@ class Reader:
         """Why it ended, where that was no end of a file."""
         self.heard = time.monotonic()
         """When it last gave a frame, on the monotonic clock; at first, when it was opened."""
-        self._thread = threading.Thread(target=self._run, name="hmdrn-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=READING, daemon=True)
         self._thread.start()
 
     @property

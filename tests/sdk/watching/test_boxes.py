@@ -154,8 +154,9 @@ def test_live_lines_that_newer_ones_overtook_are_counted():
 @pytest.mark.parametrize("in_order", [True, False])
 def test_what_cannot_be_read_is_an_error_and_not_a_wait_for_ever(in_order, tmp_path):
     def opened(source):
-        lines = BoxLines(source, in_order, lambda problem: None, lambda: False)
-        while True:
+        until = time.monotonic() + 5
+        lines = BoxLines(source, in_order, lambda problem: None, lambda: time.monotonic() > until)
+        while time.monotonic() < until:
             lines(frame(0))
 
     with pytest.raises(HmdrnError, match=r"cannot read boxes from .*: it is a folder; give - "):

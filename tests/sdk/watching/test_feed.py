@@ -171,9 +171,11 @@ def test_the_newest_frame_is_taken_and_those_that_it_overtook_are_counted(script
     until = time.monotonic() + 10
     while feed.dropped < 49 and time.monotonic() < until:
         time.sleep(0.01)
+    before = time.monotonic()
     frame = feed.take(1.0)
     assert frame is not None
     assert (frame.index, feed.read, feed.dropped) == (49, 50, 49)
+    assert frame.captured <= before  # its age counts from the camera, not from when it was taken
     feed.close()
 
 
