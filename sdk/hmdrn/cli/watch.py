@@ -31,6 +31,7 @@ from hmdrn.watching.snapshots import FOLDERS, MOST, Snapshots
 from hmdrn.watching.sources import Source, parse_source
 from hmdrn.watching.summary import Seen, Summary
 from hmdrn_runtime.errors import GalleryError, HmdrnError
+from hmdrn_runtime.files import user_path
 from hmdrn_runtime.images import Box
 from hmdrn_runtime.moving import move_of
 from hmdrn_runtime.recognizer import Recognizer
@@ -181,6 +182,8 @@ def command(
         if overlay is not None:
             read = [bundle_path(bundle), gallery, boxes if boxes not in (None, "-") else None, found.path]
             overlay = output_place(overlay, "film", [one for one in read if one is not None])
+        if snapshots is not None:
+            _check_snapshots(snapshots, found)
         recognizer = _recognizer(bundle, gallery, threads)
         if snapshots is not None:
             _check_unknowns(recognizer, bundle, gallery)
@@ -232,6 +235,17 @@ def _recognizer(bundle: str, gallery: Path, threads: int | None) -> Recognizer:
     if len(recognizer.gallery) == 1 and recognizer.gallery.calibration is None:
         tell("note: the gallery has one species, so every frame gets its name: enroll others to tell it from")
     return recognizer
+
+
+def _check_snapshots(folder: Path, source: Source) -> None:
+    """Refuse to keep snapshots among the photos that are watched: a loop would watch them in turn."""
+    place = user_path(folder, HmdrnError).resolve()
+    if (
+        source.kind == "photos"
+        and source.path is not None
+        and source.path.resolve() in (place, *place.parents)
+    ):
+        raise HmdrnError(f"cannot keep snapshots in {folder}: its photos are watched; give another folder")
 
 
 def _check_unknowns(recognizer: Recognizer, bundle: str, gallery: Path) -> None:

@@ -186,6 +186,14 @@ def test_classify_and_watch_take_the_same_photos_of_a_folder(watch, hmdrn, site,
     assert [one["image"] for one in done.json] == expected
 
 
+def test_snapshots_are_not_kept_among_the_photos_that_are_watched(watch, site, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
+    for folder in (tmp_path, tmp_path / "kept" / "here"):
+        assert_refused(
+            watch("--snapshots", folder, source=tmp_path), "cannot keep snapshots in", "are watched"
+        )
+
+
 def test_a_folder_with_a_bad_photo_is_answered_and_ends_with_2(watch, site, tmp_path):
     (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
     (tmp_path / "b.jpg").write_bytes(b"no photo")
