@@ -100,7 +100,7 @@ def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
             data = file.read(MAX_MANIFEST + 1)
         if len(data) > MAX_MANIFEST:
             raise BundleError(
-                f"{path / MANIFEST} is damaged: it has more than {MAX_MANIFEST} bytes; export the bundle again"
+                f"{path / MANIFEST} is damaged, with over {MAX_MANIFEST} bytes: export the bundle again"
             )
         text = data.decode()
     except OSError as error:

@@ -251,4 +251,4 @@ def test_the_digest_of_a_file_that_is_not_there_cannot_be_had(tmp_path):
 
 def test_a_manifest_over_the_limit_is_refused_unread(small):
     (small / MANIFEST).write_text('{"a": [' + "[]," * 333_333 + "[]]}")
-    refused(small, "is damaged: it has more than 1000000 bytes")
+    refused(small, "is damaged, with over 1000000 bytes")
