@@ -73,14 +73,18 @@ class Bench:
         return Latency.of(single_stream(call, self.plan, self.quiet.look))
 
     def best_threads(self, make: Callable[[int], Call]) -> tuple[int, Call]:
-        """The quickest of 1 and 2 threads in a short trial, and the call made for it."""
-        calls = {threads: make(threads) for threads in THREADS}
-        medians = {
-            threads: float(np.median(single_stream(call, _PILOT, self.quiet.look)))
-            for threads, call in calls.items()
-        }
-        best = min(medians, key=lambda threads: medians[threads])
-        return best, calls[best]
+        """As `best_threads`, on a quiet machine."""
+        return best_threads(make, self.quiet.look)
+
+
+def best_threads(make: Callable[[int], Call], after: Call = lambda: None) -> tuple[int, Call]:
+    """The quickest of 1 and 2 threads in a short trial, and the call made for it."""
+    calls = {threads: make(threads) for threads in THREADS}
+    medians = {
+        threads: float(np.median(single_stream(call, _PILOT, after))) for threads, call in calls.items()
+    }
+    best = min(medians, key=lambda threads: medians[threads])
+    return best, calls[best]
 
 
 Measure: TypeAlias = Callable[[Bench], Result]

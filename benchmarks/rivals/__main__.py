@@ -3,14 +3,15 @@
 python -m benchmarks.rivals [--only TEXT] [--allow-busy] [--json]
 
 Every rival has the quicker of 1 and 2 threads. Before anything is timed, those that compute the same give the
-same logits as the network in torch. They are timed in turns, and each ratio is of one run, with its interval.
+same logits as the network in torch. They are timed in turns, each in a process of its own, and each ratio is
+of one run, with its interval.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,11 +20,12 @@ import numpy as np
 import hmdrn
 from benchmarks.common import Bench, Result, Table, main, ms
 from benchmarks.rivals import in_graphs, in_torch
-from benchmarks.rivals.episode import Classify, Episode, Pixels, check, classifying, logits_of, make_episode
+from benchmarks.rivals.apart import Apart
+from benchmarks.rivals.episode import Classify, Episode, Pixels, make_episode
 from hmdrn_network import HMDRN
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
-from hmdrn_runtime.profiling.timing import Call, Plan
+from hmdrn_runtime.profiling.timing import Plan
 from hmdrn_runtime.recognizer import Recognizer
 
 OURS = "hmdrn: classify"
@@ -133,6 +135,16 @@ def enrolled(episode: Episode, threads: int) -> Recognizer:
     return birds
 
 
+def _in_turns(apart: Mapping[str, Apart], bench: Bench) -> dict[str, np.ndarray]:
+    """Medians of every rival's turns, in seconds; as many turns as runs are asked for."""
+    taken: dict[str, list[float]] = {name: [] for name in apart}
+    for _ in range(bench.plan.runs):
+        for name, rival in apart.items():
+            taken[name].append(rival.turn(bench.plan.seconds / bench.plan.runs))
+            bench.quiet.look()
+    return {name: np.array(times) for name, times in taken.items()}
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     """What to measure."""
     parser.add_argument("--only", metavar="TEXT", help="only rivals whose name has this text, and ours")
@@ -141,43 +153,37 @@ def options(parser: argparse.ArgumentParser) -> None:
 def measure(bench: Bench) -> Result:
     """Check all rivals, then time them in turns."""
     episode, only = make_episode(), bench.arguments.only
-    calls: dict[str, Call] = {}
-    threads: dict[str, int] = {}
-    differences: dict[str, float] = {}
-    for name, prepare in rivals(episode):
-        if name != OURS and only and only not in name:
-            continue
-        rival = prepare()
-        expected = logits_of(rival.network, episode)
-
-        def checked(count: int, rival: Rival = rival, expected: np.ndarray = expected) -> Call:
-            classify = rival.make(count)
-            differences[rival.name] = check(rival.name, classify, episode, expected)
-            return classifying(classify, episode)
-
-        threads[name], calls[name] = bench.best_threads(checked)
-    times = bench.in_turns(calls)
+    names = [name for name, _ in rivals(episode) if name == OURS or not only or only in name]
+    apart: dict[str, Apart] = {}
+    try:
+        for name in names:
+            apart[name] = Apart(name)
+            bench.quiet.look()
+        times = _in_turns(apart, bench)
+    finally:
+        for rival in apart.values():
+            rival.close()
     latencies = {name: Latency.of(seconds) for name, seconds in times.items()}
     ratios = {name: ratio_of_medians(seconds, times[OURS]) for name, seconds in times.items()}
     entries = [
         {
             "name": name,
-            "threads": threads[name],
-            "logit_difference": differences[name],
+            "threads": apart[name].ready.threads,
+            "logit_difference": apart[name].ready.difference,
             "latency": latencies[name].to_dict(),
             "times_ours": ratios[name].to_dict(),
         }
-        for name in calls
+        for name in names
     ]
     rows = [
         [
             name,
-            str(threads[name]),
+            str(apart[name].ready.threads),
             ms(latencies[name].p50 / 1e3),
             str(ratios[name]),
-            f"{differences[name]:.1e}",
+            f"{apart[name].ready.difference:.1e}",
         ]
-        for name in sorted(calls, key=lambda name: latencies[name].p50)
+        for name in sorted(names, key=lambda name: latencies[name].p50)
     ]
     columns = ["way", "threads", "median", "times ours (95 %)", "logits off by"]
     return Result(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hmdrn_runtime.large.basis import Basis
 from hmdrn_runtime.large.folding import rounding
+from hmdrn_runtime.large.products import products
 from hmdrn_runtime.statistics import Float32, Float64
 
 ROWS = 4096
@@ -73,7 +74,7 @@ class Block:
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
             chunk = np.take(self.operators, part, axis=0, out=buffer[: len(part)], mode="clip")
-            found[start : start + len(part)] = chunk @ grams
+            found[start : start + len(part)] = products(chunk, grams)
         return found
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from hmdrn_runtime.large.basis import Basis
 from hmdrn_runtime.large.blocks import IN_MEMORY, Block, new_block, release, rest, slack
 from hmdrn_runtime.large.folding import Folding, rounding
+from hmdrn_runtime.large.products import products
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.statistics import Float32, Float64
 
@@ -155,7 +156,7 @@ class Classes:
             self._refine(rows, plain, folded, logits, bound, exact)
         rows = np.flatnonzero(logits + bound >= _kth(logits - bound, top))
         operators = replace(self, slots=self.slots[rows]).operators().astype(np.float64)
-        logits[rows] = operators @ (wide * self.index.folding.plain)
+        logits[rows] = products(operators, wide * self.index.folding.plain)
         order = np.argsort(-logits[rows], kind="stable")[:top]
         best = rows[order]
         if self.index.basis is not None:
@@ -203,14 +204,14 @@ class Classes:
         terms = np.concatenate([b.terms[:, :n] for b, n in self._parts()], axis=1)
         terms = terms[:, self.slots].astype(np.float64)
         if basis is None:
-            products = np.concatenate([b.operators[:n] @ plain for b, n in self._parts()])
-            return products[self.slots].astype(np.float64), self._rounding(terms[1], folded)
+            found = np.concatenate([products(b.operators[:n], plain) for b, n in self._parts()])
+            return found[self.slots].astype(np.float64), self._rounding(terms[1], folded)
         centred = folded - basis.gram
-        along = basis.axes @ centred.astype(np.float32)
-        products = np.concatenate([b.projected[:n] @ along for b, n in self._parts()])[self.slots]
+        along = products(basis.axes, centred.astype(np.float32))
+        found = np.concatenate([products(b.projected[:n], along) for b, n in self._parts()])[self.slots]
         squared = centred @ centred
         bound = terms[2] * rest(squared, along, basis) + slack(basis) * terms[1] * np.sqrt(squared)
-        return products + terms[0] + basis.operator @ folded, bound
+        return found + terms[0] + basis.operator @ folded, bound
 
     def _refine(
         self,
@@ -254,7 +255,7 @@ class Classes:
         found, start = {}, 0
         for level in self.index.network.levels:
             part = slice(start, start + level.packed)
-            found[level.name] = np.maximum(operators[:, part] @ gram[part], 0)
+            found[level.name] = np.maximum(products(operators[:, part], gram[part]), 0)
             start += level.packed
         return found
 
