@@ -1,6 +1,6 @@
 """What half precision costs: episodic accuracy of the fp16 graphs against the network, on the same episodes.
 
-python benchmarks/half_accuracy.py DATA... [--checkpoint default] [--episodes 2000] [--json]
+python -m benchmarks.half_accuracy DATA... [--checkpoint default] [--episodes 2000] [--json]
 
 The graphs run in an executor that rounds every half result, the network in torch, in float32.
 """
