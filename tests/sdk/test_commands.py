@@ -227,26 +227,21 @@ def test_export_starts_as_the_other_commands_do(capsys):
 
 
 @pytest.mark.slow
-def test_export_says_what_it_wrote_and_what_comes_next(hmdrn, tmp_path):
-    target = tmp_path / "birds.hmdrn"
-    first, second = (hmdrn("export", "--output", target) for _ in range(2))
-    assert (first.code, second.code) == (0, 0), first.err
-    size = f"{sum(file.stat().st_size for file in target.rglob('*') if file.is_file()) / 1e6:.2f} MB"
-    assert f"wrote {target} ({size})\nnext: hmdrn enroll {target} " in first.out
-    assert f"wrote {target} ({size}); replaced the bundle that was there\n" in second.out
-    graphs = hmdrn("inspect", target, "--json").json["variants"]["fp32"]
-    assert {tuple(graph["backends"]) for graph in graphs.values()} == {("onnxruntime",)}
-
-
-@pytest.mark.slow
-def test_export_without_a_checkpoint_exports_the_packages_own_weights(hmdrn, tmp_path, monkeypatch):
+def test_export_takes_the_packages_own_weights_and_says_what_it_wrote_and_what_comes_next(
+    hmdrn, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    outcome = hmdrn("export", "--precision", "fp32", "--json")
-    assert outcome.code == 0, outcome.err
-    assert outcome.json["bundle"] == "default-fp32.hmdrn"
-    exported = hmdrn("inspect", tmp_path / "default-fp32.hmdrn", "--json").json
-    shipped = hmdrn("inspect", "default", "--json").json
+    first = hmdrn("export", "--precision", "fp32", "--json")
+    target = "default-fp32.hmdrn"
+    second = hmdrn("export", "--output", target)
+    assert (first.code, second.code) == (0, 0), first.err
+    assert first.json["bundle"] == target
+    size = sum(file.stat().st_size for file in (tmp_path / target).rglob("*") if file.is_file())
+    told = f"wrote {target} ({size / 1e6:.2f} MB); replaced the bundle that was there\n"
+    assert f"{told}next: hmdrn enroll {target} " in second.out
+    exported, shipped = (hmdrn("inspect", bundle, "--json").json for bundle in (tmp_path / target, "default"))
     assert exported["network"] == shipped["network"]
+    assert {tuple(graph["backends"]) for graph in exported["variants"]["fp32"].values()} == {("onnxruntime",)}
 
 
 @pytest.mark.parametrize(
