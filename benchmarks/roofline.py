@@ -34,6 +34,7 @@ from hmdrn_runtime.profiling.photos import (
     jpeg_photo,
 )
 from hmdrn_runtime.profiling.timing import Call
+from hmdrn_runtime.query_images import prepare_query
 from hmdrn_runtime.recognizer import Recognizer
 
 _GEMM = 2048
@@ -109,7 +110,7 @@ def photo_stages(bench: Bench, birds: Recognizer) -> list[Stage]:
         ("frame to input", camera_frame(), camera_frame().nbytes, FRAME_SIZE),
     ):
         macs = 2 * 3 * (width * height + RESIZE * width * height / max(width, height))
-        latency = bench.latency(lambda source=source: prepare(source, mode))  # type: ignore[misc]
+        latency = bench.latency(lambda source=source: prepare_query(source, mode))  # type: ignore[misc]
         found.append(Stage(name, latency.p50 / 1e3, macs, read + _INPUT_BYTES))
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +21,6 @@ from hmdrn_runtime.decoding import (
     MAX_PIXELS,
     MIN_SIDE,
     ImageSource,
-    check_array,
     check_size,
     load_image,
 )
@@ -45,8 +44,6 @@ __all__ = [
     "digest",
     "load_image",
     "prepare",
-    "prepare_boxes",
-    "prepare_frame",
     "preprocess",
     "seen_box",
 ]
@@ -62,9 +59,6 @@ RESIZE = 92
 """Pixels of the side that an image is resized to before its centre is cut out."""
 PREPROCESSINGS = ("crop", "squash")
 """How a whole image becomes square: cut out of its middle, or squeezed."""
-_FRAME_SIDE = 4 * RESIZE
-"""Shorter side in pixels from which a frame is reduced by a whole number before it is resized."""
-_REDUCING_GAP = 2.0
 
 
 def check_boxes(boxes: Boxes) -> None:
@@ -99,7 +93,12 @@ def crop_box(image: PIL.Image.Image, box: Box) -> PIL.Image.Image:
             or has a side under `MIN_SIDE` within it; or the image is not RGB.
 
     """
-    return _cut(image, box, "the image")
+    _check_rgb(image)
+    left, top, right, bottom = clip_box(box, image.width, image.height)
+    # Not Image.crop, which applies Pillow's limit of pixels.
+    part = PIL.Image.new("RGB", (right - left, bottom - top))
+    part.paste(image, (-left, -top))
+    return part
 
 
 def clip_box(box: Box, width: int, height: int, name: str = "the image") -> tuple[int, int, int, int]:
@@ -145,16 +144,6 @@ def clip_box(box: Box, width: int, height: int, name: str = "the image") -> tupl
     return left, top, right, bottom
 
 
-def _cut(image: PIL.Image.Image, box: Box, name: str) -> PIL.Image.Image:
-    """As `crop_box`; `name` is what messages call the image."""
-    _check_rgb(image)
-    left, top, right, bottom = clip_box(box, image.width, image.height, name)
-    # Not Image.crop, which applies Pillow's limit of pixels.
-    part = PIL.Image.new("RGB", (right - left, bottom - top))
-    part.paste(image, (-left, -top))
-    return part
-
-
 def preprocess(image: PIL.Image.Image, mode: str) -> npt.NDArray[np.uint8]:
     """Turn an image into the network's input.
 
@@ -188,59 +177,6 @@ def prepare(source: ImageSource, mode: str) -> npt.NDArray[np.uint8]:
     """
     _check_mode(mode)
     return _network_input(load_image(source), mode, describe_source(source))
-
-
-def prepare_frame(frame: npt.NDArray[np.uint8], mode: str) -> npt.NDArray[np.uint8]:
-    """Turn a frame that is only to be classified into the network's input, sooner than `prepare`.
-
-    Of a large frame only the part that the network will see is read, and it is averaged over whole pixels
-    before it is resized. Photographs come out within 1 of 255 on average of what `prepare` gives, but not
-    the same to the last bit: what is enrolled goes through `prepare`, whose result is a photo's identity.
-
-    Args:
-        frame: RGB uint8 array of (height, width, 3).
-        mode: as for `preprocess`.
-
-    Raises:
-        ImageError: as `prepare`.
-
-    """
-    _check_mode(mode)
-    name = describe_source(frame)
-    check_array(frame, name)
-    height, width, _ = frame.shape
-    if min(height, width) < _FRAME_SIDE:
-        return prepare(frame, mode)
-    spans, windows = [], []
-    for side, resized in zip((width, height), _resized(width, height, mode), strict=True):
-        scale, first = side / resized, round((resized - INPUT_SIZE) / 2.0)
-        low, high = first * scale, (first + INPUT_SIZE) * scale
-        # A resized pixel sees its neighbours, too.
-        start, end = max(math.floor(low - 2 * scale), 0), min(math.ceil(high + 2 * scale), side)
-        spans.append((low - start, high - start))
-        windows.append(slice(start, end))
-    part = PIL.Image.fromarray(np.ascontiguousarray(frame[windows[1], windows[0]]))
-    box = (spans[0][0], spans[1][0], spans[0][1], spans[1][1])
-    size = (INPUT_SIZE, INPUT_SIZE)
-    small = part.resize(size, Resampling.BILINEAR, box=box, reducing_gap=_REDUCING_GAP)
-    return np.array(small, dtype=np.uint8, order="C")
-
-
-def prepare_boxes(source: ImageSource, boxes: Iterable[Box], mode: str) -> list[npt.NDArray[np.uint8]]:
-    """Read a photograph once and turn boxes of it into network inputs.
-
-    See `load_image`, `crop_box` and `preprocess` for the arguments.
-
-    Returns:
-        For each box an RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
-
-    Raises:
-        ImageError: as those three do, naming the source.
-
-    """
-    _check_mode(mode)
-    image, name = load_image(source), describe_source(source)
-    return [_network_input(_cut(image, box, name), mode, f"box {box} of {name}") for box in boxes]
 
 
 def seen_box(width: int, height: int, mode: str) -> Box:

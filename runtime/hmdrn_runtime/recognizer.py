@@ -31,12 +31,13 @@ from hmdrn_runtime.gallery import (
 )
 from hmdrn_runtime.gallery_file import sync_gallery
 from hmdrn_runtime.generations import Generations
-from hmdrn_runtime.images import Box, Boxes, ImageSource, check_boxes, prepare, prepare_boxes, prepare_frame
+from hmdrn_runtime.images import Box, Boxes, ImageSource, check_boxes
 from hmdrn_runtime.large import operators_path
 from hmdrn_runtime.live import LiveWorker
 from hmdrn_runtime.matching import open_matcher
 from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
 from hmdrn_runtime.quality import PhotoSource, Sight, sighted
+from hmdrn_runtime.query_images import prepare_boxes, prepare_query
 from hmdrn_runtime.statistics import PhotoStatistics
 from hmdrn_runtime.streaming import PATIENCE, SHOTS, UNFIT, choose_frames
 
@@ -236,16 +237,16 @@ class Recognizer:
         """
         mode = self.bundle.manifest.input.preprocessing
         if boxes is None:
-            pixels = prepare_frame(image, mode) if isinstance(image, np.ndarray) else prepare(image, mode)
-            return self._classify_pixels(pixels[None], top)[0]
+            return self._classify_pixels(prepare_query(image, mode)[None], top)[0]
         check_boxes(boxes)
         parts = prepare_boxes(image, boxes, mode)
         return self._classify_pixels(np.stack(parts), top) if parts else []
 
-    def classify_batch(self, images: ImageSource | Iterable[ImageSource], top: int = 5) -> list[Prediction]:
+    def classify_batch(self, images: PhotoSource | Iterable[PhotoSource], top: int = 5) -> list[Prediction]:
         """Name the species on several photos; as `classify` for each, in fewer passes of the network."""
         mode = self.bundle.manifest.input.preprocessing
-        pixels = [sighted(image, mode).pixels for image in _sources(images)]
+        sources = _sources(images)
+        pixels = [one.pixels if isinstance(one, Sight) else prepare_query(one, mode) for one in sources]
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
 
     def explain(self, image: ImageSource, box: Box | None = None, against: str | None = None) -> Explanation:
@@ -266,7 +267,7 @@ class Recognizer:
             BundleError: An attention bundle of an earlier version, whose graphs do not tell.
         """
         mode = self.bundle.manifest.input.preprocessing
-        pixels = prepare(image, mode) if box is None else prepare_boxes(image, [box], mode)[0]
+        pixels = prepare_query(image, mode) if box is None else prepare_boxes(image, [box], mode)[0]
         classes = self.generations.current()
         against = None if against is None else find_species(classes.species, against).label
         scores = self.matcher.classify(pixels[None], classes.operands, len(classes.labels))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import struct
 import threading
 import tracemalloc
@@ -22,17 +21,13 @@ from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images import (
     INPUT_SIZE,
     MAX_PIXELS,
-    PREPROCESSINGS,
     crop_box,
     describe_source,
     digest,
     load_image,
     prepare,
-    prepare_boxes,
-    prepare_frame,
     preprocess,
 )
-from hmdrn_runtime.specimens import draw_specimens
 
 RED, GREEN, BLUE, YELLOW, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255)
 
@@ -709,16 +704,6 @@ def test_an_array_of_another_kind_is_refused_with_what_to_pass(array, told):
 # ---------------------------------------------------------------- boxes
 
 
-@pytest.mark.parametrize("box", [(90, 0, 99, 20), (0, 0, 80, 2), (0, 0, 10), (0, 0, 0, 9)])
-def test_a_bad_box_names_the_photo_once(tmp_path, box):
-    picture(60, 80).save(tmp_path / "photo.png")
-    with pytest.raises(ImageError) as caught:
-        prepare_boxes(tmp_path / "photo.png", [(0, 0, 20, 20), box], "crop")
-    assert str(caught.value).count("photo.png") == 1
-    assert "<PIL image" not in str(caught.value)
-    assert is_one_line(caught.value)
-
-
 def test_a_box_is_cut_out_exactly():
     array = noise(60, 80)
     cut = crop_box(PIL.Image.fromarray(array), (10, 20, 50, 45))
@@ -920,27 +905,3 @@ def test_the_digest_of_anything_but_a_network_input_is_refused():
 )
 def test_a_source_is_described_in_one_line(source, name):
     assert describe_source(source) == name
-
-
-@pytest.mark.parametrize("mode", PREPROCESSINGS)
-@pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (640, 480), (368, 368), (1283, 719)])
-def test_a_frame_comes_out_within_1_of_255_of_the_reference(mode, size):
-    drawn = PIL.Image.fromarray(draw_specimens([3], 1, size=256)[0][0])
-    frame = np.asarray(drawn.resize(size, PIL.Image.Resampling.BICUBIC))
-    fast, expected = prepare_frame(frame, mode), prepare(frame, mode)
-    assert fast.shape == expected.shape
-    assert fast.flags.c_contiguous
-    assert np.abs(fast.astype(int) - expected.astype(int)).mean() < 1
-
-
-def test_a_small_frame_is_prepared_as_any_photo():
-    frame = np.random.default_rng(0).integers(0, 256, (360, 500, 3), dtype=np.uint8)
-    assert (prepare_frame(frame, "crop") == prepare(frame, "crop")).all()
-
-
-@pytest.mark.parametrize("frame", [np.zeros((500, 500)), np.zeros((3, 500, 500), np.uint8)])
-def test_a_frame_that_is_no_image_is_refused_as_any_photo(frame):
-    with pytest.raises(ImageError) as error:
-        prepare(frame, "crop")
-    with pytest.raises(ImageError, match=re.escape(str(error.value))):
-        prepare_frame(frame, "crop")

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend, Resident
 from hmdrn_runtime.backends.hooks import TimesTransfers, Transfers
-from hmdrn_runtime.images import ImageSource, prepare
+from hmdrn_runtime.images import ImageSource
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.timing import Call, Plan, Seconds, in_turns
+from hmdrn_runtime.query_images import prepare_query
 from hmdrn_runtime.recognizer import Recognizer
 
 PREPROCESSING = "preprocessing"
@@ -108,7 +109,7 @@ def measure_stages(
     operands = recognizer.generations.current().operands
     if isinstance(recognizer.backend, TimesTransfers) and isinstance(operands, Mapping):
         timed: TimesTransfers = recognizer.backend
-        pixels = prepare(source, recognizer.bundle.manifest.input.preprocessing)[None]
+        pixels = prepare_query(source, recognizer.bundle.manifest.input.preprocessing)[None]
         inputs: dict[str, npt.NDArray[Any] | Resident] = {"images": pixels, **operands}
         calls[TO_DEVICE] = lambda: transfers.append(timed.run_timed("classify", inputs)[1])
     turns = len(in_turns(calls, plan, after=after)[TOTAL])

@@ -26,9 +26,9 @@ from hmdrn_runtime.data_files import photos_below
 from hmdrn_runtime.datasets import IMAGE_SUFFIXES
 from hmdrn_runtime.errors import DatasetError, ImageError
 from hmdrn_runtime.files import user_path
-from hmdrn_runtime.images import prepare
 from hmdrn_runtime.moving import move_of
 from hmdrn_runtime.prediction import Prediction
+from hmdrn_runtime.query_images import prepare_query
 from hmdrn_runtime.recognizer import BATCH, Recognizer
 
 Answer: TypeAlias = Prediction | ImageError
@@ -124,7 +124,7 @@ def _answers(
 
 def _prepared(path: Path, mode: str) -> npt.NDArray[np.uint8] | ImageError:
     try:
-        return prepare(path, mode)
+        return prepare_query(path, mode)
     except ImageError as error:
         return error
 

@@ -17,11 +17,11 @@ from hmdrn.engines.collection import Collection, Entry, Hits
 from hmdrn.engines.vectors import VectorForm
 from hmdrn_runtime.calibration import applied
 from hmdrn_runtime.errors import GalleryError, HmdrnError
-from hmdrn_runtime.images import Box, ImageSource, prepare_boxes
+from hmdrn_runtime.images import Box, ImageSource
 from hmdrn_runtime.large import key_of
 from hmdrn_runtime.matching import RidgeMatcher, Scores
 from hmdrn_runtime.prediction import Prediction, predictions
-from hmdrn_runtime.quality import sighted
+from hmdrn_runtime.query_images import prepare_boxes, prepare_query
 from hmdrn_runtime.recognizer import BATCH, Recognizer
 from hmdrn_runtime.species import Species
 from hmdrn_runtime.statistics import Float32, Float64
@@ -179,7 +179,7 @@ class QdrantRecognizer:
     def classify_batch(self, images: Iterable[ImageSource], top: int = 5) -> list[Prediction]:
         """Name the species on several photos, with one question to the engine for 32 of them."""
         mode = self.recognizer.bundle.manifest.input.preprocessing
-        return self._classified([sighted(image, mode).pixels for image in images], top)
+        return self._classified([prepare_query(image, mode) for image in images], top)
 
     def _classified(self, pixels: Sequence[npt.NDArray[np.uint8]], top: int) -> list[Prediction]:
         if top < 1:
