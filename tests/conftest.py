@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -97,3 +98,22 @@ def exported(
         return once(f"{checkpoint.stem}_{preprocessing}.hmdrn", export)
 
     return make
+
+
+@pytest.fixture
+def untraced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Lets exports take the graphs of a finished bundle, untraced(bundle): tracing takes longest."""
+
+    def take(bundle: Path) -> None:
+        import onnx
+
+        from hmdrn_export import exporter
+
+        folder = bundle / "graphs" / "fp32"
+
+        def loaded(job: Any, metadata: Any) -> dict[str, Any]:
+            return {name: onnx.load(folder / f"{name}.onnx") for name in job.cuts}
+
+        monkeypatch.setattr(exporter, "trace", loaded)
+
+    return take

@@ -141,21 +141,11 @@ def test_the_verification_report_is_kept_in_the_manifest(bundle):
     assert (report["solve_residual"] is not None) == (bundle.manifest.network.head == "ridge")
 
 
-def untraced(monkeypatch, bundle):
-    """Let exports take the graphs of a finished bundle, so that a test need not wait for tracing."""
-    folder = bundle / "graphs" / "fp32"
-    monkeypatch.setattr(
-        exporter,
-        "trace",
-        lambda job, metadata: {name: onnx.load(folder / f"{name}.onnx") for name in job.cuts},
-    )
-
-
 def test_a_network_that_its_graphs_do_not_compute_fails_verification_and_leaves_nothing(
-    exported, seeded_checkpoint, tmp_path, monkeypatch
+    exported, seeded_checkpoint, tmp_path, untraced
 ):
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
-    untraced(monkeypatch, exported("conv4", "ridge"))
+    untraced(exported("conv4", "ridge"))
     with torch.no_grad():
         checkpoint.network.heads["mid"].beta.add_(0.01)
     with pytest.raises(VerificationError, match="distances differ by") as raised:
@@ -164,9 +154,9 @@ def test_a_network_that_its_graphs_do_not_compute_fails_verification_and_leaves_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_whose_mask_differs_fails_verification(exported, seeded_checkpoint, tmp_path, monkeypatch):
+def test_a_network_whose_mask_differs_fails_verification(exported, seeded_checkpoint, tmp_path, untraced):
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "attention"))
-    untraced(monkeypatch, exported("conv4", "attention"))
+    untraced(exported("conv4", "attention"))
     with torch.no_grad():
         checkpoint.network.transformers["high"].layers[1].attention.qkv.weight[:64].mul_(
             1 + 0.2 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
@@ -175,9 +165,9 @@ def test_a_network_whose_mask_differs_fails_verification(exported, seeded_checkp
         export_bundle(checkpoint, tmp_path / "b.hmdrn")
 
 
-def test_a_bundle_is_replaced_as_a_whole(exported, seeded_checkpoint, tmp_path, monkeypatch):
+def test_a_bundle_is_replaced_as_a_whole(exported, seeded_checkpoint, tmp_path, untraced):
     source = exported("conv4", "attention")
-    untraced(monkeypatch, source)
+    untraced(source)
     target = tmp_path / "b.hmdrn"
     shutil.copytree(exported("conv4", "ridge"), target)
     (target / "graphs/fp32/leftover").write_text("of the old bundle")
@@ -222,10 +212,10 @@ def test_the_manifest_is_valid_json_with_a_digest_for_every_file(bundle):
 
 
 def test_derived_variants_are_written_verified_and_described_beside_fp32(
-    exported, seeded_checkpoint, tmp_path, monkeypatch
+    exported, seeded_checkpoint, tmp_path, untraced
 ):
     """A stand-in for INT8: the float32 graphs once more, under the names of its variants."""
-    untraced(monkeypatch, exported("conv4", "ridge"))
+    untraced(exported("conv4", "ridge"))
 
     def derive(bundle):
         assert "classify" in bundle.manifest.variants["fp32"], "derived from a whole bundle"
@@ -249,9 +239,9 @@ def test_derived_variants_are_written_verified_and_described_beside_fp32(
 
 
 def test_derived_graphs_that_are_wrong_fail_verification_and_leave_nothing(
-    exported, seeded_checkpoint, tmp_path, monkeypatch
+    exported, seeded_checkpoint, tmp_path, untraced
 ):
-    untraced(monkeypatch, exported("conv4", "ridge"))
+    untraced(exported("conv4", "ridge"))
 
     def derive(bundle):
         models = {name: model_of(bundle, name) for name in ("enroll", "classify", "encode", "explain")}

@@ -104,9 +104,10 @@ def test_an_unknown_opset_is_refused(seeded_checkpoint, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["ridge", "attention"])
 def test_a_bundle_with_opset_17_is_verified_and_older_compilers_build_of_it(
-    seeded_checkpoint, tmp_path, head
+    seeded_checkpoint, exported, untraced, tmp_path, head
 ):
     path = tmp_path / "b.hmdrn"
+    untraced(exported("conv4", head))
     export_bundle(load_checkpoint(seeded_checkpoint("conv4", head)), path, opset=17)
     manifest = open_bundle(path, "fp32-opset17").manifest
     assert set(manifest.verification) == {"fp32", "fp32-opset17"}

@@ -129,7 +129,9 @@ def test_an_unknown_operator_is_refused_by_its_name():
 
 
 @pytest.mark.slow
-def test_a_network_that_overflows_half_is_not_exported_and_the_node_is_named(seeded_checkpoint, tmp_path):
+def test_a_network_that_overflows_half_is_not_exported_and_the_node_is_named(
+    seeded_checkpoint, untraced, tmp_path
+):
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "attention"))
     with (
         torch.no_grad()
@@ -138,15 +140,19 @@ def test_a_network_that_overflows_half_is_not_exported_and_the_node_is_named(see
         checkpoint.network.backbone.blocks[1].norm.bias.mul_(1e5)
         checkpoint.network.backbone.blocks[2].conv.weight.mul_(1e-5)
     export_bundle(checkpoint, tmp_path / "single.hmdrn")
+    untraced(tmp_path / "single.hmdrn")
     with pytest.raises(VerificationError, match=r"half overflows in 'backbone.blocks.1.* fp32"):
         export_bundle(checkpoint, tmp_path / "half.hmdrn", "fp16")
     assert [p.name for p in tmp_path.iterdir()] == ["single.hmdrn"]
 
 
 @pytest.mark.slow
-def test_an_fp16_bundle_has_both_variants_a_float32_solve_and_the_rules(seeded_checkpoint, tmp_path):
+def test_an_fp16_bundle_has_both_variants_a_float32_solve_and_the_rules(
+    seeded_checkpoint, exported, untraced, tmp_path
+):
     from hmdrn.loading import load
 
+    untraced(exported("conv4", "ridge"))
     path = tmp_path / "half.hmdrn"
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
     result = export_bundle(checkpoint, path, "fp16")

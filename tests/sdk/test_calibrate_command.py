@@ -9,6 +9,7 @@ from outcomes import assert_refused
 from PIL import Image
 
 from hmdrn import load
+from hmdrn.loading import bundle_path
 from hmdrn_runtime.variants import exact_integer_products
 
 GENEROUS = ("--max-accuracy-drop", 20, "--episodes", 12)
@@ -31,7 +32,8 @@ def test_calibrate_shows_what_each_layer_costs(hmdrn, specimens, cache, tmp_path
 
 
 @pytest.mark.slow
-def test_an_int8_bundle_is_exported_and_runs(hmdrn, specimens, cache, tmp_path):
+def test_an_int8_bundle_is_exported_and_runs(hmdrn, untraced, specimens, cache, tmp_path):
+    untraced(bundle_path("default"))
     path = tmp_path / "small.hmdrn"
     options = ("--precision", "int8", "--calibration", specimens, *GENEROUS, *cache, "--output", path)
     outcome = hmdrn("export", *options)

@@ -228,11 +228,12 @@ def test_export_starts_as_the_other_commands_do(capsys):
 
 @pytest.mark.slow
 def test_export_takes_the_packages_own_weights_and_says_what_it_wrote_and_what_comes_next(
-    hmdrn, tmp_path, monkeypatch
+    hmdrn, untraced, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     first = hmdrn("export", "--precision", "fp32", "--json")
     target = "default-fp32.hmdrn"
+    untraced(tmp_path / target)
     second = hmdrn("export", "--output", target)
     assert (first.code, second.code) == (0, 0), first.err
     assert first.json["bundle"] == target
