@@ -30,6 +30,9 @@ SPECIES = 12
 SPECIMENS = 7
 NEAR = 1e-5
 """A score this close to its threshold, relatively, may fall on either side by rounding."""
+CANCELLED = 0.005
+"""A distance under this share of its photo's squared tokens is what large terms leave when they cancel: eight
+roundings of float32 in these are 1e-4 of it. Its error is taken relative to that share."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Tolerances:
     """What a variant may differ from the network by.
 
     Attributes:
-        distance: Largest relative error of a distance.
+        distance: Largest relative error of a distance, as `relative_errors` tells it.
         mask_bits: Largest share of mask bits that differ, those near their threshold left out.
         top1: Smallest share of queries with the network's answer, in percent.
         residual: Largest residual of a solve.
@@ -70,7 +73,7 @@ class VerificationReport:
         queries: Answers compared, over all episodes.
         photos_set_aside: Query photos left out of the distances, because one of their mask bits is within
             1e-5 of its threshold: rounding may turn it over in any graph, which is no error.
-        distance_error: Largest relative error of a distance.
+        distance_error: Largest relative error of a distance, as `relative_errors` tells it.
         mask_bits: Mask bits compared, those near their threshold left out.
         mask_bits_differing: Share of these that differ, 0-1.
         mask_bits_near: Bits within 1e-5 of their threshold.
@@ -146,6 +149,9 @@ def verify(
     heads = copy.deepcopy(network).double()
     queries = [c * SPECIMENS + i for c in range(SPECIES) for i in range(max(SHOTS), SPECIMENS)]
     keep = ~mask.set_aside[queries]
+    squares = {
+        name: t[torch.tensor(queries)].double().square().sum((1, 2)) for name, t in reference.query.items()
+    }
     errors, agreements, residuals = [], [], []
     for turn in range(len(SHOTS)):
         # Shots differ between the classes of one batch, and every class has every number of them once.
@@ -161,7 +167,11 @@ def verify(
         found = [scores]
         if isinstance(matcher, RidgeMatcher):
             found.append(matcher.match([photos[i] for i in queries], operands["operator"]))
-        errors += [np.abs(f.distances[name] / d - 1.0)[keep] for f in found for name, d in distances.items()]
+        errors += [
+            relative_errors(f.distances[name], d, squares[name].numpy())[keep]
+            for f in found
+            for name, d in distances.items()
+        ]
         for f in found:
             agreements += list(_agreements(logits, f.logits, keep, turn))
         report(turn + 1, len(SHOTS))
@@ -182,6 +192,22 @@ def verify(
         failures=(),
     )
     return replace(result, failures=tuple(_failures(result)))
+
+
+def relative_errors(
+    found: npt.NDArray[np.floating[Any]], expected: npt.NDArray[np.float64], squares: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Errors of distances, relative to the distances or to `CANCELLED` of the photos' squared tokens.
+
+    Args:
+        found: Distances (photos, classes).
+        expected: What they should be.
+        squares: Sums of the squares of each photo's tokens (photos,).
+    """
+    errors: npt.NDArray[np.float64] = np.abs(found - expected) / np.maximum(
+        expected, CANCELLED * squares[:, None]
+    )
+    return errors
 
 
 def _agreements(
