@@ -107,9 +107,12 @@ class _Writer:
 
     def narrow_indices(self) -> None:
         """Hold positions of packed triangles in 32 bits: beside 8-bit weights they would weigh much."""
-        for name in {node.input[1] for node in self._nodes if node.op_type == "Gather"}:
-            if name in self._constants and self._constants[name].dims:
-                positions = numpy_helper.to_array(self._constants[name])
+        # The tracer repeats a triangle's positions for every photo before entries are gathered by them.
+        place = {"Gather": 1, "GatherElements": 1, "Expand": 0}
+        for name in {node.input[place[node.op_type]] for node in self._nodes if node.op_type in place}:
+            constant = self._constants.get(name)
+            if constant is not None and constant.dims and constant.data_type == onnx.TensorProto.INT64:
+                positions = numpy_helper.to_array(constant)
                 self._constants[name] = numpy_helper.from_array(positions.astype(np.int32), name)
 
     def replace(self, graph: onnx.GraphProto) -> None:

@@ -112,8 +112,8 @@ RULES = (
 """The table. Every node that computes with real numbers is in it, or cannot be exported in half."""
 
 MOVERS = frozenset(
-    ("Concat", "Gather", "Identity", "Pad", "Reshape", "Shape", "Slice", "Split", "Squeeze", "Transpose")
-) | {"Unsqueeze"}
+    ("Concat", "Gather", "GatherElements", "Identity", "Pad", "Reshape", "Shape", "Slice", "Split", "Squeeze")
+) | {"Transpose", "Unsqueeze"}
 """Operators that move numbers and compute nothing: they have the precision of what they are given."""
 
 

@@ -20,6 +20,8 @@ from hmdrn_runtime.errors import ExportError
 OPSET = 18
 _ROOT = "hmdrn"
 _SCOPES = "pkg.torch.onnx.name_scopes"
+_NOWHERE = "_empty_nn_module_stack"
+"""How the scope begins of what torch added to a trace itself."""
 
 
 def trace(job: Trace, metadata: Mapping[str, str]) -> dict[str, onnx.ModelProto]:
@@ -166,7 +168,7 @@ def _module_of(node: onnx.NodeProto, weights: set[str]) -> str | None:
     if scopes is not None:
         # The last scope is the operation, the one before it the module.
         path = ["", *ast.literal_eval(scopes)][-2]
-        return str(path).removeprefix("network.") or None
+        return None if str(path).startswith(_NOWHERE) else str(path).removeprefix("network.") or None
     # Fused operators lose their scopes, but still have the weights of their module.
     own = next((path for name in node.input if name in weights and (path := _weight_path(name))), None)
     return own.rpartition(".")[0] if own else None

@@ -28,8 +28,10 @@ def pack(symmetric: Tensor) -> Tensor:
     """Upper triangles, row by row: (..., d, d) to (..., d (d + 1) / 2)."""
     channels = symmetric.shape[-1]
     rows, columns = triangle(channels)
+    flat = symmetric.flatten(-2)
     index = (rows * channels + columns).to(symmetric.device)
-    return symmetric.flatten(-2).index_select(-1, index)
+    # Not index_select: ONNX Runtime's Gather takes eight times as long as its GatherElements.
+    return flat.gather(flat.dim() - 1, index.expand(*flat.shape[:-1], -1))
 
 
 def unpack(packed: Tensor, channels: int) -> Tensor:

@@ -87,7 +87,7 @@ def test_the_solve_is_matrix_products_alone(exported):
     bundle = open_bundle(exported("conv4", "ridge"))
     operators = {node.op_type for node in model_of(bundle, "solve").graph.node}
     products = {"MatMul", "Mul", "Add", "Sub", "Div", "Reciprocal"}
-    shapes = {"Split", "Reshape", "Unsqueeze", "Concat", "Gather", "Transpose"}
+    shapes = {"Split", "Reshape", "Unsqueeze", "Concat", "Gather", "GatherElements", "Shape", "Transpose"}
     assert operators <= products | shapes | {"Abs", "ReduceSum", "ReduceMax", "Expand"}
 
 
