@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from hmdrn_export import export_bundle
 from hmdrn_export.half import to_half
@@ -17,6 +18,20 @@ from hmdrn_network import load_checkpoint
 from hmdrn_runtime.bundle import open_bundle
 from hmdrn_runtime.errors import BackendError, VerificationError
 from hmdrn_runtime.specimens import draw_specimens
+
+
+class GatherElements(OpRun):
+    """In place of the reference's own, which gives up beyond 64 entries (onnx 1.23)."""
+
+    op_domain = ""
+
+    def _run(self, data, indices, axis=0):
+        return (np.take_along_axis(data, indices, axis),)
+
+
+def reference(model):
+    return ReferenceEvaluator(model, new_ops=[GatherElements])
+
 
 ULP = 2.0**-10
 """A unit in the last place of a half number, relative to it at most."""
@@ -62,9 +77,7 @@ def test_every_node_computes_what_the_reference_says_to_a_unit_in_the_last_place
             [onnx.ValueInfoProto(name=name) for name in node.output],
         )
         one = onnx.helper.make_model(graph, opset_imports=model.opset_import)
-        expected = ReferenceEvaluator(one).run(
-            None, {name: known.get(name, constants.get(name)) for name in names}
-        )
+        expected = reference(one).run(None, {name: known.get(name, constants.get(name)) for name in names})
         for name, value in zip(node.output, expected, strict=True):
             found = known[name]
             assert found.dtype == value.dtype, node.name
@@ -95,7 +108,7 @@ def test_a_convolution_is_added_up_in_float32_and_rounded_once(half):
 def test_a_whole_graph_agrees_with_the_reference_on_some_images(half):
     model, inputs = half
     names = [output.name for output in model.graph.output]
-    expected = ReferenceEvaluator(model).run(names, inputs)
+    expected = reference(model).run(names, inputs)
     known = computed(model, inputs)
     for name, value in zip(names, expected, strict=True):
         assert np.abs(known[name] - value).max() < 0.01 * np.abs(value).max(), name
