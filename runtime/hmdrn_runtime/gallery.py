@@ -320,7 +320,8 @@ def check_network(own: Network, other: Network, what: str) -> None:
 
 
 def _ordered(species: Mapping[str, Species]) -> Mapping[str, Species]:
-    return MappingProxyType({label: species[label] for label in sorted(species)})
+    labels = sorted(species)
+    return MappingProxyType(dict(zip(labels, map(species.__getitem__, labels), strict=True)))
 
 
 def find_species(species: Mapping[str, Species], label: str) -> Species:

@@ -127,11 +127,13 @@ class Generations:
             # Solved and placed before the gallery changes: what cannot be solved changes nothing.
             planned = {**species, label: with_photos(species.get(label), label, photos)}
             calibration = self._calibration(kept)
-            operands = self._operands([planned[name] for name in sorted(planned)], calibration)
+            labels = sorted(planned)
+            solved = list(map(planned.__getitem__, labels))
+            operands = self._operands(solved, calibration)
             self.gallery.add(label, photos)
             now = self.gallery.snapshot()
-            as_planned = now.calibration is kept and now.species.keys() == planned.keys()
-            if as_planned and all(_same(one, planned[name]) for name, one in now.species.items()):
+            as_planned = now.calibration is kept and list(now.species) == labels
+            if as_planned and all(map(_same, now.species.values(), solved)):
                 self._last = _generation(now, operands, calibration)
             return species, planned
 

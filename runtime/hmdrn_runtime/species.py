@@ -101,12 +101,14 @@ def compacted(network: Network, species: Species) -> Species:
 def holders(species: Mapping[str, Species], label: str, photos: Iterable[str]) -> tuple[str, ...]:
     """The labels of the species other than `label` that hold one of the photos, given by digest."""
     wanted = frozenset(photos)
-    return tuple(
-        name
-        for name, s in species.items()
-        if (not wanted.isdisjoint(s.photos) or any(not wanted.isdisjoint(part.digests) for part in s.sums))
-        and name != label
-    )
+    found = []
+    for name, s in species.items():  # of thousands, at every enrollment: a loop and no generators
+        held = not wanted.isdisjoint(s.photos)
+        for part in s.sums:
+            held = held or not wanted.isdisjoint(part.digests)
+        if held and name != label:
+            found.append(name)
+    return tuple(found)
 
 
 def lookalikes(species: Mapping[str, Species], label: str) -> tuple[str, ...]:
