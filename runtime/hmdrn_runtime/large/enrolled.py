@@ -84,8 +84,9 @@ class Enrolled:
 
     def _slots(self, species: Sequence[Species]) -> list[int]:
         found = list(map(self._seen.get, map(id, species)))
-        if None not in found:
-            return found
+        known = [slot for slot in found if slot is not None]
+        if len(known) == len(found):
+            return known
         for i in [i for i, slot in enumerate(found) if slot is None]:
             found[i] = self.slots.get(key_of(species[i]))
         new = [s for s, slot in zip(species, found, strict=True) if slot is None]
