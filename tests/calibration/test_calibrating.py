@@ -102,6 +102,7 @@ def test_one_method_is_chosen_for_each_variant_and_no_other_is_more_accurate_and
         )
 
 
+@pytest.mark.slow
 def test_the_same_data_gives_the_same_graphs_and_report(default, data, calibrated, tmp_path):
     again = calibrate(default, data, Budget(5.0, episodes=20), cache=tmp_path, threads=1)
     cached = calibrate(default, data, Budget(5.0, episodes=20), cache=tmp_path, threads=1)

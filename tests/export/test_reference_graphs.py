@@ -53,6 +53,7 @@ def assert_reproduced(bundle, reference):
         assert_close(explained[f"query_tokens_{level}"], expected, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [1, 5])
 @pytest.mark.parametrize("name", CONV4)
 def test_the_graphs_give_what_the_authors_conv4_gives(name, shots, authors_bundle, shared):
@@ -67,6 +68,7 @@ def test_the_graphs_give_what_the_authors_resnet12_gives(resnet12_filled, shared
         assert_reproduced(bundle, reference)
 
 
+@pytest.mark.slow
 def test_support_tokens_in_the_graph_are_those_of_the_authors(authors_bundle, shared):
     """Keys and values are linear in the support tokens: those of the authors' tokens must be ours."""
     bundle = authors_bundle("conv4_cub")

@@ -52,6 +52,7 @@ def test_an_int8_bundle_is_exported_and_runs(hmdrn, untraced, specimens, cache, 
     assert manifest["calibration"]["drops"]
 
 
+@pytest.mark.slow
 def test_a_budget_that_cannot_be_met_ends_with_3_and_says_why(hmdrn, specimens, cache, monkeypatch):
     from hmdrn_calibration import search
 

@@ -38,6 +38,7 @@ def test_a_few_steps_leave_a_checkpoint_that_says_what_it_was_trained_on(hmdrn, 
     assert "2-way instead of 3-way" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_is_trained_on_exported_and_evaluated_with_three_commands(
     hmdrn, specimens, tmp_path
 ):
@@ -86,6 +87,7 @@ def run_until(run: Path, started: subprocess.Popen[str], steps: int) -> None:
     pytest.fail("the run made no steps")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_weights_of_one_that_was_not(hmdrn, specimens, tmp_path):
     settings = ("--pretrain-steps", 4, "--episodes", 6, "--save-every", 0, *SMALL)
     assert hmdrn("train", specimens, "--output", tmp_path / "whole", *settings).code == 0
