@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from hmdrn_runtime import matching
 from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.bundle import open_bundle
@@ -508,7 +507,7 @@ def test_many_classes_are_solved_in_parts_and_come_back_in_their_order(backends,
     network, backend = backends("conv4", "ridge")
     species = classes_of(made_up, *([i] for i in range(8)))
     expected = RidgeMatcher(network, backend, "fp32").class_operands(species)["operator"]
-    monkeypatch.setattr(matching, "SOLVE_BATCH", 3)
+    monkeypatch.setattr("hmdrn_runtime.matching.ridge.SOLVE_BATCH", 3)
     counting = Counting(backend)
     found = RidgeMatcher(network, counting, "fp32").class_operands(species)["operator"]
     assert counting.solved == [3, 3, 2]

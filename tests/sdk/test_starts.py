@@ -10,7 +10,6 @@ import pytest
 from safetensors import safe_open
 
 import hmdrn
-from hmdrn_runtime import matching
 from hmdrn_runtime.gallery_file import save_gallery
 from hmdrn_runtime.large import enrolled, keeper
 from hmdrn_runtime.large import index as searching
@@ -52,7 +51,7 @@ def kind(request, monkeypatch):
     way = getattr(request, "param", "in the graph")
     monkeypatch.setattr(keeper, "SLOW", 0.0)
     if way in LARGE:
-        monkeypatch.setattr(matching, "OUTSIDE", 5)
+        monkeypatch.setattr("hmdrn_runtime.matching.ridge.OUTSIDE", 5)
     if way == "along few directions":
         monkeypatch.setattr(searching, "REFINED", 3)
         monkeypatch.setattr(enrolled, "PRUNED", 5)

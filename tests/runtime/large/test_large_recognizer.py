@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmdrn_runtime import matching
 from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.bundle import open_bundle
 from hmdrn_runtime.large import basis, enrolled
@@ -34,7 +33,7 @@ def plain(opened):
 @pytest.fixture(params=["in full", "along few directions"])
 def large(request, monkeypatch):
     """Makes galleries of a dozen species count as large."""
-    monkeypatch.setattr(matching, "OUTSIDE", 5)
+    monkeypatch.setattr("hmdrn_runtime.matching.ridge.OUTSIDE", 5)
     monkeypatch.setattr(searching, "REFINED", 3)
     if request.param != "in full":
         monkeypatch.setattr(enrolled, "PRUNED", 10)
@@ -100,7 +99,7 @@ def test_an_enrollment_is_reported_as_in_a_small_gallery(opened, plain, large, m
     for r in (one, other):
         r.gallery.merge(known.gallery)
     report = one.enroll("newcomer", photos[:2])
-    monkeypatch.setattr(matching, "OUTSIDE", 10**6)
+    monkeypatch.setattr("hmdrn_runtime.matching.ridge.OUTSIDE", 10**6)
     expected = other.enroll("newcomer", photos[:2])
     assert report.nearest is not None
     assert report.nearest.label == expected.nearest.label

@@ -1,24 +1,22 @@
-"""From a gallery's statistics to logits, for each kind of reconstruction head."""
+"""Ridge: a class is one packed operator, and matching an inner product with it."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.backends.base import Backend, Resident
+from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.errors import EnrollmentError
-from hmdrn_runtime.images import digest
-from hmdrn_runtime.large import Classes, Enrolled, Keeper, Solved, key_of
+from hmdrn_runtime.large import Enrolled, Keeper, Solved, key_of
 from hmdrn_runtime.manifest import Network
+from hmdrn_runtime.matching.base import Indexed, Matcher, Operands, Scores
 from hmdrn_runtime.species import Species
-from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes, gram_sum, packed_gram
+from hmdrn_runtime.statistics import Float32, PhotoStatistics, gram_sum, packed_gram
 
 UNCONVERGED = 0.02
 """max |I - A X| above which a solve is refused; an unconverged one is near 1."""
@@ -27,146 +25,6 @@ SOLVE_BATCH = 64
 OUTSIDE = 300
 """Species from which on they are matched outside the graph on a CPU: there every operator is read once, by
 one fused product, where the graph reads them once a level."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How photos compare with classes.
-
-    Attributes:
-        distances: Squared reconstruction distances by level, each (B, C), in the classes' order. In a large
-            gallery those of the first `top` alone, and NaN elsewhere.
-        logits: (B, C). In a large gallery those of the first `top` are computed in full, and no other is
-            above them.
-    """
-
-    distances: Mapping[str, npt.NDArray[np.floating[Any]]]
-    logits: npt.NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Indexed:
-    """Many species, matched outside the graph.
-
-    Attributes:
-        classes: The species.
-        background: Operators that are matched beside them, float32 (N, P); none if None.
-    """
-
-    classes: Classes
-    background: Float32 | None = None
-
-
-Operands: TypeAlias = Mapping[str, Resident] | Indexed
-"""The classes of one generation, where they are matched."""
-
-
-class Matcher(ABC):
-    """What the kinds of heads have in common.
-
-    Args:
-        network: The network.
-        backend: Runs its graphs.
-        variant: The graphs' variant, noted with each photo.
-    """
-
-    def __init__(self, network: Network, backend: Backend, variant: str) -> None:
-        self.network, self.backend, self.variant = network, backend, variant
-        self.keep_thumbnails = False
-        """Whether statistics come with the photo itself, small, for a network to come."""
-
-    def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
-        """What a gallery keeps of photos (N, 84, 84, 3).
-
-        Raises:
-            EnrollmentError: The network gave values that are not finite.
-        """
-        outputs = self._enroll_outputs(pixels)
-        for name, array in outputs.items():
-            if not np.isfinite(array).all():
-                raise EnrollmentError(
-                    f"the network gave values that are not finite in {name!r}: the bundle is unusable"
-                )
-        return [
-            PhotoStatistics(
-                digest(image),
-                self.variant,
-                {name: array[i].copy() for name, array in outputs.items()},
-                image.tobytes() if self.keep_thumbnails else None,
-            )
-            for i, image in enumerate(pixels)
-        ]
-
-    @abstractmethod
-    def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:
-        """Arrays (N, ...) by the names of `statistics.array_shapes`."""
-
-    @abstractmethod
-    def class_operands(self, species: Sequence[Species]) -> dict[str, npt.NDArray[Any]]:
-        """What `classify` takes of classes besides the images, stacked in their order.
-
-        Raises:
-            EnrollmentError: A class that cannot be solved.
-        """
-
-    @abstractmethod
-    def compare(
-        self,
-        photos: Sequence[PhotoStatistics],
-        pixels: Mapping[str, npt.NDArray[np.uint8]],
-        species: Sequence[Species],
-    ) -> Float32:
-        """Logits of photos whose statistics are known, for any classes, even without one of their photos.
-
-        Args:
-            photos: N photos.
-            pixels: Network inputs by digest; needed where the statistics are of the support branch alone.
-            species: C classes. The operators that `class_operands` remembers are left as they are.
-
-        Returns:
-            float32 (N, C); NaN in the rows of photos that cannot be compared.
-
-        Raises:
-            EnrollmentError: A class that cannot be solved.
-        """
-
-    def place(self, operands: Mapping[str, npt.NDArray[Any]]) -> dict[str, Resident]:
-        """Bring operands to where the graphs run."""
-        return {name: self.backend.place(array) for name, array in operands.items()}
-
-    def keep_operators(self, path: Path, bundle: Bundle) -> None:  # noqa: B027 - attention solves nothing
-        """Spare the next start the solves: the first `operands` take them from a file, as far as it has them.
-
-        The file is written by the first `operands`, and when this is called after them, if over half a
-        second of work is not in it yet; quietly not where it cannot be.
-
-        Args:
-            path: The file.
-            bundle: What solves: operators of another one are not taken.
-        """
-
-    def operands(self, species: Sequence[Species], background: Float32 | None = None) -> Operands:
-        """Classes where they are matched, ready for `classify`.
-
-        Args:
-            species: C classes, at least one.
-            background: Operators (N, P) of further classes, which come after them; ridge alone has them.
-
-        Raises:
-            EnrollmentError: A class that cannot be solved.
-        """
-        found = self.class_operands(species)
-        if background is not None:
-            found["operator"] = np.concatenate([found["operator"], background])
-        return self.place(found)
-
-    def classify(self, pixels: npt.NDArray[np.uint8], operands: Operands, top: int = 5) -> Scores:
-        """Compare photos (B, 84, 84, 3) with classes, of which the first `top` are wanted."""
-        if isinstance(operands, Indexed):
-            raise TypeError("these classes are another matcher's")
-        outputs = self.backend.run("classify", {"images": pixels, **operands})
-        distances = {level.name: outputs[f"distance_{level.name}"] for level in self.network.levels}
-        return Scores(distances, outputs["logits"])
 
 
 class RidgeMatcher(Matcher):
@@ -342,50 +200,3 @@ class RidgeMatcher(Matcher):
         fusion = self.network.fusion
         total = sum((fusion.weights[name] * d for name, d in distances.items()), np.float32(0))
         return Scores(distances, np.asarray(-total * fusion.scale / fusion.divisor, dtype=np.float32))
-
-
-class AttentionMatcher(Matcher):
-    """Attention: a class is the keys and values of all its tokens, padded to the largest class."""
-
-    def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:
-        return self.backend.run("enroll", {"images": pixels})
-
-    def class_operands(self, species: Sequence[Species]) -> dict[str, npt.NDArray[Any]]:
-        """k, v (C, n, d) and valid, bool (C, n), of every level; n is that of the class with most photos."""
-        most = max(s.shots for s in species)
-        operands: dict[str, npt.NDArray[Any]] = {}
-        for name, (tokens, channels) in array_shapes(self.network).items():
-            padded = np.zeros((len(species), most * tokens, channels), dtype=np.float32)
-            for row, s in zip(padded, species, strict=True):
-                filled = support_tokens(s, name)
-                row[: len(filled)] = filled
-            operands[name] = padded
-        for level in self.network.levels:
-            counts = np.array([s.shots * level.tokens for s in species])
-            operands[f"valid_{level.name}"] = np.arange(most * level.tokens)[None] < counts[:, None]
-        return operands
-
-    def compare(
-        self,
-        photos: Sequence[PhotoStatistics],
-        pixels: Mapping[str, npt.NDArray[np.uint8]],
-        species: Sequence[Species],
-    ) -> Float32:
-        """As `Matcher.compare`; keys and values do not tell a query's tokens: it takes the pixels."""
-        logits = np.full((len(photos), len(species)), np.nan, np.float32)
-        rows = [row for row, photo in enumerate(photos) if photo.digest in pixels]
-        if rows and species:
-            images = np.stack([pixels[photos[row].digest] for row in rows])
-            logits[rows] = self.classify(images, self.place(self.class_operands(species))).logits
-        return logits
-
-
-def support_tokens(species: Species, name: str) -> Float32:
-    """Attention: keys or values of all tokens of a class's photos (n, d), by their name, e.g. "k_high"."""
-    return np.concatenate([species.photos[key].arrays[name] for key in sorted(species.photos)])
-
-
-def open_matcher(network: Network, backend: Backend, variant: str) -> RidgeMatcher | AttentionMatcher:
-    """The matcher of a network's head."""
-    kind = RidgeMatcher if network.head == "ridge" else AttentionMatcher
-    return kind(network, backend, variant)
