@@ -85,6 +85,7 @@ def describe(report: hmdrn.EnrollmentReport) -> str:
     """The report of an enrollment, for people."""
     lines = [f"{report.label}: {len(report.added)} frames added, {report.shots} photos now"]
     lines += [f"  {photo.name}: {photo.verdict}" for photo in report.photos]
+    lines += [f"  {report.doubt}"] if report.doubt else []
     if report.nearest is not None:
         share = f"{100 * report.nearest.separability:.0f} %"
         lines.append(

@@ -137,6 +137,7 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, most_bytes: int = MO
                 for photo, one in zip(photos, report.photos, strict=True)
             ],
             "nearest": report.nearest and report.nearest.to_dict(),
+            "doubt": report.doubt,
         }
 
     @app.delete("/species/{label:path}", status_code=204)

@@ -88,6 +88,13 @@ def test_what_the_caller_did_wrong_is_4xx_with_the_reason(client, drawn):
     assert client.get("/species").json() == []
 
 
+def test_photos_of_another_species_than_the_label_says_are_doubted(client, drawn, labels):
+    for label, images in zip(labels, drawn, strict=True):
+        assert client.post(f"/species/{label}", files=many(images[:5])).json()["doubt"] is None
+    doubt = client.post("/species/Impostor", files=many(drawn[0][5:])).json()["doubt"]
+    assert f"nearer to {labels[0]!r}" in doubt
+
+
 def test_of_photos_of_which_one_is_bad_none_is_enrolled(client, drawn, saved):
     files = [*many(drawn[0][:2]), ("photos", ("bad.jpg", b"no image at all"))]
     assert "not an image" in detail(client.post("/species/Moth", files=files), 422)
