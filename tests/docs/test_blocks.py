@@ -42,6 +42,7 @@ def test_a_block_that_is_not_run_here_is_understood(block):
             parse(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_page_runs_from_its_first_block_to_its_last(page, folder):
     """A reader types one block after the other, in one folder and one interpreter."""

@@ -50,6 +50,7 @@ def test_every_help_has_an_example_of_its_command(name):
         assert command.startswith(name), f"{name} --help has an example of something else: {words}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words"), EXAMPLES, ids=[f"{n}-{i}" for i, (n, _) in enumerate(EXAMPLES)])
 def test_an_example_of_a_help_runs(name, words, folder):
     if name == "hmdrn gallery forget":

@@ -20,6 +20,7 @@ def cache(tmp_path_factory):
     return ("--cache", tmp_path_factory.getbasetemp() / "ranges")
 
 
+@pytest.mark.slow
 def test_calibrate_shows_what_each_layer_costs(hmdrn, specimens, cache, tmp_path):
     picture = tmp_path / "layers.png"
     outcome = hmdrn("calibrate", "default", specimens, *GENEROUS, *cache, "--picture", picture, "--json")

@@ -81,6 +81,7 @@ def retyped(graph, name, to):
     graph.node.extend(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "to", "match"),
     [
