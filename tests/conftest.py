@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+# As many workers run as there are cores: threads of each would hold the others up. Before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parent.parent
 
 pytest_plugins = ["authors_fixtures"]
