@@ -58,7 +58,7 @@ TOLERANCES = {
     "fp16": Tolerances(distance=0.02, mask_bits=0.005, top1=97.0),
     # Drawn specimens are not what the grids were calibrated on: this finds graphs that are wrong, the
     # accuracy budget those that are too coarse. Twice the largest error of right ones (0.21, weights that saw
-    # nothing but birds); a layer whose weights are halved is beyond it.
+    # nothing but birds); a network with one layer's weights halved still fails.
     "int8": Tolerances(distance=0.4, mask_bits=0.05, top1=90.0),
 }
 

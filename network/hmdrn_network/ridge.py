@@ -30,7 +30,7 @@ def pack(symmetric: Tensor) -> Tensor:
     rows, columns = triangle(channels)
     flat = symmetric.flatten(-2)
     index = (rows * channels + columns).to(symmetric.device)
-    # Not index_select: ONNX Runtime's Gather takes eight times as long as its GatherElements.
+    # Not index_select: ONNX Runtime's Gather takes several times as long as its GatherElements.
     return flat.gather(flat.dim() - 1, index.expand(*flat.shape[:-1], -1))
 
 

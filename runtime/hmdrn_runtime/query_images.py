@@ -23,7 +23,7 @@ from hmdrn_runtime.messages import describe_source
 _LARGE = 4 * RESIZE
 """Shorter side in pixels from which a region is averaged by a whole number before it is resized."""
 _REDUCING_GAP = 1.5
-"""How many times larger than the input a region is averaged to; at 1, differences come near 1 of 255."""
+"""How many times larger than the input a region is averaged to; at 1, differences exceed 1 of 255."""
 
 _Whole: TypeAlias = PIL.Image.Image | npt.NDArray[np.uint8]
 _Region: TypeAlias = tuple[int, int, int, int]
