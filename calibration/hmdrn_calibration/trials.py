@@ -15,19 +15,13 @@ import numpy.typing as npt
 
 from hmdrn_calibration.photos import Pixels
 from hmdrn_runtime.episodes import mean_and_interval
-from hmdrn_runtime.evaluation import Setting
-from hmdrn_runtime.gallery import with_photos
-from hmdrn_runtime.matching import RidgeMatcher, Scores
-from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.statistics import PhotoStatistics
+from hmdrn_runtime.evaluation import BundleScorer, Setting
 
 ROUNDS = 6
 CLASSES = 10
 """Classes of a round at most."""
 EPISODES = 50
 """Episodes of a round."""
-_BATCH = 8
-"""Photos at once: attention weighs every token of each against every token of all classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,39 +94,18 @@ class Trial:
         ]
         self._photos: Pixels = np.concatenate(list(classes))[used]
 
-    def run(self, candidate: Recognizer) -> Outcome:
-        """What a candidate gives."""
-        statistics = candidate.photo_statistics(self._photos)
+    def run(self, candidate: BundleScorer) -> Outcome:
+        """What a candidate gives that has seen no photo yet."""
+        candidate.see(self._photos)
         distances: list[npt.NDArray[np.float64]] = []
         accuracies: list[list[npt.NDArray[np.float64]]] = []
         for rounds in self._rounds:
             accuracies.append([])
             for drawn in rounds:
-                scores = self._scores(candidate, statistics, drawn)
+                scores = candidate.scores(drawn.support, drawn.query.ravel())
                 distances += [table.astype(np.float64).ravel() for table in _tables(scores.distances)]
                 accuracies[-1].append(_accuracies(scores.logits, drawn))
         return Outcome(np.concatenate(distances), np.array(accuracies))
-
-    def _scores(self, candidate: Recognizer, statistics: Sequence[PhotoStatistics], drawn: Round) -> Scores:
-        matcher = candidate.matcher
-        species = [
-            with_photos(None, f"class {i}", [statistics[row] for row in rows.tolist()])
-            for i, rows in enumerate(drawn.support)
-        ]
-        operands = matcher.class_operands(species)
-        queries = drawn.query.ravel()
-        if isinstance(matcher, RidgeMatcher):
-            return matcher.match([statistics[row] for row in queries.tolist()], operands["operator"])
-        placed = matcher.place(operands)
-        parts = [
-            matcher.classify(self._photos[queries[i : i + _BATCH]], placed)
-            for i in range(0, len(queries), _BATCH)
-        ]
-        levels = parts[0].distances
-        return Scores(
-            {name: np.concatenate([part.distances[name] for part in parts]) for name in levels},
-            np.concatenate([part.logits for part in parts]),
-        )
 
 
 def _draw(sizes: Sequence[int], setting: Setting, seed: tuple[int, ...]) -> Round:

@@ -17,8 +17,7 @@ from hmdrn_calibration.ranges import METHODS, Range
 from hmdrn_calibration.trials import Trial
 from hmdrn_runtime.backends import Backend
 from hmdrn_runtime.bundle import Bundle
-from hmdrn_runtime.evaluation import BundleScorer, Evaluation, evaluate
-from hmdrn_runtime.recognizer import Recognizer
+from hmdrn_runtime.evaluation import BundleScorer, Evaluation, TokenScorer, evaluate
 
 Ranges = Mapping[str, Range]
 
@@ -53,28 +52,41 @@ class Workbench:
         """All photo graphs in a placement."""
         return {name: quantise(model, ranges, dialect, kept) for name, model in self.models.items()}
 
-    def candidate(self, dialect: Dialect, ranges: Ranges, kept: Collection[str] = ()) -> Recognizer:
-        """A recognizer of quantised graphs: those that accuracy depends on.
+    def candidate(self, dialect: Dialect, ranges: Ranges, kept: Collection[str] = ()) -> BundleScorer:
+        """Scores episodes with quantised graphs: those that accuracy depends on.
 
         NVIDIA's placement is imitated: rounded to its grids, and computed in float32.
         """
-        # With ridge, queries are matched outside the graphs, by the statistics that `enroll` gives.
-        needed = ("enroll",) if self.bundle.manifest.network.head == "ridge" else ("enroll", "classify")
-        models = {name: quantise(self.models[name], ranges, dialect, kept) for name in needed}
+        models = {name: quantise(self.models[name], ranges, dialect, kept) for name in self._needed}
         # Integer kernels are what a CPU runs the one with; the other is not for CPUs.
-        backend = CandidateBackend(models, self.backend, self.threads, dialect.quantised_outputs)
-        return recognizer(self.bundle, backend, dialect.variant)
+        return self._scorer(models, dialect.variant, dialect.quantised_outputs)
 
-    def reference(self) -> Recognizer:
-        """The FP32 graphs."""
-        return Recognizer(self.bundle, self.backend)
+    def reference(self) -> BundleScorer:
+        """Scores episodes with the FP32 graphs."""
+        return self._scorer({name: self.models[name] for name in self._needed}, self.bundle.variant, True)
+
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        # With ridge, queries are matched outside the graphs, by the statistics that `enroll` gives.
+        return ("enroll",) if self._ridge else ("enroll", "explain", "classify")
+
+    @property
+    def _ridge(self) -> bool:
+        return self.bundle.manifest.network.head == "ridge"
+
+    def _scorer(
+        self, models: Mapping[str, onnx.ModelProto], variant: str, integer_kernels: bool
+    ) -> BundleScorer:
+        backend = CandidateBackend(models, self.backend, self.threads, integer_kernels)
+        scorer = BundleScorer if self._ridge else TokenScorer
+        return scorer(recognizer(self.bundle, backend, variant))
 
     def trial(self) -> Trial:
         """Rounds to compare candidates on."""
         classes = [np.stack([p.pixels for p in photos]) for photos in self.photos.accuracy.values()]
         return Trial(classes, self.photos.settings(1))
 
-    def evaluate(self, candidate: Recognizer, episodes: int, report: Report) -> list[Evaluation]:
+    def evaluate(self, candidate: BundleScorer, episodes: int, report: Report) -> list[Evaluation]:
         """Episodic accuracy as `hmdrn eval` measures it."""
         settings = self.photos.settings(episodes)
-        return evaluate(BundleScorer(candidate), self.photos.accuracy, settings, report)
+        return evaluate(candidate, self.photos.accuracy, settings, report)

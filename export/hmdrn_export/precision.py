@@ -60,7 +60,7 @@ RULES = (
     ),
     Rule(
         "fp32",
-        ("*/Softmax", "reconstruction.*/Div", "reconstruction.*/Expand", "reconstruction.*/Where"),
+        ("*/Softmax", "reconstruction.*/Div", "reconstruction.*/Add", "reconstruction.*/Where"),
         "a softmax adds exponentials; its scaled and padded input is of the same kind",
     ),
     Rule(

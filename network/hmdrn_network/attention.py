@@ -42,8 +42,9 @@ class AttentionHead(nn.Module):
         """
         scores = q[:, None] @ support_k.transpose(-2, -1)[None] / math.sqrt(self.channels)
         if valid is not None:
-            # Before the softmax, so that padding has weight zero and cannot move the others.
-            scores = torch.where(valid[None, :, None, :], scores, torch.full_like(scores, -torch.inf))
+            # Before the softmax, so that padding has weight zero and cannot move the others. Added: to choose
+            # among the scores of all queries takes longer than their products.
+            scores = scores + torch.where(valid, 0.0, -torch.inf)[None, :, None, :]
         reconstructed = torch.softmax(scores, dim=-1) @ support_v[None]
         return (v[:, None] - reconstructed).square().sum(dim=(-2, -1))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,12 @@ from hmdrn_runtime.datasets import Dataset, Photo
 from hmdrn_runtime.episodes import Episode, mean_and_interval, sample_episodes
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.gallery import with_photos
-from hmdrn_runtime.matching import RidgeMatcher
+from hmdrn_runtime.matching import RidgeMatcher, Scores
 from hmdrn_runtime.recognizer import BATCH, Recognizer
 from hmdrn_runtime.statistics import PhotoStatistics
 
+_QUERIES = 32
+"""Queries at once: attention weighs every token of each against every token of all classes."""
 Report = Callable[[str, int, int], None]
 """Progress: what is being done, how much of it is done, and of how much."""
 
@@ -127,6 +129,10 @@ class BundleScorer(Scorer):
         self, support: npt.NDArray[np.int64], query: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.floating]:
         """As `Scorer.logits`."""
+        return self.scores(support, query).logits
+
+    def scores(self, support: npt.NDArray[np.int64], query: npt.NDArray[np.int64]) -> Scores:
+        """Distances and logits of photos of rows `query` (Q,), for classes of rows `support` (way, shot)."""
         matcher = self._recognizer.matcher
         species = [
             with_photos(None, f"class {i}", [self._statistics[row] for row in rows])
@@ -135,10 +141,44 @@ class BundleScorer(Scorer):
         operands = matcher.class_operands(species)
         if isinstance(matcher, RidgeMatcher):
             # The query statistics are known already: the network need not look again.
-            return matcher.match([self._statistics[row] for row in query], operands["operator"]).logits
-        return matcher.classify(
-            np.stack([self._pixels[row] for row in query]), matcher.place(operands)
-        ).logits
+            return matcher.match([self._statistics[row] for row in query], operands["operator"])
+        placed = matcher.place(operands)
+        parts = [
+            matcher.scores({**self._queries(query[i : i + _QUERIES]), **placed})
+            for i in range(0, len(query), _QUERIES)
+        ]
+        return Scores(
+            {name: np.concatenate([part.distances[name] for part in parts]) for name in parts[0].distances},
+            np.concatenate([part.logits for part in parts]),
+        )
+
+    def _queries(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+        """What the graph `classify` takes of photos."""
+        return {"images": np.stack([self._pixels[row] for row in rows])}
+
+
+class TokenScorer(BundleScorer):
+    """Attention: a query's projected tokens are kept, and every episode goes on from them.
+
+    Looking at each photo once takes a fraction of looking at it in every episode. No bundle's backend can
+    start a graph between; those that executors and candidates are tried with can.
+    """
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__(recognizer)
+        levels = recognizer.bundle.manifest.network.levels
+        names = [f"{kind}_{level.name}" for level in levels for kind in ("query_q", "query_v")]
+        self._tokens: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in names}
+
+    def see(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """As `Scorer.see`."""
+        self._statistics += self._recognizer.photo_statistics(pixels)
+        seen = self._recognizer.backend.run("explain", {"images": pixels})
+        for name, kept in self._tokens.items():
+            kept += list(seen[name])
+
+    def _queries(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+        return {name: np.stack([kept[row] for row in rows]) for name, kept in self._tokens.items()}
 
 
 def evaluate(

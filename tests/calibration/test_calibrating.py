@@ -158,7 +158,7 @@ def test_a_trial_ranks_a_network_below_its_damaged_copy_never(default, drawn):
     classes = [np.stack([photo.pixels for photo in photos]) for photos in drawn]
     trial = Trial(classes, [Setting(3, 1, 4)], rounds=2)
     backend = open_backend(default, threads=1)
-    reference = trial.run(Recognizer(default, backend))
+    reference = trial.run(BundleScorer(Recognizer(default, backend)))
     errors = []
     for damage in (0.0, 0.01, 0.1):
         models = {"enroll": photo_graphs(default)["enroll"]}
@@ -167,7 +167,7 @@ def test_a_trial_ranks_a_network_below_its_damaged_copy_never(default, drawn):
                 changed = onnx.numpy_helper.to_array(weight) * np.float32(1 + damage)
                 weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
         candidate = recognizer(default, CandidateBackend(models, backend, 1), "damaged")
-        outcome = trial.run(candidate)
+        outcome = trial.run(BundleScorer(candidate))
         errors.append(outcome.distance_error(reference))
         assert outcome.lost(outcome) == (0.0, 0.0)
     assert errors[0] < 1e-5 < errors[1] < errors[2]

@@ -156,6 +156,10 @@ class Matcher(ABC):
         """Compare photos (B, 84, 84, 3) with classes, of which the first `top` are wanted."""
         if isinstance(operands, Indexed):
             raise TypeError("these classes are another matcher's")
-        outputs = self.backend.run("classify", {"images": pixels, **operands})
+        return self.scores({"images": pixels, **operands})
+
+    def scores(self, inputs: Mapping[str, npt.NDArray[Any] | Resident]) -> Scores:
+        """What the graph `classify` gives; a backend that can start between may take other inputs too."""
+        outputs = self.backend.run("classify", inputs)
         distances = {level.name: outputs[f"distance_{level.name}"] for level in self.network.levels}
         return Scores(distances, outputs["logits"])
