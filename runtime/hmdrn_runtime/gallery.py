@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from hmdrn_runtime.history import KEPT, Change, change_now
 from hmdrn_runtime.labels import MAX_LABEL, clean_label, normalised
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.messages import did_you_mean
-from hmdrn_runtime.species import Species, compacted, holders, joined, lookalikes, with_photos
+from hmdrn_runtime.species import Species, compacted, joined, with_photos
 from hmdrn_runtime.statistics import PhotoStatistics, array_shapes
 
 __all__ = [
@@ -27,8 +28,6 @@ __all__ = [
     "Written",
     "check_network",
     "clean_label",
-    "holders",
-    "lookalikes",
     "with_photos",
 ]
 
@@ -114,12 +113,9 @@ class Gallery:
         """
         label = clean_label(label)
         with self._lock:
-            old = self.species.get(label)
-            changed = with_photos(old, label, photos)
-            new = changed.shots - (old.shots if old else 0)
-            if changed != old:
-                self._swap({**self.species, label: changed}, f"added {_photos(new)}", label)
-            return new
+            before = self._state
+            self._put(added(before, label, photos))
+            return self._state.shots(label) - before.shots(label)
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it; the last photo takes the species with it.
@@ -288,11 +284,10 @@ class Gallery:
         calibration: Mapping[str, Any] | None = _KEEP,
     ) -> None:
         old = self._state
-        generation = old.generation + 1
-        history = (*old.history, change_now(generation, what, label))[-KEPT:]
         kept = old.calibration if calibration is self._KEEP else calibration
         # An unchanged mapping stays the same object: who classifies tells by it that nothing is to be solved.
-        self._put(State(generation, species if species is old.species else _ordered(species), history, kept))
+        ordered = species if species is old.species else _ordered(species)
+        self._put(_next(old, ordered, kept, what, label))
 
     def _put(self, state: State) -> None:
         if state is not self._state:
@@ -300,6 +295,25 @@ class Gallery:
 
     def _find(self, label: str) -> Species:
         return find_species(self.species, label)
+
+
+def added(state: State, label: str, photos: Iterable[PhotoStatistics]) -> State:
+    """A gallery's state with photos added to a species; the state itself if it has them all.
+
+    Raises:
+        EnrollmentError: A bad label, or no photo at all.
+    """
+    label = clean_label(label)
+    old = state.species.get(label)
+    changed = with_photos(old, label, photos)
+    if changed == old:
+        return state
+    # In its place, for to sort thousands takes longer than to solve one.
+    species = list(state.species.items())
+    place = bisect_left(list(state.species), label)
+    species[place : place + (old is not None)] = [(label, changed)]
+    what = f"added {_photos(changed.shots - (old.shots if old else 0))}"
+    return _next(state, MappingProxyType(dict(species)), state.calibration, what, label)
 
 
 def check_network(own: Network, other: Network, what: str) -> None:
@@ -317,6 +331,18 @@ def check_network(own: Network, other: Network, what: str) -> None:
         )
     if array_shapes(own) != array_shapes(other):
         raise GalleryError(f"{what} keeps other statistics than this bundle makes: enroll the photos again")
+
+
+def _next(
+    old: State,
+    species: Mapping[str, Species],
+    calibration: Mapping[str, Any] | None,
+    what: str,
+    label: str | None,
+) -> State:
+    generation = old.generation + 1
+    history = (*old.history, change_now(generation, what, label))[-KEPT:]
+    return State(generation, species, history, calibration)
 
 
 def _ordered(species: Mapping[str, Species]) -> Mapping[str, Species]:

@@ -26,6 +26,11 @@ class State:
     history: tuple[Change, ...] = ()
     calibration: Mapping[str, Any] | None = None
 
+    def shots(self, label: str) -> int:
+        """Number of photos of a species, 0 if there is none."""
+        species = self.species.get(label)
+        return 0 if species is None else species.shots
+
 
 @dataclass(frozen=True)
 class Written:

@@ -14,9 +14,10 @@ from hmdrn_runtime.background import Background, open_background
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.calibration import Calibration, applied
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.gallery import Gallery, State
+from hmdrn_runtime.gallery import Gallery, State, added
 from hmdrn_runtime.matching import Matcher, Operands
-from hmdrn_runtime.species import Species, with_photos
+from hmdrn_runtime.register import Register
+from hmdrn_runtime.species import Species
 from hmdrn_runtime.statistics import PhotoStatistics
 
 
@@ -47,6 +48,23 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Addition:
+    """What came of adding photos to a species.
+
+    Attributes:
+        before: The gallery's species before.
+        after: And with the photos.
+        holders: Labels of other species that hold one of the photos.
+        lookalikes: Labels that differ from the species' own in case or blanks alone.
+    """
+
+    before: Mapping[str, Species]
+    after: Mapping[str, Species]
+    holders: tuple[str, ...]
+    lookalikes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Solving:
     """A generation that is solved in a thread of its own, for all who do not wait for it."""
 
@@ -72,6 +90,7 @@ class Generations:
         self._solver = ThreadPoolExecutor(1, "hmdrn-solve")  # starts no thread before it is needed
         self._solving: _Solving | None = None
         self._last = Generation({}, (), {})
+        self._register: tuple[Mapping[str, Species], Register] = {}, Register({})
 
     @cached_property
     def background(self) -> Background | None:
@@ -111,31 +130,23 @@ class Generations:
                 self._last = _generation(state, operands, calibration)
             return self._last
 
-    def add(
-        self, label: str, photos: Sequence[PhotoStatistics]
-    ) -> tuple[Mapping[str, Species], Mapping[str, Species]]:
+    def add(self, label: str, photos: Sequence[PhotoStatistics]) -> Addition:
         """Add photos to a species of the gallery, and solve it; all of that, or nothing.
-
-        Returns:
-            The gallery's species before and after.
 
         Raises:
             EnrollmentError: A bad label, no photo, or statistics that cannot be solved.
         """
         with self._lock:
-            species, kept = self.gallery.species, self.gallery.calibration
+            before = self.gallery.snapshot()
+            planned = added(before, label, photos)
             # Solved and placed before the gallery changes: what cannot be solved changes nothing.
-            planned = {**species, label: with_photos(species.get(label), label, photos)}
-            calibration = self._calibration(kept)
-            labels = sorted(planned)
-            solved = list(map(planned.__getitem__, labels))
-            operands = self._operands(solved, calibration)
-            self.gallery.add(label, photos)
-            now = self.gallery.snapshot()
-            as_planned = now.calibration is kept and list(now.species) == labels
-            if as_planned and all(map(_same, now.species.values(), solved)):
-                self._last = _generation(now, operands, calibration)
-            return species, planned
+            calibration = self._calibration(planned.calibration)
+            operands = self._operands(list(planned.species.values()), calibration)
+            # Another thread may have changed it meanwhile: then the next call solves what came of both.
+            self.gallery.update(lambda now: planned if now is before else added(now, label, photos))
+            if self.gallery.snapshot() is planned:
+                self._last = _generation(planned, operands, calibration)
+            return self._registered(before.species, planned.species, label, photos)
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it, and solve what is left; as `Gallery.forget`."""
@@ -144,6 +155,21 @@ class Generations:
             # Another species that cannot be solved is the next classification's to name.
             with contextlib.suppress(EnrollmentError):
                 self.refresh()
+
+    def _registered(
+        self,
+        before: Mapping[str, Species],
+        after: Mapping[str, Species],
+        label: str,
+        photos: Sequence[PhotoStatistics],
+    ) -> Addition:
+        known, register = self._register
+        if known is not before:
+            register = Register(before)
+        holders = register.holders(label, (photo.digest for photo in photos))
+        register.put(label, after[label])
+        self._register = after, register
+        return Addition(before, after, holders, register.lookalikes(label))
 
     def _solve_behind(self, state: State) -> None:
         """Have a state solved, for the calls to come.
@@ -172,8 +198,3 @@ def _generation(state: State, operands: Operands, calibration: Calibration | Non
     return Generation(
         state.species, tuple(state.species), operands, state.generation, state.calibration, calibration
     )
-
-
-def _same(one: Species, other: Species) -> bool:
-    """Whether the operators of two species are the same."""
-    return one is other or one.key == other.key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
 
 from hmdrn_runtime.errors import EnrollmentError
 
@@ -39,7 +38,6 @@ def normalised(label: object) -> str:
     return unicodedata.normalize("NFC", str(label)).strip()
 
 
-@lru_cache(maxsize=2**17)  # every enrollment asks for those of the whole gallery
 def folded(label: str) -> str:
     """The form in which labels that people take for the same are the same."""
     return "".join(label.casefold().split())

@@ -26,8 +26,6 @@ from hmdrn_runtime.gallery import (
     check_network,
     clean_label,
     find_species,
-    holders,
-    lookalikes,
 )
 from hmdrn_runtime.gallery_file import sync_gallery
 from hmdrn_runtime.generations import Generations
@@ -132,8 +130,9 @@ class Recognizer:
         mode = self.bundle.manifest.input.preprocessing
         seen = [sighted(source, mode) for source in sources]
         statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
-        species, planned = self.generations.add(label, statistics)
-        before = species[label].digests if label in species else frozenset[str]()
+        addition = self.generations.add(label, statistics)
+        planned = addition.after
+        before = addition.before[label].digests if label in addition.before else frozenset[str]()
         known = set(before)
         added: list[str] = []
         duplicates: list[str] = []
@@ -146,8 +145,8 @@ class Recognizer:
             tuple(added),
             tuple(duplicates),
             planned[label].shots,
-            holders(species, label, (photo.digest for photo in statistics)),
-            lookalikes(species, label),
+            addition.holders,
+            addition.lookalikes,
             *examine(work),
         )
 

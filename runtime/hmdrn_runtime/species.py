@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.labels import folded
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.statistics import ClassSum, PhotoStatistics, gram_sum
 
@@ -96,25 +95,6 @@ def compacted(network: Network, species: Species) -> Species:
     variants |= {name for part in species.sums for name in part.variant.split("+")}
     part = ClassSum(tuple(sorted(species.digests)), "+".join(sorted(variants)), total.astype("float32"))
     return Species(species.label, MappingProxyType({}), (part,))
-
-
-def holders(species: Mapping[str, Species], label: str, photos: Iterable[str]) -> tuple[str, ...]:
-    """The labels of the species other than `label` that hold one of the photos, given by digest."""
-    wanted = frozenset(photos)
-    found = []
-    for name, s in species.items():  # of thousands, at every enrollment: a loop and no generators
-        held = not wanted.isdisjoint(s.photos)
-        for part in s.sums:
-            held = held or not wanted.isdisjoint(part.digests)
-        if held and name != label:
-            found.append(name)
-    return tuple(found)
-
-
-def lookalikes(species: Mapping[str, Species], label: str) -> tuple[str, ...]:
-    """The labels other than `label` that differ from it in case or blanks alone."""
-    wanted = folded(label)
-    return tuple(name for name in species if name != label and folded(name) == wanted)
 
 
 def _preferred(one: PhotoStatistics, other: PhotoStatistics) -> PhotoStatistics:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 
 from hmdrn_runtime.large.basis import SAMPLE, fit_basis
-from hmdrn_runtime.large.index import Classes, Index
+from hmdrn_runtime.large.index import Classes, Index, Rows
 from hmdrn_runtime.large.kept import Kept, Solved
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.species import Species
@@ -19,6 +20,8 @@ PRUNED = 4000
 """Species from which on a basis is worth its own time: fewer are compared in full sooner."""
 _STALE = 4
 _PART = 1024
+_GONE = 16
+"""Species that are held though the gallery has them no more: to drop each at once takes a pass over all."""
 _SEED = 0
 
 Solve = Callable[[Sequence[Species]], list[Float32]]
@@ -46,6 +49,7 @@ class Enrolled:
         self._fitted = 0 if kept is None else kept.fitted
         # By identity: a key takes microseconds. The species are held, so that an identity stays their own.
         self._seen: dict[int, int] = {}
+        self._alive: list[Species] = []
         self._held: tuple[Sequence[Species], Classes] = (), self.index.classes(np.zeros(0, np.intp))
 
     def classes(self, species: Sequence[Species]) -> Classes:
@@ -58,9 +62,10 @@ class Enrolled:
             self._fit(species)
         elif len(self.index) > 2 * len(species) + PRUNED:
             self._move(Index(self.network, self.index.basis), species)  # mostly of species that are gone
-        slots = self._slots(species)
-        self._seen, self._kept = dict(zip(map(id, species), slots, strict=True)), None
-        classes = self.index.classes(np.array(slots, dtype=np.intp))
+        slots, self._kept = self._slots(species), None
+        if len(self._alive) > len(species) + _GONE:
+            self._seen, self._alive = dict(zip(map(id, species), slots.tolist(), strict=True)), list(species)
+        classes = self.index.classes(slots)
         self._held = tuple(species), classes
         return classes
 
@@ -77,31 +82,30 @@ class Enrolled:
             self._fitted,
         )
 
-    def known(self, species: Species) -> int | None:
-        """The slot of a species that has been solved."""
-        seen = self._seen.get(id(species))
-        return self.slots.get(key_of(species)) if seen is None else seen
+    def known(self, species: Sequence[Species]) -> Rows:
+        """The slots of species, intp (C,); -1 for one that has not been solved."""
+        found = self._seen_before(species)
+        for i in np.flatnonzero(found < 0).tolist():
+            found[i] = self.slots.get(key_of(species[i]), -1)
+        return found
 
-    def _slots(self, species: Sequence[Species]) -> list[int]:
-        found = list(map(self._seen.get, map(id, species)))
-        known = [slot for slot in found if slot is not None]
-        if len(known) == len(found):
-            return known
-        for i in [i for i, slot in enumerate(found) if slot is None]:
-            found[i] = self.slots.get(key_of(species[i]))
-        new = [s for s, slot in zip(species, found, strict=True) if slot is None]
+    def _slots(self, species: Sequence[Species]) -> Rows:
+        found = self._seen_before(species)
+        unseen = [species[i] for i in np.flatnonzero(found < 0).tolist()]
+        new = [s for s in unseen if key_of(s) not in self.slots]
         for start in range(0, len(new), _PART):
             part = new[start : start + _PART]
             missing = self._restored(part)
             if missing:
                 rows = self.index.add(np.stack(self._solve(missing)))
                 self.slots.update(zip(map(key_of, missing), map(int, rows), strict=True))
-        if new:
-            found = [
-                self.slots[key_of(s)] if slot is None else slot
-                for s, slot in zip(species, found, strict=True)
-            ]
-        return [slot for slot in found if slot is not None]
+        found[found < 0] = slots = [self.slots[key_of(s)] for s in unseen]
+        self._seen.update(zip(map(id, unseen), slots, strict=True))
+        self._alive += unseen
+        return found
+
+    def _seen_before(self, species: Sequence[Species]) -> Rows:
+        return np.fromiter(map(self._seen.get, map(id, species), repeat(-1)), np.intp, len(species))
 
     def _restored(self, species: Sequence[Species]) -> Sequence[Species]:
         """Take over what the file has of species; returns the others."""
@@ -121,7 +125,7 @@ class Enrolled:
         """Choose a basis by some of the species, and move all that are solved to an index of it."""
         chosen = np.random.default_rng(_SEED).permutation(len(species))[:SAMPLE]
         sample = [species[i] for i in sorted(chosen)]
-        operators = self.index.classes(np.array(self._slots(sample), dtype=np.intp)).operators()
+        operators = self.index.classes(self._slots(sample)).operators()
         folding = self.index.folding
         # The mean of its photos stands for a species' photos to come.
         grams = np.stack([gram_sum(self.network, s.photos.values(), s.sums) / s.shots for s in sample])
@@ -135,4 +139,5 @@ class Enrolled:
             rows = np.array([self.slots[key] for key in keys[start : start + _PART]], dtype=np.intp)
             index.add(self.index.classes(rows).operators())
         # A key that two species share is there twice: either serves.
-        self.index, self.slots, self._seen = index, {key: row for row, key in enumerate(keys)}, {}
+        self.index, self.slots = index, {key: row for row, key in enumerate(keys)}
+        self._seen, self._alive = {}, []

@@ -32,6 +32,9 @@ both rests were independent; found on photographs."""
 AT_ONCE = 1024
 """Rows read from a mapped file before its memory is given back: a row brings up to 64 KB of pages with it."""
 
+_FEW = 8
+"""One class in so many is compared by itself: to copy an operator takes longer than to pass over it."""
+
 Rows = npt.NDArray[np.intp]
 
 
@@ -169,6 +172,8 @@ class Classes:
     def logits(self, grams: Float32) -> Float32:
         """Logits of photos (B, P) in full, float32 (B, C)."""
         plain = (grams * self.index.folding.plain).astype(np.float32)
+        if len(self.slots) < self.used // _FEW:
+            return np.asarray(plain @ self.operators().T)
         products = np.concatenate([b.operators[:n] @ plain.T for b, n in self._parts()])
         return np.asarray(products[self.slots].T)
 

@@ -67,14 +67,12 @@ class RidgeMatcher(Matcher):
         """As `Matcher.compare`; a photo's query statistics are all that it takes."""
         if not photos or not species:
             return np.zeros((len(photos), len(species)), np.float32)
-        slots = [None if self._enrolled is None else self._enrolled.known(s) for s in species]
-        solved = [i for i, slot in enumerate(slots) if slot is not None]
-        if self._enrolled is None or not solved:
-            return self.match(photos, np.stack(self.operators(species))).logits
-        known = self._enrolled.index.classes(np.array([slots[i] for i in solved], dtype=np.intp))
         logits = np.empty((len(photos), len(species)), np.float32)
-        logits[:, solved] = known.logits(self._query_grams(photos))
-        rest = [i for i, slot in enumerate(slots) if slot is None]
+        rest = list(range(len(species)))
+        if (enrolled := self._enrolled) is not None:
+            slots = enrolled.known(species)
+            solved, rest = np.flatnonzero(slots >= 0), np.flatnonzero(slots < 0).tolist()
+            logits[:, solved] = enrolled.index.classes(slots[solved]).logits(self._query_grams(photos))
         if rest:
             logits[:, rest] = self.match(photos, np.stack(self.operators([species[i] for i in rest]))).logits
         return logits

@@ -18,7 +18,7 @@ from hmdrn_runtime.files import user_path
 from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.gallery_file import load_gallery, previous_path
 from hmdrn_runtime.moving import Move, move_of
-from hmdrn_runtime.species import holders, lookalikes
+from hmdrn_runtime.register import Register
 
 
 def _expanded(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
@@ -184,11 +184,12 @@ def verify(gallery: Path, bundle: str | None, as_json: bool) -> None:
 def doubts_of(gallery: Gallery) -> list[str]:
     """What is allowed in a gallery and hardly meant, a line each."""
     doubts = []
+    register = Register(gallery.species)
     for label, species in gallery.species.items():
-        for other in holders(gallery.species, label, species.digests):
+        for other in register.holders(label, species.digests):
             if label < other:
                 doubts.append(f"{label!r} and {other!r} hold the same photo: forget it in one of them")
-        for other in lookalikes(gallery.species, label):
+        for other in register.lookalikes(label):
             if label < other:
                 doubts.append(f"{label!r} and {other!r} count as two species: rename one if they are one")
     if made_earlier(gallery.calibration):
