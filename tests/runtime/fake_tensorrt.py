@@ -11,6 +11,7 @@ import ctypes
 import itertools
 import json
 import threading
+import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -137,6 +138,11 @@ class _Context:
     def __init__(self, engine):
         self.engine, self.shapes, self.addresses, self.running = engine, {}, {}, threading.Lock()
         self.profiler = None
+        # TensorRT makes the context all the same, but it has no profile to run with.
+        self.has_profile = engine.shares_profile or not engine.living
+        if not self.has_profile:
+            engine.log.log("ERROR", "Profile 0 has been chosen by another IExecutionContext.")
+        engine.living.add(self)
 
     def set_input_shape(self, name, shape):
         least, _, most = self.engine.get_tensor_profile_shape(name, 0)
@@ -144,7 +150,7 @@ class _Context:
             a <= s <= b for a, s, b in zip(least, shape, most, strict=True)
         )
         self.shapes[name] = tuple(shape)
-        return fits
+        return fits and self.has_profile
 
     def get_tensor_shape(self, name):
         given = {t.name: t for t in self.engine.session.get_inputs()}
@@ -185,8 +191,11 @@ class _Context:
 
 
 class _Engine:
-    def __init__(self, cuda, log, plan):
+    def __init__(self, cuda, log, plan, version):
         values = json.loads(plan)
+        # Before TensorRT 10 a profile is of one context at a time, unless the builder was told otherwise.
+        self.shares_profile = values["sharing"] or int(version.split(".")[0]) >= 10
+        self.living = weakref.WeakSet()
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         self.cuda, self.log, self.largest, self.failing = cuda, log, values["largest"], False
@@ -225,7 +234,7 @@ class _Engine:
         return _Context(self)
 
 
-def fake_trt(cuda):
+def fake_trt(cuda, version="10.3.0"):
     """A module in TensorRT's place; `engines` are those that were deserialised."""
     engines = []
 
@@ -242,7 +251,7 @@ def fake_trt(cuda):
         def deserialize_cuda_engine(self, plan):
             cuda.check()
             try:
-                engines.append(_Engine(cuda, self.log, plan))
+                engines.append(_Engine(cuda, self.log, plan, version))
             except ValueError:
                 self.log.log("ERROR", "Magic tag does not match")
                 return None
@@ -250,7 +259,7 @@ def fake_trt(cuda):
 
     return SimpleNamespace(
         __name__="tensorrt",
-        __version__="10.3.0",
+        __version__=version,
         ILogger=ILogger,
         IProfiler=IProfiler,
         LayerInformationFormat=SimpleNamespace(JSON="JSON"),
@@ -260,9 +269,9 @@ def fake_trt(cuda):
     )
 
 
-def plan_of(path, largest):
-    """A plan of an ONNX file for the sizes up to `largest`."""
-    return json.dumps({"path": str(path), "largest": largest}).encode()
+def plan_of(path, largest, sharing=False):
+    """A plan of an ONNX file for the sizes up to `largest`, whose contexts may share its profile."""
+    return json.dumps({"path": str(path), "largest": largest, "sharing": sharing}).encode()
 
 
 def _view(cuda, address, shape, dtype):

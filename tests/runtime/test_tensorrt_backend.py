@@ -51,15 +51,16 @@ def operator(bundle):
 def opened(bundle, tmp_path):
     """opened(cuda): a backend on the stand-in."""
 
-    def make(cuda, largest=LARGEST, graphs=None):
+    def make(cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False):
         plans = {}
         for name in bundle.manifest.variants["fp32"]:
-            plan = plan_of(bundle.graph_path((graphs or {}).get(name, name)), largest)
+            plan = plan_of(bundle.graph_path((graphs or {}).get(name, name)), largest, sharing)
             (tmp_path / f"{name}.plan").write_bytes(plan)
             plans[name] = hashlib.sha256(plan).hexdigest()
-        here = Platform("stand-in", "0.0", "tensorrt 10.3.0", None)
-        files = EngineFiles(tmp_path, Fingerprint(here, "fp32", "fp32", {}, {"tf32": False}, plans))
-        return TensorRTBackend(bundle, files, fake_trt(cuda), cuda)
+        here = Platform("stand-in", "0.0", f"tensorrt {version}", None)
+        options = {"tf32": False, "profile_sharing": sharing}
+        files = EngineFiles(tmp_path, Fingerprint(here, "fp32", "fp32", {}, options, plans))
+        return TensorRTBackend(bundle, files, fake_trt(cuda, version), cuda)
 
     return make
 
@@ -195,32 +196,78 @@ def test_layers_are_timed_by_tensorrts_profiler_block_by_block(opened, pixels, o
     assert cuda.captures == 0
 
 
-def test_threads_have_a_context_each_and_those_that_follow_use_them_again(
-    opened, reference, pixels, operator
-):
-    cuda = FakeCuda()
-    backend = opened(cuda)
-    placed = backend.place(operator[:3])
-    expected = reference.run("classify", {"images": pixels, "operator": operator[:3]})
-    start, failures = threading.Barrier(4), []
-
-    def work():
-        start.wait()
-        try:
-            for _ in range(3):
-                equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
-        except Exception as error:
-            failures.append(error)
-
+def at_once(count, work):
+    """Call `work` in so many threads at the same time, three times; returns what they raised."""
+    failures = []
     for _ in range(3):
-        threads = [threading.Thread(target=work) for _ in range(4)]
+        start = threading.Barrier(count)
+
+        def begin(start=start):
+            start.wait()
+            try:
+                work()
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=begin) for _ in range(count)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert failures == []
+    return failures
+
+
+# TensorRT 8.6 shares a profile in engines that were built for it; 8.5, and older engines of ours, do not.
+@pytest.mark.parametrize(
+    ("version", "sharing", "most"), [("10.3.0", False, 4), ("8.6.1", True, 4), ("8.6.1", False, 1)]
+)
+def test_threads_have_a_context_each_where_they_may_and_those_that_follow_use_them_again(
+    opened, reference, pixels, operator, version, sharing, most
+):
+    backend = opened(FakeCuda(), version=version, sharing=sharing)
+    placed = backend.place(operator[:3])
+    expected = reference.run("classify", {"images": pixels, "operator": operator[:3]})
+
+    def work():
+        for _ in range(3):
+            equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
+
+    assert at_once(4, work) == []
     (engine,) = backend._trt.engines
-    assert 1 <= engine.contexts <= 4
+    assert 1 <= engine.contexts <= most
+
+
+def test_an_engine_with_one_context_is_profiled_between_the_calls_of_other_threads(
+    opened, reference, pixels, operator
+):
+    backend = opened(FakeCuda(), version="8.5.3")
+    inputs = {"images": pixels[:1], "operator": operator[:3]}
+    expected = reference.run("classify", inputs)
+
+    def work():
+        equal(backend.run("classify", inputs), expected)
+        assert [node.ms for node in backend.node_times("classify", inputs, runs=2)] == [0.5, 0.25]
+        equal(backend.run("classify", inputs), expected)
+
+    work()
+    assert at_once(2, work) == []
+
+
+def test_an_engine_with_one_context_runs_again_while_the_error_before_is_still_held(
+    opened, reference, pixels
+):
+    backend = opened(FakeCuda(), version="8.5.3")
+    inputs = {"images": pixels[:1]}
+    backend.run("encode", inputs)
+    (engine,) = backend._trt.engines
+    engine.failing = True
+    with pytest.raises(BackendError, match="the device is on fire") as held:
+        backend.run("encode", inputs)
+    engine.failing = False
+    for _ in range(3):
+        equal(backend.run("encode", inputs), reference.run("encode", inputs))
+    assert held.tb is not None
+    assert engine.contexts == 1
 
 
 def test_outputs_of_one_call_are_not_touched_by_the_next(opened, pixels):

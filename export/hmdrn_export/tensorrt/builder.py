@@ -124,6 +124,8 @@ def _configuration(trt: Any, dialect: Dialect, builder: Any, options: BuildOptio
     if dialect.timing_cache:
         cache = config.create_timing_cache(options.timing_cache)
         config.set_timing_cache(cache, ignore_mismatch=False)
+    if dialect.profile_sharing:
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     if dialect.ahead_of_time:
         config.num_compute_capabilities = len(options.targets)
         for i, target in enumerate(options.targets):

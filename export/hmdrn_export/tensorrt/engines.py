@@ -105,6 +105,7 @@ def build_engines(
             "workspace_mib": options.workspace_mib,
             "dla_core": options.dla_core,
             "tf32": False,
+            "profile_sharing": dialect.profile_sharing,
             "bounds": asdict(bounds),
         },
         plans={name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()},
