@@ -29,10 +29,13 @@ DTYPES = {
 
 
 class FakeCuda(Cuda):
-    """`capturing` says whether streams can be captured; `memory` is what is in use, in bytes by address."""
+    """`capturing` says whether streams can be captured; `memory` is what is in use, in bytes by address.
+
+    Once it is `full` there is no memory for another execution context.
+    """
 
     def __init__(self, capturing=True):
-        self.capturing, self.memory, self.pinned = capturing, {}, {}
+        self.capturing, self.memory, self.pinned, self.full = capturing, {}, {}, False
         self.streams, self.graphs, self.launches, self.captures = {}, set(), 0, 0
         self.depth, self._held, self._numbers = threading.local(), {}, itertools.count(1)
 
@@ -230,12 +233,18 @@ class _Engine:
 
     def create_execution_context(self):
         self.cuda.check()
+        if self.cuda.full:
+            self.log.log("ERROR", "out of memory")
+            return None
         self.contexts += 1
         return _Context(self)
 
 
 def fake_trt(cuda, version="10.3.0"):
-    """A module in TensorRT's place; `engines` are those that were deserialised."""
+    """A module in TensorRT's place; `engines` are those that were deserialised.
+
+    With `driverless` it finds no driver that does.
+    """
     engines = []
 
     class ILogger:
@@ -246,6 +255,8 @@ def fake_trt(cuda, version="10.3.0"):
 
     class Runtime:
         def __init__(self, log):
+            if module.driverless:
+                raise TypeError("pybind11::init(): factory function returned nullptr")
             self.log = log
 
         def deserialize_cuda_engine(self, plan):
@@ -257,7 +268,7 @@ def fake_trt(cuda, version="10.3.0"):
                 return None
             return engines[-1]
 
-    return SimpleNamespace(
+    module = SimpleNamespace(
         __name__="tensorrt",
         __version__=version,
         ILogger=ILogger,
@@ -266,7 +277,9 @@ def fake_trt(cuda, version="10.3.0"):
         Runtime=Runtime,
         TensorIOMode=SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT"),
         engines=engines,
+        driverless=False,
     )
+    return module
 
 
 def plan_of(path, largest, sharing=False):

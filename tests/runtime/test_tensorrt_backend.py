@@ -51,7 +51,7 @@ def operator(bundle):
 def opened(bundle, tmp_path):
     """opened(cuda): a backend on the stand-in."""
 
-    def make(cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False):
+    def make(cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False, trt=None):
         plans = {}
         for name in bundle.manifest.variants["fp32"]:
             plan = plan_of(bundle.graph_path((graphs or {}).get(name, name)), largest, sharing)
@@ -60,7 +60,7 @@ def opened(bundle, tmp_path):
         here = Platform("stand-in", "0.0", f"tensorrt {version}", None)
         options = {"tf32": False, "profile_sharing": sharing}
         files = EngineFiles(tmp_path, Fingerprint(here, "fp32", "fp32", {}, options, plans))
-        return TensorRTBackend(bundle, files, fake_trt(cuda, version), cuda)
+        return TensorRTBackend(bundle, files, trt or fake_trt(cuda, version), cuda)
 
     return make
 
@@ -259,7 +259,7 @@ def test_an_engine_with_one_context_runs_again_while_the_error_before_is_still_h
     backend = opened(FakeCuda(), version="8.5.3")
     inputs = {"images": pixels[:1]}
     backend.run("encode", inputs)
-    (engine,) = backend._trt.engines
+    _, engine = backend._trt.engines
     engine.failing = True
     with pytest.raises(BackendError, match="the device is on fire") as held:
         backend.run("encode", inputs)
@@ -308,7 +308,7 @@ def test_an_engine_that_fails_says_so_in_tensorrts_words_and_the_next_call_start
 ):
     backend = opened(FakeCuda())
     backend.run("encode", {"images": pixels[:1]})
-    (engine,) = backend._trt.engines
+    _, engine = backend._trt.engines
     engine.failing = True
     with pytest.raises(
         BackendError, match="could not run the engine of graph 'encode': the device is on fire"
@@ -331,6 +331,23 @@ def test_an_engine_that_tensorrt_refuses_or_that_is_of_another_graph_is_told(ope
     backend._files = EngineFiles(files.folder, dataclasses.replace(fingerprint, plans=digests))
     with pytest.raises(BackendError, match="load its engine of graph 'encode': Magic tag does not match"):
         backend.run("encode", {"images": pixels})
+
+
+def test_an_engine_that_cannot_run_is_told_when_the_backend_is_opened_which_leaves_nothing_behind(opened):
+    cuda = FakeCuda()
+    with pytest.raises(BackendError, match="the engine of graph 'classify' is of another graph"):
+        opened(cuda, graphs={"classify": "encode"})
+    cuda.full = True
+    with pytest.raises(BackendError, match="make an execution context, which takes device memory, of graph"):
+        opened(cuda)
+    trt = fake_trt(cuda)
+    trt.driverless = True
+    with pytest.raises(
+        BackendError, match=r"TensorRT could not start: it does not say why. Look whether the"
+    ):
+        opened(cuda, trt=trt)
+    gc.collect()
+    assert (cuda.memory, cuda.pinned, cuda.streams, cuda.graphs) == ({}, {}, {}, set())
 
 
 def test_a_device_without_memory_says_what_could_not_be_had(opened, pixels):

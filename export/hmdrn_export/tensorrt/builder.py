@@ -11,7 +11,7 @@ from typing import Any
 from hmdrn_export.tensorrt.layers import EngineLayer, engine_layers
 from hmdrn_export.tensorrt.messages import Progress, make_monitor
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
-from hmdrn_runtime.backends.tensorrt.log import make_logger
+from hmdrn_runtime.backends.tensorrt.log import make_logger, started
 from hmdrn_runtime.errors import BackendError
 
 Shapes = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
@@ -81,7 +81,7 @@ def build_engine(
     dialect = dialect_of_module(trt)
     start = time.perf_counter()
     log = make_logger(trt)
-    builder = trt.Builder(log)
+    builder = started(trt.Builder, log)
     flags = 0
     if dialect.explicit_batch:
         flags |= 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)

@@ -28,13 +28,19 @@ Outputs = dict[str, npt.NDArray[Any]]
 
 
 class TensorRTBackend(Backend):
-    """Engines of a bundle's graphs, each loaded when first asked for.
+    """Engines of a bundle's graphs: `classify` is loaded at once, each other when first asked for.
+
+    That files fit does not tell whether TensorRT takes them and has the memory: the first engine does, before
+    a caller settles for this backend.
 
     Args:
         bundle: What to run, at the variant of the engines.
         files: Its engines, which fit this device.
         trt: TensorRT's module. Without a driver its first call ends the process: look for a GPU before.
         cuda: The GPU.
+
+    Raises:
+        BackendError: The engine of `classify` cannot be loaded.
     """
 
     name = "tensorrt"
@@ -45,6 +51,12 @@ class TensorRTBackend(Backend):
         self._engines: dict[str, Executions] = {}
         # Before the interpreter takes the modules apart that their destructors need.
         self.close = weakref.finalize(self, _close, cuda, self._engines)
+        with cuda.current():
+            try:
+                self._engine("classify").prepare()
+            except BaseException:
+                self.close()
+                raise
 
     def place(self, array: npt.NDArray[Any]) -> Resident:
         """As `Backend.place`: device memory, given back when nothing refers to the result any more."""

@@ -43,6 +43,14 @@ class Executions:
                 raise
             self._idle.append(execution)
 
+    def prepare(self) -> None:
+        """Make an execution for the first call.
+
+        Raises:
+            BackendError: TensorRT gives no context, as a rule for want of memory.
+        """
+        self._idle.append(Execution(self._cuda, self.loaded))
+
     def profile(self, profiler: Any, work: Callable[[Execution], None]) -> None:
         """Have work done with an execution of its own, which tells a profiler and is then given back."""
         with self._turn:
