@@ -35,8 +35,10 @@ class FakeCuda(Cuda):
     """
 
     def __init__(self, capturing=True):
+        super().__init__()
         self.capturing, self.memory, self.pinned, self.full = capturing, {}, {}, False
         self.streams, self.graphs, self.launches, self.captures = {}, set(), 0, 0
+        self.recording = threading.local()
         self.depth, self._held, self._numbers = threading.local(), {}, itertools.count(1)
 
     @contextmanager
@@ -50,8 +52,15 @@ class FakeCuda(Cuda):
     def check(self):
         assert getattr(self.depth, "value", 0) > 0, "no context is current"
 
-    def _allocate(self, size, kind, skew=0):
+    def outside(self):
+        """What a capture of this thread does not allow, which it then spoils, as a call of CUDA's does."""
         self.check()
+        if getattr(self.recording, "captures", None):
+            self.recording.captures[-1] = "spoiled"
+            raise BackendError("operation not permitted when stream is capturing")
+
+    def _allocate(self, size, kind, skew=0):
+        self.outside()
         # Filled with what is not 0: memory that is read before it is written shows.
         data = np.full(size + 512, 0xCD, np.uint8)
         address = -(-data.ctypes.data // 256) * 256 + skew
@@ -62,7 +71,7 @@ class FakeCuda(Cuda):
         return self._allocate(size, self.memory)
 
     def free(self, address):
-        self.check()
+        self.outside()
         del self.memory[address]
         self._held.pop(address)[:] = 0xEE
 
@@ -70,16 +79,17 @@ class FakeCuda(Cuda):
         return self._allocate(size, self.pinned)
 
     def free_pinned(self, address):
-        self.check()
+        self.outside()
         del self.pinned[address], self._held[address]
 
     def create_stream(self):
-        self.check()
+        self.outside()
         number = next(self._numbers)
         self.streams[number] = SimpleNamespace(number=number, work=[], recording=None)
         return self.streams[number]
 
     def destroy_stream(self, stream):
+        self.outside()
         assert not stream.work, "a stream ends with work undone"
         del self.streams[stream.number]
 
@@ -111,20 +121,24 @@ class FakeCuda(Cuda):
         return address
 
     def synchronize(self, stream):
-        self.check()
+        self.outside()
         work, stream.work = stream.work, []
         for step in work:
             step()
 
-    def capture(self, stream, work):
+    def _capture(self, stream, work):
         if not self.capturing:
             return None
         self.captures += 1
-        stream.recording = []
+        stream.recording, self.recording.captures = [], ["sound"]
         try:
             work()
         finally:
             recorded, stream.recording = stream.recording, None
+            (state,) = self.recording.captures
+            self.recording.captures = []
+        if state == "spoiled":
+            raise BackendError("operation failed due to a previous error during capture")
         self.graphs.add(number := next(self._numbers))
         return SimpleNamespace(number=number, work=recorded)
 
@@ -134,6 +148,7 @@ class FakeCuda(Cuda):
         stream.work += graph.work
 
     def destroy_graph(self, graph):
+        self.outside()
         self.graphs.remove(graph.number)
 
 

@@ -161,6 +161,29 @@ def test_a_graph_is_captured_anew_when_shapes_or_operators_change(opened, refere
     assert len(cuda.graphs) == 1
 
 
+def test_garbage_that_is_collected_inside_a_capture_is_given_back_after_it(
+    opened, reference, pixels, operator
+):
+    class Collecting(FakeCuda):
+        garbage = None
+
+        def give(self, stream, work):
+            if stream.recording is not None:
+                self.garbage = None  # as the collector does, at any moment
+            super().give(stream, work)
+
+    cuda = Collecting()
+    backend = opened(cuda)
+    inputs = {"images": pixels[:1], "operator": backend.place(operator[:2])}
+    backend.run("classify", inputs)
+    before = len(cuda.memory)
+    cuda.garbage = backend.place(operator)
+    assert len(cuda.memory) == before + 1
+    for _ in range(2):
+        backend.run("classify", inputs)
+    assert (cuda.captures, cuda.launches, len(cuda.memory)) == (1, 2, before)
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_without_capture_every_frame_runs_step_by_step(opened, reference, pixels, operator, broken):
     cuda = FakeCuda(capturing=False)
