@@ -11,6 +11,7 @@ import ctypes
 import itertools
 import json
 import threading
+import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -28,11 +29,16 @@ DTYPES = {
 
 
 class FakeCuda(Cuda):
-    """`capturing` says whether streams can be captured; `memory` is what is in use, in bytes by address."""
+    """`capturing` says whether streams can be captured; `memory` is what is in use, in bytes by address.
+
+    Once it is `full` there is no memory for another execution context.
+    """
 
     def __init__(self, capturing=True):
-        self.capturing, self.memory, self.pinned = capturing, {}, {}
+        super().__init__()
+        self.capturing, self.memory, self.pinned, self.full = capturing, {}, {}, False
         self.streams, self.graphs, self.launches, self.captures = {}, set(), 0, 0
+        self.recording = threading.local()
         self.depth, self._held, self._numbers = threading.local(), {}, itertools.count(1)
 
     @contextmanager
@@ -46,8 +52,15 @@ class FakeCuda(Cuda):
     def check(self):
         assert getattr(self.depth, "value", 0) > 0, "no context is current"
 
-    def _allocate(self, size, kind, skew=0):
+    def outside(self):
+        """What a capture of this thread does not allow, which it then spoils, as a call of CUDA's does."""
         self.check()
+        if getattr(self.recording, "captures", None):
+            self.recording.captures[-1] = "spoiled"
+            raise BackendError("operation not permitted when stream is capturing")
+
+    def _allocate(self, size, kind, skew=0):
+        self.outside()
         # Filled with what is not 0: memory that is read before it is written shows.
         data = np.full(size + 512, 0xCD, np.uint8)
         address = -(-data.ctypes.data // 256) * 256 + skew
@@ -58,7 +71,7 @@ class FakeCuda(Cuda):
         return self._allocate(size, self.memory)
 
     def free(self, address):
-        self.check()
+        self.outside()
         del self.memory[address]
         self._held.pop(address)[:] = 0xEE
 
@@ -66,16 +79,17 @@ class FakeCuda(Cuda):
         return self._allocate(size, self.pinned)
 
     def free_pinned(self, address):
-        self.check()
+        self.outside()
         del self.pinned[address], self._held[address]
 
     def create_stream(self):
-        self.check()
+        self.outside()
         number = next(self._numbers)
         self.streams[number] = SimpleNamespace(number=number, work=[], recording=None)
         return self.streams[number]
 
     def destroy_stream(self, stream):
+        self.outside()
         assert not stream.work, "a stream ends with work undone"
         del self.streams[stream.number]
 
@@ -107,20 +121,24 @@ class FakeCuda(Cuda):
         return address
 
     def synchronize(self, stream):
-        self.check()
+        self.outside()
         work, stream.work = stream.work, []
         for step in work:
             step()
 
-    def capture(self, stream, work):
+    def _capture(self, stream, work):
         if not self.capturing:
             return None
         self.captures += 1
-        stream.recording = []
+        stream.recording, self.recording.captures = [], ["sound"]
         try:
             work()
         finally:
             recorded, stream.recording = stream.recording, None
+            (state,) = self.recording.captures
+            self.recording.captures = []
+        if state == "spoiled":
+            raise BackendError("operation failed due to a previous error during capture")
         self.graphs.add(number := next(self._numbers))
         return SimpleNamespace(number=number, work=recorded)
 
@@ -130,6 +148,7 @@ class FakeCuda(Cuda):
         stream.work += graph.work
 
     def destroy_graph(self, graph):
+        self.outside()
         self.graphs.remove(graph.number)
 
 
@@ -137,6 +156,11 @@ class _Context:
     def __init__(self, engine):
         self.engine, self.shapes, self.addresses, self.running = engine, {}, {}, threading.Lock()
         self.profiler = None
+        # TensorRT makes the context all the same, but it has no profile to run with.
+        self.has_profile = engine.shares_profile or not engine.living
+        if not self.has_profile:
+            engine.log.log("ERROR", "Profile 0 has been chosen by another IExecutionContext.")
+        engine.living.add(self)
 
     def set_input_shape(self, name, shape):
         least, _, most = self.engine.get_tensor_profile_shape(name, 0)
@@ -144,7 +168,7 @@ class _Context:
             a <= s <= b for a, s, b in zip(least, shape, most, strict=True)
         )
         self.shapes[name] = tuple(shape)
-        return fits
+        return fits and self.has_profile
 
     def get_tensor_shape(self, name):
         given = {t.name: t for t in self.engine.session.get_inputs()}
@@ -185,8 +209,11 @@ class _Context:
 
 
 class _Engine:
-    def __init__(self, cuda, log, plan):
+    def __init__(self, cuda, log, plan, version):
         values = json.loads(plan)
+        # Before TensorRT 10 a profile is of one context at a time, unless the builder was told otherwise.
+        self.shares_profile = values["sharing"] or int(version.split(".")[0]) >= 10
+        self.living = weakref.WeakSet()
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         self.cuda, self.log, self.largest, self.failing = cuda, log, values["largest"], False
@@ -221,12 +248,18 @@ class _Engine:
 
     def create_execution_context(self):
         self.cuda.check()
+        if self.cuda.full:
+            self.log.log("ERROR", "out of memory")
+            return None
         self.contexts += 1
         return _Context(self)
 
 
-def fake_trt(cuda):
-    """A module in TensorRT's place; `engines` are those that were deserialised."""
+def fake_trt(cuda, version="10.3.0"):
+    """A module in TensorRT's place; `engines` are those that were deserialised.
+
+    With `driverless` it finds no driver that does.
+    """
     engines = []
 
     class ILogger:
@@ -237,32 +270,36 @@ def fake_trt(cuda):
 
     class Runtime:
         def __init__(self, log):
+            if module.driverless:
+                raise TypeError("pybind11::init(): factory function returned nullptr")
             self.log = log
 
         def deserialize_cuda_engine(self, plan):
             cuda.check()
             try:
-                engines.append(_Engine(cuda, self.log, plan))
+                engines.append(_Engine(cuda, self.log, plan, version))
             except ValueError:
                 self.log.log("ERROR", "Magic tag does not match")
                 return None
             return engines[-1]
 
-    return SimpleNamespace(
+    module = SimpleNamespace(
         __name__="tensorrt",
-        __version__="10.3.0",
+        __version__=version,
         ILogger=ILogger,
         IProfiler=IProfiler,
         LayerInformationFormat=SimpleNamespace(JSON="JSON"),
         Runtime=Runtime,
         TensorIOMode=SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT"),
         engines=engines,
+        driverless=False,
     )
+    return module
 
 
-def plan_of(path, largest):
-    """A plan of an ONNX file for the sizes up to `largest`."""
-    return json.dumps({"path": str(path), "largest": largest}).encode()
+def plan_of(path, largest, sharing=False):
+    """A plan of an ONNX file for the sizes up to `largest`, whose contexts may share its profile."""
+    return json.dumps({"path": str(path), "largest": largest, "sharing": sharing}).encode()
 
 
 def _view(cuda, address, shape, dtype):

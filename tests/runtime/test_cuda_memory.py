@@ -17,13 +17,18 @@ from hmdrn_runtime.backends.tensorrt.with_pycuda import PyCuda
 from hmdrn_runtime.errors import BackendError
 
 OK, OUT_OF_MEMORY = SimpleNamespace(name="cudaSuccess"), SimpleNamespace(name="cudaErrorMemoryAllocation")
+INVALIDATED = SimpleNamespace(name="cudaErrorStreamCaptureInvalidated")
 
 
 class Cudart:
-    """cuda-python's runtime: every call gives a tuple that begins with its error."""
+    """cuda-python's runtime: every call gives a tuple that begins with its error.
+
+    `graphs` are those that nobody has destroyed, `last` is the error that cudaGetLastError would tell.
+    """
 
     def __init__(self):
         self.device, self.calls, self.most, self.held = 3, [], 1 << 20, {}
+        self.graphs, self.last, self.spoiled = set(), OK, None
         self.cudaError_t = SimpleNamespace(cudaSuccess=OK)
         self.cudaStreamNonBlocking = 1
         self.cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal="thread")
@@ -37,9 +42,33 @@ class Cudart:
 
         def call(*arguments):
             self.calls.append((name, *arguments))
-            return (OK, "handle") if name.endswith(("Flags", "EndCapture")) else (OK,)
+            return (OK, 77) if name.endswith("Flags") else (OK,)
 
         return call
+
+    def failed(self, code):
+        self.last = code
+        return code, None
+
+    def cudaGetLastError(self):
+        code, self.last = self.last, OK
+        return (code,)
+
+    def cudaStreamBeginCapture(self, stream, mode):
+        assert mode == "thread"
+        self.spoiled = False
+        return (OK,)
+
+    def cudaStreamEndCapture(self, stream):
+        spoiled, self.spoiled = self.spoiled, None
+        if spoiled:
+            return self.failed(INVALIDATED)
+        self.graphs.add(number := 100 + len(self.graphs))
+        return OK, number
+
+    def cudaGraphDestroy(self, graph):
+        self.graphs.remove(graph)
+        return (OK,)
 
     def cudaGetErrorString(self, code):
         return OK, b"out of memory"
@@ -53,13 +82,16 @@ class Cudart:
 
     def cudaMalloc(self, size):
         if size > self.most:
-            return OUT_OF_MEMORY, None
+            return self.failed(OUT_OF_MEMORY)
         data = (ctypes.c_uint8 * size)()
         self.held[ctypes.addressof(data)] = data
         return OK, ctypes.addressof(data)
 
     def cudaFree(self, address):
         assert self.device == 0, "freed on another device"
+        if self.spoiled is not None:
+            self.spoiled = True
+            return self.failed(INVALIDATED)
         del self.held[address]
         return (OK,)
 
@@ -180,19 +212,52 @@ def test_cuda_python_frees_on_its_device_and_leaves_the_one_before(cudart):
     assert cudart.device == 3
 
 
-def test_cuda_python_ends_a_capture_whose_work_fails(cudart):
+def test_a_capture_that_fails_leaves_neither_a_graph_nor_an_error_behind(cudart):
     cuda = CudaPython()
 
-    def work():
+    def refused():
+        cudart.last = INVALIDATED  # TensorRT's, which it does not take back
         raise BackendError("no")
 
     with cuda.current(), pytest.raises(BackendError, match="no"):
-        cuda.capture("stream", work)
-    assert [call[0] for call in cudart.calls] == ["cudaStreamBeginCapture", "cudaStreamEndCapture"]
+        cuda.capture("stream", refused)
+    assert (cudart.spoiled, cudart.graphs, cudart.last) == (None, set(), OK)
+
+    def spoilt():
+        cudart.spoiled = True
+
+    with cuda.current(), pytest.raises(BackendError, match=r"end a capture.*StreamCaptureInvalidated"):
+        cuda.capture("stream", spoilt)
+    assert (cudart.graphs, cudart.last) == (set(), OK)
+
+
+def test_a_capture_gives_what_runs_and_destroys_what_it_was_made_of(cudart):
+    cuda = CudaPython()
     with cuda.current():
-        assert cuda.capture("stream", lambda: None) == "handle"
-    assert ("cudaStreamBeginCapture", "stream", "thread") in cudart.calls
-    assert cudart.calls[-1][0] == "cudaGraphDestroy"
+        assert cuda.capture("stream", lambda: None) == 77
+    assert (cudart.graphs, cudart.spoiled) == (set(), None)
+    assert ("cudaGraphInstantiateWithFlags", 100, 0) in cudart.calls
+
+
+def test_an_error_that_was_told_is_not_told_once_more_by_the_next_call(cudart):
+    cuda = CudaPython()
+    with cuda.current(), pytest.raises(BackendError, match="out of memory"):
+        DeviceBuffer(cuda, 2 << 20)
+    assert cudart.last == OK
+
+
+def test_what_is_collected_inside_a_capture_is_freed_after_it(cudart):
+    cuda = CudaPython()
+    with cuda.current():
+        buffers = [DeviceBuffer(cuda, 16), PinnedBuffer(cuda, 16)]
+
+        def collect():
+            buffers.clear()
+            gc.collect()
+            assert len(cudart.held) == 2
+
+        assert cuda.capture("stream", collect) == 77
+    assert cudart.held == {}
 
 
 def test_pycuda_pops_its_context_whatever_happens_and_makes_none_of_its_own(driver):

@@ -8,7 +8,7 @@ import json
 import shutil
 
 import pytest
-from fake_tensorrt import FakeCuda
+from fake_tensorrt import FakeCuda, fake_trt
 
 from hmdrn.loading import bundle_path, load
 from hmdrn_runtime.backends.tensorrt import opening
@@ -195,7 +195,7 @@ def test_a_bundle_with_a_lying_fingerprint_never_reaches_tensorrt(built, monkeyp
     monkeypatch.setattr(opening, "find_cuda", lambda: FakeCuda)
     monkeypatch.setattr(opening, "platform_of", lambda trt, gpu: HERE)
     with pytest.raises(DeserialisedError):  # sound ones do reach it
-        load(bundle.path, backend="tensorrt").backend._engine("solve")
+        load(bundle.path, backend="tensorrt")
     values = json.loads((folder / FINGERPRINT).read_text())
     values["plans"]["solve"] = "0" * 64
     (folder / FINGERPRINT).write_text(json.dumps(values))
@@ -207,6 +207,22 @@ def test_a_bundle_with_a_lying_fingerprint_never_reaches_tensorrt(built, monkeyp
     assert birds.backend.name == "onnxruntime"
     assert f"{FINGERPRINT} was changed" in birds.backend_report.not_used["tensorrt"]
     assert (bundle.path / MANIFEST).is_file()
+
+
+def test_engines_that_tensorrt_refuses_are_passed_over_with_its_words(built, monkeypatch):
+    bundle, _ = built()
+    trt = fake_trt(cuda := FakeCuda())
+    monkeypatch.setattr(opening, "find_gpu", lambda: Gpu(HERE.gpu, HERE.compute_capability))
+    monkeypatch.setattr(opening, "find_cuda", lambda: lambda: cuda)
+    monkeypatch.setattr(opening, "import_tensorrt", lambda: trt)
+    monkeypatch.setattr(opening, "platform_of", lambda trt, gpu: HERE)
+    for driverless, match in ((False, "Magic tag does not match"), (True, "TensorRT could not start")):
+        trt.driverless = driverless
+        birds = load(bundle.path)
+        assert birds.backend.name == "onnxruntime"
+        assert match in birds.backend_report.not_used["tensorrt"]
+        with pytest.raises(BackendError, match=match):
+            load(bundle.path, backend="tensorrt")
 
 
 def test_a_note_that_cannot_be_written_says_what_to_do(built, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from typing import Any
 from hmdrn_export.tensorrt.layers import EngineLayer, engine_layers
 from hmdrn_export.tensorrt.messages import Progress, make_monitor
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
-from hmdrn_runtime.backends.tensorrt.log import make_logger
+from hmdrn_runtime.backends.tensorrt.log import make_logger, started
 from hmdrn_runtime.errors import BackendError
 
 _ADDED_BY_PARSER = "ONNXTRT_"
@@ -83,7 +83,7 @@ def build_engine(
     dialect = dialect_of_module(trt)
     start = time.perf_counter()
     log = make_logger(trt)
-    builder = trt.Builder(log)
+    builder = started(trt.Builder, log)
     flags = 0
     if dialect.explicit_batch:
         flags |= 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
@@ -125,6 +125,8 @@ def _configuration(trt: Any, dialect: Dialect, builder: Any, options: BuildOptio
         config.progress_monitor = make_monitor(trt, report)
     if dialect.timing_cache:
         _use_timings(config, options.timing_cache)
+    if dialect.profile_sharing:
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     if dialect.ahead_of_time:
         config.num_compute_capabilities = len(options.targets)
         for i, target in enumerate(options.targets):

@@ -115,6 +115,7 @@ def build_engines(
             "workspace_mib": options.workspace_mib,
             "dla_core": options.dla_core,
             "tf32": False,
+            "profile_sharing": dialect.profile_sharing,
             "bounds": asdict(bounds),
             "timing_cache": hashlib.sha256(cache).hexdigest(),
         },

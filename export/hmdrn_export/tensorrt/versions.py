@@ -22,6 +22,8 @@ class Dialect:
         timing_cache: Timings of kernels can be kept from build to build.
         ahead_of_time: It compiles for GPUs that are named, and needs none itself.
         newest_opset: The newest ONNX operators that its parser reads, as far as our graphs go.
+        profile_sharing: Execution contexts share a profile if a preview feature is set; without it they do
+            not before TensorRT 10, and always do from then on.
     """
 
     module: str
@@ -32,10 +34,12 @@ class Dialect:
     timing_cache: bool
     ahead_of_time: bool
     newest_opset: int
+    profile_sharing: bool = False
 
 
 DIALECTS = (
     Dialect("tensorrt", (8, 5), False, True, False, True, False, 17),
+    Dialect("tensorrt", (8, 6), False, True, False, True, False, 17, profile_sharing=True),
     Dialect("tensorrt", (10, 0), False, False, True, True, False, 18),
     # Strong typing is there from 10.0 on, and takes all of our graphs from 10.12 on.
     Dialect("tensorrt", (10, 12), True, False, True, True, False, 18),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
 from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, build_command
 from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution
 from hmdrn_runtime.backends.tensorrt.layer_times import make_profiler
+from hmdrn_runtime.backends.tensorrt.lending import Executions
 from hmdrn_runtime.backends.tensorrt.memory import Cuda, DeviceBuffer, Stream
 from hmdrn_runtime.backends.tensorrt.splitting import blocks, index_of, sizes_of, too_large
 from hmdrn_runtime.bundle import Bundle
@@ -26,16 +28,19 @@ Outputs = dict[str, npt.NDArray[Any]]
 
 
 class TensorRTBackend(Backend):
-    """Engines of a bundle's graphs, each loaded when first asked for.
+    """Engines of a bundle's graphs: `classify` is loaded at once, each other when first asked for.
 
-    Executions are kept and lent to whichever thread runs a graph: as many as ever ran at once, not as there
-    were threads.
+    That files fit does not tell whether TensorRT takes them and has the memory: the first engine does, before
+    a caller settles for this backend.
 
     Args:
         bundle: What to run, at the variant of the engines.
         files: Its engines, which fit this device.
         trt: TensorRT's module. Without a driver its first call ends the process: look for a GPU before.
         cuda: The GPU.
+
+    Raises:
+        BackendError: The engine of `classify` cannot be loaded.
     """
 
     name = "tensorrt"
@@ -43,10 +48,15 @@ class TensorRTBackend(Backend):
     def __init__(self, bundle: Bundle, files: EngineFiles, trt: Any, cuda: Cuda) -> None:
         self._bundle, self._files, self._trt, self._cuda = bundle, files, trt, cuda
         self._lock = threading.Lock()
-        self._engines: dict[str, LoadedEngine] = {}
-        self._idle: dict[str, list[Execution]] = {}
+        self._engines: dict[str, Executions] = {}
         # Before the interpreter takes the modules apart that their destructors need.
-        self.close = weakref.finalize(self, _close, cuda, self._idle, self._engines)
+        self.close = weakref.finalize(self, _close, cuda, self._engines)
+        with cuda.current():
+            try:
+                self._engine("classify").prepare()
+            except BaseException:
+                self.close()
+                raise
 
     def place(self, array: npt.NDArray[Any]) -> Resident:
         """As `Backend.place`: device memory, given back when nothing refers to the result any more."""
@@ -89,14 +99,16 @@ class TensorRTBackend(Backend):
         """As `hooks.ProfilesNodes.node_times`, by TensorRT's profiler; blocks are added up."""
         profiler = make_profiler(self._trt)
         with self._cuda.current():
-            loaded = self._engine(graph)
-            execution = Execution(self._cuda, loaded, profiler)
-            self._run(graph, inputs, Execution.run, execution)
-            profiler.taken.clear()  # the first run is slower
-            for _ in range(runs):
+            executions = self._engine(graph)
+
+            def work(execution: Execution) -> None:
                 self._run(graph, inputs, Execution.run, execution)
-            kinds = loaded.layer_kinds()
-            del execution  # its memory is given back while the context is current
+                profiler.taken.clear()  # the first run is slower
+                for _ in range(runs):
+                    self._run(graph, inputs, Execution.run, execution)
+
+            executions.profile(profiler, work)
+            kinds = executions.loaded.layer_kinds()
         return [
             NodeTime(name, kinds.get(name, "layer"), float(np.median(ms)) * len(ms) / runs)
             for name, ms in profiler.taken.items()
@@ -121,34 +133,28 @@ class TensorRTBackend(Backend):
             for tensor in described.outputs
         }
         with self._cuda.current():
-            loaded = self._engine(graph)
+            executions = self._engine(graph)
+            loaded = executions.loaded
             self._check_sizes(loaded, sizes)
-            execution = own or self._borrow(loaded)
-            for block in blocks(sizes, loaded.largest):
-                part = {t.name: _cut(values[t.name], index_of(t, block)) for t in described.inputs}
-                found = call(execution, part)
-                for tensor in described.outputs:
-                    outputs[tensor.name][index_of(tensor, block)] = found[tensor.name]
-            # Not after an error, which leaves it in no state to be used again.
-            if own is None:
-                self._idle[graph].append(execution)
+            with executions.lend() if own is None else nullcontext(own) as execution:
+                for block in blocks(sizes, loaded.largest):
+                    part = {t.name: _cut(values[t.name], index_of(t, block)) for t in described.inputs}
+                    found = call(execution, part)
+                    for tensor in described.outputs:
+                        outputs[tensor.name][index_of(tensor, block)] = found[tensor.name]
         return outputs
 
-    def _engine(self, graph: str) -> LoadedEngine:
+    def _engine(self, graph: str) -> Executions:
         # Loading one engine must not hold up those that run another.
         if graph not in self._engines:
             with self._lock:
                 if graph not in self._engines:
-                    plan = self._files.plan(graph)
-                    self._idle[graph] = []
-                    self._engines[graph] = LoadedEngine(self._trt, plan, graph, self._bundle.graph(graph))
+                    loaded = LoadedEngine(
+                        self._trt, self._files.plan(graph), graph, self._bundle.graph(graph)
+                    )
+                    one_context = self._files.fingerprint.one_context
+                    self._engines[graph] = Executions(self._cuda, loaded, one_context)
         return self._engines[graph]
-
-    def _borrow(self, loaded: LoadedEngine) -> Execution:
-        try:
-            return self._idle[loaded.name].pop()
-        except IndexError:
-            return Execution(self._cuda, loaded)
 
     def _check_sizes(self, loaded: LoadedEngine, sizes: Mapping[str, int]) -> None:
         for axis in too_large(sizes, loaded.largest):
@@ -165,7 +171,8 @@ def _cut(value: npt.NDArray[Any] | DeviceArray, index: tuple[slice, ...]) -> npt
     return np.ascontiguousarray(value[index])
 
 
-def _close(cuda: Cuda, idle: dict[str, list[Execution]], engines: dict[str, LoadedEngine]) -> None:
+def _close(cuda: Cuda, engines: dict[str, Executions]) -> None:
     with cuda.current():
-        idle.clear()
+        for executions in engines.values():
+            executions.clear()  # before their engine
         engines.clear()

@@ -23,6 +23,7 @@ class CudaPython(Cuda):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._cudart = _import()
         self._check("find a device", self._cudart.cudaSetDevice(_DEVICE))
 
@@ -84,17 +85,23 @@ class CudaPython(Cuda):
         """As `Cuda.synchronize`."""
         self._check("run the graph", self._cudart.cudaStreamSynchronize(stream))
 
-    def capture(self, stream: Any, work: Callable[[], None]) -> Any | None:
-        """As `Cuda.capture`."""
+    def _capture(self, stream: Any, work: Callable[[], None]) -> Any | None:
+        """As `Cuda._capture`."""
         # Of this thread alone: others may allocate memory in the meantime.
         mode = self._cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._check("capture", self._cudart.cudaStreamBeginCapture(stream, mode))
         try:
             work()
-        finally:
-            # Ends the capture whatever happened, or the stream would be of no more use.
-            ended = self._cudart.cudaStreamEndCapture(stream)
-        (graph,) = self._check("end a capture", ended)
+        except BaseException:
+            # The stream would be of no more use without the end of the capture, which gives what there is.
+            self._discard(self._cudart.cudaStreamEndCapture(stream))
+            raise
+        ended = self._cudart.cudaStreamEndCapture(stream)
+        try:
+            (graph,) = self._check("end a capture", ended)
+        except BackendError:
+            self._discard(ended)
+            raise
         try:
             (runnable,) = self._check(
                 "make a graph runnable", self._cudart.cudaGraphInstantiateWithFlags(graph, 0)
@@ -111,6 +118,13 @@ class CudaPython(Cuda):
         """As `Cuda.destroy_graph`."""
         self._check("free a graph", self._cudart.cudaGraphExecDestroy(graph))
 
+    def _discard(self, ended: tuple[Any, ...]) -> None:
+        """Leave nothing of a capture that failed, neither its graph nor its error."""
+        _, *graph = ended
+        if graph and graph[0] is not None and int(graph[0]):
+            self._cudart.cudaGraphDestroy(graph[0])
+        self._cudart.cudaGetLastError()  # which forgets it: TensorRT asks for the last error too
+
     def _copy(self, target: int, source: int, size: int, kind: str, stream: Any) -> None:
         direction = getattr(self._cudart.cudaMemcpyKind, kind)
         self._check("copy", self._cudart.cudaMemcpyAsync(target, source, size, direction, stream))
@@ -119,6 +133,7 @@ class CudaPython(Cuda):
         """What a call returned besides its error code."""
         code, *values = result
         if code != self._cudart.cudaError_t.cudaSuccess:
+            self._cudart.cudaGetLastError()  # told now, and not once more by the next who asks
             text = self._cudart.cudaGetErrorString(code)[1]
             message = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
             raise BackendError(f"CUDA could not {what}: {message} ({code.name})")

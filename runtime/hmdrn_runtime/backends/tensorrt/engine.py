@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hmdrn_runtime.backends.tensorrt.log import make_logger
+from hmdrn_runtime.backends.tensorrt.log import make_logger, started
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.manifest import Graph
 
@@ -39,7 +39,7 @@ class LoadedEngine:
         self.name, self.graph, self._trt = name, graph, trt
         self.log = make_logger(trt)
         # Kept: an engine must not outlive its runtime.
-        self._runtime = runtime = trt.Runtime(self.log)
+        self._runtime = runtime = started(trt.Runtime, self.log)
         self._engine = engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise self.refusal("load its engine")

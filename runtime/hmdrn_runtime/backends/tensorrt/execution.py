@@ -134,6 +134,10 @@ class Execution:
         seconds = [self._timed(steps) for steps in (self._before, [self._enqueue], self._after)]
         return {name: array.copy() for name, array in self._outputs.items()}, Transfers(*seconds)
 
+    def forget(self) -> None:
+        """Be as new: what a call that failed has left is told to the context again."""
+        self._graph, self._ready, self._bound = None, False, ()
+
     def _take(self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray]) -> None:
         """Have the inputs ready to be copied, and the context told of their shapes and addresses."""
         addresses = {name: self._address(name, value) for name, value in inputs.items()}
@@ -165,8 +169,7 @@ class Execution:
     ) -> None:
         """Tell the context shapes and addresses, and note what a run consists of."""
         context, cuda, stream = self._context, self._cuda, self._stream.stream
-        # A captured graph is of the state that the context is in.
-        self._graph, self._ready, self._bound = None, False, ()
+        self.forget()  # a captured graph is of the state that the context is in
         before: Steps = []
         for name, value in inputs.items():
             if not context.set_input_shape(name, value.shape):

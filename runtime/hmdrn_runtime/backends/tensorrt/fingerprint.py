@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -57,6 +58,18 @@ class Fingerprint:
     def runs_as(self) -> str:
         """The variant that results are of: before strong typing, half engines are built of float32 graphs."""
         return "fp16" if self.precision == "fp16" else self.variant
+
+    @property
+    def one_context(self) -> bool:
+        """Whether the engines admit one execution context at a time.
+
+        Before TensorRT 10 an optimisation profile, of which they have one, admits one, unless the engine was
+        built to share it.
+        """
+        version = re.match(r"tensorrt (\d+)", self.platform.compiler)
+        return (
+            version is not None and int(version[1]) < 10 and self.options.get("profile_sharing") is not True
+        )
 
     def to_json(self) -> str:
         """The text of fingerprint.json."""

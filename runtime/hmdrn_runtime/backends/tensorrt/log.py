@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from hmdrn_runtime.errors import BackendError
 
 
 def make_logger(trt: Any) -> Any:
@@ -24,3 +27,19 @@ def make_logger(trt: Any) -> Any:
                 self.errors.append(message)
 
     return Log()
+
+
+def started(kind: Callable[[Any], Any], log: Any) -> Any:
+    """A Runtime or Builder of TensorRT's, with a log.
+
+    Raises:
+        BackendError: There is none to be had.
+    """
+    try:
+        return kind(log)
+    except TypeError as error:  # pybind's "factory function returned nullptr", which says nothing
+        words = " ".join(log.errors[-1].split()) if log.errors else "it does not say why"
+        raise BackendError(
+            f"TensorRT could not start: {words}. Look whether the NVIDIA driver is loaded, new enough for "
+            "this TensorRT, and has memory left: hmdrn doctor shows them"
+        ) from error

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,9 @@ class Cuda(ABC):
     Addresses are plain numbers. All methods but `current` are called with the context current, and raise
     BackendError with CUDA's own message.
     """
+
+    def __init__(self) -> None:
+        self._in_thread = _HeldBack()
 
     @abstractmethod
     def current(self) -> AbstractContextManager[None]:
@@ -75,7 +80,30 @@ class Cuda(ABC):
         """Wait until all is done that a stream was given."""
 
     def capture(self, stream: Any, work: Callable[[], None]) -> Any | None:
-        """A graph of what `work` gives to a stream, which does not run it; None if that is not to be had."""
+        """A graph of what `work` gives to a stream, which does not run it; None if that is not to be had.
+
+        What the garbage collector gives back in this thread meanwhile is held back until the end, as to free
+        anything would spoil the capture.
+        """
+        held = self._in_thread.frees = []
+        try:
+            return self._capture(stream, work)
+        finally:
+            self._in_thread.frees = None
+            for free in held:
+                self.give_back(free)
+
+    def give_back(self, free: Callable[[], None]) -> None:
+        """Free something, in whatever context; inside a capture of this thread, after it."""
+        if self._in_thread.frees is not None:
+            self._in_thread.frees.append(free)
+            return
+        # A device that is lost has lost its memory with it; an exception here would reach nobody.
+        with contextlib.suppress(BackendError), self.current():
+            free()
+
+    def _capture(self, stream: Any, work: Callable[[], None]) -> Any | None:
+        """As `capture`; a failure leaves neither a graph nor an error that a later call would report."""
         return None
 
     def launch(self, graph: Any, stream: Any) -> None:
@@ -85,6 +113,12 @@ class Cuda(ABC):
     def destroy_graph(self, graph: Any) -> None:
         """Give a captured graph back."""
         raise NotImplementedError
+
+
+class _HeldBack(threading.local):
+    """What a thread may not free yet: a list inside a capture, None outside."""
+
+    frees: list[Callable[[], None]] | None = None
 
 
 class DeviceBuffer:
@@ -98,7 +132,7 @@ class DeviceBuffer:
     def __init__(self, cuda: Cuda, size: int) -> None:
         self.size = size
         self.address = cuda.allocate(size)
-        self.release = weakref.finalize(self, _give_back, cuda, cuda.free, self.address)
+        self.release = weakref.finalize(self, cuda.give_back, partial(cuda.free, self.address))
 
 
 class PinnedBuffer:
@@ -107,7 +141,7 @@ class PinnedBuffer:
     def __init__(self, cuda: Cuda, size: int) -> None:
         address = cuda.allocate_pinned(size)
         self.bytes: Bytes = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
-        self.release = weakref.finalize(self, _give_back, cuda, cuda.free_pinned, address)
+        self.release = weakref.finalize(self, cuda.give_back, partial(cuda.free_pinned, address))
 
 
 class Stream:
@@ -115,7 +149,7 @@ class Stream:
 
     def __init__(self, cuda: Cuda) -> None:
         self.stream = cuda.create_stream()
-        self.release = weakref.finalize(self, _give_back, cuda, cuda.destroy_stream, self.stream)
+        self.release = weakref.finalize(self, cuda.give_back, partial(cuda.destroy_stream, self.stream))
 
 
 class CapturedGraph:
@@ -123,7 +157,7 @@ class CapturedGraph:
 
     def __init__(self, cuda: Cuda, graph: Any) -> None:
         self.graph = graph
-        self.release = weakref.finalize(self, _give_back, cuda, cuda.destroy_graph, graph)
+        self.release = weakref.finalize(self, cuda.give_back, partial(cuda.destroy_graph, graph))
 
 
 def find_cuda() -> Callable[[], Cuda]:
@@ -148,9 +182,3 @@ def _installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # not even the package that it would be in
         return False
-
-
-def _give_back(cuda: Cuda, free: Callable[[Any], None], what: Any) -> None:
-    # A device that is lost has lost its memory with it; an exception here would reach nobody.
-    with contextlib.suppress(BackendError), cuda.current():
-        free(what)

@@ -26,6 +26,7 @@ class PyCuda(Cuda):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         try:
             self._driver: Any = importlib.import_module("pycuda.driver")
         except ImportError as error:
