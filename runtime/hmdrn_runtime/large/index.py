@@ -173,8 +173,10 @@ class Classes:
         """Logits of photos (B, P) in full, float32 (B, C)."""
         plain = (grams * self.index.folding.plain).astype(np.float32)
         if len(self.slots) < self.used // _FEW:
-            return table(self.operators(), plain).T
-        return np.concatenate([table(b.operators[:n], plain) for b, n in self._parts()])[self.slots].T
+            found = table(self.operators(), plain)
+        else:
+            found = np.concatenate([table(b.operators[:n], plain) for b, n in self._parts()])[self.slots]
+        return np.asarray(found.T)
 
     def operators(self) -> Float32:
         """A copy of the operators, float32 (C, P)."""

@@ -33,6 +33,6 @@ def table(rows: npt.NDArray[Floats], vectors: npt.NDArray[Floats]) -> npt.NDArra
     """
     at_once = _SMALL // max(vectors.size, 1)
     if at_once < _WORTH or len(rows) <= at_once:
-        return rows @ vectors.T
+        return np.asarray(rows @ vectors.T)
     parts = [rows[i : i + at_once] @ vectors.T for i in range(0, len(rows), at_once)]
     return np.concatenate(parts)
