@@ -12,7 +12,7 @@ import pytest
 
 from hmdrn_runtime.backends.tensorrt import cuda_python, memory, with_pycuda
 from hmdrn_runtime.backends.tensorrt.cuda_python import CudaPython
-from hmdrn_runtime.backends.tensorrt.memory import DeviceBuffer, PinnedBuffer, find_cuda
+from hmdrn_runtime.backends.tensorrt.memory import DeviceBuffer, PinnedBuffer, Stream, find_cuda
 from hmdrn_runtime.backends.tensorrt.with_pycuda import PyCuda
 from hmdrn_runtime.errors import BackendError
 
@@ -20,14 +20,52 @@ OK, OUT_OF_MEMORY = SimpleNamespace(name="cudaSuccess"), SimpleNamespace(name="c
 INVALIDATED = SimpleNamespace(name="cudaErrorStreamCaptureInvalidated")
 
 
+class Contexts:
+    """What is current in a thread: a stack, as the driver keeps it."""
+
+    def __init__(self):
+        self.stack = []
+
+    def current(self):
+        return self.stack[-1] if self.stack else None
+
+
+class CudaDriver:
+    """cuda-python's driver."""
+
+    def __init__(self, contexts):
+        self.contexts, self.refusal = contexts, None
+        self.CUresult = SimpleNamespace(CUDA_SUCCESS=0)
+
+    def cuInit(self, flags):
+        return (self.refusal or 0,)
+
+    def cuDeviceGet(self, number):
+        return 0, f"device {number}"
+
+    def cuDevicePrimaryCtxRetain(self, device):
+        return 0, f"primary of {device}"
+
+    def cuCtxPushCurrent(self, context):
+        self.contexts.stack.append(context)
+        return (0,)
+
+    def cuCtxPopCurrent(self):
+        return 0, self.contexts.stack.pop()
+
+    def cuGetErrorString(self, code):
+        return 0, b"the system is not yet initialized"
+
+
 class Cudart:
     """cuda-python's runtime: every call gives a tuple that begins with its error.
 
+    Calls work in the context that is current, and make the primary one current in a thread that has none.
     `graphs` are those that nobody has destroyed, `last` is the error that cudaGetLastError would tell.
     """
 
-    def __init__(self):
-        self.device, self.calls, self.most, self.held = 3, [], 1 << 20, {}
+    def __init__(self, contexts):
+        self.contexts, self.calls, self.most, self.held = contexts, [], 1 << 20, {}
         self.graphs, self.last, self.spoiled = set(), OK, None
         self.cudaError_t = SimpleNamespace(cudaSuccess=OK)
         self.cudaStreamNonBlocking = 1
@@ -36,11 +74,20 @@ class Cudart:
         self.cudaMemcpyKind = SimpleNamespace(**{kind: kind for kind in kinds})
         self.cudaMallocHost, self.cudaFreeHost = self.cudaMalloc, self.cudaFree
 
+    def settle(self):
+        if not self.contexts.stack:
+            self.contexts.stack.append("primary of device 0")
+        assert self.contexts.current() == "primary of device 0", "in another context"
+
+    def cudaGetDeviceCount(self):
+        return OK, 1
+
     def __getattr__(self, name):
         if not name.startswith("cuda"):
             raise AttributeError(name)
 
         def call(*arguments):
+            self.settle()
             self.calls.append((name, *arguments))
             return (OK, 77) if name.endswith("Flags") else (OK,)
 
@@ -73,14 +120,8 @@ class Cudart:
     def cudaGetErrorString(self, code):
         return OK, b"out of memory"
 
-    def cudaGetDevice(self):
-        return OK, self.device
-
-    def cudaSetDevice(self, device):
-        self.device = device
-        return (OK,)
-
     def cudaMalloc(self, size):
+        self.settle()
         if size > self.most:
             return self.failed(OUT_OF_MEMORY)
         data = (ctypes.c_uint8 * size)()
@@ -88,7 +129,7 @@ class Cudart:
         return OK, ctypes.addressof(data)
 
     def cudaFree(self, address):
-        assert self.device == 0, "freed on another device"
+        self.settle()
         if self.spoiled is not None:
             self.spoiled = True
             return self.failed(INVALIDATED)
@@ -108,7 +149,7 @@ class Driver:
         pass
 
     def __init__(self):
-        self.stack, self.free, driver = [], [], self
+        self.stack, self.free, self.streams, driver = [], [], set(), self
 
         class Context:
             def push(self):
@@ -139,13 +180,24 @@ class Driver:
                 assert driver.stack, "no context is current"
                 driver.free.append(int(self))
 
-        self.Context, self.Device, self.mem_alloc = Context, Device, Allocation
+        class Stream:
+            def __init__(self, flags):
+                assert driver.stack, "no context is current"
+                assert flags == 1
+                self.handle = 70 + len(driver.streams)
+                driver.streams.add(self.handle)
+
+            def synchronize(self):
+                pass
+
+            def __del__(self):
+                if driver.stack:  # else pycuda cannot end it, and it leaks
+                    driver.streams.remove(self.handle)
+
+        self.Context, self.Device, self.mem_alloc, self.Stream = Context, Device, Allocation, Stream
 
     def init(self):
         pass
-
-    def Stream(self, flags):
-        return SimpleNamespace(handle=77, flags=flags, synchronize=lambda: None)
 
     def pagelocked_empty(self, size, dtype):
         return np.empty(size, dtype)
@@ -162,8 +214,10 @@ class Driver:
 
 @pytest.fixture
 def cudart(monkeypatch):
-    module = Cudart()
-    monkeypatch.setattr(cuda_python, "_import", lambda: module)
+    contexts = Contexts()
+    module = Cudart(contexts)
+    module.driver = CudaDriver(contexts)
+    monkeypatch.setattr(cuda_python, "_import", lambda: (module.driver, module))
     return module
 
 
@@ -198,18 +252,34 @@ def test_memory_that_is_not_to_be_had_is_told_with_cudas_words(cuda):
         DeviceBuffer(cuda, 2 << 20)
 
 
-def test_cuda_python_frees_on_its_device_and_leaves_the_one_before(cudart):
+@pytest.mark.parametrize("before", [[], ["pycuda's context"]])
+def test_cuda_python_leaves_whatever_context_was_current_before(cudart, before):
+    stack = cudart.contexts.stack
+    stack += before
     cuda = CudaPython()
-    cudart.device = 3
+    assert stack == before
     with cuda.current():
-        assert cudart.device == 0
+        assert cudart.contexts.current() == "primary of device 0"
         buffers = [DeviceBuffer(cuda, 16), PinnedBuffer(cuda, 16)]
-    assert cudart.device == 3
+        stream = Stream(cuda)
+    assert stack == before
     assert len(cudart.held) == 2
-    del buffers
+    with pytest.raises(BackendError, match="out of memory"), cuda.current():
+        DeviceBuffer(cuda, 2 << 20)
+    assert stack == before
+    del buffers, stream
     gc.collect()
     assert cudart.held == {}
-    assert cudart.device == 3
+    assert cudart.calls[-1] == ("cudaStreamDestroy", 77)
+    assert stack == before
+
+
+def test_what_cudas_driver_refuses_is_told_with_its_words(cudart):
+    cudart.driver.refusal = SimpleNamespace(name="CUDA_ERROR_SYSTEM_NOT_READY")
+    with pytest.raises(
+        BackendError, match=r"not start: the system is not yet .*\(CUDA_ERROR_SYSTEM_NOT_READY"
+    ):
+        CudaPython()
 
 
 def test_a_capture_that_fails_leaves_neither_a_graph_nor_an_error_behind(cudart):
@@ -274,6 +344,16 @@ def test_pycuda_pops_its_context_whatever_happens_and_makes_none_of_its_own(driv
     assert driver.free == [address]
     assert driver.stack == []
     assert "pycuda.autoinit" not in sys.modules
+
+
+def test_a_pycuda_stream_ends_in_its_context_whoever_gives_it_back(driver):
+    cuda = PyCuda()
+    with cuda.current():
+        stream = Stream(cuda)
+    assert driver.streams == {cuda.handle(stream.stream)}
+    del stream
+    gc.collect()
+    assert driver.streams == set()
 
 
 def test_the_package_that_is_installed_is_taken_cuda_python_first(monkeypatch):

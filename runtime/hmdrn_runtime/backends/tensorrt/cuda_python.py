@@ -1,4 +1,4 @@
-"""Device memory through NVIDIA's cuda-python, whose runtime API works in the primary context by itself."""
+"""Device memory through NVIDIA's cuda-python: the runtime API, in a context that the driver API pushes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _DEVICE = 0
 
 
 class CudaPython(Cuda):
-    """cuda-python 12 and 13 (`cuda.bindings.runtime`), or 11 (`cuda.cudart`).
+    """cuda-python 12 and 13 (`cuda.bindings`), or 11 (`cuda.cudart` and `cuda.cuda`).
+
+    The runtime's own cudaSetDevice would put the primary context in the place of the one that the caller has
+    made current, which may be another.
 
     Raises:
         BackendError: The package cannot be imported, or finds no device.
@@ -24,18 +27,23 @@ class CudaPython(Cuda):
 
     def __init__(self) -> None:
         super().__init__()
-        self._cudart = _import()
-        self._check("find a device", self._cudart.cudaSetDevice(_DEVICE))
+        self._driver, self._cudart = _import()
+        # First, as the driver API raises what it likes where there is no driver.
+        self._check("find a device", self._cudart.cudaGetDeviceCount())
+        driver = self._driver
+        self._check_driver("start", driver.cuInit(0))
+        (device,) = self._check_driver("find a device", driver.cuDeviceGet(_DEVICE))
+        # Kept for good, as the runtime keeps it: whatever else is in the process may hold memory of it.
+        (self._context,) = self._check_driver("use its device", driver.cuDevicePrimaryCtxRetain(device))
 
     @contextmanager
     def current(self) -> Iterator[None]:
         """As `Cuda.current`."""
-        (before,) = self._check("tell its device", self._cudart.cudaGetDevice())
-        self._check("use its device", self._cudart.cudaSetDevice(_DEVICE))
+        self._check_driver("use its device", self._driver.cuCtxPushCurrent(self._context))
         try:
             yield
         finally:
-            self._check("use the device before", self._cudart.cudaSetDevice(before))
+            self._check_driver("use the context before", self._driver.cuCtxPopCurrent())
 
     def allocate(self, size: int) -> int:
         """As `Cuda.allocate`."""
@@ -135,18 +143,30 @@ class CudaPython(Cuda):
         if code != self._cudart.cudaError_t.cudaSuccess:
             self._cudart.cudaGetLastError()  # told now, and not once more by the next who asks
             text = self._cudart.cudaGetErrorString(code)[1]
-            message = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-            raise BackendError(f"CUDA could not {what}: {message} ({code.name})")
+            raise BackendError(f"CUDA could not {what}: {_text(text)} ({code.name})")
+        return tuple(values)
+
+    def _check_driver(self, what: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
+        """As `_check`, of the driver API."""
+        code, *values = result
+        if code != self._driver.CUresult.CUDA_SUCCESS:
+            text = self._driver.cuGetErrorString(code)[1]
+            raise BackendError(f"CUDA could not {what}: {_text(text)} ({code.name})")
         return tuple(values)
 
 
-def _import() -> Any:
-    for name in ("cuda.bindings.runtime", "cuda.cudart"):
+def _import() -> tuple[Any, Any]:
+    """The driver API and the runtime API."""
+    for driver, runtime in (("cuda.bindings.driver", "cuda.bindings.runtime"), ("cuda.cuda", "cuda.cudart")):
         try:
-            return importlib.import_module(name)
+            return importlib.import_module(driver), importlib.import_module(runtime)
         except ImportError:
             continue
     raise BackendError("cuda-python cannot be imported: install one that fits the driver")
+
+
+def _text(words: Any) -> str:
+    return words.decode(errors="replace") if isinstance(words, bytes) else str(words)
 
 
 def _mib(size: int) -> str:

@@ -37,6 +37,7 @@ class PyCuda(Cuda):
         # pycuda frees what is no longer referred to: what is in use is held here.
         self._allocated: dict[int, Any] = {}
         self._pinned: dict[int, npt.NDArray[np.uint8]] = {}
+        self._streams: dict[int, Any] = {}
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -73,36 +74,40 @@ class PyCuda(Cuda):
             del self._pinned[address]
 
     def create_stream(self) -> Any:
-        """As `Cuda.create_stream`."""
+        """As `Cuda.create_stream`: its handle."""
         with self._told("make a stream"):
-            return self._driver.Stream(_NON_BLOCKING)
+            stream = self._driver.Stream(_NON_BLOCKING)
+        self._streams[int(stream.handle)] = stream
+        return int(stream.handle)
 
     def destroy_stream(self, stream: Any) -> None:
-        """As `Cuda.destroy_stream`: pycuda does so when nothing refers to it any more."""
+        """As `Cuda.destroy_stream`: pycuda does so with the object, if its context is then current."""
+        with self._told("end a stream"):
+            del self._streams[stream]
 
     def handle(self, stream: Any) -> int:
         """As `Cuda.handle`."""
-        return int(stream.handle)
+        return int(stream)
 
     def upload(self, address: int, host: npt.NDArray[Any], stream: Any) -> None:
         """As `Cuda.upload`."""
         with self._told("copy"):
-            self._driver.memcpy_htod_async(address, host, stream)
+            self._driver.memcpy_htod_async(address, host, self._streams[stream])
 
     def download(self, host: npt.NDArray[Any], address: int, stream: Any) -> None:
         """As `Cuda.download`."""
         with self._told("copy"):
-            self._driver.memcpy_dtoh_async(host, address, stream)
+            self._driver.memcpy_dtoh_async(host, address, self._streams[stream])
 
     def copy(self, target: int, source: int, size: int, stream: Any) -> None:
         """As `Cuda.copy`."""
         with self._told("copy"):
-            self._driver.memcpy_dtod_async(target, source, size, stream)
+            self._driver.memcpy_dtod_async(target, source, size, self._streams[stream])
 
     def synchronize(self, stream: Any) -> None:
         """As `Cuda.synchronize`."""
         with self._told("run the graph"):
-            stream.synchronize()
+            self._streams[stream].synchronize()
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
