@@ -78,6 +78,8 @@ def _network_input(whole: _Whole, region: _Region, mode: str, name: str) -> npt.
     width, height = right - left, bottom - top
     check_size(width, height, name)
     box = seen_box(width, height, mode)
+    if isinstance(whole, np.ndarray) and (width, height) == (INPUT_SIZE, INPUT_SIZE):
+        return np.array(whole[top:bottom, left:right], order="C")
     if min(width, height) < _LARGE:
         return preprocess(_cut(whole, region), mode)
     # A resized pixel sees its neighbours, too.
