@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import gc
 import hashlib
@@ -17,7 +18,8 @@ from hmdrn_runtime.backends.hooks import NodeTime, ProfilesNodes, TimesTransfers
 from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
 from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
-from hmdrn_runtime.backends.tensorrt.splitting import blocks, sizes_of, too_large
+from hmdrn_runtime.backends.tensorrt.lending import KEPT
+from hmdrn_runtime.backends.tensorrt.splitting import blocks, padded, sizes_of, too_large
 from hmdrn_runtime.bundle import open_bundle
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.manifest import Graph, Tensor
@@ -51,16 +53,16 @@ def operator(bundle):
 def opened(bundle, tmp_path):
     """opened(cuda): a backend on the stand-in."""
 
-    def make(cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False, trt=None):
-        plans = {}
-        for name in bundle.manifest.variants["fp32"]:
-            plan = plan_of(bundle.graph_path((graphs or {}).get(name, name)), largest, sharing)
+    def make(cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False, trt=None, of=None):
+        plans, given = {}, of or bundle
+        for name in given.manifest.variants["fp32"]:
+            plan = plan_of(given.graph_path((graphs or {}).get(name, name)), largest, sharing)
             (tmp_path / f"{name}.plan").write_bytes(plan)
             plans[name] = hashlib.sha256(plan).hexdigest()
         here = Platform("stand-in", "0.0", f"tensorrt {version}", None)
         options = {"tf32": False, "profile_sharing": sharing}
         files = EngineFiles(tmp_path, Fingerprint(here, "fp32", "fp32", {}, options, plans))
-        return TensorRTBackend(bundle, files, trt or fake_trt(cuda, version), cuda)
+        return TensorRTBackend(given, files, trt or fake_trt(cuda, version), cuda)
 
     return make
 
@@ -94,7 +96,8 @@ def test_what_is_placed_stays_on_the_device_and_is_read_there_block_by_block(
     backend = opened(cuda)
     mine = operator.copy()
     placed = backend.place(mine)
-    assert list(cuda.memory.values()) == [mine.nbytes]
+    # With one class more: the last block is as large as the others.
+    assert list(cuda.memory.values()) == [mine.nbytes // 8 * 9]
     mine[:] = 0
     expected = reference.run("classify", {"images": pixels, "operator": operator})
     for _ in range(2):
@@ -148,7 +151,9 @@ def test_a_stream_of_frames_is_captured_once_and_launched_from_then_on(opened, r
     assert (cuda.captures, cuda.launches) == (1, 5)
 
 
-def test_a_graph_is_captured_anew_when_shapes_or_operators_change(opened, reference, pixels, operator):
+def test_other_shapes_and_operators_have_graphs_of_their_own_which_stay_with_them(
+    opened, reference, pixels, operator
+):
     cuda = FakeCuda()
     backend = opened(cuda)
     galleries = {n: backend.place(operator[:n]) for n in (2, 3)}
@@ -157,31 +162,131 @@ def test_a_graph_is_captured_anew_when_shapes_or_operators_change(opened, refere
             backend.run("classify", {"images": pixels[:photos], "operator": galleries[classes]}),
             reference.run("classify", {"images": pixels[:photos], "operator": operator[:classes]}),
         )
-    assert (cuda.captures, cuda.launches) == (4, 8)
-    assert len(cuda.graphs) == 1
+    assert (cuda.captures, cuda.launches) == (3, 9)
+    assert len(cuda.graphs) == 3
 
 
-def test_garbage_that_is_collected_inside_a_capture_is_given_back_after_it(
+class Reusing(FakeCuda):
+    """Gives memory that was freed to the next that asks for as much, as CUDA does as a rule."""
+
+    def __init__(self):
+        super().__init__()
+        self.freed = {}
+
+    def allocate(self, size):
+        self.outside()
+        if not self.freed.get(size):
+            return super().allocate(size)
+        address, data = self.freed[size].pop()
+        data[:] = 0xCD
+        self._held[address], self.memory[address] = data, size
+        return address
+
+    def free(self, address):
+        self.freed.setdefault(self.memory[address], []).append((address, self._held[address]))
+        super().free(address)
+
+
+def test_species_are_added_without_a_new_capture_until_a_power_of_two_is_full(
     opened, reference, pixels, operator
 ):
-    class Collecting(FakeCuda):
-        garbage = None
+    cuda = Reusing()
+    backend = opened(cuda, {"batch": 2, "classes": 16})
+    more = np.concatenate([operator, operator])
+    placed, captures = None, []
+    for classes in range(1, 12):
+        placed = backend.place(more[:classes])
+        for image in pixels[:3, None]:
+            equal(
+                backend.run("classify", {"images": image, "operator": placed}),
+                reference.run("classify", {"images": image, "operator": more[:classes]}),
+            )
+        captures.append(cuda.captures)
+    # The next gallery is placed while the one before is still there: they take turns in two places.
+    assert captures == [1, 2, 2, 2, 2, 2, 2, 2, 3, 4, 4]
+    assert len(cuda.graphs) == KEPT
 
-        def give(self, stream, work):
-            if stream.recording is not None:
-                self.garbage = None  # as the collector does, at any moment
-            super().give(stream, work)
 
-    cuda = Collecting()
-    backend = opened(cuda)
-    inputs = {"images": pixels[:1], "operator": backend.place(operator[:2])}
-    backend.run("classify", inputs)
-    before = len(cuda.memory)
-    cuda.garbage = backend.place(operator)
-    assert len(cuda.memory) == before + 1
-    for _ in range(2):
-        backend.run("classify", inputs)
-    assert (cuda.captures, cuda.launches, len(cuda.memory)) == (1, 2, before)
+def test_blocks_of_a_gallery_are_captured_each_and_what_are_too_many_run_step_by_step(
+    opened, reference, pixels, operator
+):
+    for classes, launches in ((6, 3), (8, 2)):
+        cuda = FakeCuda()
+        backend = opened(cuda, {"batch": 2, "classes": 2})
+        inputs = {"images": pixels[:1], "operator": backend.place(operator[:classes])}
+        expected = reference.run("classify", {"images": pixels[:1], "operator": operator[:classes]})
+        for _ in range(4):
+            equal(backend.run("classify", inputs), expected)
+        assert (cuda.captures, cuda.launches) == (launches, 3 * launches)
+        (engine,) = backend._trt.engines
+        assert engine.contexts == KEPT
+
+
+def test_galleries_that_come_and_go_leave_a_few_contexts_and_one_where_memory_is_short(
+    opened, reference, pixels, operator
+):
+    for full, contexts in ((False, KEPT), (True, 1)):
+        cuda = FakeCuda()
+        backend = opened(cuda)
+        cuda.full = full
+        galleries = [backend.place(operator[n : n + 3]) for n in range(5)]
+        for _ in range(2):
+            for n, placed in enumerate(galleries):
+                equal(
+                    backend.run("classify", {"images": pixels[:1], "operator": placed}),
+                    reference.run("classify", {"images": pixels[:1], "operator": operator[n : n + 3]}),
+                )
+        (engine,) = backend._trt.engines
+        assert engine.contexts == contexts
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [
+        (1000, {1: 8, 8: 8, 9: 16, 512: 512, 513: 1000, 1000: 1000, 1001: 2000}),
+        (20, {16: 16, 17: 20, 41: 60}),
+        (3, {1: 3, 3: 3, 4: 6}),
+    ],
+)
+def test_classes_are_padded_to_powers_of_two_and_to_whole_blocks(most, expected):
+    assert {classes: padded(classes, most) for classes in expected} == expected
+
+
+def test_classes_are_padded_with_copies_of_themselves(opened, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda, {"batch": 2, "classes": 16})
+    for classes in (1, 3, 7, 8):
+        placed = backend.place(operator[:classes]).handle
+        kept = np.ctypeslib.as_array((ctypes.c_float * (8 * operator.shape[1])).from_address(placed.address))
+        np.testing.assert_array_equal(
+            kept.reshape(8, -1), np.resize(operator[:classes], (8, operator.shape[1]))
+        )
+
+
+@pytest.mark.parametrize("head", ["ridge", "attention"])
+@pytest.mark.parametrize("classes", [3, 6])
+def test_whatever_the_padding_is_it_stays_out_of_the_answers(opened, bundle, exported, pixels, head, classes):
+    given = bundle if head == "ridge" else open_bundle(exported("conv4", head))
+    tokens = {f"tokens_{level.name}": level.tokens for level in given.manifest.network.levels}
+    rng = np.random.default_rng(1)
+
+    def operand(tensor):
+        shape = [{**tokens, "classes": classes}.get(size, size) for size in tensor.shape]
+        return np.ones(shape, bool) if tensor.dtype == "bool" else rng.random(shape, dtype=np.float32)
+
+    taken = {t.name: t for t in given.graph("classify").inputs if t.name != "images"}
+    operands = {name: operand(tensor) for name, tensor in taken.items()}
+    backend = opened(FakeCuda(), {**tokens, "batch": 2, "classes": 4}, of=given)
+    placed = {name: backend.place(array) for name, array in operands.items()}
+    for array in (value.handle for value in placed.values()):
+        padding = array.buffer.size - array.size
+        assert padding > 0
+        # Ones in every bit are no number.
+        ctypes.memset(array.address + array.size, 1 if array.dtype == bool else 0xFF, padding)
+    reference = open_backend(given, "onnxruntime", threads=1)
+    found = backend.run("classify", {"images": pixels[:2], **placed})
+    assert all(np.isfinite(array).all() for array in found.values())
+    equal(found, reference.run("classify", {"images": pixels[:2], **operands}))
 
 
 @pytest.mark.parametrize("broken", [False, True])

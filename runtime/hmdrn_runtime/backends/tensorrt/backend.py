@@ -15,15 +15,24 @@ from hmdrn_runtime.backends.base import Backend, Resident
 from hmdrn_runtime.backends.hooks import NodeTime, Transfers
 from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
 from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, build_command
-from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution
+from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution, Inputs
 from hmdrn_runtime.backends.tensorrt.layer_times import make_profiler
 from hmdrn_runtime.backends.tensorrt.lending import Executions
 from hmdrn_runtime.backends.tensorrt.memory import Cuda, DeviceBuffer, Stream
-from hmdrn_runtime.backends.tensorrt.splitting import blocks, index_of, sizes_of, too_large
+from hmdrn_runtime.backends.tensorrt.splitting import (
+    Sizes,
+    blocks,
+    index_of,
+    padded,
+    sizes_of,
+    too_large,
+    with_padding,
+    within,
+)
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.manifest import Graph
 
-Values = dict[str, npt.NDArray[Any] | DeviceArray]
 Outputs = dict[str, npt.NDArray[Any]]
 
 
@@ -53,20 +62,31 @@ class TensorRTBackend(Backend):
         self.close = weakref.finalize(self, _close, cuda, self._engines)
         with cuda.current():
             try:
-                self._engine("classify").prepare()
+                classify = self._engine("classify")
+                classify.prepare()
             except BaseException:
                 self.close()
                 raise
+        self._most_classes = classify.loaded.largest["classes"]
 
     def place(self, array: npt.NDArray[Any]) -> Resident:
-        """As `Backend.place`: device memory, given back when nothing refers to the result any more."""
+        """As `Backend.place`: device memory, given back when nothing refers to the result any more.
+
+        The rows are taken for classes, and padded.
+        """
         array = np.ascontiguousarray(array)
         if array.dtype.hasobject or array.size == 0:
             raise BackendError(f"TensorRT takes no array {array.dtype}{list(array.shape)}")
+        row, rows = array.nbytes // len(array), padded(len(array), self._most_classes)
         with self._cuda.current():
             stream = Stream(self._cuda)
-            buffer = DeviceBuffer(self._cuda, array.nbytes)
+            buffer = DeviceBuffer(self._cuda, rows * row)
             self._cuda.upload(buffer.address, array, stream.stream)
+            filled = len(array)
+            while filled < rows:
+                more = min(filled, rows - filled)
+                self._cuda.copy(buffer.address + filled * row, buffer.address, more * row, stream.stream)
+                filled += more
             self._cuda.synchronize(stream.stream)
             stream.release()
         return Resident(DeviceArray(buffer, array.shape, array.dtype), array.shape)
@@ -83,7 +103,7 @@ class TensorRTBackend(Backend):
         """As `hooks.TimesTransfers.run_timed`; blocks are added up."""
         times: list[Transfers] = []
 
-        def timed(execution: Execution, values: Values) -> Outputs:
+        def timed(execution: Execution, values: Inputs) -> Outputs:
             outputs, taken = execution.run_timed(values)
             times.append(taken)
             return outputs
@@ -118,12 +138,12 @@ class TensorRTBackend(Backend):
         self,
         graph: str,
         inputs: Mapping[str, npt.NDArray[Any] | Resident],
-        call: Callable[[Execution, Values], Outputs],
+        call: Callable[[Execution, Inputs], Outputs],
         own: Execution | None = None,
     ) -> Outputs:
         """Cut the inputs into blocks, call an execution with each, and join what it makes of them."""
         described = self._bundle.graph(graph)
-        values: Values = {
+        values: Inputs = {
             name: value.handle if isinstance(value, Resident) else np.asarray(value)
             for name, value in inputs.items()
         }
@@ -136,12 +156,20 @@ class TensorRTBackend(Backend):
             executions = self._engine(graph)
             loaded = executions.loaded
             self._check_sizes(loaded, sizes)
-            with executions.lend() if own is None else nullcontext(own) as execution:
-                for block in blocks(sizes, loaded.largest):
-                    part = {t.name: _cut(values[t.name], index_of(t, block)) for t in described.inputs}
-                    found = call(execution, part)
-                    for tensor in described.outputs:
-                        outputs[tensor.name][index_of(tensor, block)] = found[tensor.name]
+            padding = _has_padding(described, values, sizes, loaded.largest)
+            pieces = []
+            for block in blocks(sizes, loaded.largest):
+                whole = with_padding(block, sizes, loaded.largest) if padding else block
+                part = {t.name: _cut(values[t.name], index_of(t, whole)) for t in described.inputs}
+                pieces.append((block, part))
+            for share in executions.shares(pieces):
+                _, first = share[0]
+                with executions.lend(first) if own is None else nullcontext(own) as execution:
+                    for block, part in share:
+                        found = call(execution, part)
+                        for tensor in described.outputs:
+                            real = found[tensor.name][index_of(tensor, within(block))]
+                            outputs[tensor.name][index_of(tensor, block)] = real
         return outputs
 
     def _engine(self, graph: str) -> Executions:
@@ -163,6 +191,13 @@ class TensorRTBackend(Backend):
                 f"{sizes[axis]}: build it for more photos of a species: "
                 f"{build_command(self._bundle)} --shots N"
             )
+
+
+def _has_padding(described: Graph, values: Inputs, sizes: Sizes, largest: Sizes) -> bool:
+    """Whether all that a graph takes of classes is on the device, with the padding after it."""
+    of_classes = [values[tensor.name] for tensor in described.inputs if "classes" in tensor.shape]
+    needed = padded(sizes["classes"], largest["classes"]) if of_classes else 0
+    return bool(of_classes) and all(isinstance(v, DeviceArray) and v.room >= needed for v in of_classes)
 
 
 def _cut(value: npt.NDArray[Any] | DeviceArray, index: tuple[slice, ...]) -> npt.NDArray[Any] | DeviceArray:

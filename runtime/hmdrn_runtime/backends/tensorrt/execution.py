@@ -48,12 +48,32 @@ class DeviceArray:
         """Bytes."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
+    @property
+    def room(self) -> int:
+        """Rows that the buffer has for it, with the padding after it."""
+        return (self.buffer.size - self.offset) // self._row
+
     def rows(self, part: slice) -> DeviceArray:
-        """Some rows, in place: nothing is copied."""
-        start, stop, _ = part.indices(self.shape[0])
+        """Some rows, in place: nothing is copied. They may reach into the padding."""
+        start, stop, _ = part.indices(self.room if part.stop is not None else self.shape[0])
         shape = (stop - start, *self.shape[1:])
-        row = self.size // self.shape[0]
-        return DeviceArray(self.buffer, shape, self.dtype, self.offset + start * row)
+        return DeviceArray(self.buffer, shape, self.dtype, self.offset + start * self._row)
+
+    @property
+    def _row(self) -> int:
+        return self.size // self.shape[0]
+
+
+Inputs = Mapping[str, npt.NDArray[Any] | DeviceArray]
+Binding = tuple[tuple[str, tuple[int, ...], int], ...]
+
+
+def binding(inputs: Inputs) -> Binding:
+    """What a context is told of inputs: a captured graph is good for calls that have all of it in common."""
+    return tuple(
+        (name, value.shape, value.address if isinstance(value, DeviceArray) else 0)
+        for name, value in inputs.items()
+    )
 
 
 class _Staging:
@@ -88,6 +108,9 @@ class Execution:
         cuda: Its context is current, here and in `run`.
         loaded: What to run.
         profiler: TensorRT's IProfiler to tell the layers' times to, or None. With one, nothing is captured.
+
+    Attributes:
+        bound: What the context was last told of inputs; nothing if empty.
     """
 
     def __init__(self, cuda: Cuda, loaded: LoadedEngine, profiler: Any = None) -> None:
@@ -96,7 +119,7 @@ class Execution:
         self._stream = Stream(cuda)
         names = [tensor.name for tensor in (*loaded.graph.inputs, *loaded.graph.outputs)]
         self._staging = {name: _Staging(cuda) for name in names}
-        self._bound: tuple[tuple[str, tuple[int, ...], int, int], ...] = ()
+        self.bound: Binding = ()
         self._before: Steps = []
         self._after: Steps = []
         self._outputs: dict[str, npt.NDArray[Any]] = {}
@@ -104,7 +127,7 @@ class Execution:
         self._graph: CapturedGraph | None = None
         self._capturing = profiler is None
 
-    def run(self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray]) -> dict[str, npt.NDArray[Any]]:
+    def run(self, inputs: Inputs) -> dict[str, npt.NDArray[Any]]:
         """Run the engine once.
 
         Args:
@@ -123,9 +146,7 @@ class Execution:
             self._cuda.synchronize(self._stream.stream)
         return {name: array.copy() for name, array in self._outputs.items()}
 
-    def run_timed(
-        self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray]
-    ) -> tuple[dict[str, npt.NDArray[Any]], Transfers]:
+    def run_timed(self, inputs: Inputs) -> tuple[dict[str, npt.NDArray[Any]], Transfers]:
         """As `run`, step by step, and waiting after each of copies in, engine and copies out.
 
         The times are those of the host's clock, the waiting included.
@@ -136,15 +157,14 @@ class Execution:
 
     def forget(self) -> None:
         """Be as new: what a call that failed has left is told to the context again."""
-        self._graph, self._ready, self._bound = None, False, ()
+        self._graph, self._ready, self.bound = None, False, ()
 
-    def _take(self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray]) -> None:
+    def _take(self, inputs: Inputs) -> None:
         """Have the inputs ready to be copied, and the context told of their shapes and addresses."""
-        addresses = {name: self._address(name, value) for name, value in inputs.items()}
-        bound = tuple((name, value.shape, addresses[name], _source(value)) for name, value in inputs.items())
-        if bound != self._bound:
-            self._bind(inputs, addresses)
-            self._bound = bound
+        # The same shapes take the same memory on the way: what is bound need not be told again.
+        if self.bound != (new := binding(inputs)):
+            self._bind(inputs)
+            self.bound = new
         for name, value in inputs.items():
             if isinstance(value, np.ndarray):
                 np.copyto(self._staging[name].host(value.shape, value.dtype), value)
@@ -164,9 +184,7 @@ class Execution:
             return self._staging[name].device(value.nbytes)
         return value.address if _aligned(value) else self._staging[name].device(value.size)
 
-    def _bind(
-        self, inputs: Mapping[str, npt.NDArray[Any] | DeviceArray], addresses: Mapping[str, int]
-    ) -> None:
+    def _bind(self, inputs: Inputs) -> None:
         """Tell the context shapes and addresses, and note what a run consists of."""
         context, cuda, stream = self._context, self._cuda, self._stream.stream
         self.forget()  # a captured graph is of the state that the context is in
@@ -174,12 +192,13 @@ class Execution:
         for name, value in inputs.items():
             if not context.set_input_shape(name, value.shape):
                 raise self._loaded.refusal(f"take {name} of shape {value.shape}")
-            self._place(name, addresses[name])
+            address = self._address(name, value)
+            self._place(name, address)
             if isinstance(value, np.ndarray):
                 host = self._staging[name].host(value.shape, value.dtype)
-                before.append(partial(cuda.upload, addresses[name], host, stream))
+                before.append(partial(cuda.upload, address, host, stream))
             elif not _aligned(value):
-                before.append(partial(cuda.copy, addresses[name], value.address, value.size, stream))
+                before.append(partial(cuda.copy, address, value.address, value.size, stream))
         after: Steps = []
         self._outputs = {}
         for output in self._loaded.graph.outputs:
@@ -226,11 +245,6 @@ class Execution:
             graph = None
         self._capturing = graph is not None
         return None if graph is None else CapturedGraph(self._cuda, graph)
-
-
-def _source(value: npt.NDArray[Any] | DeviceArray) -> int:
-    """Where a copy on the device begins; 0 for what comes from the host."""
-    return value.address if isinstance(value, DeviceArray) else 0
 
 
 def _aligned(array: DeviceArray) -> bool:

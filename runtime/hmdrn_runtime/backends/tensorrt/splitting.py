@@ -1,4 +1,9 @@
-"""Inputs larger than an engine was built for: cut into blocks, and the blocks' outputs joined."""
+"""Inputs larger than an engine was built for: cut into blocks, and the blocks' outputs joined.
+
+Classes that stay on the device are padded to a few sizes, so that a species more or less changes no shape,
+and a captured graph stays as good. What they are padded with are copies of themselves, which bring no values
+that the graph does not see anyway, and the outputs are cut to the real ones.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,9 @@ Block = Mapping[str, slice]
 
 SEPARATE = ("batch", "classes")
 """Axes along which a graph's results do not depend on each other. Tokens do: a softmax adds over them."""
+
+
+_FEWEST_CLASSES = 8
 
 
 def sizes_of(name: str, graph: Graph, given: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, int]:
@@ -62,6 +70,32 @@ def blocks(sizes: Sizes, largest: Sizes) -> Iterator[dict[str, slice]]:
     ]
     for chosen in itertools.product(*ranges):
         yield dict(zip(cut, chosen, strict=True))
+
+
+def padded(classes: int, most: int) -> int:
+    """How many classes there are with the padding.
+
+    Args:
+        classes: How many there are.
+        most: How many the engine takes at once.
+
+    Returns:
+        A power of two from 8 on, or `most`, or whole blocks of `most`.
+    """
+    if classes > most:
+        return -(-classes // most) * most
+    return min(max(_FEWEST_CLASSES, 1 << (classes - 1).bit_length()), most)
+
+
+def with_padding(block: Block, sizes: Sizes, largest: Sizes) -> dict[str, slice]:
+    """A block of classes and the padding that belongs to it."""
+    start, most = block["classes"].start, largest["classes"]
+    return {**block, "classes": slice(start, min(start + most, padded(sizes["classes"], most)))}
+
+
+def within(block: Block) -> dict[str, slice]:
+    """What of a block's outputs is not padding."""
+    return {axis: slice(part.stop - part.start) for axis, part in block.items()}
 
 
 def too_large(sizes: Sizes, largest: Sizes) -> list[str]:
