@@ -177,11 +177,11 @@ class TensorRTBackend(Backend):
         if graph not in self._engines:
             with self._lock:
                 if graph not in self._engines:
+                    made = self._files.fingerprint
                     loaded = LoadedEngine(
-                        self._trt, self._files.plan(graph), graph, self._bundle.graph(graph)
+                        self._trt, self._files.plan(graph), graph, self._bundle.graph(graph), made.dla_core
                     )
-                    one_context = self._files.fingerprint.one_context
-                    self._engines[graph] = Executions(self._cuda, loaded, one_context)
+                    self._engines[graph] = Executions(self._cuda, loaded, made.one_context)
         return self._engines[graph]
 
     def _check_sizes(self, loaded: LoadedEngine, sizes: Mapping[str, int]) -> None:

@@ -27,6 +27,7 @@ class LoadedEngine:
         plan: The engine's file; its digest has been checked.
         name: Its graph's name, for messages.
         graph: What the graph takes and gives.
+        dla_core: The deep-learning accelerator that it was built for; None without.
 
     Attributes:
         largest: The most that it takes along every free axis of its inputs.
@@ -35,11 +36,13 @@ class LoadedEngine:
         BackendError: TensorRT refuses it, or it is not of this graph.
     """
 
-    def __init__(self, trt: Any, plan: bytes, name: str, graph: Graph) -> None:
+    def __init__(self, trt: Any, plan: bytes, name: str, graph: Graph, dla_core: int | None = None) -> None:
         self.name, self.graph, self._trt = name, graph, trt
         self.log = make_logger(trt)
         # Kept: an engine must not outlive its runtime.
         self._runtime = runtime = started(trt.Runtime, self.log)
+        if dla_core is not None:
+            runtime.DLA_core = dla_core  # an engine does not remember which one it was built for
         self._engine = engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise self.refusal("load its engine")

@@ -60,6 +60,12 @@ class Fingerprint:
         return "fp16" if self.precision == "fp16" else self.variant
 
     @property
+    def dla_core(self) -> int | None:
+        """The deep-learning accelerator that the engines were built for; None without."""
+        core = self.options.get("dla_core")
+        return core if isinstance(core, int) else None
+
+    @property
     def one_context(self) -> bool:
         """Whether the engines admit one execution context at a time.
 
