@@ -447,6 +447,39 @@ def test_an_engine_that_fails_says_so_in_tensorrts_words_and_the_next_call_start
     assert engine.contexts == 2
 
 
+def test_errors_of_other_calls_and_threads_are_not_quoted(opened, pixels):
+    backend = opened(FakeCuda())
+    inputs = {"images": pixels[:1]}
+    backend.run("encode", inputs)
+    _, engine = backend._trt.engines
+    engine.failing = True
+    with pytest.raises(BackendError, match="the device is on fire"):
+        backend.run("encode", inputs)
+    engine.failing = "in silence"
+    other = threading.Thread(target=engine.log.log, args=("ERROR", "said elsewhere"))
+    log, began = engine.log, engine.log.begin
+
+    def begin():
+        began()
+        if not other.ident:
+            other.start()
+            other.join()
+
+    log.begin = begin
+    with pytest.raises(BackendError, match="the engine of graph 'encode': it does not say why"):
+        backend.run("encode", inputs)
+    assert list(log.errors)[-2:] == ["the device is on fire", "said elsewhere"]
+
+
+def test_what_tensorrt_says_in_months_takes_no_more_memory_than_what_it_says_in_a_day(opened):
+    backend = opened(FakeCuda())
+    (engine,) = backend._trt.engines
+    for i in range(10_000):
+        engine.log.log("ERROR", f"message {i}")
+    assert len(engine.log.lines) == len(engine.log.errors) == len(engine.log.of_thread.errors) == 100
+    assert engine.log.lines[-1] == "message 9999"
+
+
 def test_an_engine_that_tensorrt_refuses_or_that_is_of_another_graph_is_told(opened, bundle, pixels):
     with pytest.raises(BackendError, match="the engine of graph 'encode' is of another graph: it has input"):
         opened(FakeCuda(), graphs={"encode": "classify"}).run("encode", {"images": pixels})
