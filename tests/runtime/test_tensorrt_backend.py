@@ -365,6 +365,29 @@ def test_threads_have_a_context_each_where_they_may_and_those_that_follow_use_th
     assert 1 <= engine.contexts <= most
 
 
+@pytest.mark.parametrize(("version", "most"), [("10.3.0", 4), ("8.5.3", 1)])
+def test_threads_with_galleries_of_all_sizes_make_no_more_contexts_than_there_are_threads(
+    opened, reference, pixels, operator, version, most
+):
+    backend = opened(FakeCuda(), {"batch": 2, "classes": 2}, version=version)
+    galleries = {n: backend.place(operator[:n]) for n in range(1, 9)}
+    calls = [(n, photos) for n in galleries for photos in (1, 3)]
+    expected = {
+        (n, photos): reference.run("classify", {"images": pixels[:photos], "operator": operator[:n]})
+        for n, photos in calls
+    }
+
+    def work():
+        order = np.random.default_rng(threading.get_ident()).permutation(calls)
+        for n, photos in map(tuple, order.tolist()):
+            inputs = {"images": pixels[:photos], "operator": galleries[n]}
+            equal(backend.run("classify", inputs), expected[n, photos])
+
+    assert at_once(4, work) == []
+    (engine,) = backend._trt.engines
+    assert 1 <= engine.contexts <= most
+
+
 def test_an_engine_with_one_context_is_profiled_between_the_calls_of_other_threads(
     opened, reference, pixels, operator
 ):

@@ -59,6 +59,6 @@ def started(kind: Callable[[Any], Any], log: Any) -> Any:
         return kind(log)
     except TypeError as error:  # pybind's "factory function returned nullptr", which says nothing
         raise BackendError(
-            f"TensorRT could not start: {log.last_words()}. Look whether the NVIDIA driver is loaded, new "
-            "enough for this TensorRT, and has memory left: hmdrn doctor shows them"
+            f"TensorRT could not start: {log.last_words()}. Look whether the NVIDIA driver is loaded and new "
+            "enough for this TensorRT, which hmdrn doctor tells, and whether memory is left"
         ) from error
