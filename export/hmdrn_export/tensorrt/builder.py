@@ -91,7 +91,7 @@ def build_engine(
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(path)):
         errors = _parser_errors(parser)
-        raise _refusal(dialect, path, "parse", errors or list(log.errors))
+        raise _refusal(dialect, path, "parse", errors or log.errors)
     config = _configuration(trt, dialect, builder, options, report)
     if options.float32_nodes is not None:
         _pin_float32(trt, dialect, network, options.float32_nodes)
@@ -101,7 +101,7 @@ def build_engine(
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _refusal(dialect, path, "compile", list(log.errors))
+        raise _refusal(dialect, path, "compile", log.errors)
     kept = b""
     if dialect.timing_cache:
         cache = config.get_timing_cache()
