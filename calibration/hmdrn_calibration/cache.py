@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def _read(path: Path) -> dict[str, Histogram] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             names, extents, counts = file["names"], file["extents"], file["counts"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     if extents.shape != (len(names), 2) or counts.shape != (len(names), BINS):
         return None

@@ -147,7 +147,7 @@ def _write(
         photos = {name: model for name, model in models.items() if name not in FLOAT32_GRAPHS}
         # Made before the float32 graphs are written, which moves their weights out.
         halves = {name: to_half(model) for name, model in photos.items()}
-        rules["fp16"] = listed(photos.values())
+        rules["fp16"] = listed(photos.values(), halves.values())
         variants["fp16"] = _write_variant(halves, folder, "fp16")
     if opset == opset17.OPSET:
         older = {name: opset17.to_opset17(model) for name, model in models.items()}

@@ -171,8 +171,13 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return bare
 
 
-def listed(models: Iterable[onnx.ModelProto]) -> list[dict[str, Any]]:
-    """The table as a manifest has it: each rule with the nodes of the models that it decided on."""
+def listed(models: Iterable[onnx.ModelProto], halves: Iterable[onnx.ModelProto]) -> list[dict[str, Any]]:
+    """The table as a manifest has it: each rule with the nodes of the models that it decided on.
+
+    Args:
+        models: The float32 models.
+        halves: What came of them: they tell which of the nodes that only move numbers move float32.
+    """
     nodes: Mapping[Rule, dict[str, None]] = {rule: {} for rule in RULES}
     for model in models:
         for node in real_nodes(model):
@@ -186,4 +191,12 @@ def listed(models: Iterable[onnx.ModelProto]) -> list[dict[str, Any]]:
     whole = [
         {"precision": "fp32", "reason": reason, "graphs": [name]} for name, reason in FLOAT32_GRAPHS.items()
     ]
-    return rules + whole
+    moved = {
+        node.name
+        for half in halves
+        for single in (set(real_values(half)),)
+        for node in half.graph.node
+        if node.op_type in MOVERS and single & set(node.output)
+    }
+    reason = "what moves numbers and computes nothing leaves them as they are"
+    return [*rules, {"precision": "fp32", "reason": reason, "nodes": sorted(moved)}, *whole]

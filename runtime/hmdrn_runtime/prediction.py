@@ -141,14 +141,16 @@ def predictions(
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     answers = []
     for row, order in enumerate(_best(of, max(top, 2)) for of in logits):
+        distances = [table[row, order].tolist() for table in scores.distances.values()]
         matches = tuple(
-            Match(
-                labels[c],
-                float(probabilities[row, c]),
-                float(logits[row, c]),
-                {name: float(d[row, c]) for name, d in scores.distances.items()},
+            Match(labels[c], probability, logit, dict(zip(scores.distances, of_levels, strict=True)))
+            for c, probability, logit, *of_levels in zip(
+                order.tolist(),
+                probabilities[row, order].tolist(),
+                logits[row, order].tolist(),
+                *distances,
+                strict=True,
             )
-            for c in order
         )
         second = matches[1].probability if len(matches) > 1 else 0.0
         best = matches[0]

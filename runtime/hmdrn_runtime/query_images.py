@@ -78,6 +78,8 @@ def _network_input(whole: _Whole, region: _Region, mode: str, name: str) -> npt.
     width, height = right - left, bottom - top
     check_size(width, height, name)
     box = seen_box(width, height, mode)
+    if isinstance(whole, np.ndarray) and (width, height) == (INPUT_SIZE, INPUT_SIZE):
+        return np.array(whole[top:bottom, left:right], order="C")
     if min(width, height) < _LARGE:
         return preprocess(_cut(whole, region), mode)
     # A resized pixel sees its neighbours, too.
@@ -97,5 +99,15 @@ def _size(whole: _Whole) -> tuple[int, int]:
 def _cut(whole: _Whole, region: _Region) -> PIL.Image.Image:
     if isinstance(whole, np.ndarray):
         left, top, right, bottom = region
-        return PIL.Image.fromarray(np.ascontiguousarray(whole[top:bottom, left:right]))
+        return _image(whole[top:bottom, left:right])
     return whole if region == (0, 0, *whole.size) else crop_box(whole, region)
+
+
+def _image(part: npt.NDArray[np.uint8]) -> PIL.Image.Image:
+    height, width, _ = part.shape
+    row = part.strides[0]
+    if part.strides[1:] != (3, 1) or row < 3 * width:
+        return PIL.Image.fromarray(np.ascontiguousarray(part))
+    # Pillow picks the part's rows out of the frame's own memory: no copy but its own, of four bytes a pixel.
+    memory = np.lib.stride_tricks.as_strided(part, ((height - 1) * row + 3 * width,), (1,), writeable=False)
+    return PIL.Image.frombuffer("RGB", (width, height), memory, "raw", "RGB", row, 1)

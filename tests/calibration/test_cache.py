@@ -49,6 +49,15 @@ def test_a_damaged_cache_is_observed_anew(tmp_path, histograms):
         assert cached(tmp_path, "key", fails)[1]
 
 
+def test_a_cache_with_a_changed_byte_is_read_as_it_was_or_observed_anew(tmp_path, histograms):
+    cached(tmp_path, "key", lambda: histograms)
+    path = tmp_path / "key.npz"
+    content = path.read_bytes()
+    for i in range(0, len(content), 31):
+        path.write_bytes(content[:i] + bytes([content[i] ^ 0xFF]) + content[i + 1 :])
+        assert same(cached(tmp_path, "key", lambda: histograms)[0], histograms)
+
+
 def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(tmp_path, histograms):
     (tmp_path / "file").write_text("")
     assert same(cached(tmp_path / "file" / "folder", "key", lambda: histograms)[0], histograms)

@@ -9,6 +9,9 @@ import onnx
 import pytest
 
 from hmdrn_calibration.layers import layers_of, photo_graphs
+from hmdrn_calibration.placement import TRT, observed
+from hmdrn_calibration.quantising import quantise
+from hmdrn_calibration.ranges import Range
 from hmdrn_export import exporter
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
 from hmdrn_export.tensorrt.check import check_bundle, quantised_products
@@ -73,7 +76,7 @@ def checked(default, calibrated, tmp_path):
         derived = exporter.Derived(variants, calibrated.report.to_dict())
         manifest = exporter._with_derived(path, default.manifest, derived)
         (path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        (found,) = check_bundle(compiler, open_bundle(path, "int8-trt"), targets=("SM86",))
+        (found,) = check_bundle(compiler, open_bundle(path, "int8-trt"))
         return found
 
     return check
@@ -94,6 +97,28 @@ def test_the_check_of_a_bundle_finds_a_pair_that_was_taken_away(checked):
 
     problems = checked(change).problems
     assert any("backbone.blocks.2.norm/Conv" in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("backbone", ["conv4", "resnet12"])
+@pytest.mark.parametrize("head", ["ridge", "attention"])
+def test_every_graph_of_every_network_compiles_with_all_its_layers_in_int8(
+    backbone, head, exported, tmp_path
+):
+    compiler = pytest.importorskip("tensorrt_rtx")
+    source = open_bundle(exported(backbone, head))
+    path = tmp_path / "int8.hmdrn"
+    shutil.copytree(source.path, path)
+    models = photo_graphs(source)
+    # Where the ranges end is all the same to a compiler.
+    ranges = {name: Range(-1.0, 1.0) for model in models.values() for name in observed(model.graph)}
+    quantised = {name: quantise(model, ranges, TRT) for name, model in models.items()}
+    manifest = exporter._with_derived(path, source.manifest, exporter.Derived({"int8-trt": quantised}, {}))
+    (path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    checks = check_bundle(compiler, open_bundle(path, "int8-trt"))
+    assert {check.graph for check in checks} == set(models)
+    for check in checks:
+        assert check.problems == ()
+        assert check.int8_products >= len(set(layers_of(models[check.graph].graph)))
 
 
 def test_the_placement_for_onnxruntime_is_refused(calibrated, compile_graph):

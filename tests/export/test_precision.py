@@ -37,11 +37,23 @@ def node_of(**values):
 
 
 def test_every_rule_decides_on_some_node_and_gives_a_reason(pairs):
-    decided = {entry["reason"] for entry in listed(single for single, _ in pairs)}
+    listing = listed((single for single, _ in pairs), (half for _, half in pairs))
+    decided = {entry["reason"] for entry in listing}
     ridge = {rule.reason for rule in RULES if rule.nodes[0].startswith(("gram", "hmdrn/Gemm"))}
     attention = {rule.reason for rule in RULES if rule.nodes[0] == "reconstruction.*/Sub"}
     assert {rule.reason for rule in RULES} - ridge - attention <= decided
     assert decided & (ridge | attention)
+
+
+def test_what_moves_float32_in_a_half_graph_is_listed_with_it(pairs):
+    listing = listed((single for single, _ in pairs), (half for _, half in pairs))
+    single = {name for entry in listing if entry["precision"] == "fp32" for name in entry.get("nodes", ())}
+    for _, half in pairs:
+        kinds = types(half)
+        for node in half.graph.node:
+            real = {kinds[name] for name in node.output} & {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
+            if real and node.op_type in MOVERS:
+                assert (node.name in single) == (real == {onnx.TensorProto.FLOAT}), node.name
 
 
 def test_a_node_that_no_rule_knows_is_refused_with_what_to_do():

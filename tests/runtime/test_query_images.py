@@ -47,8 +47,26 @@ def test_an_array_and_the_image_of_it_come_out_the_same():
     frame = drawn(1920, 1080)
     found = prepare_query(frame, "crop")
     assert np.array_equal(prepare_query(PIL.Image.fromarray(frame), "crop"), found)
-    # OpenCV's order of colours, turned around without a copy.
-    assert np.array_equal(prepare_query(frame[..., ::-1].copy()[..., ::-1], "crop"), found)
+
+
+def test_a_frame_in_any_layout_of_memory_comes_out_the_same():
+    frame = drawn(1280, 720)
+    expected = prepare_query(frame, "crop")
+    padded = np.zeros((720, 1344, 3), np.uint8)
+    padded[:, :1280] = frame
+    layouts = {
+        "rows that a camera pads": padded[:, :1280],
+        "OpenCV's order of colours, turned around": frame[..., ::-1].copy()[..., ::-1],
+        "upside down": frame[::-1].copy()[::-1],
+        "mirrored": frame[:, ::-1].copy()[:, ::-1],
+        "columns first": np.asfortranarray(frame),
+        "of four channels": np.dstack([frame, frame[..., :1]])[..., :3],
+        "every other row": np.repeat(frame, 2, axis=0)[::2],
+    }
+    for name, layout in layouts.items():
+        assert np.array_equal(prepare_query(layout, "crop"), expected), name
+    one_row = np.broadcast_to(frame[:1], frame.shape)
+    assert np.array_equal(prepare_query(one_row, "crop"), prepare_query(one_row.copy(), "crop"))
 
 
 @pytest.mark.parametrize("mode", PREPROCESSINGS)

@@ -29,6 +29,13 @@ def test_build_without_a_gpu_says_in_one_line_what_is_missing_and_what_to_do(hmd
         assert "package 'tensorrt' is not installed" in done.err
 
 
+def test_an_export_for_tensorrt_says_the_same_before_it_exports_anything(hmdrn, no_gpu, tmp_path):
+    done = hmdrn("export", "--target", "tensorrt", "--output", tmp_path / "b.hmdrn")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "cannot build engines here" in done.err
+    assert not (tmp_path / "b.hmdrn").exists()
+
+
 @pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime-cuda"])
 def test_a_backend_that_needs_a_gpu_ends_with_one_line_and_exit_code_2(
     hmdrn, no_gpu, backend, photo, tmp_path

@@ -14,6 +14,8 @@ from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
 from hmdrn_runtime.backends.tensorrt.log import make_logger, started
 from hmdrn_runtime.errors import BackendError
 
+_ADDED_BY_PARSER = "ONNXTRT_"
+
 Shapes = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 
@@ -93,7 +95,7 @@ def build_engine(
         errors = _parser_errors(parser)
         raise _refusal(dialect, path, "parse", errors or log.errors)
     config = _configuration(trt, dialect, builder, options, report)
-    if options.float32_nodes is not None:
+    if not dialect.strong_typing and options.float32_nodes is not None:
         _pin_float32(trt, dialect, network, options.float32_nodes)
     profile = builder.create_optimization_profile()
     for name, (least, best, most) in shapes.items():
@@ -102,12 +104,12 @@ def build_engine(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise _refusal(dialect, path, "compile", log.errors)
-    kept = b""
-    if dialect.timing_cache:
-        cache = config.get_timing_cache()
-        kept = bytes(cache.serialize())
     return Engine(
-        bytes(plan), kept, _node_types(network), engine_layers(log.lines), time.perf_counter() - start
+        bytes(plan),
+        _kept_timings(dialect, config),
+        _node_types(network),
+        engine_layers(log.lines),
+        time.perf_counter() - start,
     )
 
 
@@ -122,8 +124,7 @@ def _configuration(trt: Any, dialect: Dialect, builder: Any, options: BuildOptio
     if dialect.progress:
         config.progress_monitor = make_monitor(trt, report)
     if dialect.timing_cache:
-        cache = config.create_timing_cache(options.timing_cache)
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        _use_timings(config, options.timing_cache)
     if dialect.profile_sharing:
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     if dialect.ahead_of_time:
@@ -131,6 +132,11 @@ def _configuration(trt: Any, dialect: Dialect, builder: Any, options: BuildOptio
         for i, target in enumerate(options.targets):
             config.set_compute_capability(trt.ComputeCapability.__members__[target], i)
     if options.dla_core is not None:
+        if not 0 <= options.dla_core < builder.num_DLA_cores:
+            raise BackendError(
+                f"there is no deep-learning accelerator {options.dla_core} here: {dialect.module} "
+                f"{trt.__version__} offers {builder.num_DLA_cores}, numbered from 0; leave --dla out"
+            )
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = options.dla_core
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
@@ -142,17 +148,50 @@ def _configuration(trt: Any, dialect: Dialect, builder: Any, options: BuildOptio
     return config
 
 
+def _use_timings(config: Any, timings: bytes) -> None:
+    """Begin with what an earlier build has measured; TensorRT refuses it where it is another device's."""
+    for known in (timings, b""):
+        cache = config.create_timing_cache(known)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return
+
+
+def _kept_timings(dialect: Dialect, config: Any) -> bytes:
+    """What a build has measured, for the next one; nothing from compilers that do not tell."""
+    cache = config.get_timing_cache() if dialect.timing_cache else None
+    return b"" if cache is None else bytes(cache.serialize())
+
+
 def _pin_float32(trt: Any, dialect: Dialect, network: Any, names: frozenset[str]) -> None:
-    """Before strong typing: keep layers in float32, by the names of the nodes that they are of."""
-    if not dialect.strong_typing:
-        for i in range(network.num_layers):
-            layer = network.get_layer(i)
-            if layer.name in names:
-                layer.precision = trt.float32
-                for j in range(layer.num_outputs):
-                    tensor = layer.get_output(j)
-                    if tensor.dtype == trt.float32:
-                        layer.set_output_type(j, trt.float32)
+    """Before strong typing: keep layers in float32, by the names of the nodes that they are of.
+
+    Layers that the parser adds of its own accord follow those whose results they move.
+
+    Raises:
+        BackendError: Most of the names are of no layer: the rest would be rounded without a word.
+    """
+    found, pinned = set[str](), set[str]()
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        inputs = (layer.get_input(j) for j in range(layer.num_inputs))
+        real = [tensor.name for tensor in inputs if tensor is not None and tensor.dtype == trt.float32]
+        added = layer.name.startswith(_ADDED_BY_PARSER) and real and pinned.issuperset(real)
+        if layer.name not in names and not added:
+            continue
+        found.add(layer.name)
+        if not dialect.strong_typing:
+            layer.precision = trt.float32
+            for j in range(layer.num_outputs):
+                tensor = layer.get_output(j)
+                if tensor.dtype == trt.float32:
+                    layer.set_output_type(j, trt.float32)
+                    pinned.add(tensor.name)
+    # The names are those of all graphs, which share most of them.
+    if 4 * len(found & names) < len(names):
+        raise BackendError(
+            f"{dialect.module} knows {len(found & names)} of {len(names)} layers that are to stay float32 by "
+            "name: build from the float32 graphs (hmdrn-export --precision fp32), or use ONNX Runtime"
+        )
 
 
 def _node_types(network: Any) -> dict[str, tuple[str, ...]]:

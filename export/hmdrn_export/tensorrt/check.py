@@ -21,8 +21,8 @@ from hmdrn_export.tensorrt.profiles import Bounds, default_bounds, shapes
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.errors import BackendError, ExportError
 
-TARGETS = ("SM80", "SM86", "SM89")
-"""GPUs that are compiled for: those of most Ampere and Ada devices. Orin (SM87) is not on offer here."""
+TARGETS = ("SM80", "SM86", "SM89", "SM120", "SM121")
+"""GPUs that are compiled for, Ampere to Blackwell. Orin (SM87) and Hopper (SM90) are not on offer here."""
 
 _PRODUCTS = ("Conv", "MatMul", "Gemm")
 _ENGINE_TYPES = {"fp32": "Float", "fp16": "Half"}

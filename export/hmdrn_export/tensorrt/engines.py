@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hmdrn_export.tensorrt.profiles import Bounds, default_bounds, shapes
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
 from hmdrn_runtime.backends.tensorrt.engine_files import ENGINES, FINGERPRINT
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, files_of, platform_of
-from hmdrn_runtime.backends.tensorrt.trust import trust
+from hmdrn_runtime.backends.tensorrt.trust import is_trusted, trust
 from hmdrn_runtime.bundle import Bundle, open_bundle
 from hmdrn_runtime.cuda import Gpu
 from hmdrn_runtime.errors import BackendError
@@ -37,12 +37,18 @@ class Source:
     Attributes:
         variant: The graphs.
         precision: What the engines compute in, "fp32", "fp16" or "int8".
-        float32_nodes: Before strong typing, for "fp16": nodes of the float32 graphs that stay float32.
+        by_flags: Half by flags, before strong typing: built of the float32 graphs, of which the nodes stay
+            float32 that are so in the half graphs.
     """
 
     variant: str
     precision: str
-    float32_nodes: frozenset[str] | None = None
+    by_flags: bool = False
+
+    @property
+    def of(self) -> str:
+        """The variant whose graphs say what precision each is in."""
+        return self.precision if self.by_flags else self.variant
 
 
 def build_engines(
@@ -75,11 +81,15 @@ def build_engines(
     chosen = choose_source(manifest, dialect, str(trt.__version__))
     source = open_bundle(bundle.path, chosen.variant)
     bounds = bounds or default_bounds(manifest.network)
-    cache = timing_cache_of(bundle)
+    folder = bundle.path / ENGINES / _folder_name(gpu)
+    cache = _timings_in(folder)
+    if options.dla_core is not None:
+        bounds = _for_accelerator(chosen, bounds)
     plans: dict[str, bytes] = {}
     graphs = manifest.variants[chosen.variant]
     for done, (name, graph) in enumerate(graphs.items()):
         report(f"building {chosen.variant}/{name}", done, len(graphs))
+        half = manifest.variants[chosen.of][name].precision == "fp16"
         source.check_graph(name)
         engine = build_engine(
             trt,
@@ -89,8 +99,8 @@ def build_engines(
                 workspace_mib=options.workspace_mib,
                 targets=options.targets,
                 timing_cache=cache,
-                dla_core=options.dla_core,
-                float32_nodes=chosen.float32_nodes if name != "solve" else None,
+                dla_core=options.dla_core if half else None,
+                float32_nodes=float32_nodes(manifest) if chosen.by_flags and half else None,
                 quantised=graph.precision == "int8",
             ),
             report,
@@ -107,11 +117,11 @@ def build_engines(
             "tf32": False,
             "profile_sharing": dialect.profile_sharing,
             "bounds": asdict(bounds),
+            "timing_cache": hashlib.sha256(cache).hexdigest(),
         },
         plans={name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()},
     )
     text = fingerprint.to_json().encode()
-    folder = bundle.path / ENGINES / _folder_name(gpu)
     try:
         _write(
             folder,
@@ -151,25 +161,43 @@ def choose_source(manifest: Manifest, dialect: Dialect, version: str) -> Source:
         )
     best = readable[0]
     if best == "fp16" and not dialect.strong_typing:
-        return Source("fp32", "fp16", _float32_nodes(manifest))
+        return Source("fp32", "fp16", by_flags=True)
     precisions = {graph.precision for graph in manifest.variants[best].values()}
     return Source(best, next((p for p in ("int8", "fp16") if p in precisions), "fp32"))
 
 
-def timing_cache_of(bundle: Bundle) -> bytes:
-    """What earlier builds of a bundle measured; the compiler passes over what is not of its device."""
-    caches = sorted((bundle.path / ENGINES).glob(f"*/{TIMING_CACHE}"))
-    return caches[0].read_bytes() if caches else b""
+def float32_nodes(manifest: Manifest) -> frozenset[str]:
+    """Names that stay float32 in the half graphs, for compilers that take precision from flags."""
+    rules = manifest.precision_rules["fp16"]
+    return frozenset(name for rule in rules if rule["precision"] == "fp32" for name in rule.get("nodes", ()))
+
+
+def _timings_in(folder: Path) -> bytes:
+    """What an earlier build of this user's measured on this device, no other's: native code reads it."""
+    try:
+        text, timings = (folder / FINGERPRINT).read_bytes(), (folder / TIMING_CACHE).read_bytes()
+        noted = Fingerprint.from_json(text, str(folder)).options.get("timing_cache")
+    except (OSError, BackendError):
+        return b""
+    return timings if is_trusted(text) and noted == hashlib.sha256(timings).hexdigest() else b""
+
+
+def _for_accelerator(source: Source, bounds: Bounds) -> Bounds:
+    """Sizes that a deep-learning accelerator takes: none of them free.
+
+    Raises:
+        BackendError: It cannot compute in the engines' precision.
+    """
+    if source.precision != "fp16":
+        raise BackendError(
+            f"deep-learning accelerators compute in half, and this bundle's engines are {source.precision}: "
+            "export it with --precision fp16, or leave --dla out"
+        )
+    return replace(bounds, batch=(1, 1, 1))
 
 
 def _opset(graphs: Mapping[str, Graph]) -> int:
     return max(graph.opset for graph in graphs.values())
-
-
-def _float32_nodes(manifest: Manifest) -> frozenset[str]:
-    """Names that the bundle's rules keep in float32, for compilers that take precision from flags."""
-    rules = manifest.precision_rules["fp16"]
-    return frozenset(name for rule in rules if rule["precision"] == "fp32" for name in rule.get("nodes", ()))
 
 
 def _folder_name(gpu: Gpu) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hmdrn_runtime.large.basis import Basis
 from hmdrn_runtime.large.blocks import IN_MEMORY, Block, new_block, release, rest, slack
 from hmdrn_runtime.large.folding import Folding, rounding
-from hmdrn_runtime.large.products import products
+from hmdrn_runtime.large.products import products, table
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.statistics import Float32, Float64
 
@@ -173,9 +173,10 @@ class Classes:
         """Logits of photos (B, P) in full, float32 (B, C)."""
         plain = (grams * self.index.folding.plain).astype(np.float32)
         if len(self.slots) < self.used // _FEW:
-            return np.asarray(plain @ self.operators().T)
-        products = np.concatenate([b.operators[:n] @ plain.T for b, n in self._parts()])
-        return np.asarray(products[self.slots].T)
+            found = table(self.operators(), plain)
+        else:
+            found = np.concatenate([table(b.operators[:n], plain) for b, n in self._parts()])[self.slots]
+        return np.asarray(found.T)
 
     def operators(self) -> Float32:
         """A copy of the operators, float32 (C, P)."""

@@ -7,6 +7,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+_SMALL = 10**6
+"""Multiplications of a product that OpenBLAS takes for small."""
+_WORTH = 16
+"""Rows from which on parts are worth their own calls."""
+
 Floats = TypeVar("Floats", bound=np.floating[Any])
 
 
@@ -18,3 +23,16 @@ def products(rows: npt.NDArray[Floats], vector: npt.NDArray[Floats]) -> npt.NDAr
     """
     found: npt.NDArray[Floats] = np.matmul(rows[:, None, :], vector[:, None])[:, 0, 0]
     return found
+
+
+def table(rows: npt.NDArray[Floats], vectors: npt.NDArray[Floats]) -> npt.NDArray[Floats]:
+    """`rows @ vectors.T`, (N, K) by (B, K) to (N, B), for few vectors.
+
+    A few rows at a time: NumPy's BLAS multiplies small matrices as they lie, and copies all of a large one
+    into an order of its own first, which takes longer than a few products of it.
+    """
+    at_once = _SMALL // max(vectors.size, 1)
+    if at_once < _WORTH or len(rows) <= at_once:
+        return np.asarray(rows @ vectors.T)
+    parts = [rows[i : i + at_once] @ vectors.T for i in range(0, len(rows), at_once)]
+    return np.concatenate(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,7 +27,9 @@ from hmdrn_runtime.errors import BackendError
     help="Most scratch memory of an engine.",
 )
 @click.option(
-    "--dla", type=click.IntRange(0), help="Deep-learning accelerator to run on, where there is one."
+    "--dla",
+    type=click.IntRange(0),
+    help="Deep-learning accelerator to run on, where there is one: half alone, photos one by one.",
 )
 @click.option("--batch", type=click.IntRange(1), help="Most photos at once; more are run in turns.")
 @click.option("--classes", type=click.IntRange(1), help="Most species at once; more are run in turns.")
@@ -50,7 +53,7 @@ def command(
     Example: hmdrn build birds.hmdrn
     """
     opened = open_bundle(bundle_path(bundle))
-    gpu, trt = _device()
+    gpu, trt = require_device()
     from hmdrn_export.tensorrt import BuildOptions, build_engines, default_bounds
 
     with progress() as report:
@@ -65,10 +68,15 @@ def command(
     if as_json:
         print_json("build", {"bundle": str(opened.path), "engines": str(folder), "gpu": gpu.name})
         return
-    click.echo(f"wrote {folder} for {gpu.name} (compute capability {gpu.compute_capability})")
+    click.echo(wrote_engines(folder, gpu))
 
 
-def _device() -> tuple[Gpu, Any]:
+def wrote_engines(folder: Path, gpu: Gpu) -> str:
+    """Where engines are, and what for, in a line."""
+    return f"wrote {folder} for {gpu.name} (compute capability {gpu.compute_capability})"
+
+
+def require_device() -> tuple[Gpu, Any]:
     """The GPU to build for and TensorRT's module, if both are there.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hmdrn.cli.build import require_device, wrote_engines
 from hmdrn.cli.calibrate import cache_option, drop_option, episodes_option, show_calibration
 from hmdrn.cli.common import json_option, print_facts, print_json, progress, require
 from hmdrn.cli.compiler import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from hmdrn_calibration.report import CalibrationReport
     from hmdrn_export.exporter import Derived
     from hmdrn_runtime.bundle import Bundle
+    from hmdrn_runtime.cuda import Gpu
 
 _NEEDED = ("torch", "onnx", "onnxscript")
 
@@ -71,6 +73,13 @@ _NEEDED = ("torch", "onnx", "onnxscript")
     show_default=True,
     help="17 adds fp32 graphs that TensorRT 8.5 and 8.6 (JetPack 5) can read.",
 )
+@click.option(
+    "--target",
+    type=click.Choice(["onnx", "tensorrt"]),
+    default="onnx",
+    show_default=True,
+    help="tensorrt builds this device's engines too, as hmdrn build does.",
+)
 @drop_option
 @episodes_option
 @cache_option
@@ -90,6 +99,7 @@ def command(
     output: Path | None,
     calibration: Path | None,
     opset: str,
+    target: str,
     max_accuracy_drop: float,
     episodes: int,
     cache: Path | None,
@@ -115,6 +125,7 @@ def command(
         divide(calibration)  # data that will not do is told before the graphs are traced
     if check_tensorrt:
         require_compiler()
+    device = require_device() if target == "tensorrt" else None
     with progress() as report:
         report("loading torch", 0, 1)
         from hmdrn_export import export_bundle
@@ -135,6 +146,7 @@ def command(
 
             add_background(output, background, report)
         checks = check_with_compiler(output, report) if check_tensorrt else []
+        engines = None if device is None else _build(output, *device, report)
     found = calibrator.report if calibrator is not None else None
     if as_json:
         values: dict[str, Any] = {
@@ -142,6 +154,8 @@ def command(
             "precision": precision,
             "verification": result.to_dict(),
         }
+        if engines is not None:
+            values["engines"] = str(engines)
         if check_tensorrt:
             values["compiler"] = [check.to_dict() for check in checks]
         print_json("export", values if found is None else {**values, "calibration": found.to_dict()})
@@ -174,10 +188,19 @@ def command(
     click.echo(f"wrote {output} ({size / 1e6:.2f} MB){replaced}")
     if precision == "fp16":
         click.echo("on a CPU this bundle runs its fp32 graphs; its fp16 graphs are for TensorRT")
+    if device is not None and engines is not None:
+        click.echo(wrote_engines(engines, device[0]))
     if checks:
         show_checks(checks)
         refuse_problems(checks)
     click.echo(f"next: hmdrn enroll {shlex.quote(str(output))} FOLDER --gallery site.gallery")
+
+
+def _build(output: Path, gpu: Gpu, trt: Any, report: Callable[[str, int, int], None]) -> Path:
+    from hmdrn_export.tensorrt import BuildOptions, build_engines
+    from hmdrn_runtime.bundle import open_bundle
+
+    return build_engines(trt, open_bundle(output), gpu, BuildOptions(), report)
 
 
 class _Calibrator:
