@@ -365,6 +365,29 @@ def test_threads_have_a_context_each_where_they_may_and_those_that_follow_use_th
     assert 1 <= engine.contexts <= most
 
 
+@pytest.mark.parametrize(("version", "most"), [("10.3.0", 4), ("8.5.3", 1)])
+def test_threads_with_galleries_of_all_sizes_make_no_more_contexts_than_there_are_threads(
+    opened, reference, pixels, operator, version, most
+):
+    backend = opened(FakeCuda(), {"batch": 2, "classes": 2}, version=version)
+    galleries = {n: backend.place(operator[:n]) for n in range(1, 9)}
+    calls = [(n, photos) for n in galleries for photos in (1, 3)]
+    expected = {
+        (n, photos): reference.run("classify", {"images": pixels[:photos], "operator": operator[:n]})
+        for n, photos in calls
+    }
+
+    def work():
+        order = np.random.default_rng(threading.get_ident()).permutation(calls)
+        for n, photos in map(tuple, order.tolist()):
+            inputs = {"images": pixels[:photos], "operator": galleries[n]}
+            equal(backend.run("classify", inputs), expected[n, photos])
+
+    assert at_once(4, work) == []
+    (engine,) = backend._trt.engines
+    assert 1 <= engine.contexts <= most
+
+
 def test_an_engine_with_one_context_is_profiled_between_the_calls_of_other_threads(
     opened, reference, pixels, operator
 ):
@@ -445,6 +468,39 @@ def test_an_engine_that_fails_says_so_in_tensorrts_words_and_the_next_call_start
     engine.failing = False
     equal(backend.run("encode", {"images": pixels[:2]}), reference.run("encode", {"images": pixels[:2]}))
     assert engine.contexts == 2
+
+
+def test_errors_of_other_calls_and_threads_are_not_quoted(opened, pixels):
+    backend = opened(FakeCuda())
+    inputs = {"images": pixels[:1]}
+    backend.run("encode", inputs)
+    _, engine = backend._trt.engines
+    engine.failing = True
+    with pytest.raises(BackendError, match="the device is on fire"):
+        backend.run("encode", inputs)
+    engine.failing = "in silence"
+    other = threading.Thread(target=engine.log.log, args=("ERROR", "said elsewhere"))
+    log, began = engine.log, engine.log.begin
+
+    def begin():
+        began()
+        if not other.ident:
+            other.start()
+            other.join()
+
+    log.begin = begin
+    with pytest.raises(BackendError, match="the engine of graph 'encode': it does not say why"):
+        backend.run("encode", inputs)
+    assert list(log.errors)[-2:] == ["the device is on fire", "said elsewhere"]
+
+
+def test_what_tensorrt_says_in_months_takes_no_more_memory_than_what_it_says_in_a_day(opened):
+    backend = opened(FakeCuda())
+    (engine,) = backend._trt.engines
+    for i in range(10_000):
+        engine.log.log("ERROR", f"message {i}")
+    assert len(engine.log.lines) == len(engine.log.errors) == len(engine.log.of_thread.errors) == 100
+    assert engine.log.lines[-1] == "message 9999"
 
 
 def test_an_engine_that_tensorrt_refuses_or_that_is_of_another_graph_is_told(opened, bundle, pixels):

@@ -19,6 +19,10 @@ _DTYPES = {
 }
 
 
+_LINES = 100
+"""Messages that are kept of an engine, which may run for months."""
+
+
 class LoadedEngine:
     """An engine that is ready to run.
 
@@ -38,7 +42,7 @@ class LoadedEngine:
 
     def __init__(self, trt: Any, plan: bytes, name: str, graph: Graph, dla_core: int | None = None) -> None:
         self.name, self.graph, self._trt = name, graph, trt
-        self.log = make_logger(trt)
+        self.log = make_logger(trt, _LINES)
         # Kept: an engine must not outlive its runtime.
         self._runtime = runtime = started(trt.Runtime, self.log)
         if dla_core is not None:
@@ -51,6 +55,7 @@ class LoadedEngine:
 
     def create_context(self, profiler: Any = None) -> Any:
         """An execution context, for one thread at a time; with a profiler it waits for each run."""
+        self.begin()
         engine = self._engine
         context = engine.create_execution_context()
         if context is None:
@@ -69,9 +74,12 @@ class LoadedEngine:
         return {layer["Name"]: layer["LayerType"] for layer in layers}
 
     def refusal(self, what: str) -> BackendError:
-        """What TensorRT could not do with this engine, in its own words where it has some."""
-        words = " ".join(self.log.errors[-1].split()) if self.log.errors else "it does not say why"
-        return BackendError(f"TensorRT could not {what} of graph {self.name!r}: {words}")
+        """What TensorRT could not do with this engine, in the words that it has had since `begin`, if any."""
+        return BackendError(f"TensorRT could not {what} of graph {self.name!r}: {self.log.last_words()}")
+
+    def begin(self) -> None:
+        """Begin a call in this thread: what went wrong before is not of it."""
+        self.log.begin()
 
     def _check_tensors(self, trt: Any) -> None:
         engine = self._engine

@@ -161,6 +161,7 @@ class Execution:
 
     def _take(self, inputs: Inputs) -> None:
         """Have the inputs ready to be copied, and the context told of their shapes and addresses."""
+        self._loaded.begin()
         # The same shapes take the same memory on the way: what is bound need not be told again.
         if self.bound != (new := binding(inputs)):
             self._bind(inputs)
@@ -242,6 +243,7 @@ class Execution:
         try:
             graph = self._cuda.capture(self._stream.stream, self._step)
         except BackendError:
+            self._loaded.begin()  # the step that follows has errors of its own
             graph = None
         self._capturing = graph is not None
         return None if graph is None else CapturedGraph(self._cuda, graph)

@@ -15,15 +15,15 @@ from hmdrn_runtime.errors import BackendError
 T = TypeVar("T")
 
 KEPT = 3
-"""Executions that one thread makes, each with a captured graph of its own: a context that is told of other
-inputs takes the ground from the graph that was captured of it. Every one holds device memory for the whole
-network; a camera over a gallery that grows needs two."""
+"""Executions that there may be for fewer threads, each with a captured graph of its own: to tell a context of
+other inputs spoils what was captured of it. Every one holds device memory for the whole network, and a camera
+over a gallery that grows needs two."""
 
 
 class Executions:
     """As many executions of an engine as ever ran at once, not as there were threads.
 
-    For inputs that stay on the device there are a few more, one for each of the last that were seen.
+    For inputs that stay on the device there may be up to `KEPT`, one for each of the last that were seen.
 
     Args:
         cuda: Its context is current in every call.
@@ -38,6 +38,7 @@ class Executions:
         self._choosing = threading.Lock()
         self._idle: list[Execution] = []
         """Last used last."""
+        self._lent = 0
 
     def shares(self, blocks: Sequence[T]) -> list[Sequence[T]]:
         """The blocks of one call, by the execution that is to run them: the last is for all that are left."""
@@ -48,17 +49,19 @@ class Executions:
     def lend(self, inputs: Inputs) -> Iterator[Execution]:
         """An execution for one thread at a time, if possible one that has run with these inputs."""
         with self._turn:
-            execution = self._borrow(inputs)
+            execution, sound = self._borrow(inputs), False
             try:
                 yield execution
-            except BaseException:
+                sound = True
+            finally:
                 # An error leaves it in no state to be used again. But where no other may be made, a
                 # traceback may keep this one for long: it starts afresh.
-                if self._one_context:
+                if self._one_context and not sound:
                     execution.forget()
-                    self._idle.append(execution)
-                raise
-            self._idle.append(execution)
+                with self._choosing:
+                    self._lent -= 1
+                    if sound or self._one_context:
+                        self._idle.append(execution)
 
     def prepare(self) -> None:
         """Make an execution for the first call.
@@ -84,20 +87,28 @@ class Executions:
         self._idle.clear()
 
     def _borrow(self, inputs: Inputs) -> Execution:
-        wanted = binding(inputs)
         with self._choosing:
-            for bound in (wanted, ()):
-                for i, execution in enumerate(self._idle):
-                    if execution.bound == bound:
-                        return self._idle.pop(i)
-            resident = any(isinstance(value, DeviceArray) for value in inputs.values())
-            if self._idle and (self._one_context or not resident or len(self._idle) >= KEPT):
-                return self._idle.pop(0)  # of what was used longest ago
+            self._lent += 1
+            found = self._choose(inputs)
+        if found is not None:
+            return found
         try:
             return Execution(self._cuda, self.loaded)
-        except BackendError:
-            # Too little memory for one more: one that is there does, if more slowly.
+        except BaseException as error:
             with self._choosing:
-                if not self._idle:
-                    raise
-                return self._idle.pop(0)
+                # With too little memory for one more, one that is there does, if more slowly.
+                if self._idle and isinstance(error, BackendError):
+                    return self._idle.pop(0)
+                self._lent -= 1
+            raise
+
+    def _choose(self, inputs: Inputs) -> Execution | None:
+        """The execution that suits inputs best; None if one is to be made."""
+        for bound in (binding(inputs), ()):
+            for i, execution in enumerate(self._idle):
+                if execution.bound == bound:
+                    return self._idle.pop(i)
+        resident = any(isinstance(value, DeviceArray) for value in inputs.values())
+        if self._idle and (self._one_context or not resident or len(self._idle) + self._lent > KEPT):
+            return self._idle.pop(0)  # what was used longest ago
+        return None
