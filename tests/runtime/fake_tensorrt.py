@@ -273,12 +273,13 @@ def fake_trt(cuda, version="10.3.0"):
         def __init__(self, log):
             if module.driverless:
                 raise TypeError("pybind11::init(): factory function returned nullptr")
-            self.log = log
+            self.log, self.DLA_core = log, -1
 
         def deserialize_cuda_engine(self, plan):
             cuda.check()
             try:
                 engines.append(_Engine(cuda, self.log, plan, version))
+                engines[-1].dla_core = self.DLA_core
             except ValueError:
                 self.log.log("ERROR", "Magic tag does not match")
                 return None

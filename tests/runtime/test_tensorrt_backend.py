@@ -53,14 +53,16 @@ def operator(bundle):
 def opened(bundle, tmp_path):
     """opened(cuda): a backend on the stand-in."""
 
-    def make(cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False, trt=None, of=None):
+    def make(
+        cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False, trt=None, of=None, dla=None
+    ):
         plans, given = {}, of or bundle
         for name in given.manifest.variants["fp32"]:
             plan = plan_of(given.graph_path((graphs or {}).get(name, name)), largest, sharing)
             (tmp_path / f"{name}.plan").write_bytes(plan)
             plans[name] = hashlib.sha256(plan).hexdigest()
         here = Platform("stand-in", "0.0", f"tensorrt {version}", None)
-        options = {"tf32": False, "profile_sharing": sharing}
+        options = {"tf32": False, "profile_sharing": sharing, "dla_core": dla}
         files = EngineFiles(tmp_path, Fingerprint(here, "fp32", "fp32", {}, options, plans))
         return TensorRTBackend(given, files, trt or fake_trt(cuda, version), cuda)
 
@@ -82,6 +84,16 @@ def test_more_photos_and_classes_than_an_engine_takes_run_in_blocks_and_are_join
     backend = opened(FakeCuda())
     inputs = {"images": pixels[:photos], "operator": operator[:classes]}
     equal(backend.run("classify", inputs), reference.run("classify", inputs))
+
+
+@pytest.mark.parametrize(("built_for", "loaded_for"), [(None, -1), (0, 0), (1, 1)])
+def test_an_engine_is_loaded_for_the_accelerator_that_it_was_built_for(
+    opened, pixels, operator, built_for, loaded_for
+):
+    cuda = FakeCuda()
+    trt = fake_trt(cuda, "10.3.0")
+    opened(cuda, trt=trt, dla=built_for).run("classify", {"images": pixels, "operator": operator})
+    assert {engine.dla_core for engine in trt.engines} == {loaded_for}
 
 
 @pytest.mark.parametrize("graph", ["enroll", "encode", "explain"])
