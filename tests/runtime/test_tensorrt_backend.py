@@ -252,6 +252,20 @@ def test_galleries_that_come_and_go_leave_a_few_contexts_and_one_where_memory_is
         assert engine.contexts == contexts
 
 
+def test_memory_that_idle_contexts_hold_is_there_for_a_gallery(opened, reference, pixels, operator):
+    class Small(FakeCuda):
+        def allocate(self, size):
+            if size > operator.nbytes and any(engine.living for engine in backend._trt.engines):
+                raise BackendError("CUDA could not allocate: out of memory")
+            return super().allocate(size)
+
+    backend = opened(Small(), {"batch": 2, "classes": 16})
+    more = np.concatenate([operator, operator])
+    inputs = {"images": pixels[:1], "operator": more}
+    placed = backend.place(more)
+    equal(backend.run("classify", {**inputs, "operator": placed}), reference.run("classify", inputs))
+
+
 @pytest.mark.parametrize(
     ("most", "expected"),
     [

@@ -80,7 +80,7 @@ class TensorRTBackend(Backend):
         row, rows = array.nbytes // len(array), padded(len(array), self._most_classes)
         with self._cuda.current():
             stream = Stream(self._cuda)
-            buffer = DeviceBuffer(self._cuda, rows * row)
+            buffer = self._allocated(rows * row)
             self._cuda.upload(buffer.address, array, stream.stream)
             filled = len(array)
             while filled < rows:
@@ -90,6 +90,15 @@ class TensorRTBackend(Backend):
             self._cuda.synchronize(stream.stream)
             stream.release()
         return Resident(DeviceArray(buffer, array.shape, array.dtype), array.shape)
+
+    def _allocated(self, size: int) -> DeviceBuffer:
+        try:
+            return DeviceBuffer(self._cuda, size)
+        except BackendError:
+            # Executions are made as long as there is memory: arrays must not want for it because of them.
+            for executions in tuple(self._engines.values()):
+                executions.clear()
+            return DeviceBuffer(self._cuda, size)
 
     def run(
         self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]

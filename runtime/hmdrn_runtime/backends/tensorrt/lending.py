@@ -84,7 +84,9 @@ class Executions:
 
     def clear(self) -> None:
         """Give back the executions that nobody uses."""
-        self._idle.clear()
+        with self._choosing:
+            idle, self._idle = self._idle, []
+        idle.clear()  # which takes a while, and the lock is not needed for it
 
     def _borrow(self, inputs: Inputs) -> Execution:
         with self._choosing:
