@@ -308,12 +308,15 @@ def added(state: State, label: str, photos: Iterable[PhotoStatistics]) -> State:
     changed = with_photos(old, label, photos)
     if changed == old:
         return state
-    # In its place, for to sort thousands takes longer than to solve one.
-    species = list(state.species.items())
-    place = bisect_left(list(state.species), label)
-    species[place : place + (old is not None)] = [(label, changed)]
+    # In its place, for to sort thousands takes longer than to solve one; and as two lists, for pairs of them
+    # would be so many objects that Python looks for garbage.
+    labels, species = list(state.species), list(state.species.values())
+    place = bisect_left(labels, label)
+    end = place + (old is not None)
+    labels[place:end], species[place:end] = [label], [changed]
+    ordered = MappingProxyType(dict(zip(labels, species, strict=True)))
     what = f"added {_photos(changed.shots - (old.shots if old else 0))}"
-    return _next(state, MappingProxyType(dict(species)), state.calibration, what, label)
+    return _next(state, ordered, state.calibration, what, label)
 
 
 def check_network(own: Network, other: Network, what: str) -> None:
