@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -148,8 +149,8 @@ class Classes:
         """
         top = min(top, len(self.slots))
         wide = gram.astype(np.float64)
-        folded = wide * self.index.folding.gram
-        plain = (wide * self.index.folding.plain).astype(np.float32)
+        folded, whole = wide * self.index.folding.gram, wide * self.index.folding.plain
+        plain = whole.astype(np.float32)
         logits, bound = self._estimates(folded, plain)
         exact = np.full(len(logits), self.index.basis is None)
         if self.index.basis is not None:
@@ -159,8 +160,8 @@ class Classes:
             self._refine(rows, plain, folded, logits, bound, exact)
         rows = np.flatnonzero(logits + bound >= _kth(logits - bound, top))
         operators = replace(self, slots=self.slots[rows]).operators().astype(np.float64)
-        logits[rows] = products(operators, wide * self.index.folding.plain)
-        order = np.argsort(-logits[rows], kind="stable")[:top]
+        logits[rows] = refined = products(operators, whole)
+        order = np.argsort(-refined, kind="stable")[:top]
         best = rows[order]
         if self.index.basis is not None:
             # With an error of variance v, exp of a logit is on average exp(v / 2) times that of its estimate.
@@ -204,11 +205,16 @@ class Classes:
             start += len(block)
         return found
 
+    @cached_property
+    def _terms(self) -> Float64:
+        """`Block.terms` of the classes, float64 (3, C)."""
+        found = np.concatenate([b.terms[:, :n] for b, n in self._parts()], axis=1)
+        return found[:, self.slots].astype(np.float64)
+
     def _estimates(self, folded: Float64, plain: Float32) -> tuple[Float64, Float64]:
         """Logits of all classes, float64 (C,), and how far they may be off."""
         basis = self.index.basis
-        terms = np.concatenate([b.terms[:, :n] for b, n in self._parts()], axis=1)
-        terms = terms[:, self.slots].astype(np.float64)
+        terms = self._terms
         if basis is None:
             found = np.concatenate([products(b.operators[:n], plain) for b, n in self._parts()])
             return found[self.slots].astype(np.float64), self._rounding(terms[1], folded)
