@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hmdrn_runtime.errors import GalleryError
-from hmdrn_runtime.gallery_state import MergeReport, State, Written
-from hmdrn_runtime.history import KEPT, Change, change_now
+from hmdrn_runtime.gallery_state import MergeReport, State, Written, added, following, in_order
+from hmdrn_runtime.history import KEPT, Change
 from hmdrn_runtime.labels import MAX_LABEL, clean_label, normalised
 from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.messages import did_you_mean
@@ -54,7 +53,7 @@ class Gallery:
         self.network = network
         self._lock = threading.Lock()
         self._here = threading.local()
-        self._state = State(generation, _ordered(species or {}), history[-KEPT:], calibration)
+        self._state = State(generation, in_order(species or {}), history[-KEPT:], calibration)
         self.files: dict[Path, Written] = {}
         """What this gallery last knew of files that it was read from or written to."""
 
@@ -286,8 +285,8 @@ class Gallery:
         old = self._state
         kept = old.calibration if calibration is self._KEEP else calibration
         # An unchanged mapping stays the same object: who classifies tells by it that nothing is to be solved.
-        ordered = species if species is old.species else _ordered(species)
-        self._put(_next(old, ordered, kept, what, label))
+        ordered = species if species is old.species else in_order(species)
+        self._put(following(old, ordered, kept, what, label))
 
     def _put(self, state: State) -> None:
         if state is not self._state:
@@ -295,28 +294,6 @@ class Gallery:
 
     def _find(self, label: str) -> Species:
         return find_species(self.species, label)
-
-
-def added(state: State, label: str, photos: Iterable[PhotoStatistics]) -> State:
-    """A gallery's state with photos added to a species; the state itself if it has them all.
-
-    Raises:
-        EnrollmentError: A bad label, or no photo at all.
-    """
-    label = clean_label(label)
-    old = state.species.get(label)
-    changed = with_photos(old, label, photos)
-    if changed == old:
-        return state
-    # In its place, for to sort thousands takes longer than to solve one; and as two lists, for pairs of them
-    # would be so many objects that Python looks for garbage.
-    labels, species = list(state.species), list(state.species.values())
-    place = bisect_left(labels, label)
-    end = place + (old is not None)
-    labels[place:end], species[place:end] = [label], [changed]
-    ordered = MappingProxyType(dict(zip(labels, species, strict=True)))
-    what = f"added {_photos(changed.shots - (old.shots if old else 0))}"
-    return _next(state, ordered, state.calibration, what, label)
 
 
 def check_network(own: Network, other: Network, what: str) -> None:
@@ -334,23 +311,6 @@ def check_network(own: Network, other: Network, what: str) -> None:
         )
     if array_shapes(own) != array_shapes(other):
         raise GalleryError(f"{what} keeps other statistics than this bundle makes: enroll the photos again")
-
-
-def _next(
-    old: State,
-    species: Mapping[str, Species],
-    calibration: Mapping[str, Any] | None,
-    what: str,
-    label: str | None,
-) -> State:
-    generation = old.generation + 1
-    history = (*old.history, change_now(generation, what, label))[-KEPT:]
-    return State(generation, species, history, calibration)
-
-
-def _ordered(species: Mapping[str, Species]) -> Mapping[str, Species]:
-    labels = sorted(species)
-    return MappingProxyType(dict(zip(labels, map(species.__getitem__, labels), strict=True)))
 
 
 def find_species(species: Mapping[str, Species], label: str) -> Species:
@@ -378,7 +338,3 @@ def _calibrating(kept: Mapping[str, Any] | None) -> str:
     if kept is None:
         return "dropped the calibration"
     return f"calibrated at a rate of {kept['far']:g}" if isinstance(kept.get("far"), float) else "calibrated"
-
-
-def _photos(count: int) -> str:
-    return f"{count} photo{'s' * (count != 1)}"

@@ -14,7 +14,8 @@ from hmdrn_runtime.background import Background, open_background
 from hmdrn_runtime.bundle import Bundle
 from hmdrn_runtime.calibration import Calibration, applied
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.gallery import Gallery, State, added
+from hmdrn_runtime.gallery import Gallery, State
+from hmdrn_runtime.gallery_state import added
 from hmdrn_runtime.matching import Matcher, Operands
 from hmdrn_runtime.register import Register
 from hmdrn_runtime.species import Species
