@@ -173,9 +173,10 @@ class TokenScorer(BundleScorer):
     def see(self, pixels: npt.NDArray[np.uint8]) -> None:
         """As `Scorer.see`."""
         self._statistics += self._recognizer.photo_statistics(pixels)
-        seen = self._recognizer.backend.run("explain", {"images": pixels})
-        for name, kept in self._tokens.items():
-            kept += list(seen[name])
+        for start in range(0, len(pixels), BATCH):
+            seen = self._recognizer.backend.run("explain", {"images": pixels[start : start + BATCH]})
+            for name, kept in self._tokens.items():
+                kept += list(seen[name].copy())
 
     def _queries(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
         return {name: np.stack([kept[row] for row in rows]) for name, kept in self._tokens.items()}

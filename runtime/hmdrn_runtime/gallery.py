@@ -289,8 +289,8 @@ class Gallery:
         self._put(following(old, ordered, kept, what, label))
 
     def _put(self, state: State) -> None:
-        if state is not self._state:
-            self._state, self._here.generation = state, state.generation
+        # Of this thread also where another one made the change before it: it waits for what it asked for.
+        self._state, self._here.generation = state, state.generation
 
     def _find(self, label: str) -> Species:
         return find_species(self.species, label)

@@ -91,7 +91,7 @@ class Generations:
         self._solver = ThreadPoolExecutor(1, "hmdrn-solve")  # starts no thread before it is needed
         self._solving: _Solving | None = None
         self._last = Generation({}, (), {})
-        self._register: tuple[Mapping[str, Species], Register] = {}, Register({})
+        self._register = Register()
 
     @cached_property
     def background(self) -> Background | None:
@@ -164,12 +164,11 @@ class Generations:
         label: str,
         photos: Sequence[PhotoStatistics],
     ) -> Addition:
-        known, register = self._register
-        if known is not before:
-            register = Register(before)
+        register = self._register
+        register.follow(before)
         holders = register.holders(label, (photo.digest for photo in photos))
-        register.put(label, after[label])
-        self._register = after, register
+        if after is not before:
+            register.follow_one(after, label)
         return Addition(before, after, holders, register.lookalikes(label))
 
     def _solve_behind(self, state: State) -> None:

@@ -27,17 +27,36 @@ digests = st.text(PHOTOS, max_size=4)
 galleries = st.dictionaries(st.sampled_from(LABELS), st.tuples(digests, digests))
 
 
-@given(galleries, st.lists(st.tuples(st.sampled_from(LABELS), digests)), st.sampled_from(LABELS), digests)
-def test_it_answers_as_a_pass_over_all_species_does(kept, changes, label, photos):
-    gallery = {name: species(name, *parts) for name, parts in kept.items()}
-    register = Register(gallery)
-    for name, further in changes:
-        before, summed = kept.get(name, ("", ""))
-        kept[name] = before + further, summed
-        gallery[name] = species(name, *kept[name])
-        register.put(name, gallery[name])
+def asked(register: Register, gallery: dict[str, Species], label: str, photos: str) -> None:
+    """The register's answers are those of a pass over all species."""
     holders = sorted(n for n, s in gallery.items() if n != label and s.digests & set(photos))
     assert register.holders(label, photos) == tuple(holders)
     plain = "".join(label.split()).casefold()
     alike = sorted(n for n in gallery if n != label and "".join(n.split()).casefold() == plain)
     assert register.lookalikes(label) == tuple(alike)
+
+
+@given(st.lists(galleries), st.sampled_from(LABELS), digests)
+def test_it_follows_a_gallery_through_any_changes(states, label, photos):
+    register = Register()
+    before: dict[str, Species] = {}
+    for state in states:
+        # What is not changed stays the same object, as in a gallery.
+        gallery = {name: species(name, *parts) for name, parts in state.items()}
+        gallery = {n: before[n] if n in before and before[n] == s else s for n, s in gallery.items()}
+        register.follow(gallery)
+        asked(register, gallery, label, photos)
+        before = gallery
+
+
+@given(galleries, st.lists(st.tuples(st.sampled_from(LABELS), digests)), st.sampled_from(LABELS), digests)
+def test_one_species_after_another_is_as_all_at_once(kept, changes, label, photos):
+    gallery = {name: species(name, *parts) for name, parts in kept.items()}
+    register = Register()
+    register.follow(gallery)
+    for name, further in changes:
+        before, summed = kept.get(name, ("", ""))
+        kept[name] = before + further, summed
+        gallery = {**gallery, name: species(name, *kept[name])}
+        register.follow_one(gallery, name)
+    asked(register, gallery, label, photos)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 import numpy as np
@@ -32,6 +32,28 @@ def key_of(species: Species) -> bytes:
     return hashlib.sha256("\n".join(species.key).encode()).digest()
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """An index, and where in it species are: replaced as a whole, so that other threads see what belongs
+    together. Entries are added only.
+
+    Attributes:
+        index: Their operators.
+        slots: Slots by `key_of`.
+        seen: Slots by identity, for a key takes microseconds.
+        alive: The species of `seen`, held so that an identity stays their own.
+    """
+
+    index: Index
+    slots: dict[bytes, int] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)
+    alive: list[Species] = field(default_factory=list)
+
+    def seen_before(self, species: Sequence[Species]) -> Rows:
+        """Slots by identity alone, -1 for others."""
+        return np.fromiter(map(self.seen.get, map(id, species), repeat(-1)), np.intp, len(species))
+
+
 class Enrolled:
     """Keeps the index of a gallery up to date. Not for several threads; what `classes` returns is.
 
@@ -43,13 +65,8 @@ class Enrolled:
 
     def __init__(self, network: Network, solve: Solve, kept: Kept | None = None) -> None:
         self.network, self._solve, self._kept = network, solve, kept
-        self.index = Index(network, None if kept is None else kept.basis)
-        self.slots: dict[bytes, int] = {}
-        """Slots by `key_of`."""
+        self._known = _Known(Index(network, None if kept is None else kept.basis))
         self._fitted = 0 if kept is None else kept.fitted
-        # By identity: a key takes microseconds. The species are held, so that an identity stays their own.
-        self._seen: dict[int, int] = {}
-        self._alive: list[Species] = []
         self._held: tuple[Sequence[Species], Classes] = (), self.index.classes(np.zeros(0, np.intp))
 
     def classes(self, species: Sequence[Species]) -> Classes:
@@ -63,8 +80,9 @@ class Enrolled:
         elif len(self.index) > 2 * len(species) + PRUNED:
             self._move(Index(self.network, self.index.basis), species)  # mostly of species that are gone
         slots, self._kept = self._slots(species), None
-        if len(self._alive) > len(species) + _GONE:
-            self._seen, self._alive = dict(zip(map(id, species), slots.tolist(), strict=True)), list(species)
+        if len(self._known.alive) > len(species) + _GONE:
+            seen = dict(zip(map(id, species), slots.tolist(), strict=True))
+            self._known = replace(self._known, seen=seen, alive=list(species))
         classes = self.index.classes(slots)
         self._held = tuple(species), classes
         return classes
@@ -82,30 +100,37 @@ class Enrolled:
             self._fitted,
         )
 
-    def known(self, species: Sequence[Species]) -> Rows:
-        """The slots of species, intp (C,); -1 for one that has not been solved."""
-        found = self._seen_before(species)
+    @property
+    def index(self) -> Index:
+        """The operators of all that has been solved."""
+        return self._known.index
+
+    def known(self, species: Sequence[Species]) -> tuple[Index, Rows]:
+        """An index, and the slots of species in it, intp (C,): -1 for one that has not been solved.
+
+        Any thread may ask.
+        """
+        here = self._known
+        found = here.seen_before(species)
         for i in np.flatnonzero(found < 0).tolist():
-            found[i] = self.slots.get(key_of(species[i]), -1)
-        return found
+            found[i] = here.slots.get(key_of(species[i]), -1)
+        return here.index, found
 
     def _slots(self, species: Sequence[Species]) -> Rows:
-        found = self._seen_before(species)
+        here = self._known
+        found = here.seen_before(species)
         unseen = [species[i] for i in np.flatnonzero(found < 0).tolist()]
-        new = [s for s in unseen if key_of(s) not in self.slots]
+        new = [s for s in unseen if key_of(s) not in here.slots]
         for start in range(0, len(new), _PART):
             part = new[start : start + _PART]
             missing = self._restored(part)
             if missing:
-                rows = self.index.add(np.stack(self._solve(missing)))
-                self.slots.update(zip(map(key_of, missing), map(int, rows), strict=True))
-        found[found < 0] = slots = [self.slots[key_of(s)] for s in unseen]
-        self._seen.update(zip(map(id, unseen), slots, strict=True))
-        self._alive += unseen
+                rows = here.index.add(np.stack(self._solve(missing)))
+                here.slots.update(zip(map(key_of, missing), map(int, rows), strict=True))
+        found[found < 0] = slots = [here.slots[key_of(s)] for s in unseen]
+        here.alive.extend(unseen)
+        here.seen.update(zip(map(id, unseen), slots, strict=True))
         return found
-
-    def _seen_before(self, species: Sequence[Species]) -> Rows:
-        return np.fromiter(map(self._seen.get, map(id, species), repeat(-1)), np.intp, len(species))
 
     def _restored(self, species: Sequence[Species]) -> Sequence[Species]:
         """Take over what the file has of species; returns the others."""
@@ -118,7 +143,7 @@ class Enrolled:
                 slots = self.index.restore(rows)
             else:
                 slots = self.index.add(rows[:, : self.network.packed])
-            self.slots.update(zip(found, map(int, slots), strict=True))
+            self._known.slots.update(zip(found, map(int, slots), strict=True))
         return [s for s in species if key_of(s) not in found]
 
     def _fit(self, species: Sequence[Species]) -> None:
@@ -134,10 +159,10 @@ class Enrolled:
         self._move(Index(self.network, basis), species)
 
     def _move(self, index: Index, species: Sequence[Species]) -> None:
-        keys = [key for key in map(key_of, species) if key in self.slots]
+        slots = self._known.slots
+        keys = [key for key in map(key_of, species) if key in slots]
         for start in range(0, len(keys), _PART):
-            rows = np.array([self.slots[key] for key in keys[start : start + _PART]], dtype=np.intp)
+            rows = np.array([slots[key] for key in keys[start : start + _PART]], dtype=np.intp)
             index.add(self.index.classes(rows).operators())
         # A key that two species share is there twice: either serves.
-        self.index, self.slots = index, {key: row for row, key in enumerate(keys)}
-        self._seen, self._alive = {}, []
+        self._known = _Known(index, {key: row for row, key in enumerate(keys)})

@@ -70,9 +70,10 @@ class RidgeMatcher(Matcher):
         logits = np.empty((len(photos), len(species)), np.float32)
         rest = list(range(len(species)))
         if (enrolled := self._enrolled) is not None:
-            slots = enrolled.known(species)
+            index, slots = enrolled.known(species)
             solved, rest = np.flatnonzero(slots >= 0), np.flatnonzero(slots < 0).tolist()
-            logits[:, solved] = enrolled.index.classes(slots[solved]).logits(self._query_grams(photos))
+            if len(solved):
+                logits[:, solved] = index.classes(slots[solved]).logits(self._query_grams(photos))
         if rest:
             logits[:, rest] = self.match(photos, np.stack(self.operators([species[i] for i in rest]))).logits
         return logits

@@ -184,7 +184,8 @@ def verify(gallery: Path, bundle: str | None, as_json: bool) -> None:
 def doubts_of(gallery: Gallery) -> list[str]:
     """What is allowed in a gallery and hardly meant, a line each."""
     doubts = []
-    register = Register(gallery.species)
+    register = Register()
+    register.follow(gallery.species)
     for label, species in gallery.species.items():
         for other in register.holders(label, species.digests):
             if label < other:
