@@ -422,6 +422,16 @@ def test_labels_keep_their_case_their_blanks_within_and_their_alphabet():
         assert clean_label(label) == label
 
 
+def test_who_adds_what_another_thread_has_just_added_sees_it_as_well():
+    one = gallery(kaka=[photo(1)])
+    other = threading.Thread(target=one.add, args=("kea", [photo(2)]))
+    other.start()
+    other.join()
+    assert one.changed_here < one.generation
+    assert one.add("kea", [photo(2)]) == 0
+    assert one.changed_here == one.generation
+
+
 def test_labels_that_look_the_same_are_the_same():
     composed, decomposed = "K\u00e4fer", "Ka\u0308fer"
     assert composed != decomposed

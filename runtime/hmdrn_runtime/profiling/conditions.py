@@ -45,6 +45,7 @@ class Watch:
     before: DeviceState = field(default_factory=read_state)
     load: float | None = field(default_factory=lambda: load_average())
     _watts: list[float] = field(default_factory=list)
+    _told: int = 0
     _next: float = 0.0
 
     def look(self) -> None:
@@ -55,6 +56,12 @@ class Watch:
         rail = module_input(read_rails())
         if rail is not None:
             self._watts.append(rail.watts)
+
+    def watts(self) -> float | None:
+        """Mean power since this was last asked; None where none was read."""
+        recent = self._watts[self._told :]
+        self._told = len(self._watts)
+        return float(np.mean(recent)) if recent else None
 
     def conditions(self) -> Conditions:
         """What was seen up to now."""

@@ -37,6 +37,7 @@ class Profile:
         conditions: The machine meanwhile.
         species: Species of the gallery.
         stages: By source.
+        watts: Mean power of a Jetson's module while each source was classified; none elsewhere.
         enrollment: As `measure_enrollment` returns it.
         batches: Prepared photos in calls of several.
         by_species: A prepared photo among more and more species.
@@ -47,6 +48,7 @@ class Profile:
     conditions: Conditions
     species: int
     stages: Mapping[str, Stages] = field(default_factory=dict)
+    watts: Mapping[str, float] = field(default_factory=dict)
     enrollment: Mapping[str, Latency] = field(default_factory=dict)
     batches: tuple[Point, ...] = ()
     by_species: tuple[Point, ...] = ()
@@ -61,7 +63,8 @@ class Profile:
     @property
     def joules(self) -> float | None:
         """Energy of one classification of the first source; None where no sensor measures power."""
-        watts, first = self.conditions.watts, next(iter(self.stages.values()), None)
+        source, first = next(iter(self.stages.items()), ("", None))
+        watts = self.watts.get(source)
         return None if watts is None or first is None else watts * first.total.mean / 1e3
 
     @property
@@ -69,6 +72,7 @@ class Profile:
         """Lines about measurements during which the clocks changed."""
         named = {
             **{f"from {source} to prediction": one.total for source, one in self.stages.items()},
+            **{f"enrolling ({name})": latency for name, latency in self.enrollment.items()},
             **{f"{p.value} photos": p.latency for p in self.batches},
             **{f"{p.value} species": p.latency for p in self.by_species},
             **{f"{p.value} threads": p.latency for p in self.by_threads},

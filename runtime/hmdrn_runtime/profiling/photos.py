@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hmdrn_runtime.manifest import Network
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.species import Species, with_photos
 from hmdrn_runtime.specimens import draw_specimen, draw_specimens, species_name
-from hmdrn_runtime.statistics import PhotoStatistics
+from hmdrn_runtime.statistics import ClassSum, PhotoStatistics
 
 PHOTO_SIZE = (500, 375)
 """Width and height of the photograph, those of most of ImageNet's."""
@@ -68,17 +69,21 @@ def gallery_of(gallery: Gallery, count: int, seed: int = 0) -> Gallery:
     is better measured with real species.
 
     Args:
-        gallery: At least one species whose photos were not compacted away.
+        gallery: At least one species. Where all are compacted, further ones are sums of two of theirs.
         count: Number of species, at least 1.
         seed: Which photos are drawn.
     """
     species = dict(list(gallery.species.items())[:count])
     pool = [photo for s in gallery.species.values() for photo in s.photos.values()]
+    sums = [part for s in gallery.species.values() for part in s.sums]
     shots = max(1, len(next(iter(gallery.species.values())).photos))
     rng = np.random.default_rng(seed)
     for number in range(len(species), count):
         label = f"made up {number}"
-        species[label] = with_photos(None, label, _some(pool, shots, rng))
+        if pool:
+            species[label] = with_photos(None, label, _some(pool, shots, rng))
+        else:
+            species[label] = Species(label, MappingProxyType({}), (_mixed(sums, label, rng),))
     return Gallery(gallery.network, species)
 
 
@@ -87,6 +92,12 @@ def operand_bytes(network: Network, species: Species) -> int:
     if network.head == "ridge":
         return 4 * network.packed
     return species.shots * sum(8 * level.tokens * level.channels for level in network.levels)
+
+
+def _mixed(sums: list[ClassSum], label: str, rng: np.random.Generator) -> ClassSum:
+    one, other = (sums[i] for i in rng.integers(len(sums), size=2))
+    photos = len(one.digests) + len(other.digests)
+    return ClassSum(tuple(f"{label}, {i}" for i in range(photos)), one.variant, one.gram + other.gram)
 
 
 def _some(pool: list[PhotoStatistics], count: int, rng: np.random.Generator) -> Iterable[PhotoStatistics]:

@@ -91,8 +91,12 @@ def profile(
     found = Profile(watch.conditions(), len(recognizer.gallery))
     for source in settings.sources:
         begin(f"from {source} to prediction")
+        watch.watts()  # what others drew before is not this source's
         one = measure_stages(recognizer, SOURCES[source](), plan, watch.look)
-        found = replace(found, stages={**found.stages, source: one}, conditions=watch.conditions())
+        drawn = watch.watts()
+        watts = found.watts if drawn is None else {**found.watts, source: drawn}
+        stages = {**found.stages, source: one}
+        found = replace(found, stages=stages, watts=watts, conditions=watch.conditions())
         yield found
     begin("enrollment")
     found = replace(found, enrollment=measure_enrollment(recognizer, SOURCES["jpeg"](), plan, watch.look))

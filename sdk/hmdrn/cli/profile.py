@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def command(
 
         draw_profile(measured, title, picture)
     if as_json:
-        print_json("profile", _values(bundle, other, recognizer, found, threads, budget_ms))
+        print_json("profile", _values(bundle, other, recognizer, second, found, settings, budget_ms))
     else:
         show_profile(measured, title)
         if found.comparison is not None:
@@ -198,30 +199,45 @@ def _values(
     bundle: str,
     other: str | None,
     recognizer: Recognizer,
+    second: Recognizer | None,
     found: _Found,
-    threads: int | None,
+    settings: Settings,
     budget_ms: float | None,
 ) -> dict[str, Any]:
     report = recognizer.backend_report
+    others = None if second is None else second.backend_report
     comparison = found.comparison or {}
     return {
         "bundle": bundle,
         "variant": report.variant,
         "backend": report.backend,
-        "threads": threads,
+        "threads": settings.used_threads,
+        "plan": asdict(settings.plan),
         "interrupted": found.interrupted,
         **(found.profile.to_dict() if found.profile else {}),
         "cold_start": None if found.start is None else found.start.to_dict(),
         "other": other,
+        "other_variant": None if others is None else others.variant,
+        "other_backend": None if others is None else others.backend,
         "comparison": {source: one.to_dict() for source, one in comparison.items()},
         "budget_ms": budget_ms,
     }
 
 
+def _unstable(comparison: Mapping[str, Comparison]) -> list[str]:
+    return [
+        f"{source} in turns, {name}: latency moved by {latency.spread:.1%}"
+        for source, one in comparison.items()
+        for name, latency in (("first", one.first), ("second", one.second))
+        if latency.unstable
+    ]
+
+
 def _outcome(found: _Found, measured: Profile, budget_ms: float | None) -> int:
-    if measured.unstable:
+    unstable = [*measured.unstable, *_unstable(found.comparison or {})]
+    if unstable:
         tell(
-            f"warning: times wandered ({'; '.join(measured.unstable)}; over {UNSTABLE:.1%}): let nothing "
+            f"warning: times wandered ({'; '.join(unstable)}; over {UNSTABLE:.1%}): let nothing "
             "else run, lock the clocks, and measure again"
         )
     if found.interrupted:

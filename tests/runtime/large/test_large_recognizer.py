@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -104,3 +106,36 @@ def test_an_enrollment_is_reported_as_in_a_small_gallery(opened, plain, large, m
     assert report.nearest is not None
     assert report.nearest.label == expected.nearest.label
     assert np.allclose([p.fit for p in report.photos], [p.fit for p in expected.photos], atol=1e-3)
+
+
+def test_a_comparison_is_of_one_moment_though_another_thread_moves_the_index(opened, plain, monkeypatch):
+    known, photos = plain
+    monkeypatch.setattr("hmdrn_runtime.matching.ridge.OUTSIDE", 5)
+    monkeypatch.setattr(enrolled, "PRUNED", 10)
+    fit, ask = basis.fit_basis, enrolled.Enrolled.known
+    monkeypatch.setattr(enrolled, "fit_basis", lambda *of: fit(*of, rank=16))
+    one = Recognizer(*opened)
+    one.gallery.merge(known.gallery)
+    one.classify(photos[0])
+    species = list(one.gallery.species.values())
+    queries = one.photo_statistics(np.stack(photos[:3]))
+    expected = one.matcher.compare(queries, {}, species)
+    indices = []
+
+    def forget_most():
+        for s in species[:18]:
+            one.gallery.forget(s.label)
+        one.refresh()
+
+    def interrupted(self, of):
+        found = ask(self, of)
+        indices.append(self.index)
+        other = threading.Thread(target=forget_most)
+        other.start()
+        other.join()
+        indices.append(self.index)
+        return found
+
+    monkeypatch.setattr(enrolled.Enrolled, "known", interrupted)
+    assert np.allclose(one.matcher.compare(queries, {}, species), expected, rtol=1e-5)
+    assert indices[0] is not indices[1]

@@ -14,6 +14,7 @@ import hmdrn
 from hmdrn_runtime.backends import Backend
 from hmdrn_runtime.backends.hooks import NodeTime, Transfers
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.images import load_image, prepare
 from hmdrn_runtime.matching import OUTSIDE
 from hmdrn_runtime.profiling.comparing import compare
@@ -71,7 +72,7 @@ def test_the_budget_is_held_against_the_slowest_source(recognizer):
 def test_energy_is_power_times_latency(recognizer):
     *_, last = profile(recognizer, Settings(("jpeg",), (), (), (), 1, QUICK))
     assert last.joules is None or last.conditions.watts is not None
-    powered = replace(last, conditions=replace(last.conditions, watts=5.0))
+    powered = replace(last, watts={"jpeg": 5.0, "frame": 9.0})
     assert powered.joules == pytest.approx(5.0 * last.stages["jpeg"].total.mean / 1e3)
 
 
@@ -90,6 +91,15 @@ def test_many_species_are_matched_after_the_network(recognizer):
     many = Recognizer(recognizer.bundle, recognizer.backend, gallery_of(recognizer.gallery, OUTSIDE))
     found = measure_stages(many, jpeg_photo(), QUICK)
     assert list(found.stages) == ["preprocessing", "network", "matching and answer"]
+
+
+def test_species_are_made_up_of_compacted_ones_too(recognizer):
+    compacted = Gallery(recognizer.gallery.network, recognizer.gallery.species)
+    compacted.compact()
+    one = Recognizer(recognizer.bundle, recognizer.backend, compacted)
+    *_, last = profile(one, Settings((), (), (2, 30), (), 1, QUICK))
+    assert [point.value for point in last.by_species] == [2, 30]
+    assert len(gallery_of(compacted, 30)) == 30
 
 
 def test_the_total_is_the_time_that_a_caller_waits(recognizer):
