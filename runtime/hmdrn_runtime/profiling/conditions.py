@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hmdrn_runtime.device import Cpu, DeviceState, module_input, read_cpu, read_rails, read_state
+from hmdrn_runtime.device.nvidia import GpuState, read_gpu_state
 
 _EVERY = 0.2
 
@@ -24,6 +25,8 @@ class Conditions:
         after: The same after.
         load: Load average over a minute before; None where the system has none.
         watts: Mean power of a Jetson's module meanwhile; None elsewhere.
+        gpu_before: An NVIDIA GPU that is no Jetson's before; None without.
+        gpu_after: The same after.
     """
 
     cpu: Cpu
@@ -31,6 +34,8 @@ class Conditions:
     after: DeviceState
     load: float | None
     watts: float | None
+    gpu_before: GpuState | None = None
+    gpu_after: GpuState | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -44,6 +49,7 @@ class Watch:
     cpu: Cpu = field(default_factory=read_cpu)
     before: DeviceState = field(default_factory=read_state)
     load: float | None = field(default_factory=lambda: load_average())
+    gpu: GpuState | None = field(default_factory=read_gpu_state)
     _watts: list[float] = field(default_factory=list)
     _told: int = 0
     _next: float = 0.0
@@ -66,7 +72,8 @@ class Watch:
     def conditions(self) -> Conditions:
         """What was seen up to now."""
         watts = float(np.mean(self._watts)) if self._watts else None
-        return Conditions(self.cpu, self.before, read_state(), self.load, watts)
+        after = None if self.gpu is None else read_gpu_state()
+        return Conditions(self.cpu, self.before, read_state(), self.load, watts, self.gpu, after)
 
 
 def load_average() -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hmdrn.cli.common import print_facts, print_table
 from hmdrn.cold_start import ColdStart
 from hmdrn_runtime.device import DeviceState, hottest
+from hmdrn_runtime.device.nvidia import GpuState
 from hmdrn_runtime.profiling.comparing import Comparison
 from hmdrn_runtime.profiling.conditions import Conditions
 from hmdrn_runtime.profiling.findings import Point, Profile
@@ -99,6 +100,10 @@ def _condition_facts(conditions: Conditions) -> list[tuple[str, str]]:
         ("clocks, before and after", f"{_clocks(before)}; {_clocks(after)}"),
         ("hottest, before and after", f"{_hottest(before)}; {_hottest(after)}"),
     ]
+    if conditions.gpu_before is not None and conditions.gpu_after is not None:
+        facts.append(
+            ("GPU, before and after", f"{_gpu(conditions.gpu_before)}; {_gpu(conditions.gpu_after)}")
+        )
     if conditions.watts is not None:
         facts.append(("mean power of the module", f"{conditions.watts:.2f} W"))
     return facts
@@ -106,6 +111,12 @@ def _condition_facts(conditions: Conditions) -> list[tuple[str, str]]:
 
 def _clocks(state: DeviceState) -> str:
     told = [f"{c.name} {c.mhz:.0f} MHz ({c.governor})" for c in state.clocks if c.mhz is not None]
+    return ", ".join(told) or "not told"
+
+
+def _gpu(state: GpuState) -> str:
+    parts = {"MHz": state.mhz, "°C": state.celsius, "W": state.watts}
+    told = [f"{value:.0f} {unit}" for unit, value in parts.items() if value is not None]
     return ", ".join(told) or "not told"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -18,6 +19,7 @@ from hmdrn_runtime.gallery import Gallery
 from hmdrn_runtime.images import load_image, prepare
 from hmdrn_runtime.matching import OUTSIDE
 from hmdrn_runtime.profiling.comparing import compare
+from hmdrn_runtime.profiling.conditions import Watch
 from hmdrn_runtime.profiling.fresh import in_fresh_process, peak_mib
 from hmdrn_runtime.profiling.operators import by_operator, node_times
 from hmdrn_runtime.profiling.photos import camera_frame, enroll_drawn, gallery_of, jpeg_photo, operand_bytes
@@ -91,6 +93,19 @@ def test_many_species_are_matched_after_the_network(recognizer):
     many = Recognizer(recognizer.bundle, recognizer.backend, gallery_of(recognizer.gallery, OUTSIDE))
     found = measure_stages(many, jpeg_photo(), QUICK)
     assert list(found.stages) == ["preprocessing", "network", "matching and answer"]
+
+
+def test_a_gpu_that_tells_of_itself_is_told_before_and_after(recognizer, tmp_path, monkeypatch):
+    clocks = tmp_path / "clocks"
+    clocks.write_text("1980")
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\necho "45, $(cat {clocks}), 1980, 310.5, 81559, 80000"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    watch = Watch()
+    clocks.write_text("1200")
+    found = watch.conditions()
+    assert (found.gpu_before.mhz, found.gpu_after.mhz, found.gpu_after.watts) == (1980, 1200, 310.5)
 
 
 def test_species_are_made_up_of_compacted_ones_too(recognizer):
