@@ -121,3 +121,25 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
         monkeypatch.setattr(exporter, "trace", loaded)
 
     return take
+
+
+@pytest.fixture(scope="session")
+def written(
+    once: Callable[[str, Callable[[Path], None]], Path], seeded_checkpoint: Callable[[str, str], Path]
+) -> Callable[[str, str, str], Any]:
+    """written(backbone, head, variant): an fp16 bundle that is not verified, which would take longer."""
+
+    def make(backbone: str, head: str, variant: str) -> Any:
+        from hmdrn_export import exporter
+        from hmdrn_network import load_checkpoint
+        from hmdrn_runtime.bundle import MANIFEST, open_bundle
+
+        def write(path: Path) -> None:
+            path.mkdir()
+            checkpoint = load_checkpoint(seeded_checkpoint(backbone, head))
+            manifest = exporter._write(checkpoint, path, "fp16", "crop", lambda *_: None)
+            (path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+
+        return open_bundle(once(f"{backbone}_{head}_fp16_unverified.hmdrn", write), variant)
+
+    return make

@@ -101,11 +101,9 @@ def test_the_check_of_a_bundle_finds_a_pair_that_was_taken_away(checked):
 
 @pytest.mark.parametrize("backbone", ["conv4", "resnet12"])
 @pytest.mark.parametrize("head", ["ridge", "attention"])
-def test_every_graph_of_every_network_compiles_with_all_its_layers_in_int8(
-    backbone, head, exported, tmp_path
-):
+def test_every_graph_of_every_network_compiles_with_all_its_layers_in_int8(backbone, head, written, tmp_path):
     compiler = pytest.importorskip("tensorrt_rtx")
-    source = open_bundle(exported(backbone, head))
+    source = written(backbone, head, "fp32")
     path = tmp_path / "int8.hmdrn"
     shutil.copytree(source.path, path)
     models = photo_graphs(source)
