@@ -64,7 +64,7 @@ class CandidateBackend(Backend):
             between = given - {value.name for value in model.graph.input}
             if between:
                 made = {value.name: value for other in self._models.values() for value in other.graph.output}
-                model = rest_of(model, {name: made[name] for name in sorted(between)})
+                model = rest_of(model, {name: made[name] for name in sorted(between)}, given - between)
             self._sessions[graph, given] = open_session(model, self._threads, self._integer_kernels)
         return self._sessions[graph, given]
 

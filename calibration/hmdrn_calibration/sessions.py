@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import onnx
+import onnx.utils
 import onnxruntime as ort
 
 _ERROR_SEVERITY = 3
@@ -30,22 +31,18 @@ def open_session(
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def rest_of(model: onnx.ModelProto, given: Mapping[str, onnx.ValueInfoProto]) -> onnx.ModelProto:
+def rest_of(
+    model: onnx.ModelProto, given: Mapping[str, onnx.ValueInfoProto], others: Iterable[str]
+) -> onnx.ModelProto:
     """What is left to compute of a graph once some values between are known; they become its inputs.
 
     Args:
         model: The graph, weights inside; it is not changed.
         given: Types of the values by name.
+        others: The inputs that it still takes.
     """
-    wanted = {output.name for output in model.graph.output}
-    nodes = []
-    for node in reversed(model.graph.node):
-        if (wanted & set(node.output)) - set(given):
-            nodes.append(node)
-            wanted.update(node.input)
-    kept = [value for value in model.graph.input if value.name in wanted]
-    weights = [weight for weight in model.graph.initializer if weight.name in wanted]
-    rest = onnx.helper.make_graph(
-        nodes[::-1], model.graph.name, [*given.values(), *kept], list(model.graph.output), weights
-    )
-    return onnx.helper.make_model(rest, opset_imports=model.opset_import, ir_version=model.ir_version)
+    typed = onnx.ModelProto()
+    typed.CopyFrom(model)
+    typed.graph.value_info.extend(given.values())  # inferred shapes lack them
+    outputs = [output.name for output in model.graph.output]
+    return onnx.utils.Extractor(typed).extract_model([*given, *others], outputs)

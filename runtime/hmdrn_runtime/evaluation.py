@@ -18,8 +18,6 @@ from hmdrn_runtime.matching import RidgeMatcher, Scores
 from hmdrn_runtime.recognizer import BATCH, Recognizer
 from hmdrn_runtime.statistics import PhotoStatistics
 
-_QUERIES = 32
-"""Queries at once: attention weighs every token of each against every token of all classes."""
 Report = Callable[[str, int, int], None]
 """Progress: what is being done, how much of it is done, and of how much."""
 
@@ -143,9 +141,10 @@ class BundleScorer(Scorer):
             # The query statistics are known already: the network need not look again.
             return matcher.match([self._statistics[row] for row in query], operands["operator"])
         placed = matcher.place(operands)
+        # In parts: attention weighs every token of each query against every token of all classes.
         parts = [
-            matcher.scores({**self._queries(query[i : i + _QUERIES]), **placed})
-            for i in range(0, len(query), _QUERIES)
+            matcher.scores({**self._queries(query[i : i + BATCH]), **placed})
+            for i in range(0, len(query), BATCH)
         ]
         return Scores(
             {name: np.concatenate([part.distances[name] for part in parts]) for name in parts[0].distances},

@@ -42,9 +42,9 @@ def test_what_is_left_of_a_graph_computes_nothing_that_is_given(attention):
     models = photo_graphs(attention)
     made = {value.name: value for value in models["explain"].graph.output}
     given = {name: value for name, value in made.items() if name.startswith(("query_q", "query_v"))}
-    rest = rest_of(models["classify"], given)
-    inputs = {value.name for value in models["classify"].graph.input} - {"images"} | set(given)
-    assert {value.name for value in rest.graph.input} == inputs
+    others = {value.name for value in models["classify"].graph.input} - {"images"}
+    rest = rest_of(models["classify"], given, others)
+    assert {value.name for value in rest.graph.input} == others | set(given)
     assert not any(node.op_type in ("Conv", "LayerNormalization") for node in rest.graph.node)
     assert sum(weight.ByteSize() for weight in rest.graph.initializer) < 10_000
 
