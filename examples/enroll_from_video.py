@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 import hmdrn
-from hmdrn.contact_sheet import check_sheet_place, draw_sheet
-from hmdrn_runtime.quality import Sight, measure, same, sighted
+from hmdrn.plotting.contact_sheet import check_sheet_place, draw_sheet
+from hmdrn_runtime.images.quality import Sight, measure, same, sighted
 
 try:
     import cv2

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from hmdrn_network import HMDRN, NetworkConfig
-from hmdrn_network.config import BackboneName, LevelName
+from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 
 
 class NoMask(HMDRN):

@@ -21,8 +21,8 @@ from hmdrn_network.authors import is_derived, translate
 from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
-from hmdrn_runtime.files import check_folder_of, reason, user_path, write_atomically
-from hmdrn_runtime.kinds import kind_of
+from hmdrn_runtime.io.file_kinds import kind_of
+from hmdrn_runtime.io.files import check_folder_of, reason, user_path, write_atomically
 
 FORMAT = "hmdrn-checkpoint-1"
 # What a training run calls its checkpoint, and the state that it resumes from.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from hmdrn_runtime.bundle.manifest import Level
 from hmdrn_runtime.errors import CheckpointError
-from hmdrn_runtime.manifest import Level
 
 BackboneName = Literal["conv4", "resnet12"]
 HeadName = Literal["ridge", "attention"]

@@ -8,11 +8,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hmdrn_network.attention import AttentionHead
+from hmdrn_network.backbones.conv4 import Conv4
+from hmdrn_network.backbones.resnet12 import ResNet12
 from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD, LevelName, NetworkConfig
-from hmdrn_network.conv4 import Conv4
-from hmdrn_network.resnet12 import ResNet12
-from hmdrn_network.ridge import RidgeHead
+from hmdrn_network.heads.attention import AttentionHead
+from hmdrn_network.heads.ridge import RidgeHead
 from hmdrn_network.transformer import MaskedTransformer
 
 

@@ -12,32 +12,33 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from hmdrn_runtime.backends import Backend
+from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.report import BackendReport, backend_report
-from hmdrn_runtime.background import Background
-from hmdrn_runtime.bundle import Bundle
-from hmdrn_runtime.calibration import calibration_doubt
-from hmdrn_runtime.enrollment import Examination, examine
+from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT, choose_frames
+from hmdrn_runtime.enrollment.leave_one_out import Examination, examine
+from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
-from hmdrn_runtime.explaining import Explanation, explain_levels
-from hmdrn_runtime.files import user_path
-from hmdrn_runtime.gallery import (
+from hmdrn_runtime.explanation import Explanation, explain_levels
+from hmdrn_runtime.gallery.file import sync_gallery
+from hmdrn_runtime.gallery.gallery import (
     Gallery,
     check_network,
     clean_label,
     find_species,
 )
-from hmdrn_runtime.gallery_file import sync_gallery
-from hmdrn_runtime.generations import Generations
-from hmdrn_runtime.images import Box, Boxes, ImageSource, check_boxes
-from hmdrn_runtime.large import operators_path
-from hmdrn_runtime.live import LiveWorker
-from hmdrn_runtime.matching import open_matcher
-from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
-from hmdrn_runtime.quality import PhotoSource, Sight, sighted
-from hmdrn_runtime.query_images import prepare_boxes, prepare_query
-from hmdrn_runtime.statistics import PhotoStatistics
-from hmdrn_runtime.streaming import PATIENCE, SHOTS, UNFIT, choose_frames
+from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
+from hmdrn_runtime.images.preprocessing import Box, Boxes, ImageSource, check_boxes
+from hmdrn_runtime.images.quality import PhotoSource, Sight, sighted
+from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
+from hmdrn_runtime.io.files import user_path
+from hmdrn_runtime.live_worker import LiveWorker
+from hmdrn_runtime.matching.factory import open_matcher
+from hmdrn_runtime.matching.index.operator_cache import operators_path
+from hmdrn_runtime.matching.snapshots import Generations
+from hmdrn_runtime.open_set.background import Background
+from hmdrn_runtime.open_set.threshold import calibration_doubt
+from hmdrn_runtime.prediction import Prediction, predictions
 
 BATCH = 32
 """Photos that go through the network at once; bounds its memory."""

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hmdrn_network import HMDRN, NetworkConfig
-from hmdrn_network.hmdrn import Fusion, normalise
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN, Fusion, normalise
 
 WAY, SHOT, QUERIES = 3, 2, 4
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hmdrn_network.config import LevelName
-from hmdrn_network.ridge import gram
+from hmdrn_network.heads.ridge import gram
 
 
 def overlap(classes: Mapping[LevelName, Tensor]) -> Tensor:

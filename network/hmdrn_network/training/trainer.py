@@ -21,7 +21,7 @@ from hmdrn_network.training.photos import PhotoGroup
 from hmdrn_network.training.sampling import draw_batch, draw_episode
 from hmdrn_network.training.workers import Workers
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.images import INPUT_SIZE
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.files import reason, user_path
-from hmdrn_runtime.images import crop_box
-from hmdrn_runtime.quality import measure, sighted
+from hmdrn_runtime.images.preprocessing import crop_box
+from hmdrn_runtime.images.quality import measure, sighted
+from hmdrn_runtime.io.files import reason, user_path
 
 MOST = 10
 """Pictures of one subject at most: as many as are worth enrolling."""
