@@ -21,7 +21,7 @@ from hmdrn_network.authors import is_derived, translate
 from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
-from hmdrn_runtime.io.file_kinds import kind_of
+from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import check_folder_of, reason, user_path, write_atomically
 
 FORMAT = "hmdrn-checkpoint-1"
@@ -186,7 +186,7 @@ def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCar
 
 def _refuse_other_kinds(path: Path) -> None:
     """Say what to give instead of what is known to be something else."""
-    kind, run = kind_of(path), path / _OF_A_RUN
+    kind, run = detect_file_kind(path), path / _OF_A_RUN
     if kind == "a bundle":
         raise CheckpointError(f"{path} is a bundle: give the checkpoint that it was exported from")
     if kind == "a folder":

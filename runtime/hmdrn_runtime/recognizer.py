@@ -29,7 +29,7 @@ from hmdrn_runtime.gallery.gallery import (
 )
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.images.preprocessing import Box, Boxes, ImageSource, check_boxes
-from hmdrn_runtime.images.quality import PhotoSource, Sight, sighted
+from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, prepare_photo
 from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
 from hmdrn_runtime.io.files import user_path
 from hmdrn_runtime.live_worker import LiveWorker
@@ -129,7 +129,7 @@ class Recognizer:
         if not sources:
             raise EnrollmentError(f"no photo for {label!r}: give at least one")
         mode = self.bundle.manifest.input.preprocessing
-        seen = [sighted(source, mode) for source in sources]
+        seen = [prepare_photo(source, mode) for source in sources]
         statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
         addition = self.generations.add(label, statistics)
         planned = addition.after
@@ -168,7 +168,7 @@ class Recognizer:
         if report.label not in species:
             raise GalleryError(f"{report.label!r} is no longer in the gallery: enroll it first")
         mode = self.bundle.manifest.input.preprocessing
-        seen = [sighted(source, mode) for source in _sources(photos)]
+        seen = [prepare_photo(source, mode) for source in _sources(photos)]
         statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
         before = species[report.label].digests - set(report.added)
         work = Examination(
@@ -246,7 +246,9 @@ class Recognizer:
         """Name the species on several photos; as `classify` for each, in fewer passes of the network."""
         mode = self.bundle.manifest.input.preprocessing
         sources = _sources(images)
-        pixels = [one.pixels if isinstance(one, Sight) else prepare_query(one, mode) for one in sources]
+        pixels = [
+            one.pixels if isinstance(one, PreparedPhoto) else prepare_query(one, mode) for one in sources
+        ]
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
 
     def explain(self, image: ImageSource, box: Box | None = None, against: str | None = None) -> Explanation:
@@ -346,7 +348,7 @@ class Recognizer:
 
 def _sources(photos: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:
     """One photo, or several, as a list."""
-    if isinstance(photos, Sight):
+    if isinstance(photos, PreparedPhoto):
         return [photos]
     if isinstance(photos, np.ndarray):
         return list(photos) if photos.ndim == 4 else [photos]

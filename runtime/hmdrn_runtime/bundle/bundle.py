@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from hmdrn_runtime.bundle.manifest import Graph, Manifest
 from hmdrn_runtime.errors import BundleError
-from hmdrn_runtime.io.file_kinds import kind_of
+from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import user_path
 from hmdrn_runtime.messages import did_you_mean
 
@@ -89,7 +89,7 @@ def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
     path = user_path(path, BundleError)
     if path.is_file():
         raise BundleError(
-            f"{path} is {kind_of(path) or 'a file'}, and a bundle is a folder, NAME.hmdrn: "
+            f"{path} is {detect_file_kind(path) or 'a file'}, and a bundle is a folder, NAME.hmdrn: "
             "give its path, or use 'default'"
         )
     if not path.is_dir():

@@ -9,7 +9,7 @@ from typing import Any
 
 from hmdrn_runtime.errors import BundleError
 from hmdrn_runtime.images.preprocessing import INPUT_SIZE, PREPROCESSINGS, RESIZE
-from hmdrn_runtime.io.json_document import Document, canonical_json
+from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 
 FORMAT_VERSION = 1
 HEADS = ("ridge", "attention")
@@ -151,7 +151,7 @@ class Manifest:
         Raises:
             BundleError: Another format version, damage, or a change made after it was written.
         """
-        document = Document.parse(text, where, BundleError)
+        document = JsonObject.parse(text, where, BundleError)
         version = document.get("format_version", int)
         if version != FORMAT_VERSION:
             raise BundleError(
@@ -179,7 +179,7 @@ class Manifest:
         )
 
 
-def _later(document: Document, key: str) -> dict[str, Any]:
+def _later(document: JsonObject, key: str) -> dict[str, Any]:
     """An entry that older bundles of this format version do not have."""
     return document.get(key, dict) if key in document.values else {}
 
@@ -188,7 +188,7 @@ def _seal(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
 
-def read_network(document: Document) -> Network:
+def read_network(document: JsonObject) -> Network:
     """Read what a gallery depends on.
 
     Raises:
@@ -217,7 +217,7 @@ def read_network(document: Document) -> Network:
     )
 
 
-def _input(document: Document) -> Input:
+def _input(document: JsonObject) -> Input:
     preprocessing = document.get("preprocessing", str)
     if (document.get("size", int), document.get("resize", int)) != (INPUT_SIZE, RESIZE):
         raise BundleError(
@@ -236,7 +236,7 @@ def _input(document: Document) -> Input:
     )
 
 
-def _graph(document: Document) -> Graph:
+def _graph(document: JsonObject) -> Graph:
     def tensors(key: str) -> tuple[Tensor, ...]:
         return tuple(
             Tensor(t.get("name", str), t.get("dtype", str), t.sequence("shape", int, str))

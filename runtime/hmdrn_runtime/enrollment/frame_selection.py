@@ -14,7 +14,13 @@ from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species, with_photos
 from hmdrn_runtime.images.preprocessing import digest
-from hmdrn_runtime.images.quality import PhotoSource, Sight, measure, same, sighted
+from hmdrn_runtime.images.quality import (
+    PhotoSource,
+    PreparedPhoto,
+    is_near_duplicate,
+    measure_quality,
+    prepare_photo,
+)
 
 if TYPE_CHECKING:
     from hmdrn_runtime.recognizer import Recognizer
@@ -30,7 +36,7 @@ def choose_frames(
     shots: int = SHOTS,
     patience: int = PATIENCE,
     unfit: int = UNFIT,
-) -> list[Sight]:
+) -> list[PreparedPhoto]:
     """Keep the frames whose pose or light the photos known before do not explain.
 
     A frame that is blurred or badly lit is unfit, and passed over. One that the photos known so far (those
@@ -61,11 +67,11 @@ def choose_frames(
     label = clean_label(label)
     mode = recognizer.bundle.manifest.input.preprocessing
     known = _Known(recognizer, label)
-    kept: list[Sight] = []
+    kept: list[PreparedPhoto] = []
     idle = bad = fit = 0
     for number, frame in enumerate(frames, 1):
-        one = sighted(frame, mode, f"frame {number}")
-        if measure(one).doubts:
+        one = prepare_photo(frame, mode, f"frame {number}")
+        if measure_quality(one).doubts:
             bad += 1
         elif known.adds(one):
             kept.append(one)
@@ -92,12 +98,12 @@ class _Known:
             if photo.thumbnail is not None
         }
 
-    def adds(self, one: Sight) -> bool:
+    def adds(self, one: PreparedPhoto) -> bool:
         """Whether a frame adds something; it is known from then on."""
         species, key = self._species, digest(one.pixels)
         if species is not None and key in species.digests:
             return False
-        if any(same(one.pixels, other) for other in self._pixels.values()):
+        if any(is_near_duplicate(one.pixels, other) for other in self._pixels.values()):
             return False
         (statistics,) = self._recognizer.photo_statistics(one.pixels[None])
         pixels = {**self._pixels, key: one.pixels}

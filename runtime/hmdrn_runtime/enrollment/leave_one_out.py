@@ -20,7 +20,7 @@ import numpy.typing as npt
 from hmdrn_runtime.enrollment.report import Confusion, Neighbour, PhotoReport
 from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
-from hmdrn_runtime.images.quality import Sight, measure, same
+from hmdrn_runtime.images.quality import PreparedPhoto, is_near_duplicate, measure_quality
 from hmdrn_runtime.matching.base import Matcher
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.background import Background, cohort
@@ -54,7 +54,7 @@ class Examination:
     label: str
     species: Mapping[str, Species]
     statistics: Sequence[PhotoStatistics]
-    seen: Sequence[Sight]
+    seen: Sequence[PreparedPhoto]
     before: frozenset[str] = frozenset()
 
     @property
@@ -97,7 +97,7 @@ def examine(work: Examination) -> tuple[tuple[PhotoReport, ...], Neighbour | Non
             PhotoReport(
                 one.name,
                 photo.digest,
-                measure(one),
+                measure_quality(one),
                 _repeated(work, len(reports)),
                 called,
                 fits.fit.get(photo.digest),
@@ -193,7 +193,7 @@ def _repeated(work: Examination, row: int) -> int | None:
     if work.statistics[row].digest in work.before:
         return 0
     for earlier in range(row):
-        if same(work.seen[earlier].pixels, work.seen[row].pixels):
+        if is_near_duplicate(work.seen[earlier].pixels, work.seen[row].pixels):
             return earlier + 1
     return None
 

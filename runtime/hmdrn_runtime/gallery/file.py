@@ -15,7 +15,7 @@ from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.file_format import FORMAT_VERSION, Glance, decode, encode, glance
 from hmdrn_runtime.gallery.gallery import Gallery, State, Written, check_network
 from hmdrn_runtime.gallery.three_way_merge import reconciled
-from hmdrn_runtime.io.file_kinds import kind_of
+from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import check_folder_of, reason, user_path, write_atomically
 from hmdrn_runtime.io.locking import WAIT, file_lock
 
@@ -34,7 +34,7 @@ def check_gallery_place(path: str | os.PathLike[str]) -> Path:
     path = user_path(path, GalleryError)
     if not path.name or path.is_dir():
         raise GalleryError(
-            f"cannot write gallery {path}: it is {kind_of(path)}; give the path of a gallery file"
+            f"cannot write gallery {path}: it is {detect_file_kind(path)}; give the path of a gallery file"
         )
     check_folder_of(path, "gallery", GalleryError)
     return path
@@ -52,7 +52,7 @@ def load_gallery(path: str | os.PathLike[str]) -> Gallery:
     """
     path = user_path(path, GalleryError)
     if path.is_dir():
-        raise GalleryError(f"{path} is {kind_of(path)}; give the path of a gallery file")
+        raise GalleryError(f"{path} is {detect_file_kind(path)}; give the path of a gallery file")
     if not path.is_file():
         raise GalleryError(f"no gallery at {path}: enroll species first, or check the path")
     try:

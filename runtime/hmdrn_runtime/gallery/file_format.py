@@ -21,9 +21,9 @@ from hmdrn_runtime.gallery.history import Change
 from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_statistics import ClassSum, PhotoStatistics, array_shapes
 from hmdrn_runtime.images.preprocessing import INPUT_SIZE
-from hmdrn_runtime.io.file_kinds import kind_of
+from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import reason
-from hmdrn_runtime.io.json_document import Document, canonical_json
+from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 from hmdrn_runtime.io.safetensors_header import check_header, header_bytes, most_header
 
 FORMAT_VERSION = 2
@@ -89,7 +89,7 @@ def decode(path: Path) -> tuple[Gallery, str]:
         GalleryError: No gallery, a damaged one, or one of another format version.
     """
     text, tensors = _opened(path)
-    document = Document.parse(text, f"gallery {path}", GalleryError)
+    document = JsonObject.parse(text, f"gallery {path}", GalleryError)
     version = document.get("format_version", int)
     if not _OLDEST <= version <= FORMAT_VERSION:
         raise GalleryError(
@@ -115,7 +115,7 @@ def glance(path: Path) -> Glance | None:
         check_header(path, "gallery", GalleryError)
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_METADATA)
-        document = Document.parse(text or "", str(path), GalleryError)
+        document = JsonObject.parse(text or "", str(path), GalleryError)
         return Glance(document.get("format_version", int), document.get("sha256", str))
     except (SafetensorError, OSError, ValueError, TypeError, GalleryError):
         return None
@@ -128,7 +128,9 @@ def _opened(path: Path) -> tuple[str, _Tensors]:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_METADATA)
             if text is None:
-                raise GalleryError(f"{path} is {kind_of(path) or 'a safetensors file'} but no gallery")
+                raise GalleryError(
+                    f"{path} is {detect_file_kind(path) or 'a safetensors file'} but no gallery"
+                )
             names = file.keys()
             if len(names) > _MAX_ARRAYS:
                 raise GalleryError(f"gallery {path} is damaged: {len(names)} arrays, over {_MAX_ARRAYS}")
@@ -136,7 +138,7 @@ def _opened(path: Path) -> tuple[str, _Tensors]:
     except PermissionError as error:
         raise GalleryError(f"cannot read gallery {path}: {reason(error)}") from error
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        kind = kind_of(path)
+        kind = detect_file_kind(path)
         if kind in (None, "a gallery"):
             raise GalleryError(f"{path} is no gallery, or a damaged one") from error
         raise GalleryError(f"{path} is {kind} but no gallery; give the path of a gallery file") from error
@@ -152,7 +154,7 @@ def _entry(species: Species) -> dict[str, Any]:
     return {"label": species.label, "photos": photos, **({"sums": sums} if sums else {})}
 
 
-def _species(document: Document, network: Network, tensors: _Tensors) -> dict[str, Species]:
+def _species(document: JsonObject, network: Network, tensors: _Tensors) -> dict[str, Species]:
     # Whatever a species is made of has a row in an array: to count first is to make no more than fits.
     if len(document.get("species", list)) > sum(array.size for array in tensors.values()):
         raise GalleryError(f"{document.where} is damaged: it has more species than its arrays are of")
@@ -190,7 +192,7 @@ def _species(document: Document, network: Network, tensors: _Tensors) -> dict[st
 
 
 def _optional(
-    entries: list[Document], network: Network
+    entries: list[JsonObject], network: Network
 ) -> list[tuple[str, int, tuple[int, ...], type[np.generic]]]:
     """Name, rows, shape of a row and type of the arrays that are there only where they are needed."""
     thumbnails = sum("thumbnail" in p.values for entry in entries for p in entry.items("photos"))
@@ -199,7 +201,7 @@ def _optional(
 
 
 def _rows(
-    document: Document,
+    document: JsonObject,
     tensors: _Tensors,
     name: str,
     count: int,
@@ -210,7 +212,7 @@ def _rows(
 
 
 def _checked(
-    document: Document, tensors: _Tensors, name: str, shape: tuple[int, ...], dtype: type[np.generic]
+    document: JsonObject, tensors: _Tensors, name: str, shape: tuple[int, ...], dtype: type[np.generic]
 ) -> npt.NDArray[Any]:
     found = tensors.get(name)
     if found is None or found.shape != shape or found.dtype != dtype:
@@ -222,7 +224,7 @@ def _checked(
     return found
 
 
-def _history(document: Document) -> Iterator[Change]:
+def _history(document: JsonObject) -> Iterator[Change]:
     for entry in document.items("history"):
         label = None if entry.values.get("label") is None else entry.get("label", str)
         yield Change(entry.get("generation", int), entry.get("what", str), label, entry.get("when", str))

@@ -33,7 +33,7 @@ SAME = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class PreparedPhoto:
     """A photograph made ready for the network.
 
     Attributes:
@@ -47,7 +47,9 @@ class Sight:
     name: str = ""
 
 
-PhotoSource: TypeAlias = str | os.PathLike[str] | bytes | PIL.Image.Image | npt.NDArray[np.uint8] | Sight
+PhotoSource: TypeAlias = (
+    str | os.PathLike[str] | bytes | PIL.Image.Image | npt.NDArray[np.uint8] | PreparedPhoto
+)
 """As `ImageSource`; or a photograph that was made ready before."""
 
 
@@ -83,7 +85,7 @@ class Quality:
         return tuple(found)
 
 
-def sighted(source: PhotoSource, mode: str, name: str = "") -> Sight:
+def prepare_photo(source: PhotoSource, mode: str, name: str = "") -> PreparedPhoto:
     """Read a photograph and turn it into the network's input.
 
     Args:
@@ -94,13 +96,13 @@ def sighted(source: PhotoSource, mode: str, name: str = "") -> Sight:
     Raises:
         ImageError: As `images.prepare`.
     """
-    if isinstance(source, Sight):
+    if isinstance(source, PreparedPhoto):
         return source
     image = load_image(source)
-    return Sight(preprocess(image, mode), min(image.size), name or describe_source(source))
+    return PreparedPhoto(preprocess(image, mode), min(image.size), name or describe_source(source))
 
 
-def measure(sight: Sight) -> Quality:
+def measure_quality(sight: PreparedPhoto) -> Quality:
     """Measure a photo at the network's resolution."""
     y = grey(sight.pixels)
     middle = y[1:-1, 1:-1]
@@ -118,7 +120,7 @@ def grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return np.asarray(pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
 
 
-def same(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
+def is_near_duplicate(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
     """Whether two network inputs are of one photograph, saved twice or shot in one burst."""
     difference = one.astype(np.float64) - other
     return bool(np.sqrt((difference**2).mean()) < SAME)

@@ -9,7 +9,7 @@ from hmdrn_runtime.images.formats import is_photo
 _LOOK = 1 << 16
 
 
-def kind_of(path: Path) -> str | None:
+def detect_file_kind(path: Path) -> str | None:
     """Name what a path holds by a look at its beginning.
 
     Returns:

@@ -12,7 +12,7 @@ from hmdrn_runtime.errors import HmdrnError
 T = TypeVar("T")
 
 
-class Document:
+class JsonObject:
     """A JSON object whose entries are read with their type checked.
 
     Args:
@@ -30,7 +30,7 @@ class Document:
         self.values, self.where, self.error = values, where, error
 
     @classmethod
-    def parse(cls, text: str | bytes, where: str, error: type[HmdrnError]) -> Document:
+    def parse(cls, text: str | bytes, where: str, error: type[HmdrnError]) -> JsonObject:
         """Parse JSON text."""
         try:
             values = json.loads(text, parse_float=_finite, parse_constant=_finite)
@@ -53,18 +53,18 @@ class Document:
             )
         return value
 
-    def child(self, key: str) -> Document:
+    def child(self, key: str) -> JsonObject:
         """The object under `key`."""
-        return Document(self.get(key, dict), f"{self.where}: {key}", self.error)
+        return JsonObject(self.get(key, dict), f"{self.where}: {key}", self.error)
 
-    def children(self) -> dict[str, Document]:
+    def children(self) -> dict[str, JsonObject]:
         """The objects in this object, by name."""
-        return {name: Document(v, f"{self.where}: {name}", self.error) for name, v in self.values.items()}
+        return {name: JsonObject(v, f"{self.where}: {name}", self.error) for name, v in self.values.items()}
 
-    def items(self, key: str) -> Iterator[Document]:
+    def items(self, key: str) -> Iterator[JsonObject]:
         """The objects of the list `key`, one after the other: of a hostile list, none after the first bad."""
         for i, value in enumerate(self.get(key, list)):
-            yield Document(value, f"{self.where}: {key}[{i}]", self.error)
+            yield JsonObject(value, f"{self.where}: {key}[{i}]", self.error)
 
     def sequence(self, key: str, *kinds: type[T]) -> tuple[T, ...]:
         """The entries of the list `key`, each of one of the types `kinds`."""

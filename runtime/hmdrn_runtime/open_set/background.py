@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BundleError
 from hmdrn_runtime.gallery.photo_statistics import Float32
-from hmdrn_runtime.io.json_document import Document
+from hmdrn_runtime.io.json_document import JsonObject
 
 FILE = "background.safetensors"
 COHORT = 10
@@ -100,7 +100,7 @@ def open_background(bundle: Bundle) -> Background | None:
     if "background" not in bundle.manifest.model or FILE not in bundle.manifest.files:
         return None
     where = f"the background of {bundle.path}"
-    document = Document(bundle.manifest.model, where, BundleError).child("background")
+    document = JsonObject(bundle.manifest.model, where, BundleError).child("background")
     try:
         operators = load((bundle.path / FILE).read_bytes())["operator"].astype(np.float32)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
@@ -114,7 +114,7 @@ def open_background(bundle: Bundle) -> Background | None:
     return Background(operators, impostors, document.get("provenance", dict))
 
 
-def _impostors(document: Document) -> Impostors:
+def _impostors(document: JsonObject) -> Impostors:
     try:
         rows = np.array(document.get("bounds", list), float).reshape(-1, 4)
         temperature = np.array(document.get("temperature", list), float).reshape(2)

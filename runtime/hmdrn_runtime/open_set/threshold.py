@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hmdrn_runtime.errors import GalleryError
-from hmdrn_runtime.io.json_document import Document
+from hmdrn_runtime.io.json_document import JsonObject
 from hmdrn_runtime.open_set.background import Background
 
 MADE_EARLIER = (
@@ -48,7 +48,7 @@ class Calibration:
         Raises:
             GalleryError: It is damaged.
         """
-        document = Document(dict(values), "the gallery's calibration", GalleryError)
+        document = JsonObject(dict(values), "the gallery's calibration", GalleryError)
         numbers = [document.get(key, float) for key in ("threshold", "temperature", "far")]
         if not np.isfinite(numbers).all() or numbers[1] <= 0:
             raise GalleryError("the gallery's calibration is damaged: calibrate it again")

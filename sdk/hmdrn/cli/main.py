@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import reason
 from hmdrn_runtime.messages import did_you_mean
@@ -53,7 +53,7 @@ class _Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         verb = args[0]
         if verb in _ALIASES:
-            tell(f"hmdrn {verb} is now called hmdrn {_ALIASES[verb]}")
+            print_message(f"hmdrn {verb} is now called hmdrn {_ALIASES[verb]}")
             args = [_ALIASES[verb], *args[1:]]
         elif verb not in _VERBS and not verb.startswith("-"):
             meant = did_you_mean(verb, _VERBS)
@@ -125,7 +125,7 @@ def _give_up_output() -> None:
 
 
 def _fail(name: str, message: str, code: int) -> int:
-    tell(message, name)
+    print_message(message, name)
     return code
 
 

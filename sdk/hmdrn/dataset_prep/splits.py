@@ -29,7 +29,7 @@ from hmdrn.dataset_prep.naming import safe_label
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.images.source import describe_source
 from hmdrn_runtime.io.files import reason, user_path
-from hmdrn_runtime.io.json_document import Document
+from hmdrn_runtime.io.json_document import JsonObject
 
 SPLITS = ("train", "val", "test")
 
@@ -105,7 +105,7 @@ def read_split(given: Path, labels: Sequence[str]) -> Split:
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{shown} cannot be read ({reason(error)}): check the path") from error
-    document = Document.parse(data, shown, DatasetError)
+    document = JsonObject.parse(data, shown, DatasetError)
     known, split = set(labels), Split()
     for place in SPLITS:
         for name in document.sequence(place, str):

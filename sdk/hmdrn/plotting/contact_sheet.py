@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hmdrn_runtime.enrollment.leave_one_out import PhotoReport
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError
-from hmdrn_runtime.images.quality import Sight
+from hmdrn_runtime.images.quality import PreparedPhoto
 from hmdrn_runtime.io.files import check_folder_of, reason, user_path
 
 MOST = 500
@@ -34,7 +34,9 @@ def check_sheet_place(path: Path) -> Path:
     return path
 
 
-def draw_sheet(reports: Sequence[EnrollmentReport], seen: Sequence[Sequence[Sight]], path: Path) -> None:
+def draw_sheet(
+    reports: Sequence[EnrollmentReport], seen: Sequence[Sequence[PreparedPhoto]], path: Path
+) -> None:
     """Draw a row or more for every species: green frames are good photos, red ones doubtful, blue the best.
 
     Args:
@@ -45,7 +47,7 @@ def draw_sheet(reports: Sequence[EnrollmentReport], seen: Sequence[Sequence[Sigh
     Raises:
         EnrollmentError: The picture cannot be written.
     """
-    groups: list[tuple[EnrollmentReport, Sequence[Sight]]] = []
+    groups: list[tuple[EnrollmentReport, Sequence[PreparedPhoto]]] = []
     left = MOST
     for report, photos in zip(reports, seen, strict=True):
         groups.append((report, photos[:left]))
@@ -86,7 +88,7 @@ def _draw_photo(
     image: Image.Image,
     draw: ImageDraw.ImageDraw,
     place: tuple[int, int],
-    sight: Sight,
+    sight: PreparedPhoto,
     photo: PhotoReport,
     number: int,
 ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.preprocessing import Box
-from hmdrn_runtime.io.json_document import Document
+from hmdrn_runtime.io.json_document import JsonObject
 
 LONGEST_LINE = 1 << 20
 """Bytes of a line at most."""
@@ -40,7 +40,7 @@ def parse_line(text: bytes, number: int) -> BoxLine:
     if len(text) > LONGEST_LINE:
         return BoxLine((), None, f"{where} is longer than {LONGEST_LINE} bytes")
     try:
-        values = Document.parse(text, where, ImageError)
+        values = JsonObject.parse(text, where, ImageError)
         frame = values.values.get("frame")
         if isinstance(frame, bool) or not isinstance(frame, str | int | float | None):
             raise ImageError(f"{where} is damaged: 'frame' is neither a number nor a text")

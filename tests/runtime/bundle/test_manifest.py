@@ -23,7 +23,7 @@ from hmdrn_runtime.bundle.manifest import (
     read_network,
 )
 from hmdrn_runtime.errors import BundleError, GalleryError, HmdrnError
-from hmdrn_runtime.io.json_document import Document
+from hmdrn_runtime.io.json_document import JsonObject
 
 NETWORK = Network(
     fingerprint="ab" * 32,
@@ -263,7 +263,7 @@ def test_a_fusion_without_a_weight_for_a_level_is_refused():
 
 
 def test_a_network_is_read_from_a_gallery_too():
-    document = Document(values()["network"], "gallery x: network", GalleryError)
+    document = JsonObject(values()["network"], "gallery x: network", GalleryError)
     assert read_network(document) == NETWORK
 
 
@@ -291,7 +291,9 @@ def test_deep_nesting_is_refused(depth):
 
 def test_an_unknown_head_in_a_gallery_is_an_error_of_the_gallery():
     with pytest.raises(GalleryError):
-        read_network(Document({**values()["network"], "head": "cosine"}, "gallery x: network", GalleryError))
+        read_network(
+            JsonObject({**values()["network"], "head": "cosine"}, "gallery x: network", GalleryError)
+        )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from hmdrn_runtime.images.quality import Sight, measure, same, sighted
+from hmdrn_runtime.images.quality import PreparedPhoto, is_near_duplicate, measure_quality, prepare_photo
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 
@@ -14,7 +14,7 @@ def photo() -> Image.Image:
 
 
 def doubts(image: Image.Image) -> tuple[str, ...]:
-    return measure(sighted(image, "crop")).doubts
+    return measure_quality(prepare_photo(image, "crop")).doubts
 
 
 def test_a_sharp_and_well_lit_photo_has_nothing_against_it(photo):
@@ -38,19 +38,21 @@ def test_a_small_source_is_told_with_its_size(photo):
 
 
 def test_a_plain_picture_is_blurred_and_no_division_by_zero():
-    assert measure(sighted(Image.new("RGB", (90, 90), (90, 90, 90)), "crop")).sharpness == 0
+    assert measure_quality(prepare_photo(Image.new("RGB", (90, 90), (90, 90, 90)), "crop")).sharpness == 0
 
 
 def test_a_photo_saved_again_is_the_same_and_another_is_not(photo):
-    one = sighted(photo, "crop").pixels
+    one = prepare_photo(photo, "crop").pixels
     noise = np.random.default_rng(0).integers(-2, 3, one.shape)
     again = np.clip(one.astype(int) + noise, 0, 255).astype(np.uint8)
-    assert same(one, again)
-    assert not same(one, sighted(photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "crop").pixels)
+    assert is_near_duplicate(one, again)
+    assert not is_near_duplicate(
+        one, prepare_photo(photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "crop").pixels
+    )
 
 
 def test_what_was_made_ready_is_taken_as_it_is(photo):
-    sight = sighted(photo, "crop", "a.jpg")
-    assert sighted(sight, "squash") is sight
+    sight = prepare_photo(photo, "crop", "a.jpg")
+    assert prepare_photo(sight, "squash") is sight
     assert (sight.name, sight.side) == ("a.jpg", 200)
-    assert isinstance(sight, Sight)
+    assert isinstance(sight, PreparedPhoto)

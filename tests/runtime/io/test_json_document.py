@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hmdrn_runtime.errors import BundleError, GalleryError, HmdrnError
-from hmdrn_runtime.io.json_document import Document, canonical_json
+from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 
 JSON_VALUES = st.recursive(
     st.none()
@@ -28,8 +28,8 @@ SAMPLES = {
 }
 
 
-def document(values: object) -> Document:
-    return Document(values, "x.json", GalleryError)
+def document(values: object) -> JsonObject:
+    return JsonObject(values, "x.json", GalleryError)
 
 
 @pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
@@ -72,14 +72,14 @@ def test_what_is_no_object_is_refused(values):
     with pytest.raises(GalleryError, match="expected an object, found"):
         document(values)
     with pytest.raises(GalleryError, match="expected an object, found"):
-        Document.parse(json.dumps(values), "x.json", GalleryError)
+        JsonObject.parse(json.dumps(values), "x.json", GalleryError)
 
 
 def test_the_error_is_of_the_type_that_the_reader_asked_for():
     with pytest.raises(BundleError, match="no entry"):
-        Document({}, "m", BundleError).get("key", int)
+        JsonObject({}, "m", BundleError).get("key", int)
     with pytest.raises(BundleError, match="not valid JSON"):
-        Document.parse("{", "m", BundleError)
+        JsonObject.parse("{", "m", BundleError)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_error_is_of_the_type_that_the_reader_asked_for():
 )
 def test_text_that_is_no_json_is_refused_and_the_file_named(text):
     with pytest.raises(GalleryError, match=r"x.json is damaged"):
-        Document.parse(text, "x.json", GalleryError)
+        JsonObject.parse(text, "x.json", GalleryError)
 
 
 def test_nested_objects_are_named_by_the_way_to_them():

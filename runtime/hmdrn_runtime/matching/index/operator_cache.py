@@ -22,7 +22,7 @@ from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.file_format import seal_of
 from hmdrn_runtime.gallery.photo_statistics import Float32
 from hmdrn_runtime.io.files import write_atomically
-from hmdrn_runtime.io.json_document import Document, canonical_json
+from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 from hmdrn_runtime.io.safetensors_header import check_header
 from hmdrn_runtime.matching.index.projection import Basis
 
@@ -140,7 +140,7 @@ def open_operators(path: Path, origin: str, packed: int) -> Kept | None:
     try:
         check_header(path, "file of operators", GalleryError)
         with safe_open(path, framework="numpy") as file:
-            document = Document.parse((file.metadata() or {}).get(_METADATA, ""), str(path), GalleryError)
+            document = JsonObject.parse((file.metadata() or {}).get(_METADATA, ""), str(path), GalleryError)
             names = [name for name in file.keys() if name != "rows"]  # noqa: SIM118 (no mapping)
             tensors = {name: file.get_tensor(name) for name in names}
             shape = file.get_slice("rows").get_shape()

@@ -11,7 +11,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import (
     backend_option,
     bundle_argument,
@@ -69,17 +69,19 @@ def command(
     recognizer = load(bundle, gallery, backend, threads)
     move = move_of(recognizer.gallery, recognizer.bundle)
     if move is not None:
-        tell(f"note: {move}")
+        print_message(f"note: {move}")
     if recognizer.calibration_doubt is not None:
-        tell(f"warning: {recognizer.calibration_doubt}")
+        print_message(f"warning: {recognizer.calibration_doubt}")
     files = [file for image in images for file in _files(image)]
     with progress() as report:
         answers = _answers(recognizer, files, top, report)
     bad = [answer for answer in answers if isinstance(answer, ImageError)]
     for error in bad:
-        tell(str(error))
+        print_message(str(error))
     if len(recognizer.gallery) == 1 and len(bad) < len(answers):
-        tell("note: the gallery has one species, so every photo gets its name: enroll others to tell it from")
+        print_message(
+            "note: the gallery has one species, so every photo gets its name: enroll others to tell it from"
+        )
     shown = [(str(path), answer) for (path, _), answer in zip(files, answers, strict=True)]
     if as_json:
         click.echo(json.dumps([_entry(*one) for one in shown], indent=2, ensure_ascii=False))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.numbers import FiniteRange
 from hmdrn.cli.options import (
     backend_option,
@@ -27,7 +27,7 @@ from hmdrn_runtime.datasets.dataset import Photo, open_species
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
 from hmdrn_runtime.gallery.file import check_gallery_place
-from hmdrn_runtime.images.quality import Sight, sighted
+from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
 from hmdrn_runtime.io.files import check_apart, user_path
 from hmdrn_runtime.open_set.threshold import rate_of
 from hmdrn_runtime.recognizer import Recognizer
@@ -104,7 +104,7 @@ def command(
     if far is not None:
         require_background(recognizer)
     reports: list[EnrollmentReport] = []
-    enrolled: list[list[Sight]] = []
+    enrolled: list[list[PreparedPhoto]] = []
     skipped: list[dict[str, str]] = []
     with progress() as report:
         for done, (label, photos) in enumerate(dataset.classes.items()):
@@ -125,10 +125,10 @@ def command(
     cost = None if rate is None or recognizer.background is None else passing(recognizer)
     drawn = _drawn(reports, enrolled, sheet)
     for entry in skipped:
-        tell(f"left out: {entry['reason']}")
+        print_message(f"left out: {entry['reason']}")
     _warn(reports)
     if recognizer.calibration_doubt is not None:
-        tell(f"warning: {recognizer.calibration_doubt}")
+        print_message(f"warning: {recognizer.calibration_doubt}")
     if as_json:
         species = [
             {
@@ -178,12 +178,12 @@ def _calibrate(recognizer: Recognizer, far: float | None) -> None:
         calibrate(recognizer, rate)
 
 
-def _drawn(reports: Sequence[EnrollmentReport], seen: Sequence[Sequence[Sight]], sheet: Path) -> bool:
+def _drawn(reports: Sequence[EnrollmentReport], seen: Sequence[Sequence[PreparedPhoto]], sheet: Path) -> bool:
     """Draw the contact sheet; the gallery is written by now, and a picture's failure must not hide that."""
     try:
         draw_sheet(reports, seen, sheet)
     except EnrollmentError as error:
-        tell(f"warning: {error}; the species are enrolled all the same")
+        print_message(f"warning: {error}; the species are enrolled all the same")
         return False
     return True
 
@@ -214,19 +214,25 @@ def _warn(reports: Iterable[EnrollmentReport]) -> None:
     """Of what is allowed and hardly meant."""
     for r in reports:
         if r.doubt is not None:
-            tell(f"warning: {r.doubt}")
+            print_message(f"warning: {r.doubt}")
         for other in r.also_in:
-            tell(f"warning: {r.label!r} and {other!r} hold the same photo: enroll it for one of them only")
+            print_message(
+                f"warning: {r.label!r} and {other!r} hold the same photo: enroll it for one of them only"
+            )
         for other in r.similar:
-            tell(f"warning: {r.label!r} and {other!r} count as two species: use one name if they are one")
+            print_message(
+                f"warning: {r.label!r} and {other!r} count as two species: use one name if they are one"
+            )
 
 
-def _prepared(photos: Iterable[Photo], mode: str, skipped: list[dict[str, str]] | None) -> list[Sight]:
+def _prepared(
+    photos: Iterable[Photo], mode: str, skipped: list[dict[str, str]] | None
+) -> list[PreparedPhoto]:
     """The network inputs of the photos; where `skipped` is given, it takes in those that cannot be used."""
-    usable: list[Sight] = []
+    usable: list[PreparedPhoto] = []
     for photo in photos:
         try:
-            usable.append(sighted(photo.load(), mode, photo.name))
+            usable.append(prepare_photo(photo.load(), mode, photo.name))
         except (ImageError, DatasetError) as error:
             if skipped is None:
                 raise type(error)(f"{error}; --skip-unreadable leaves such photos out") from error

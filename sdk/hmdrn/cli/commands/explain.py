@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import bundle_argument, json_option, print_json, print_table, require, threads_option
 from hmdrn.cli.output_paths import output_place
 from hmdrn.cli.regions import parse_region
@@ -92,7 +92,7 @@ def command(
         if path is not None:
             click.echo(f"{what}: {path}")
     if output is None:
-        tell("note: add -o why.png to see on the photo where the species differ")
+        print_message("note: add -o why.png to see on the photo where the species differ")
 
 
 def _summary(explanation: Explanation, output: Path | None, arrays: Path | None) -> dict[str, Any]:

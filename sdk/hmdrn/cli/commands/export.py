@@ -18,7 +18,7 @@ from hmdrn.cli.compiler_check import (
     require_compiler,
     show_checks,
 )
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import json_option, print_facts, print_json, progress, require
 from hmdrn.loading import DEFAULT, checkpoint_path
 from hmdrn_runtime.errors import ExportError
@@ -134,7 +134,7 @@ def command(
         weights = load_checkpoint(checkpoint_path(checkpoint))
         if weights.card.recipe.get("finished") is False:
             steps = weights.card.recipe.get("steps_done")
-            tell(f"{checkpoint} is of a training run stopped after {steps} steps", "hmdrn-export")
+            print_message(f"{checkpoint} is of a training run stopped after {steps} steps", "hmdrn-export")
         output = user_path(output or f"{weights.card.name}-{precision}.hmdrn", ExportError)
         replaced = "; replaced the bundle that was there" if output.exists() else ""
         calibrator = None

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.numbers import FiniteRange
 from hmdrn.cli.options import bundle_argument, json_option, print_json, progress, require, threads_option
 from hmdrn.cli.output_paths import output_place
@@ -236,15 +236,15 @@ def _unstable(comparison: Mapping[str, Comparison]) -> list[str]:
 def _outcome(found: _Found, measured: Profile, budget_ms: float | None) -> int:
     unstable = [*measured.unstable, *_unstable(found.comparison or {})]
     if unstable:
-        tell(
+        print_message(
             f"warning: times wandered ({'; '.join(unstable)}; over {UNSTABLE:.1%}): let nothing "
             "else run, lock the clocks, and measure again"
         )
     if found.interrupted:
-        tell("interrupted: this is what had been measured")
+        print_message("interrupted: this is what had been measured")
         return _INTERRUPTED
     if budget_ms is not None and measured.p90 is not None and measured.p90 > budget_ms:
-        tell(
+        print_message(
             f"the budget of {budget_ms:g} ms is missed: p90 from photo to prediction is {measured.p90:.3g} ms"
         )
         return _BUDGET_MISSED

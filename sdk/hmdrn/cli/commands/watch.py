@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from hmdrn.cli.messages import tell, told
+from hmdrn.cli.messages import format_message, print_message
 from hmdrn.cli.numbers import FiniteRange
 from hmdrn.cli.options import bundle_argument, json_option, print_facts, threads_option
 from hmdrn.cli.output_paths import output_place
@@ -190,7 +190,7 @@ def command(
         mode = recognizer.bundle.manifest.input.preprocessing
         keeper = None
         if snapshots is not None:
-            keeper = Snapshots(snapshots, snapshot_every, mode, snapshot_folders, tell)
+            keeper = Snapshots(snapshots, snapshot_every, mode, snapshot_folders, print_message)
         film = opened.enter_context(contextlib.closing(Film(overlay))) if overlay is not None else None
         screen = opened.enter_context(contextlib.closing(Window())) if window else None
         publisher = opened.enter_context(contextlib.closing(Publisher(mqtt))) if mqtt is not None else None
@@ -227,13 +227,15 @@ def _recognizer(bundle: str, gallery: Path, threads: int | None) -> Recognizer:
     recognizer = load(bundle, gallery, threads=threads)
     move = move_of(recognizer.gallery, recognizer.bundle)
     if move is not None:
-        tell(f"note: {move}")
+        print_message(f"note: {move}")
     if recognizer.calibration_doubt is not None:
-        tell(f"warning: {recognizer.calibration_doubt}")
+        print_message(f"warning: {recognizer.calibration_doubt}")
     if not len(recognizer.gallery):
         raise GalleryError(f"{gallery} has no species: enroll photos first, with hmdrn enroll")
     if len(recognizer.gallery) == 1 and recognizer.gallery.calibration is None:
-        tell("note: the gallery has one species, so every frame gets its name: enroll others to tell it from")
+        print_message(
+            "note: the gallery has one species, so every frame gets its name: enroll others to tell it from"
+        )
     return recognizer
 
 
@@ -272,7 +274,7 @@ def _box_source(boxes: str | None) -> int | str | None:
 
 
 def _tell_event(event: SourceEvent, sink: Sink, aside: Lines) -> None:
-    aside(told(event.message))
+    aside(format_message(event.message))
     sink(source_event(event))
 
 
@@ -282,7 +284,7 @@ def _keep(keeper: Snapshots | None, result: WatchResult) -> Snapshots | None:
         if keeper is not None:
             keeper.take(result)
     except HmdrnError as error:
-        tell(f"no more snapshots: {error}")
+        print_message(f"no more snapshots: {error}")
         return None
     return keeper
 
@@ -294,7 +296,7 @@ def _close(summary: Summary, publisher: Publisher | None, out: Lines | None, asi
         publisher(closing)
         publisher.close()
         if publisher.lost:
-            aside(told(f"warning: {publisher.lost} events did not reach the broker"))
+            aside(format_message(f"warning: {publisher.lost} events did not reach the broker"))
     if out is not None:
         out(line(closing))
     elif aside.ready():

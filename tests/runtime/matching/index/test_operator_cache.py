@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from hmdrn_runtime.io.file_kinds import kind_of
+from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.matching.index.operator_cache import (
     Solved,
     open_operators,
@@ -122,5 +122,5 @@ def test_what_is_no_such_file_is_not_taken(tmp_path, content):
 def test_the_file_is_a_safetensors_file_beside_the_gallery_and_is_called_what_it_is(written):
     path, rows, _ = written
     assert load_file(path)["rows"].tobytes() == rows.tobytes()
-    assert kind_of(path) == "the operators of a gallery"
+    assert detect_file_kind(path) == "the operators of a gallery"
     assert operators_path(path.with_name("g.gallery")) == path

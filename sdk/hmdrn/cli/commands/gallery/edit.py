@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hmdrn.cli.commands.gallery.inspect import doubts_of, gallery_argument
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import json_option, print_json, print_table
 from hmdrn.cli.threshold_summary import calibrate_line
 from hmdrn_runtime.gallery.file import edit_gallery, load_gallery
@@ -180,7 +180,7 @@ def _tell_merges(
     else:
         click.echo(f"nothing new: {path} {_size(gallery)}")
     for doubt in doubts:
-        tell(f"warning: {doubt}")
+        print_message(f"warning: {doubt}")
 
 
 def _size(gallery: Gallery) -> str:

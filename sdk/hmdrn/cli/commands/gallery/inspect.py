@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import json_option, print_facts, print_json, print_table
 from hmdrn.cli.threshold_summary import rate_text
 from hmdrn.loading import load
@@ -178,7 +178,7 @@ def verify(gallery: Path, bundle: str | None, as_json: bool) -> None:
         ],
     )
     for doubt in doubts:
-        tell(f"warning: {doubt}")
+        print_message(f"warning: {doubt}")
 
 
 def doubts_of(gallery: Gallery) -> list[str]:

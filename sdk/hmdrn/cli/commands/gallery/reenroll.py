@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hmdrn.cli.commands.gallery.inspect import gallery_argument
-from hmdrn.cli.messages import tell
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import json_option, print_json, threads_option
 from hmdrn.cli.threshold_summary import calibrate_line
 from hmdrn.loading import load
@@ -47,7 +47,7 @@ def reenroll(
     save_gallery(found, output)
     far = rate_of(old.calibration)
     if far is not None:
-        tell(
+        print_message(
             f"warning: {output} is not calibrated, since a calibration is for the model it was made with: "
             f"run {calibrate_line(output, bundle, far)}"
         )
