@@ -1,1 +1,1 @@
-"""The original archives of the few-shot papers' data sets, into zips that `open_dataset` reads."""
+"""Prepare the original archives of the few-shot papers' data sets as zips that `open_dataset` reads."""

@@ -1,4 +1,4 @@
-"""A photograph of an archive into one of the result: cut, scaled down, saved as JPEG."""
+"""Crop, scale and encode a photo of an archive."""
 
 from __future__ import annotations
 
@@ -7,94 +7,89 @@ from io import BytesIO
 
 import PIL.Image
 
-from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.errors import DatasetError, ImageError
 from hmdrn_runtime.images.decoding import check_size, load_image
-from hmdrn_runtime.images.formats import read_header
+from hmdrn_runtime.images.formats import read_image_header
 from hmdrn_runtime.images.source import describe_source
-from hmdrn_runtime.messages import one_line
+from hmdrn_runtime.messages import format_error
 
 JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class Cut:
-    """What to cut out of a photo, in pixels of the file.
+class Crop:
+    """The part of a photo to keep, in pixels of the file.
 
     Attributes:
-        box: Left, top, right and bottom edge, counted from 0; what lies beyond the photo is clipped.
-            None for all of it; otherwise finite numbers.
-        banner: Rows at the bottom that are no part of the photo.
+        box: Left, top, right and bottom edge, counted from 0, finite; clipped to the photo. None for the
+            whole photo.
+        banner: Rows at the bottom that do not belong to the photo.
     """
 
     box: tuple[float, float, float, float] | None = None
     banner: int = 0
 
-    def edges(self, width: int, height: int, name: str) -> tuple[int, int, int, int]:
-        """The edges within a photo of this size.
+    def clip(self, width: int, height: int, name: str) -> tuple[int, int, int, int]:
+        """Return the edges within a photo of this size; `name` is what messages call it.
 
         Raises:
-            ImageError: Nothing is left.
+            DatasetError: The box lies outside of the photo.
         """
         left, top, right, bottom = 0, 0, width, height - self.banner
         if self.box is not None:
-            # Rounded as Pillow's crop does.
-            box = [round(edge) for edge in self.box]
-            left, top = max(left, box[0]), max(top, box[1])
-            right, bottom = min(right, box[2]), min(bottom, box[3])
+            x0, y0, x1, y1 = (round(edge) for edge in self.box)  # as Pillow's crop rounds
+            left, top, right, bottom = max(left, x0), max(top, y0), min(right, x1), min(bottom, y1)
         if left >= right or top >= bottom:
-            raise ImageError(
+            raise DatasetError(
                 f"{name} is {width}x{height} pixels, and its box {self.box} lies outside of it: "
                 "the annotations are damaged or of another data set"
             )
         return left, top, right, bottom
 
 
-def picture(data: bytes, name: str, cut: Cut, side: int) -> bytes:
-    """The JPEG file that a photo becomes.
+def encode_photo(data: bytes, name: str, crop: Crop, side: int) -> bytes:
+    """Crop and scale a photo and encode it as JPEG.
 
     Args:
-        data: Its file in the archive.
-        name: What messages call it.
-        cut: What to cut out of it.
-        side: Most pixels of the result's shorter side, 0 for no limit.
+        data: The photo's file in the archive.
+        name: The photo's name in messages.
+        crop: The part to keep.
+        side: Most pixels of the result's shorter side; 0 for no limit.
 
     Returns:
-        The file as it was where nothing is cut off and nothing scaled, a new JPEG otherwise.
+        The unchanged file if nothing is cropped or scaled, a new JPEG otherwise.
 
     Raises:
-        ImageError: The photo cannot be decoded, or its box is not in it.
+        DatasetError: The photo cannot be decoded, or its box lies outside of it.
     """
-    image = _load(data, name, cut)
+    image = _load_part(data, name, crop)
     short = min(image.size)
-    if cut == Cut() and (side == 0 or short <= side):
+    if crop == Crop() and (side == 0 or short <= side):
         return data
     if 0 < side < short:
         width, height = (max(1, round(length * side / short)) for length in image.size)
         image = image.resize((width, height), PIL.Image.Resampling.LANCZOS)
     file = BytesIO()
-    # At this size, colours at half the resolution would show.
+    # At this size, colors at half the resolution would show.
     image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return file.getvalue()
 
 
-def _load(data: bytes, name: str, cut: Cut) -> PIL.Image.Image:
-    """The part of a photo that is kept, upright and RGB."""
-    if cut == Cut():
-        return _named(data, name)
+def _load_part(data: bytes, name: str, crop: Crop) -> PIL.Image.Image:
+    """Load the part of a photo to keep, upright and RGB."""
+    source: bytes | PIL.Image.Image = data
     try:
-        # Boxes count the file's pixels, so they are cut out before the photo is turned upright.
-        whole = read_header(BytesIO(data), len(data), name)
-        check_size(whole.width, whole.height, name)
-        part = whole.crop(cut.edges(whole.width, whole.height, name))
-    except ImageError:
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise ImageError(f"{name} cannot be decoded ({one_line(error)}): the photo is damaged") from error
-    return _named(part, name)
-
-
-def _named(source: bytes | PIL.Image.Image, name: str) -> PIL.Image.Image:
-    try:
+        if crop != Crop():
+            # Boxes count the file's pixels, so the photo is cropped before it is turned upright.
+            whole = read_image_header(BytesIO(data), len(data), name)
+            check_size(whole.width, whole.height, name)
+            source = whole.crop(crop.clip(whole.width, whole.height, name))
         return load_image(source)
+    except DatasetError:
+        raise
     except ImageError as error:
-        raise ImageError(str(error).replace(describe_source(source), name, 1)) from error
+        raise DatasetError(str(error).replace(describe_source(source), name, 1)) from error
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise DatasetError(
+            f"{name} cannot be decoded ({format_error(error)}): the photo is damaged"
+        ) from error

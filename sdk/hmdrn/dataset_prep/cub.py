@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
-from hmdrn.dataset_prep.crop import Cut
-from hmdrn.dataset_prep.index import Catalogue, Contents, Original, Photo
-from hmdrn.dataset_prep.naming import safe_label
+from hmdrn.dataset_prep.crop import Crop
+from hmdrn.dataset_prep.index import ArchiveIndex, ArchiveLayout, Catalog, Photo
 from hmdrn.dataset_prep.splits import alternating, by_number, hmdrn, seeded
-from hmdrn.dataset_prep.text_tables import edges, rows, whole
+from hmdrn.dataset_prep.text_tables import parse_box, parse_int, parse_rows, safe_label
 
-_LISTS = ("images.txt", "image_class_labels.txt", "bounding_boxes.txt", "classes.txt")
+_IMAGES, _LABELS, _BOXES, _NAMES = (
+    "images.txt",
+    "image_class_labels.txt",
+    "bounding_boxes.txt",
+    "classes.txt",
+)
 
 
-def read(contents: Contents, crop: bool) -> Catalogue:
-    """The catalogue, of `images.txt` and the lists beside it, which share the photos' numbers.
+def read(index: ArchiveIndex, crop: bool) -> Catalog:
+    """Make the catalog from `images.txt` and the lists beside it, which share the photos' numbers.
 
     Raises:
         DatasetError: A list or a photo is missing, or a list is damaged.
     """
-    tables = {name: contents.note(name) for name in _LISTS if crop or name != "bounding_boxes.txt"}
-    classes = {
-        whole(number, "classes.txt"): safe_label(name, "classes.txt")
-        for number, name in rows(tables["classes.txt"], 2, "classes.txt")
-    }
-    shown = dict(rows(tables["image_class_labels.txt"], 2, "image_class_labels.txt"))
+    images = index.read_list(_IMAGES)
+    class_numbers = dict(parse_rows(index.read_list(_LABELS), 2, _LABELS))
     boxes = {
-        number: edges(box, "bounding_boxes.txt")
-        for number, *box in rows(tables.get("bounding_boxes.txt", b""), 5, "bounding_boxes.txt")
+        number: parse_box(box, _BOXES)
+        for number, *box in (parse_rows(index.read_list(_BOXES), 5, _BOXES) if crop else ())
     }
-    files = contents.by_tail(3)
+    classes = {
+        parse_int(number, _NAMES): safe_label(name, _NAMES)
+        for number, name in parse_rows(index.read_list(_NAMES), 2, _NAMES)
+    }
+    files = index.by_tail(3)
     photos, missing = [], []
-    for number, path in rows(tables["images.txt"], 2, "images.txt"):
-        member = files.get(f"images/{path}")
-        label = classes.get(whole(shown.get(number, "0"), "image_class_labels.txt"))
-        if label is None:
-            raise contents.lacks(f"class of photo {path!r} in image_class_labels.txt and classes.txt")
-        if crop and number not in boxes:
-            raise contents.lacks(f"box of photo {path!r} in bounding_boxes.txt")
-        if member is None:
-            missing.append(path)
-            continue
-        cut = Cut()
+    for number, path in parse_rows(images, 2, _IMAGES):
+        label = index.require(
+            classes.get(parse_int(class_numbers.get(number, "0"), _LABELS)),
+            f"class of photo {path!r} in {_LABELS} and {_NAMES}",
+        )
+        box = None
         if crop:
-            left, top, width, height = boxes[number]
-            cut = Cut((left, top, left + width, top + height))
-        stem = safe_label(path.rpartition("/")[2].rpartition(".")[0], "images.txt")
-        photos.append(Photo(member, label, stem, cut))
-    contents.refuse_missing(missing)
-    return Catalogue(classes, photos)
+            left, top, width, height = index.require(boxes.get(number), f"box of photo {path!r} in {_BOXES}")
+            box = (left, top, left + width, top + height)
+        if member := files.get(f"images/{path}"):
+            stem = safe_label(path.rpartition("/")[2].rpartition(".")[0], _IMAGES)
+            photos.append(Photo(member, label, stem, Crop(box)))
+        else:
+            missing.append(path)
+    index.reject_missing(missing)
+    return Catalog(classes, photos)
 
 
-ORIGINAL = Original(
+LAYOUT = ArchiveLayout(
     title="CUB-200-2011",
     archives="CUB_200_2011.tgz",
     count=200,
@@ -60,6 +62,6 @@ ORIGINAL = Original(
         "chen": by_number(lambda n: alternating(n - 1), "by class number from 0, as Chen et al.: 100/50/50"),
         "seeded": seeded(130, 20, 50),
     },
-    is_note=lambda name: name.rpartition("/")[2] in _LISTS,
+    is_metadata=lambda name: name.rpartition("/")[2] in (_IMAGES, _LABELS, _BOXES, _NAMES),
     read=read,
 )

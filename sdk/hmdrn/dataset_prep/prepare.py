@@ -1,4 +1,4 @@
-"""From the original archives to one zip of `<split>/<class>/<photo>.jpg`, and the record beside it."""
+"""Turn the original archives of a data set into a zip of `<split>/<class>/<photo>.jpg` and a record of it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,51 @@ import contextlib
 import os
 import secrets
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hmdrn.dataset_prep import aircraft, cars, cub, dogs
+from hmdrn.dataset_prep.archives import check_archive
 from hmdrn.dataset_prep.crop import JPEG_QUALITY
-from hmdrn.dataset_prep.index import Catalogue, Contents, Original
-from hmdrn.dataset_prep.sources import file_digest, open_source
+from hmdrn.dataset_prep.index import ArchiveLayout, Catalog, index_archives
 from hmdrn.dataset_prep.splits import SPLITS, Split, read_split
 from hmdrn.dataset_prep.writer import write_photos
+from hmdrn_runtime.bundle.bundle import compute_sha256
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.images.decoding import MIN_SIDE
 from hmdrn_runtime.images.source import describe_source
-from hmdrn_runtime.io.files import reason, user_path, write_atomically
+from hmdrn_runtime.io.files import (
+    check_not_input,
+    check_parent_folder,
+    describe_os_error,
+    expand_path,
+    write_atomically,
+)
 from hmdrn_runtime.io.json_document import canonical_json
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
+LAYOUTS: dict[str, ArchiveLayout] = {
+    "cub": cub.LAYOUT,
+    "dogs": dogs.LAYOUT,
+    "cars": cars.LAYOUT,
+    "aircraft": aircraft.LAYOUT,
+}
+"""The known data sets, by their name on the command line."""
 SCHEMA = "hmdrn.prepare/1"
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What the user chose.
+class PrepareOptions:
+    """Options of `prepare`.
 
     Attributes:
-        crop: Whether photos are cut to their boxes; None for the data set's default.
-        side: Most pixels of a photo's shorter side; 0 for no limit.
-        rule: Name of the rule of the split; None for the data set's default.
-        seed: Of rules at random.
-        split_file: A file with the split instead of a rule.
+        crop: Whether to crop photos to their boxes; None for the data set's default.
+        side: Most pixels of a photo's shorter side, at least `MIN_SIDE`; 0 for no limit.
+        rule: Name of the split's rule; None for the data set's default.
+        seed: Seed of random rules.
+        split_file: A file with the split, instead of a rule.
     """
 
     crop: bool | None = None
@@ -45,70 +61,77 @@ class Choices:
 
 
 def prepare(
-    original: Original,
+    layout: ArchiveLayout,
     archives: Sequence[Path],
     output: Path,
-    choices: Choices,
-    report: Callable[[str, int, int], None] = lambda what, done, of: None,
+    options: PrepareOptions,
+    report: ProgressCallback = ignore_progress,
 ) -> dict[str, Any]:
-    """Write the zip `output` and, of the same name with .json, the record of it.
+    """Write the zip `output` and, beside it with the suffix .json, the record of it.
 
     Args:
-        original: What the archives are.
-        archives: All of them, or folders of what they hold.
-        output: The zip; one that is there is replaced.
-        choices: See `Choices`.
-        report: Called with (what, done, of) as the work goes on.
+        layout: The data set.
+        archives: All of its archives, or folders of their content.
+        output: The zip; an existing one is replaced.
+        options: See `PrepareOptions`.
+        report: Called with the progress.
 
     Returns:
         The record.
 
     Raises:
         DatasetError: The archives are not those of the data set, damaged or not to be trusted; a photo is
-            damaged; the choices do not fit; the output cannot be written. Nothing is written then.
+            damaged; the options do not fit; the output cannot be written. Nothing is written then.
     """
-    if 0 < choices.side < MIN_SIDE:
+    if 0 < options.side < MIN_SIDE:
         raise DatasetError(
-            f"a side of {choices.side} pixels is too little: at least {MIN_SIDE}, or 0 for no limit"
+            f"a side of {options.side} pixels is too short: give at least {MIN_SIDE}, or 0 for no limit"
         )
-    output = _checked_output(output, archives)
-    sources = [open_source(path) for path in archives]
-    crop = original.crop if choices.crop is None else choices.crop
-    contents = Contents.of(original, sources, report)
-    catalogue = original.read(contents, crop)
-    split, told = _split(original, catalogue, choices)
-    kept = {photo.member: photo for photo in catalogue.photos if photo.label in split}
-    if not kept:
-        raise DatasetError(f"no photo in {contents.given}: pass {original.archives}")
+    paths = [check_archive(path) for path in archives]
+    output = _check_output(output, paths)
+    crop = layout.crop if options.crop is None else options.crop
+    index = index_archives(layout, paths, report)
+    catalog = layout.read(index, crop)
+    split, origin = _choose_split(layout, catalog, options)
+    photos = {photo.member: photo for photo in catalog.photos if photo.label in split}
+    if not photos:
+        raise DatasetError(f"no photo in {index.given}: pass {layout.archives}")
     temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                write_photos(archive, sources, kept, split, choices.side, report)
+                write_photos(archive, paths, photos, split, options.side, report)
             file.flush()
             os.fsync(file.fileno())
+        digests: list[dict[str, str | None]] = []
+        for path in paths:
+            report(f"digest of {path.name}", len(digests), len(paths))
+            digests.append(
+                {"name": path.resolve().name, "sha256": None if path.is_dir() else compute_sha256(path)}
+            )
         record = {
             "schema": SCHEMA,
-            "data_set": original.title,
-            "archives": _digests([source.path for source in sources], report),
-            "zip": {"name": output.name, "sha256": file_digest(temporary)},
+            "data_set": layout.title,
+            "archives": digests,
+            "zip": {"name": output.name, "sha256": compute_sha256(temporary)},
             "crop": crop,
-            "side": choices.side,
+            "side": options.side,
             "jpeg_quality": JPEG_QUALITY,
-            "split": told,
-            "classes": {place: sorted(c for c in split if split[c] == place) for place in SPLITS},
-            "left_out": sorted(set(catalogue.classes.values()) - set(split)),
-            "photos": {place: sum(split[p.label] == place for p in kept.values()) for place in SPLITS},
+            "split": origin,
+            "classes": {name: sorted(label for label in split if split[label] == name) for name in SPLITS},
+            "left_out": sorted(set(catalog.classes.values()) - set(split)),
+            "photos": {name: sum(split[p.label] == name for p in photos.values()) for name in SPLITS},
         }
 
-        # The record is safe on the disk before the zip takes its name, and takes its own right after.
         def publish() -> None:
             temporary.replace(output)
 
-        write_atomically(output.with_suffix(".json"), canonical_json(record).encode(), before=publish)
+        # The record is safe on the disk before the zip takes its name, and takes its own right after.
+        write_atomically(output.with_suffix(".json"), canonical_json(record).encode(), before_rename=publish)
     except OSError as error:
         raise DatasetError(
-            f"{describe_source(output)} cannot be written ({reason(error)}): check the folder and its space"
+            f"{describe_source(output)} cannot be written ({describe_os_error(error)}): "
+            "check the folder and its space"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -116,48 +139,39 @@ def prepare(
     return record
 
 
-def _checked_output(given: Path, archives: Sequence[Path]) -> Path:
-    output = user_path(given, DatasetError)
-    shown = describe_source(given)
+def _check_output(given: Path, archives: Sequence[Path]) -> Path:
+    output = expand_path(given, DatasetError)
     if output.suffix.lower() != ".zip":
-        raise DatasetError(f"{shown} is to be a zip: let its name end in .zip")
-    if output.is_dir() or output.with_suffix(".json").is_dir() or not output.parent.is_dir():
-        problem = "or its .json is a folder" if output.parent.is_dir() else "lies in no folder that there is"
-        raise DatasetError(f"{shown} {problem}: give the path of a file in a folder that exists")
-    for path in archives:
-        if output.exists() and user_path(path, DatasetError).exists() and output.samefile(path.expanduser()):
-            raise DatasetError(f"{shown} is one of the archives: give the output another name")
+        raise DatasetError(f"{describe_source(given)} is not a zip: give a name that ends in .zip")
+    for path in (output, output.with_suffix(".json")):
+        if path.is_dir():
+            raise DatasetError(f"cannot write {describe_source(path)}: it is a folder; give another name")
+    check_parent_folder(output, "zip", DatasetError)
+    check_not_input(output, "zip", archives, DatasetError)
     return output
 
 
-def _split(original: Original, catalogue: Catalogue, choices: Choices) -> tuple[Split, dict[str, Any]]:
-    """The split of every class that is kept, and where it comes from."""
-    if choices.split_file is not None:
-        if choices.rule is not None:
+def _choose_split(
+    layout: ArchiveLayout, catalog: Catalog, options: PrepareOptions
+) -> tuple[Split, dict[str, Any]]:
+    """Return the split of every kept class, and the record of where it comes from."""
+    if options.split_file is not None:
+        if options.rule is not None:
             raise DatasetError("both a rule and a file of the split are given: choose one")
-        split = read_split(choices.split_file, list(catalogue.classes.values()))
-        return split, {"rule": "file", "told": f"as in {choices.split_file.name}", "seed": None}
-    found = len(catalogue.classes)
-    if found != original.count:
+        split = read_split(options.split_file, list(catalog.classes.values()))
+        return split, {"rule": "file", "told": f"as in {options.split_file.name}", "seed": None}
+    count = len(catalog.classes)
+    if count != layout.count:
         # A rule would put other classes into test than in a whole archive.
         raise DatasetError(
-            f"{original.title} has {original.count} classes, and these archives {found}: "
+            f"{layout.title} has {layout.count} classes, and these archives {count}: "
             "download them again, or name the classes to take by --split-file"
         )
-    name = choices.rule or next(iter(original.rules))
-    if name not in original.rules:
+    name = options.rule or next(iter(layout.rules))
+    if name not in layout.rules:
         raise DatasetError(
-            f"{original.title} has no split {name!r}: choose one of {', '.join(original.rules)}, "
-            "or --split-file"
+            f"{layout.title} has no split {name!r}: choose one of {', '.join(layout.rules)}, or --split-file"
         )
-    rule = original.rules[name]
-    seed = choices.seed if rule.seeded else None
-    return rule.split(catalogue.classes, choices.seed), {"rule": name, "told": rule.told, "seed": seed}
-
-
-def _digests(paths: Sequence[Path], report: Callable[[str, int, int], None]) -> list[dict[str, str | None]]:
-    digests: list[dict[str, str | None]] = []
-    for path in paths:
-        report(f"digest of {path.name}", len(digests), len(paths))
-        digests.append({"name": path.resolve().name, "sha256": file_digest(path)})
-    return digests
+    rule = layout.rules[name]
+    seed = options.seed if rule.is_seeded else None
+    return rule.split(catalog.classes, options.seed), {"rule": name, "told": rule.origin, "seed": seed}
