@@ -1,9 +1,7 @@
-"""Naming what a camera sees, for as long as it runs.
+"""Classify what a camera, stream or video shows, for as long as it runs.
 
-A source gives frames (`sources`, `captures`), a thread keeps the newest (`reader`), which is kept going when
-the source fails (`feed`); a frame is answered (`looking`), its label smoothed (`smoothing`), and the loop
-(`loop`) hands out results. What is done with these is apart: `events` and `mqtt`, `snapshots`, `overlay`.
+A source (`sources`, `captures`) is read by a thread that keeps the newest frame (`reader_thread`) and is
+restarted on failure (`reconnecting_source`). Each frame is classified (`frame_classifier`), its labels are
+smoothed (`tracker`, `smoothing`), and the loop (`watch`) yields results. Outputs are separate: `events`,
+`mqtt`, `snapshots`, `overlay`.
 """
-
-READING = "hmdrn-watch"
-"""The name of the threads that read sources, some of which may hang in a driver."""

@@ -8,76 +8,59 @@ from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
 from hmdrn.watching.results import Sighting, SourceEvent, WatchResult
-from hmdrn.watching.smoothing import Smoothed
-from hmdrn.watching.summary import Summary
+from hmdrn.watching.smoothing import SmoothedLabel
+from hmdrn.watching.summary import WatchSummary
 
 SCHEMA = "hmdrn.watch/1"
 Event: TypeAlias = dict[str, Any]
 Sink: TypeAlias = Callable[[Event], None]
-"""Takes events as they come."""
+"""Receives events as they come."""
 
 
-def result_events(result: WatchResult, every: bool) -> Iterator[Event]:
-    """The events of a frame: a change of label each, what is gone, and with `every` the frame itself."""
+def build_result_events(result: WatchResult, every: bool) -> Iterator[Event]:
+    """Yield the events of a frame: each change of a label, each lost track, and with `every` the frame."""
+    frame = result.frame
+    place: Event = {"frame": frame.index, "position": round(frame.position, 3)}
+    if frame.file is not None:
+        place["file"] = frame.file
+    if result.detector_frame_id is not None:
+        place["boxes_frame"] = result.detector_frame_id
+    place["latency_ms"] = round(1000 * result.latency, 2)
     if every and not result.skipped:
-        yield _frame_event(result)
+        sightings = [{**_sighting(s), "answer": s.prediction.to_dict()} for s in result.sightings]
+        yield {**_event("frame", frame.time), **place, "sightings": sightings}
     for sighting in result.sightings:
         if sighting.changed:
-            yield {
-                **_begin("label", result.frame.time),
-                **_where(result),
-                **_sighting(sighting),
-                "before": _smoothed(sighting.before),
-            }
+            previous = _label(sighting.previous)
+            yield {**_event("label", frame.time), **place, **_sighting(sighting), "before": previous}
     for track in result.gone:
-        yield {**_begin("gone", result.frame.time), **_where(result), "track": track}
+        yield {**_event("gone", frame.time), **place, "track": track}
 
 
-def source_event(event: SourceEvent) -> Event:
-    """Something that happened to the source."""
-    return {**_begin("source", event.time), "state": event.state, "message": event.message}
+def build_source_event(event: SourceEvent) -> Event:
+    """Return an event of the source."""
+    return {**_event("source", event.time), "state": event.state, "message": event.message}
 
 
-def summary_event(summary: Summary, time: float) -> Event:
-    """The end: what came of it."""
-    return {**_begin("summary", time), **summary.to_dict()}
+def build_summary_event(summary: WatchSummary, time: float) -> Event:
+    """Return the last event, the summary; `time` is in seconds since 1970 (UTC)."""
+    return {**_event("summary", time), **summary.to_dict()}
 
 
-def line(event: Event) -> str:
-    """An event as one line of JSON, without its newline."""
+def to_json_line(event: Event) -> str:
+    """Return an event as one line of JSON, without its newline."""
     return json.dumps(event, ensure_ascii=False)
 
 
-def _frame_event(result: WatchResult) -> Event:
-    sightings = [
-        {**_sighting(sighting), "answer": sighting.prediction.to_dict()} for sighting in result.sightings
-    ]
-    return {**_begin("frame", result.frame.time), **_where(result), "sightings": sightings}
-
-
-def _begin(kind: str, time: float) -> Event:
-    when = datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="milliseconds")
-    return {"schema": SCHEMA, "event": kind, "time": when.replace("+00:00", "Z")}
-
-
-def _where(result: WatchResult) -> Event:
-    frame = result.frame
-    where: Event = {"frame": frame.index, "position": round(frame.position, 3)}
-    if frame.file is not None:
-        where["file"] = frame.file
-    if result.boxes_id is not None:
-        where["boxes_frame"] = result.boxes_id
-    return {**where, "latency_ms": round(1000 * result.latency, 2)}
+def _event(kind: str, time: float) -> Event:
+    utc = datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="milliseconds")
+    return {"schema": SCHEMA, "event": kind, "time": utc.replace("+00:00", "Z")}
 
 
 def _sighting(sighting: Sighting) -> Event:
     box = None if sighting.box is None else list(sighting.box)
-    return {"track": sighting.track, "box": box, **_smoothed(sighting.smoothed)}
+    return {"track": sighting.track, "box": box, **_label(sighting.smoothed)}
 
 
-def _smoothed(smoothed: Smoothed) -> Event:
-    return {
-        "state": smoothed.state,
-        "label": smoothed.label,
-        "probability": round(smoothed.probability, 4),
-    }
+def _label(label: SmoothedLabel) -> Event:
+    return {"state": label.state, "label": label.label, "probability": round(label.probability, 4)}

@@ -1,4 +1,4 @@
-"""From a frame to what is in it: boxes, answers, smoothed labels."""
+"""Classify a frame: find boxes, predict, smooth the labels."""
 
 from __future__ import annotations
 
@@ -8,116 +8,113 @@ from typing import Protocol
 
 import PIL.Image
 
-from hmdrn.watching.detector_input import BoxLines
-from hmdrn.watching.frames import Frame
+from hmdrn.watching.detector_input import DetectorInput
+from hmdrn.watching.frames import Detector, Frame
 from hmdrn.watching.results import Sighting, WatchResult
-from hmdrn.watching.smoothing import Smoothing
+from hmdrn.watching.smoothing import Smoother, Smoothing
 from hmdrn.watching.tracker import Tracker
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.preprocessing import Box, Boxes, check_boxes, clip_box, crop_box
 from hmdrn_runtime.prediction import Prediction
 
-Detector = Callable[[Frame], Boxes | None]
-"""Finds the subjects in a frame: boxes in pixels, empty for none, None to pass the frame over."""
-Place = tuple["Box | None", PIL.Image.Image]
-"""A part of a frame, None for all of it, and its pixels."""
+WHOLE_FRAME = 0
+"""The track number of the whole frame or the fixed region."""
 
 
-class Namer(Protocol):
-    """What answers: a `Recognizer`, or whatever of yours has this method."""
+class ClassifierProtocol(Protocol):
+    """A classifier of images: a `Recognizer`, or any object with this method."""
 
     def classify_batch(self, images: list[PIL.Image.Image]) -> list[Prediction]:
-        """An answer for each image."""
+        """Return a prediction for each image."""
 
 
-class Observer:
-    """Answers frames, and remembers what the answers before were.
+class FrameClassifier:
+    """Classifies frames, and keeps the smoothed labels.
 
     Args:
-        recognizer: Answers.
-        region: The part of each frame to look at; None for all of it.
-        detector: Finds the parts to look at instead.
-        smoothing: How labels are smoothed.
-        unusable: Called with what is wrong with a box.
-        cut: Called with what is left of a region that reaches over the picture's edge.
+        classifier: Predicts the species on an image.
+        region: The part of each frame to classify; None for the whole frame.
+        detector: Finds the boxes to classify instead.
+        smoothing: Settings of label smoothing.
+        report_box: Called with the problem of a box that cannot be used.
+        report_region: Called, once for each size of the image, if the region was clipped to it.
     """
 
     def __init__(
         self,
-        recognizer: Namer,
+        classifier: ClassifierProtocol,
         region: Box | None,
         detector: Detector | None,
         smoothing: Smoothing,
-        unusable: Callable[[str], None],
-        cut: Callable[[str], None],
+        report_box: Callable[[str], None],
+        report_region: Callable[[str], None],
     ) -> None:
-        self._recognizer, self._region, self._detector = recognizer, region, detector
-        self._tracker = Tracker(smoothing)
-        self._unusable, self._cut = unusable, cut
-        self._size: tuple[int, int] | None = None
-        """Of the picture that the region was last fitted to."""
+        self._classifier, self._region, self._detector = classifier, region, detector
+        self._smoother, self._tracker = Smoother(smoothing), Tracker(smoothing)
+        self._report_box, self._report_region = report_box, report_region
+        self._region_size: tuple[int, int] | None = None
+        """Size of the image that the region was last clipped to."""
 
-    def look(self, frame: Frame) -> WatchResult | None:
-        """What is in a frame; None where the detector passes it over and nothing is gone by then.
+    def classify(self, frame: Frame) -> WatchResult | None:
+        """Classify a frame; None if the detector skips it and no subject is gone by now.
 
         Raises:
             ImageError: The frame or the region cannot be used.
             BoxesEndError: The detector has ended.
             HmdrnError: As `Recognizer.classify_batch`.
         """
+        boxes: list[Box | None]
         if self._detector is None:
-            places: list[Place] = [self._fixed(frame.image)]
-            tracks = [self._tracker.whole(places[0][0], frame.position)]
+            box, image = self._crop_region(frame.image)
+            boxes, images, subjects = [box], [image], [(WHOLE_FRAME, self._smoother)]
         else:
-            boxes = self._detector(frame)
-            if boxes is None:
-                gone = self._gone(frame)
-                return WatchResult(frame, (), gone, _age(frame), skipped=True) if gone else None
-            check_boxes(boxes)
-            usable = self._usable(frame.image, boxes) if len(boxes) else []
-            places = list(usable)
-            tracks = self._tracker.follow([box for box, _ in usable], frame.position)
-        answers = self._recognizer.classify_batch([image for _, image in places])
+            detected = self._detector(frame)
+            if detected is None:
+                gone = self._tracker.drop_lost(frame.position)
+                return WatchResult(frame, (), gone, _latency(frame), skipped=True) if gone else None
+            check_boxes(detected)
+            crops = self._crop_boxes(frame.image, detected) if len(detected) else []
+            boxes, images = [box for box, _ in crops], [image for _, image in crops]
+            tracks = self._tracker.match([box for box, _ in crops], frame.position)
+            subjects = [(track.number, track.smoother) for track in tracks]
+        predictions = self._classifier.classify_batch(images)
         sightings = []
-        for track, (box, _), answer in zip(tracks, places, answers, strict=True):
-            before = track.smoother.value
-            smoothed = track.smoother.update(answer, frame.position)
-            sightings.append(Sighting(track.number, box, answer, smoothed, before))
-        name = self._detector.frame_id if isinstance(self._detector, BoxLines) else None
-        return WatchResult(frame, tuple(sightings), self._gone(frame), _age(frame), name)
+        for (number, smoother), box, prediction in zip(subjects, boxes, predictions, strict=True):
+            previous = smoother.value
+            smoothed = smoother.update(prediction, frame.position)
+            sightings.append(Sighting(number, box, prediction, smoothed, previous))
+        gone = self._tracker.drop_lost(frame.position)
+        frame_id = self._detector.frame_id if isinstance(self._detector, DetectorInput) else None
+        return WatchResult(frame, tuple(sightings), gone, _latency(frame), frame_id)
 
-    def _gone(self, frame: Frame) -> tuple[int, ...]:
-        return tuple(track.number for track in self._tracker.lost(frame.position))
-
-    def _fixed(self, image: PIL.Image.Image) -> Place:
-        """The whole picture, or what the region covers of it; that this is less is told once for a size."""
+    def _crop_region(self, image: PIL.Image.Image) -> tuple[Box | None, PIL.Image.Image]:
         if self._region is None:
             return None, image
-        seen = clip_box(self._region, image.width, image.height)
+        clipped = clip_box(self._region, image.width, image.height)
         x0, y0, x1, y1 = self._region
-        if image.size != self._size and (x0 < 0 or y0 < 0 or x1 > image.width or y1 > image.height):
-            asked, left = (",".join(f"{side:g}" for side in box) for box in (self._region, seen))
-            self._cut(
-                f"the region {asked} reaches over the picture's edge, which is {image.width}x{image.height} "
-                f"pixels: {left} is looked at"
+        if image.size != self._region_size and (x0 < 0 or y0 < 0 or x1 > image.width or y1 > image.height):
+            given, used = (",".join(f"{side:g}" for side in box) for box in (self._region, clipped))
+            self._report_region(
+                f"the region {given} crosses the border of the image, which has {image.width}x{image.height} "
+                f"pixels: {used} is used"
             )
-        self._size = image.size
-        return seen, crop_box(image, seen)
+        self._region_size = image.size
+        return clipped, crop_box(image, clipped)
 
-    def _usable(self, image: PIL.Image.Image, boxes: Boxes) -> list[tuple[Box, PIL.Image.Image]]:
-        """The boxes with what is in them; those that cannot be used are told and left out."""
-        parts = []
+    def _crop_boxes(self, image: PIL.Image.Image, boxes: Boxes) -> list[tuple[Box, PIL.Image.Image]]:
+        """Return the usable boxes with their images; report the others."""
+        crops = []
         for box in boxes:
             try:
-                part = crop_box(image, box)
+                crop = crop_box(image, box)
             except ImageError as error:
-                self._unusable(str(error))
+                self._report_box(str(error))
             else:
                 x0, y0, x1, y1 = (float(side) for side in box)
-                parts.append(((x0, y0, x1, y1), part))
-        return parts
+                crops.append(((x0, y0, x1, y1), crop))
+        return crops
 
 
-def _age(frame: Frame) -> float:
-    """Seconds since its capture."""
+def _latency(frame: Frame) -> float:
+    """Return the seconds since the frame's capture."""
     return time.monotonic() - frame.captured

@@ -1,16 +1,19 @@
-"""A frame on its way from the source to the answer."""
+"""Frames of a source, and the detectors that find subjects in them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import PIL.Image
 
 from hmdrn.watching.captures import Pixels
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
+from hmdrn_runtime.images.preprocessing import Boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +21,12 @@ class Frame:
     """One frame of a source.
 
     Attributes:
-        index: Its number among all frames that were read, from 0; of a file, its place in it.
-        position: Seconds: of a file, in the film; of a live source, since watching began.
-        time: When it was captured, in seconds since 1970 (UTC).
-        captured: The same on the monotonic clock that latencies are measured with: the moment when it was
-            handed over by the driver, decoder or network, which is after its exposure.
-        pixels: As they were captured.
+        index: Number among all frames that were read, from 0; of a file, its place in it.
+        position: Seconds: of a file, in the video; of a live source, since watching began.
+        time: Time of capture, in seconds since 1970 (UTC).
+        captured: The same on the monotonic clock that latencies are measured with: the moment when the
+            driver, decoder or network handed the frame over, which is after its exposure.
+        pixels: The pixels as captured.
     """
 
     index: int
@@ -34,7 +37,7 @@ class Frame:
 
     @property
     def file(self) -> str | None:
-        """The photo's path, of a folder; None of anything else."""
+        """The photo's path if the source is a folder, else None."""
         return str(self.pixels) if isinstance(self.pixels, Path) else None
 
     @cached_property
@@ -42,7 +45,7 @@ class Frame:
         """The frame upright, in RGB; to enroll it, classify it or show it.
 
         Raises:
-            ImageError: It cannot be read, or the source gives no 8-bit colour or grey.
+            ImageError: The frame cannot be read, or is neither 8-bit color nor 8-bit gray.
         """
         if isinstance(self.pixels, Path):
             return load_image(self.pixels)
@@ -50,6 +53,9 @@ class Frame:
         if len(shape) == 2:
             return PIL.Image.fromarray(self.pixels).convert("RGB")
         if len(shape) != 3 or shape[2] != 3:
-            raise ImageError(f"a frame of shape {shape} is neither BGR nor grey: convert it in the pipeline")
-        size = (shape[1], shape[0])
-        return PIL.Image.frombytes("RGB", size, self.pixels.tobytes(), "raw", "BGR")
+            raise ImageError(f"a frame of shape {shape} is neither BGR nor gray: convert it in the pipeline")
+        return PIL.Image.frombytes("RGB", (shape[1], shape[0]), self.pixels.tobytes(), "raw", "BGR")
+
+
+Detector: TypeAlias = Callable[[Frame], Boxes | None]
+"""Finds the subjects in a frame: boxes in pixels, empty without a subject, None to skip the frame."""

@@ -1,130 +1,126 @@
-"""Events to an MQTT broker."""
+"""Publish events to an MQTT broker."""
 
 from __future__ import annotations
 
 import re
 import threading
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from hmdrn.watching.events import Event, line
-from hmdrn.watching.sources import without_password
+from hmdrn.watching.events import Event, to_json_line
+from hmdrn.watching.sources import redact_password
 from hmdrn_runtime.errors import HmdrnError, MissingDependencyError
-from hmdrn_runtime.messages import one_line
+from hmdrn_runtime.messages import format_error
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
-_CONNECTING = 5.0
+_CONNECT_TIMEOUT = 5.0
 """Seconds for a broker to answer at first."""
-_LEAVING = 0.4
+_CLOSE_TIMEOUT = 0.4
 """Seconds that closing waits for events on their way."""
-_LONGEST_DELAY = 30
-"""Seconds between two attempts to connect again at most; the first is after one, then twice as long each."""
-_WAITING = 1000
-"""Events kept at most while the broker is away; further ones are lost, and counted."""
+_MAX_DELAY = 30
+"""Most seconds between two attempts to reconnect; the first is after one, then twice as long each."""
+_MAX_QUEUED = 1000
+"""Most events kept while the broker is away; further ones are lost, and counted."""
 _AT_LEAST_ONCE = 1
 
 
-class Publisher:
-    """Publishes events, at least once each, and connects again when the broker has been away.
+class MqttPublisher:
+    """Publishes events, at least once each, and reconnects when the broker has been away.
 
     Args:
         address: mqtt://[user:password@]host[:port]/topic, or mqtts:// for TLS.
 
+    Attributes:
+        lost: Events that did not fit into the queue while the broker was away, and after `close` also those
+            that it did not accept.
+
     Raises:
-        HmdrnError: The address is none, or the broker does not take us at first.
+        HmdrnError: The address is invalid, or the broker does not accept the connection at first.
         MissingDependencyError: paho-mqtt is not installed.
     """
 
     def __init__(self, address: str) -> None:
-        self._name = without_password(address)
-        scheme, host, port, user, password, self._topic = _parts(address)
+        name = redact_password(address)
+        url = _parse_address(address)
         try:
             from paho.mqtt.client import Client
-            from paho.mqtt.enums import CallbackAPIVersion
+            from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
         except ImportError as error:
             raise MissingDependencyError("paho-mqtt", "publishing to MQTT", "mqtt") from error
         self.lost = 0
-        """Events that found no place while the broker was away, and at the end those it did not take."""
-        self._waiting = 0
-        self._taken = threading.Condition()
+        self._topic = unquote(url.path.lstrip("/"))
+        self._pending = 0
+        self._changed = threading.Condition()
         self._answered = threading.Event()
         self._refusal = ""
+        self._queue_full = MQTTErrorCode.MQTT_ERR_QUEUE_SIZE
         self._client = Client(CallbackAPIVersion.VERSION2)
-        self._client.connect_timeout = _CONNECTING
-        self._client.max_queued_messages_set(_WAITING)
-        self._client.reconnect_delay_set(1, _LONGEST_DELAY)
-        self._client.on_connect = self._connected
-        self._client.on_publish = self._published
-        if user is not None:
-            self._client.username_pw_set(user, password)
-        if scheme == "mqtts":
+        self._client.connect_timeout = _CONNECT_TIMEOUT
+        self._client.max_queued_messages_set(_MAX_QUEUED)
+        self._client.reconnect_delay_set(1, _MAX_DELAY)
+        self._client.on_connect = self._on_connect
+        self._client.on_publish = self._on_publish
+        if url.username:
+            self._client.username_pw_set(unquote(url.username), unquote(url.password or "") or None)
+        if url.scheme == "mqtts":
             self._client.tls_set()
         try:
-            self._client.connect(host, port)
+            self._client.connect(url.hostname or "", url.port or _PORTS[url.scheme])
         except (OSError, ValueError) as error:
-            raise HmdrnError(
-                f"cannot reach the broker {self._name} ({one_line(error)}): is it up?"
-            ) from error
+            raise HmdrnError(f"cannot reach the broker {name} ({format_error(error)}): is it up?") from error
         self._client.loop_start()
-        if not self._answered.wait(_CONNECTING) or self._refusal:
+        if not self._answered.wait(_CONNECT_TIMEOUT) or self._refusal:
             self._client.disconnect()
-            why = self._refusal or f"no answer within {_CONNECTING:g} s"
-            raise HmdrnError(f"the broker {self._name} does not take us ({why}): check user and password")
+            cause = self._refusal or f"no answer within {_CONNECT_TIMEOUT:g} s"
+            raise HmdrnError(
+                f"the broker {name} does not accept the connection ({cause}): check user and password"
+            )
 
     def __call__(self, event: Event) -> None:
         """Publish one event; returns at once."""
-        with self._taken:
-            self._waiting += 1
-        info = self._client.publish(self._topic, line(event), qos=_AT_LEAST_ONCE)
-        if info.rc == _queue_full():
+        with self._changed:
+            self._pending += 1
+        info = self._client.publish(self._topic, to_json_line(event), qos=_AT_LEAST_ONCE)
+        if info.rc == self._queue_full:
             self.lost += 1
-            self._published()
+            self._on_publish()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the broker has taken all events, at most for some seconds; returns whether it has."""
-        with self._taken:
-            return self._taken.wait_for(lambda: not self._waiting, seconds)
+        """Wait some seconds until the broker has accepted all events, and return whether it has."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pending, seconds)
 
     def close(self) -> None:
-        """Wait for events on their way, not long, and leave."""
-        self.wait(_LEAVING)
-        with self._taken:
-            self.lost, self._waiting = self.lost + self._waiting, 0
-        there = self._client.is_connected()
+        """Wait briefly for events on their way, and disconnect."""
+        self.wait(_CLOSE_TIMEOUT)
+        with self._changed:
+            self.lost, self._pending = self.lost + self._pending, 0
+        connected = self._client.is_connected()
         self._client.disconnect()
-        if there:  # else the thread may be in the midst of connecting, and is not waited for
+        if connected:  # else the thread may be blocked in connecting, and is not waited for
             self._client.loop_stop()
 
-    def _published(self, *arguments: object) -> None:
-        with self._taken:
-            self._waiting -= 1
-            self._taken.notify_all()
+    def _on_publish(self, *arguments: object) -> None:
+        with self._changed:
+            self._pending -= 1
+            self._changed.notify_all()
 
-    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._refusal = str(reason) if reason.is_failure else ""
         self._answered.set()
 
 
-def _queue_full() -> int:
-    from paho.mqtt.enums import MQTTErrorCode
-
-    return int(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE)
-
-
-def _parts(address: str) -> tuple[str, str, int, str | None, str | None, str]:
-    """Scheme, host, port, user, password and topic of an address."""
+def _parse_address(address: str) -> SplitResult:
     try:
-        found = urlsplit(address)
-        port = found.port
+        url = urlsplit(address)
+        valid = url.scheme in _PORTS and url.hostname and not url.query
+        _ = url.port  # raises ValueError out of range
     except ValueError:
-        found, port = urlsplit(""), None
-    topic = unquote(found.path.lstrip("/"))
-    wild = "#" in address or found.query or re.search(r"[#+\0]", topic)
-    if found.scheme not in _PORTS or not found.hostname or not topic or wild:
+        url, valid = urlsplit(""), False
+    topic = unquote(url.path.lstrip("/"))
+    if not valid or not topic or "#" in address or re.search(r"[#+\0]", topic):
         raise HmdrnError(
-            f"cannot publish to {without_password(address)!r}: give mqtt://host/topic or "
+            f"cannot publish to {redact_password(address)!r}: give mqtt://host/topic or "
             "mqtts://user:password@host:8883/topic, without wildcards"
         )
-    user = unquote(found.username) if found.username else None
-    password = unquote(found.password) if found.password else None
-    return found.scheme, found.hostname, port or _PORTS[found.scheme], user, password, topic
+    return url

@@ -8,17 +8,20 @@ from typing import Any
 
 from hmdrn_runtime.errors import MissingDependencyError
 
+READER_THREAD_NAME = "hmdrn-watch"
+"""The name of the threads that read sources, some of which may hang in a driver."""
+
 
 def open_cv2(purpose: str) -> Any:
-    """The module cv2, kept from writing to standard error: what it finds wrong is told in our words.
+    """Import cv2 so that it does not write to standard error: our messages report what fails.
 
     Args:
-        purpose: What needs it, for the message, e.g. "watching a camera".
+        purpose: The task that needs it, for the message, e.g. "watching a camera".
 
     Raises:
         MissingDependencyError: OpenCV is not installed.
     """
-    # Both are read once, when the library is loaded; what the user has set is left.
+    # Both are read once, when the library is loaded; the user's settings stay.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
@@ -28,11 +31,11 @@ def open_cv2(purpose: str) -> Any:
 
 
 def has_gstreamer(cv2: Any) -> bool:
-    """Whether this build of OpenCV can run GStreamer pipelines; the packages of PyPI cannot."""
+    """Return whether this build of OpenCV can run GStreamer pipelines; PyPI's packages cannot."""
     return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))
 
 
 def has_windows(cv2: Any) -> bool:
-    """Whether this build of OpenCV can show a window; a headless one cannot."""
+    """Return whether this build of OpenCV can show a window; a headless one cannot."""
     lines = [line.split() for line in cv2.getBuildInformation().splitlines()]
     return not any(line[:2] == ["GUI:", "NONE"] for line in lines)

@@ -1,4 +1,4 @@
-"""Frames with what was seen in them, as a film or in a window."""
+"""Draw labels on frames, and show them as a video or in a window."""
 
 from __future__ import annotations
 
@@ -12,104 +12,97 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hmdrn.watching.opencv import has_windows, open_cv2
 from hmdrn.watching.results import WatchResult
-from hmdrn.watching.smoothing import Smoothed
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.io.files import check_folder_of, user_path
+from hmdrn_runtime.io.files import check_parent_folder, expand_path
 
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-_COLOURS = {"species": (46, 200, 60), "unknown": (240, 150, 30), "undecided": (160, 160, 160)}
-_LONGEST_HOLD = 2.0
-"""Seconds of film at most that one frame stands for."""
+_COLORS = {"species": (46, 200, 60), "unknown": (240, 150, 30), "undecided": (160, 160, 160)}
+_MAX_HOLD = 2.0
+"""Most seconds of video that one frame stands for."""
 _TITLE = "hmdrn watch"
 
 
-def draw(result: WatchResult) -> Image.Image:
-    """A frame with its boxes and smoothed labels, RGB."""
+def draw_overlay(result: WatchResult) -> Image.Image:
+    """Draw a frame with its boxes and smoothed labels, RGB."""
     image = result.frame.image.copy()
-    pen = ImageDraw.Draw(image)
+    draw = ImageDraw.Draw(image)
     size = max(12, image.height // 24)
     font = ImageFont.load_default(size)
     for sighting in result.sightings:
-        colour = _COLOURS[sighting.smoothed.state]
+        smoothed = sighting.smoothed
+        color = _COLORS[smoothed.state]
         left, top = 0.0, 0.0
         if sighting.box is not None:
-            pen.rectangle(sighting.box, outline=colour, width=max(2, size // 8))
+            draw.rectangle(sighting.box, outline=color, width=max(2, size // 8))
             left, top = max(0.0, sighting.box[0]), max(0.0, sighting.box[1] - 1.4 * size)
-        text = _caption(sighting.smoothed)
-        pen.rectangle((left, top, left + font.getlength(text) + size // 2, top + 1.4 * size), fill=(0, 0, 0))
-        pen.text((left + size // 4, top + 0.1 * size), text, colour, font)
+        text = smoothed.text
+        if smoothed.state == "species":
+            text = f"{text}  {100 * smoothed.probability:.0f} %"
+        draw.rectangle((left, top, left + font.getlength(text) + size // 2, top + 1.4 * size), fill=(0, 0, 0))
+        draw.text((left + size // 4, top + 0.1 * size), text, color, font)
     return image
 
 
-def _caption(smoothed: Smoothed) -> str:
-    if smoothed.state == "species":
-        return f"{smoothed.text}  {100 * smoothed.probability:.0f} %"
-    return smoothed.text
-
-
-class Film:
-    """Writes frames as a film that runs as fast as what was watched.
+class OverlayVideo:
+    """Writes frames as a video at the speed of the source.
 
     Args:
-        path: The film, .mp4 or .avi.
+        path: The video, .mp4 or .avi.
 
     Raises:
-        HmdrnError: The suffix is another, or its folder is missing.
+        HmdrnError: The suffix is unknown, or the folder is missing.
         MissingDependencyError: OpenCV is not installed.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = user_path(path, HmdrnError)
+        self._path = expand_path(path, HmdrnError)
         if self._path.suffix.lower() not in _CODECS or self._path.is_dir():
-            raise HmdrnError(f"cannot write a film to {path}: give a file that ends with .mp4 or .avi")
-        check_folder_of(self._path, "film", HmdrnError)
-        self._cv2 = open_cv2("writing a film")
+            raise HmdrnError(f"cannot write a video to {path}: give a file that ends with .mp4 or .avi")
+        check_parent_folder(self._path, "video", HmdrnError)
+        self._cv2 = open_cv2("writing a video")
         self._writer: Any = None
         self._size = (0, 0)
         self._written = 0
         self._shift = 0.0
 
     def add(self, result: WatchResult, rate: float) -> None:
-        """Write a frame, for as many frames of the film as have passed since the one before.
-
-        One that was passed over, and only tells what is gone, is left out.
+        """Write a frame, once for each frame of the video since the last one; leave out a skipped frame.
 
         Args:
             result: The frame.
             rate: Frames a second of the source.
 
         Raises:
-            HmdrnError: The film cannot be written.
+            HmdrnError: The video cannot be written.
         """
         if result.skipped:
             return
-        image = draw(result)
+        image = draw_overlay(result)
         if self._writer is None:
             self._size, self._rate = image.size, rate
             codec = self._cv2.VideoWriter_fourcc(*_CODECS[self._path.suffix.lower()])
             self._writer = self._cv2.VideoWriter(str(self._path), codec, rate, image.size)
             if not self._writer.isOpened():
-                raise HmdrnError(f"cannot write the film {self._path}: is the folder writable?")
+                raise HmdrnError(f"cannot write the video {self._path}: is the folder writable?")
             self._shift = result.frame.position
         if image.size != self._size:
             image = image.resize(self._size)
-        pixels = np.asarray(image)[..., ::-1].copy()
         due = round((result.frame.position - self._shift) * self._rate) + 1 - self._written
-        most = round(_LONGEST_HOLD * self._rate)
-        if due > most:  # an hour without frames is no hour of film
-            self._shift += (due - most) / self._rate
-            due = most
+        limit = round(_MAX_HOLD * self._rate)
+        if due > limit:  # an hour without frames does not become an hour of video
+            self._shift += (due - limit) / self._rate
+            due = limit
         for _ in range(max(1, due)):
-            self._writer.write(pixels)
+            self._writer.write(_to_bgr(image))
             self._written += 1
 
     def close(self) -> None:
-        """Finish the film."""
+        """Finish the video."""
         if self._writer is not None:
             self._writer.release()
 
 
-class Window:
+class OverlayWindow:
     """Shows frames in a window.
 
     Raises:
@@ -122,20 +115,24 @@ class Window:
         if not has_windows(self._cv2):
             raise HmdrnError(
                 "this build of OpenCV has no windows: install opencv-python in place of "
-                "opencv-python-headless, or write a film with --overlay"
+                "opencv-python-headless, or write a video with --overlay"
             )
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise HmdrnError("there is no display to show a window on: write a film with --overlay instead")
+            raise HmdrnError("there is no display to show a window on: write a video with --overlay instead")
 
     def show(self, result: WatchResult) -> bool:
         """Show a frame.
 
         Returns:
-            Whether to go on: False once q or Escape was pressed.
+            Whether to continue: False once q or Escape was pressed.
         """
-        self._cv2.imshow(_TITLE, np.asarray(draw(result))[..., ::-1].copy())
+        self._cv2.imshow(_TITLE, _to_bgr(draw_overlay(result)))
         return self._cv2.waitKey(1) & 0xFF not in (ord("q"), 27)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         self._cv2.destroyAllWindows()
+
+
+def _to_bgr(image: Image.Image) -> Any:
+    return np.asarray(image)[..., ::-1].copy()

@@ -1,4 +1,4 @@
-"""The thread that reads a source, and the place where its newest frame waits."""
+"""The thread that reads a source and holds its newest frame."""
 
 from __future__ import annotations
 
@@ -6,112 +6,112 @@ import contextlib
 import threading
 import time
 
-from hmdrn.watching import READING
 from hmdrn.watching.captures import open_capture
 from hmdrn.watching.frames import Frame
+from hmdrn.watching.opencv import READER_THREAD_NAME
 from hmdrn.watching.sources import Source
 from hmdrn_runtime.errors import HmdrnError, SourceError
-from hmdrn_runtime.messages import one_line
+from hmdrn_runtime.messages import format_error
 
 
-class Reader:
-    """Reads one opening of a source in a thread of its own.
+class ReaderThread:
+    """Reads a source, once opened, in a separate thread.
 
-    One frame waits at most. A newer one takes its place, which counts as a drop; or, with `every_frame`,
-    reading waits until it has been taken.
+    At most one frame waits. A newer one replaces it and counts as a drop; with `every_frame`, reading waits
+    until the frame has been taken.
 
     Args:
-        source: What to open and read, in the thread: neither may hold up who takes the frames.
+        source: The source to open and read, in the thread: neither may block the caller.
         every_frame: Whether to wait instead of dropping.
         stall_after: See `captures.open_capture`.
-        first: Index of the first frame.
-        began: When watching began, on the monotonic clock.
+        first_index: Index of the first frame.
+        start: Time when watching began, on the monotonic clock.
+
+    Attributes:
+        rate: Frames a second, as the source reports it; 0 until it is open.
+        missing: Frames that a file reports but does not contain, once it has ended.
+        dropped: Frames that newer ones replaced.
+        ended: Whether there will be no more frames.
+        error: The reason if it did not end as a file does.
+        last_frame_time: Time of the last frame on the monotonic clock; of the start before the first.
     """
 
     def __init__(
-        self, source: Source, every_frame: bool, stall_after: float, first: int, began: float
+        self, source: Source, every_frame: bool, stall_after: float, first_index: int, start: float
     ) -> None:
         self._source, self._every_frame, self._stall_after = source, every_frame, stall_after
-        self._index, self._began = first, began
-        self._waiting: Frame | None = None
+        self._index, self._start = first_index, start
+        self._pending: Frame | None = None
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self.ended = False
         self.rate = 0.0
-        """Frames a second that the source tells; 0 until it is open."""
-        self.missing = 0
-        """Frames that a file promises and that were not in it, once it has ended."""
-        self.dropped = 0
-        self.ended = False
-        self.fault: HmdrnError | None = None
-        """Why it ended, where that was no end of a file."""
-        self.heard = time.monotonic()
-        """When it last gave a frame, on the monotonic clock; at first, when it was opened."""
-        self._thread = threading.Thread(target=self._run, name=READING, daemon=True)
+        self.missing = self.dropped = 0
+        self.error: HmdrnError | None = None
+        self.last_frame_time = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=READER_THREAD_NAME, daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether its thread still runs, be it that it hangs in the driver."""
+        """True while the thread is alive, even if blocked in the driver."""
         return self._thread.is_alive()
 
     def take(self, seconds: float) -> Frame | None:
-        """The newest frame, or None if none comes within some seconds or ever."""
+        """Return the newest frame, or None if there is none within some seconds or ever."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting is not None or self.ended, seconds)
-            frame, self._waiting = self._waiting, None
+            self._changed.wait_for(lambda: self._pending is not None or self.ended, seconds)
+            frame, self._pending = self._pending, None
             self._changed.notify_all()
             return frame
 
     def close(self, seconds: float = 0.0) -> None:
-        """End the thread, and wait for it for some seconds: a driver that hangs cannot be interrupted."""
+        """End the thread, and wait some seconds for it: a driver that hangs cannot be interrupted."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        fault: HmdrnError | None = None
+        error: HmdrnError | None = None
         try:
             self._read()
-        except HmdrnError as error:
-            fault = error
-        except Exception as error:
-            # Of any type, from a driver or decoder; a thread that dies in silence would look like a stall.
-            fault = SourceError(f"reading {self._source.name} failed: {one_line(error)}")
+        except HmdrnError as cause:
+            error = cause
+        except Exception as cause:
+            # Of any type, from a driver or decoder; a thread that dies silently would look like a stall.
+            error = SourceError(f"reading {self._source.name} failed: {format_error(cause)}")
         with self._changed:
-            self.fault, self.ended = fault, True
+            self.error, self.ended = error, True
             self._changed.notify_all()
 
     def _read(self) -> None:
         with contextlib.closing(open_capture(self._source, self._stall_after)) as capture:
             self.rate = capture.rate
-            begin = self.heard = time.monotonic()
+            begin = self.last_frame_time = time.monotonic()
             paced = not self._source.live and not self._every_frame
-            read = 0
+            count = 0
             while not self._closed:
                 pixels = capture.read()
                 if pixels is None:
-                    self.missing = max(0, capture.frames - read)
+                    self.missing = max(0, capture.frames - count)
                     return
                 if paced:
-                    self._rest(begin + read / capture.rate)
+                    with self._changed:
+                        delay = begin + count / capture.rate - time.monotonic()
+                        self._changed.wait_for(lambda: self._closed, max(0.0, delay))
                 captured = time.monotonic()
-                position = captured - self._began if self._source.live else self._index / capture.rate
+                position = captured - self._start if self._source.live else self._index / capture.rate
                 self._put(Frame(self._index, position, time.time(), captured, pixels))
                 self._index += 1
-                read += 1
-
-    def _rest(self, until: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed, max(0.0, until - time.monotonic()))
+                count += 1
 
     def _put(self, frame: Frame) -> None:
         with self._changed:
             if self._every_frame:
-                self._changed.wait_for(lambda: self._waiting is None or self._closed)
+                self._changed.wait_for(lambda: self._pending is None or self._closed)
             if self._closed:
                 return
-            self.dropped += self._waiting is not None
-            self._waiting = frame
-            self.heard = time.monotonic()
+            self.dropped += self._pending is not None
+            self._pending = frame
+            self.last_frame_time = time.monotonic()
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""From answers to single frames to a label that does not flicker."""
+"""Smooth the predictions for single frames into a label that does not flicker."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.prediction import Prediction
 
 State = Literal["undecided", "species", "unknown"]
-_FORGOTTEN = 1e-6
+_NEGLIGIBLE = 1e-6
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How labels are smoothed.
+    """Settings of label smoothing.
 
     Attributes:
-        seconds: Time constant of the exponential average, at least 0; 0 takes every frame by itself.
-        hysteresis: How far another label must lead the present one: the difference of their averages over
-            their sum, 0-1.
-        hold: Answers in a row for which it must lead, at least 1.
+        seconds: Time constant of the exponential average, at least 0; 0 treats every frame by itself.
+        hysteresis: Lead over the present label that another needs to replace it: the difference of their
+            averages over their sum, 0-1.
+        hold: Predictions in a row for which the other label must lead, at least 1.
 
     Raises:
         HmdrnError: A value is out of its range.
@@ -37,17 +37,18 @@ class Smoothing:
         if not 0 <= self.hysteresis <= 1:
             raise HmdrnError(f"hysteresis is {self.hysteresis}: give a number from 0 to 1")
         if not self.hold >= 1:
-            raise HmdrnError(f"hold is {self.hold}: give at least 1 answer")
+            raise HmdrnError(f"hold is {self.hold}: give at least 1 prediction")
 
 
 @dataclass(frozen=True)
-class Smoothed:
-    """What a place in the picture shows, by all answers so far.
+class SmoothedLabel:
+    """The label of a subject, by all predictions so far.
 
     Attributes:
-        state: "species", "unknown" (none of the enrolled) or "undecided" (no label has led yet).
-        label: The species; None if the state is another.
-        probability: Average probability of the species among the known, or share of unknown answers, 0-1.
+        state: "species", "unknown" (not an enrolled species) or "undecided" (no label has led yet).
+        label: The species; None in other states.
+        probability: Average probability of the species among the known, or share of unknown predictions,
+            0-1.
     """
 
     state: State = "undecided"
@@ -56,16 +57,20 @@ class Smoothed:
 
     @property
     def text(self) -> str:
-        """The label, or the state where that is no species."""
+        """The label, or the state without a species."""
         return self.label if self.label is not None else self.state
+
+    def is_same(self, other: SmoothedLabel) -> bool:
+        """Return whether the other has the same state and label, whatever the probability."""
+        return (self.state, self.label) == (other.state, other.label)
 
 
 class Smoother:
     """Exponential averages of the species' probabilities and of being unknown, with hysteresis.
 
-    The averages weigh an answer by its age, `exp(-age / seconds)`, not by its number: frames that were
-    dropped change nothing. Unknown is a state of its own, contested by the share of unknown answers; the
-    species contest among themselves by the answers that were known.
+    The averages weigh a prediction by its age, `exp(-age / seconds)`, not by its number: dropped frames
+    change nothing. Unknown is a separate state, decided by the share of unknown predictions; the species are
+    ranked among themselves by the known predictions.
     """
 
     def __init__(self, smoothing: Smoothing) -> None:
@@ -73,62 +78,60 @@ class Smoother:
         self._species: dict[str, float] = {}
         self._weight = self._known = 0.0
         self._time = -math.inf
-        self._challenger = Smoothed()
-        self._led = 0
-        self.value = Smoothed()
+        self._challenger = SmoothedLabel()
+        self._lead_count = 0
+        self.value = SmoothedLabel()
 
-    def update(self, prediction: Prediction, time: float) -> Smoothed:
-        """Take in the answer to one frame.
+    def update(self, prediction: Prediction, time: float) -> SmoothedLabel:
+        """Add the prediction for one frame, and return the new label.
 
         Args:
-            prediction: The answer; its ranking is what is averaged.
-            time: When the frame was captured, seconds on any clock that does not run backwards.
+            prediction: The prediction; its ranking is averaged.
+            time: Time of capture, in seconds on any clock that does not run backwards.
         """
         seconds = self._smoothing.seconds
-        kept = math.exp(-max(0.0, time - self._time) / seconds) if seconds > 0 else 0.0
+        decay = math.exp(-max(0.0, time - self._time) / seconds) if seconds > 0 else 0.0
         self._time = time
         known = prediction.known is not False
-        self._weight = kept * self._weight + 1.0
-        self._known = kept * self._known + known
-        averages = {label: kept * value for label, value in self._species.items()}
+        self._weight = decay * self._weight + 1.0
+        self._known = decay * self._known + known
+        averages = {label: decay * value for label, value in self._species.items()}
         for match in prediction.ranking if known else ():
             averages[match.label] = averages.get(match.label, 0.0) + match.probability
-        self._species = {label: value for label, value in averages.items() if value > _FORGOTTEN}
-        self._contest()
+        self._species = {label: value for label, value in averages.items() if value > _NEGLIGIBLE}
+        self._update_value()
         return self.value
 
-    def _contest(self) -> None:
+    def _update_value(self) -> None:
         best = self._best()
-        same = (best.state, best.label) == (self._challenger.state, self._challenger.label)
-        self._led = self._led + 1 if same else 1
+        self._lead_count = self._lead_count + 1 if best.is_same(self._challenger) else 1
         self._challenger = best
-        if (best.state, best.label) == (self.value.state, self.value.label):
-            self.value = best
-            self._led = 0
+        if best.is_same(self.value):
+            self.value, self._lead_count = best, 0
             return
         if self._lead(best) < self._smoothing.hysteresis:
-            self._led = 0
-        if self._led >= self._smoothing.hold:
-            self.value = best
-        else:
-            self.value = self._now(self.value)
+            self._lead_count = 0
+        takes_over = self._lead_count >= self._smoothing.hold
+        self.value = best if takes_over else self._with_probability(self.value)
 
-    def _best(self) -> Smoothed:
+    def _best(self) -> SmoothedLabel:
         if 2 * self._known < self._weight or not self._species:
-            return self._now(Smoothed("unknown"))
-        return self._now(Smoothed("species", max(self._species, key=lambda label: self._species[label])))
+            return self._with_probability(SmoothedLabel("unknown"))
+        return self._with_probability(
+            SmoothedLabel("species", max(self._species, key=self._species.__getitem__))
+        )
 
-    def _now(self, value: Smoothed) -> Smoothed:
-        """The same with its probability as it is now."""
+    def _with_probability(self, value: SmoothedLabel) -> SmoothedLabel:
+        """Return the same label with its present probability."""
         if value.state == "unknown":
-            return Smoothed("unknown", None, 1.0 - self._known / self._weight)
+            return SmoothedLabel("unknown", None, 1.0 - self._known / self._weight)
         if value.label is None:
             return value
         average = self._species.get(value.label, 0.0)
-        return Smoothed("species", value.label, average / self._known if self._known else 0.0)
+        return SmoothedLabel("species", value.label, average / self._known if self._known else 0.0)
 
-    def _lead(self, best: Smoothed) -> float:
-        """How far the best is ahead of the present label, 0-1; of the second where there is none yet."""
+    def _lead(self, best: SmoothedLabel) -> float:
+        """Return the best label's lead over the present one, or without one over the second best, 0-1."""
         if "unknown" in (best.state, self.value.state):
             return abs(2 * self._known / self._weight - 1.0)
         first = self._species[best.label or ""]

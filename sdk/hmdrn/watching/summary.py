@@ -1,4 +1,4 @@
-"""What came of watching: counts, latencies, species."""
+"""Summary of watching: counts, latencies, species."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ import numpy as np
 from hmdrn.watching.results import WatchResult
 
 PERCENTILES = (50, 90, 99)
-"""Those of the latencies that are told."""
-_SHORTEST, _STEP, _BINS = 1e-4, 1.01, 1700
+"""Reported percentiles of the latencies."""
+_MIN_SECONDS, _STEP, _BINS = 1e-4, 1.01, 1700
 
 
-class Latencies:
+class LatencyHistogram:
     """Percentiles of any number of durations, within 1 %, in constant memory: a logarithmic histogram."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(_BINS, np.int64)
 
     def __repr__(self) -> str:
-        told = ((p, self.percentile(p)) for p in PERCENTILES)
-        return ", ".join(f"p{p} {1000 * value:.1f} ms" for p, value in told if value is not None) or "none"
+        values = ((p, self.percentile(p)) for p in PERCENTILES)
+        return ", ".join(f"p{p} {1000 * value:.1f} ms" for p, value in values if value is not None) or "none"
 
     def add(self, seconds: float) -> None:
-        """Count one duration; those under 0.1 ms count as 0.1 ms, those over half an hour as that."""
-        place = math.log(max(seconds, _SHORTEST) / _SHORTEST) / math.log(_STEP)
-        self._counts[min(int(place), _BINS - 1)] += 1
+        """Count one duration; clipped to 0.1 ms at least and half an hour at most."""
+        index = math.log(max(seconds, _MIN_SECONDS) / _MIN_SECONDS) / math.log(_STEP)
+        self._counts[min(int(index), _BINS - 1)] += 1
 
     def percentile(self, percent: float) -> float | None:
-        """The duration in seconds that this share of them, 0-100, does not exceed; None without any."""
+        """Return the duration in seconds that `percent` (0-100) do not exceed; None without durations."""
         total = int(self._counts.sum())
         if not total:
             return None
         rank = max(1, math.ceil(total * percent / 100))
-        place = int(np.searchsorted(np.cumsum(self._counts), rank))
-        return float(_SHORTEST * _STEP ** (place + 0.5))
+        index = int(np.searchsorted(np.cumsum(self._counts), rank))
+        return float(_MIN_SECONDS * _STEP ** (index + 0.5))
 
 
 @dataclass
-class Seen:
-    """How often a species was seen: `frames` under its smoothed label, and `times` that it appeared."""
+class SpeciesCount:
+    """Frames under a species' smoothed label, and times that it appeared."""
 
     frames: int = 0
     times: int = 0
 
 
 @dataclass
-class Summary:
-    """Of all frames so far. `read` is the sum of `classified`, `dropped`, `skipped` and `unreadable`.
+class WatchSummary:
+    """Counts of all frames so far; `read` is the sum of `classified`, `dropped`, `skipped` and `unreadable`.
 
     Attributes:
         read: Frames that the source gave.
-        classified: Frames that were answered.
-        dropped: Frames that newer ones had overtaken.
-        skipped: Frames for which the detector sent no line.
+        classified: Frames that were classified.
+        dropped: Frames that newer ones replaced.
+        skipped: Frames for which the detector sent nothing.
         unreadable: Frames that could not be used.
         bad_lines: Lines of boxes that could not be read.
-        unused_lines: Lines of boxes that no frame got: too late, or overtaken by a newer line.
+        unused_lines: Lines of boxes that were too late, or that a newer line replaced.
         reconnects: Times that the source came back.
-        seconds: How long it was watched.
-        latencies: From capture to answer.
-        species: By label; `unknown` counts apart.
-        unknown: Subjects that were none of the enrolled species.
+        seconds: Time that was watched.
+        latencies: From capture to result.
+        species: Counts by label, without unknown subjects.
+        unknown: Counts of subjects that are not an enrolled species.
     """
 
     read: int = 0
@@ -76,12 +76,12 @@ class Summary:
     unused_lines: int = 0
     reconnects: int = 0
     seconds: float = 0.0
-    latencies: Latencies = field(default_factory=Latencies)
-    species: dict[str, Seen] = field(default_factory=dict)
-    unknown: Seen = field(default_factory=Seen)
+    latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
+    species: dict[str, SpeciesCount] = field(default_factory=dict)
+    unknown: SpeciesCount = field(default_factory=SpeciesCount)
 
     def add(self, result: WatchResult) -> None:
-        """Count a frame that was answered, and nothing of one that was passed over."""
+        """Count a frame, unless it was skipped."""
         if result.skipped:
             return
         self.classified += 1
@@ -89,16 +89,16 @@ class Summary:
         for sighting in result.sightings:
             smoothed = sighting.smoothed
             if smoothed.label is not None:
-                seen = self.species.setdefault(smoothed.label, Seen())
+                count = self.species.setdefault(smoothed.label, SpeciesCount())
             elif smoothed.state == "unknown":
-                seen = self.unknown
+                count = self.unknown
             else:
                 continue
-            seen.frames += 1
-            seen.times += sighting.changed
+            count.frames += 1
+            count.times += sighting.changed
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary; latencies are in milliseconds."""
+        """Return a JSON-ready dictionary; latencies are in milliseconds."""
         frames = ("read", "classified", "dropped", "skipped", "unreadable")
         return {
             **{name: getattr(self, name) for name in (*frames, "bad_lines", "unused_lines", "reconnects")},
@@ -108,8 +108,8 @@ class Summary:
                 for p in PERCENTILES
             },
             "species": [
-                {"label": label, "frames": seen.frames, "times": seen.times}
-                for label, seen in sorted(self.species.items())
+                {"label": label, "frames": count.frames, "times": count.times}
+                for label, count in sorted(self.species.items())
             ],
             "unknown": {"frames": self.unknown.frames, "times": self.unknown.times},
         }

@@ -12,7 +12,7 @@ from PIL import Image
 
 import hmdrn
 from hmdrn_runtime.specimens.drawing import draw_specimens
-from hmdrn_runtime.specimens.traits import species_name
+from hmdrn_runtime.specimens.traits import name_species
 
 SHOWN = (0, 2, 1)
 """The drawn species of the film, in the order in which they are shown."""
@@ -36,7 +36,7 @@ def site(once) -> Site:
         recognizer = hmdrn.load("default", threads=1)
         drawn = draw_specimens(range(3), 4, size=128)
         for number, images in enumerate(drawn):
-            recognizer.enroll(species_name(number), list(images))
+            recognizer.enroll(name_species(number), list(images))
         recognizer.save_gallery(folder / "site.gallery")
         shown = [Image.fromarray(drawn[number][0]) for number in SHOWN]
         film(folder / "film.mp4", shown, seconds=1.0, side=160)
@@ -45,7 +45,7 @@ def site(once) -> Site:
 
     folder = once("watched", make)
     photos = [folder / f"{place}.jpg" for place in range(len(SHOWN))]
-    return Site(folder / "site.gallery", folder / "film.mp4", photos, [species_name(n) for n in SHOWN])
+    return Site(folder / "site.gallery", folder / "film.mp4", photos, [name_species(n) for n in SHOWN])
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A detector's boxes: to which frame a line belongs, and what becomes of a bad one."""
+"""A detector's boxes: the frame that a line belongs to, and bad lines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from hmdrn.watching.box_lines import LONGEST_LINE, parse_line
-from hmdrn.watching.detector_input import BoxesEndError, BoxLines
+from hmdrn.watching.box_lines import MAX_LINE_BYTES, parse_box_line
+from hmdrn.watching.detector_input import BoxesEndError, DetectorInput
 from hmdrn.watching.frames import Frame
 from hmdrn_runtime.errors import HmdrnError
 
@@ -23,7 +23,7 @@ class Detector:
     def __init__(self, in_order: bool) -> None:
         source, self._sink = os.pipe()
         self.problems: list[str] = []
-        self.lines = BoxLines(source, in_order, self.problems.append, lambda: False)
+        self.lines = DetectorInput(source, in_order, self.problems.append, lambda: False)
 
     def send(self, *lines: object) -> None:
         for line in lines:
@@ -45,8 +45,8 @@ def boxes(*lefts: int):
     return {"boxes": [[left, 0, left + 10, 10] for left in lefts]}
 
 
-def lefts(found):
-    return None if found is None else [box[0] for box in found]
+def lefts(boxes):
+    return None if boxes is None else [box[0] for box in boxes]
 
 
 def test_in_order_each_line_belongs_to_the_next_frame():
@@ -55,13 +55,13 @@ def test_in_order_each_line_belongs_to_the_next_frame():
     assert [lefts(detector.boxes(i)) for i in range(3)] == [[1], [], [2, 3]]
 
 
-def test_in_order_a_line_that_names_its_frame_waits_for_it_and_a_late_one_is_left_out():
+def test_in_order_a_line_waits_for_its_frame_and_a_late_one_is_dropped():
     detector = Detector(in_order=True)
     detector.send(*({"frame": i, **boxes(i)} for i in (1, 3, 2)), boxes(4), {"frame": 6, **boxes(6)})
     detector.end()
-    found = [lefts(detector.boxes(i)) for i in range(7)]
+    results = [lefts(detector.boxes(i)) for i in range(7)]
     # The line of frame 2 came too late, and so did the one without a number, which follows it.
-    assert found == [None, [1], None, [3], None, None, [6]]
+    assert results == [None, [1], None, [3], None, None, [6]]
     with pytest.raises(BoxesEndError):
         detector.boxes(7)
 
@@ -81,11 +81,11 @@ def test_in_order_a_line_that_names_its_frame_waits_for_it_and_a_late_one_is_lef
         b'{"boxes": [[1, 2, 3, %s]]}' % (b"9" * 400),
         b"\xff\xfe",
         b"[" * 5000,
-        b"x" * (LONGEST_LINE + 70000),
+        b"x" * (MAX_LINE_BYTES + 70000),
     ],
     ids=lambda line: line[:30].decode(errors="replace"),
 )
-def test_a_bad_line_is_told_with_its_number_and_stands_for_no_boxes(bad):
+def test_a_bad_line_is_reported_with_its_number_and_has_no_boxes(bad):
     detector = Detector(in_order=True)
     detector.send(boxes(1), b"")
     # A pipe holds 64 KB: what is longer is written as it is read.
@@ -99,14 +99,14 @@ def test_a_bad_line_is_told_with_its_number_and_stands_for_no_boxes(bad):
     assert problem.startswith("line 3 of the boxes")
 
 
-def test_live_the_newest_line_is_used_once_and_frames_without_one_are_passed_over():
+def test_live_the_newest_line_is_used_once_and_other_frames_are_skipped():
     detector = Detector(in_order=False)
     assert detector.boxes(0) is None
     detector.send(boxes(1), boxes(2), {"frame": "t-17", **boxes(3)})
-    found = None
-    while found is None or lefts(found) != [3]:
+    newest = None
+    while newest is None or lefts(newest) != [3]:
         time.sleep(0.01)
-        found = detector.boxes(5) or found
+        newest = detector.boxes(5) or newest
     assert detector.lines.frame_id == "t-17"
     assert detector.boxes(6) is None
 
@@ -115,16 +115,16 @@ def test_live_the_last_line_is_used_before_the_end():
     detector = Detector(in_order=False)
     detector.send(boxes(1))
     detector.end()
-    found = None
-    while found is None:
-        found = detector.boxes(0)
-    assert lefts(found) == [1]
+    newest = None
+    while newest is None:
+        newest = detector.boxes(0)
+    assert lefts(newest) == [1]
     time.sleep(0.1)
     with pytest.raises(BoxesEndError):
         detector.boxes(1)
 
 
-def test_lines_that_no_frame_gets_are_counted():
+def test_lines_without_a_frame_are_counted():
     ordered = Detector(in_order=True)
     ordered.send({"frame": 2, **boxes(2)}, {"frame": 0, **boxes(0)}, {"frame": 1, **boxes(1)}, boxes(3), b"{")
     ordered.send({"frame": 3, **boxes(3)})
@@ -137,7 +137,7 @@ def test_lines_that_no_frame_gets_are_counted():
     assert (ordered.lines.unused, ordered.lines.bad) == (4, 1)
 
 
-def test_live_lines_that_newer_ones_overtook_are_counted():
+def test_live_lines_that_newer_ones_replaced_are_counted():
     live = Detector(in_order=False)
     live.send(*[boxes(number) for number in range(500)])
     live.end()
@@ -152,10 +152,10 @@ def test_live_lines_that_newer_ones_overtook_are_counted():
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-def test_what_cannot_be_read_is_an_error_and_not_a_wait_for_ever(in_order, tmp_path):
+def test_an_unreadable_source_is_an_error_and_not_an_endless_wait(in_order, tmp_path):
     def opened(source):
         until = time.monotonic() + 5
-        lines = BoxLines(source, in_order, lambda problem: None, lambda: time.monotonic() > until)
+        lines = DetectorInput(source, in_order, lambda problem: None, lambda: time.monotonic() > until)
         while time.monotonic() < until:
             lines(frame(0))
 
@@ -179,7 +179,7 @@ def test_a_named_pipe_without_a_writer_is_waited_for(tmp_path):
         patience -= 1
         return patience < 0
 
-    lines = BoxLines(tmp_path / "boxes", True, lambda problem: None, stopped)
+    lines = DetectorInput(tmp_path / "boxes", True, lambda problem: None, stopped)
     assert lines(frame(0)) is None
     (tmp_path / "boxes").write_text(json.dumps(boxes(1)) + "\n")
     patience = 200
@@ -190,12 +190,12 @@ def test_a_slow_robot_does_not_make_a_live_detector_wait():
     detector = Detector(in_order=False)
     for number in range(2000):
         detector.send(boxes(number))
-    found = None
-    while found is None or lefts(found) != [1999]:
-        found = detector.boxes(0) or found
+    newest = None
+    while newest is None or lefts(newest) != [1999]:
+        newest = detector.boxes(0) or newest
 
 
-def test_a_line_keeps_what_its_detector_calls_the_frame():
+def test_a_line_keeps_its_detectors_name_of_the_frame():
     for name in (17, 1.5, "a.jpg", None):
-        line = parse_line(json.dumps({"frame": name, "boxes": [BOX]}).encode(), 1)
+        line = parse_box_line(json.dumps({"frame": name, "boxes": [BOX]}).encode(), 1)
         assert (line.frame, line.boxes, line.problem) == (name, (tuple(BOX),), "")

@@ -1,4 +1,4 @@
-"""Events to a real broker, in a thread of its own."""
+"""Events to a real broker, which runs in a thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from amqtt.broker import Broker
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from hmdrn.watching.mqtt import Publisher
+from hmdrn.watching.mqtt import MqttPublisher
 from hmdrn_runtime.errors import HmdrnError
 
 TOPIC = "field/camera 7/events"
@@ -26,9 +26,9 @@ class RunningBroker:
     """A broker that can be stopped and started on one port."""
 
     def __init__(self) -> None:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self.start()
@@ -38,7 +38,7 @@ class RunningBroker:
             "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}"}},
             "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
         }
-        self._broker = self._run(self._made(config))
+        self._broker = self._run(self._make(config))
         self._run(self._broker.start())
 
     def stop(self) -> None:
@@ -49,7 +49,7 @@ class RunningBroker:
             self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
 
-    async def _made(self, config):
+    async def _make(self, config):
         return Broker(config)
 
     def _run(self, work):
@@ -96,8 +96,8 @@ def address(broker, user=""):
     return f"mqtt://{user}127.0.0.1:{broker.port}/field/camera%207/events"
 
 
-def test_what_is_published_arrives_in_order(broker, listener):
-    publisher = Publisher(address(broker))
+def test_published_events_arrive_in_order(broker, listener):
+    publisher = MqttPublisher(address(broker))
     for number in range(50):
         publisher({"event": "label", "number": number, "label": "Größte Möwe"})
     publisher.close()
@@ -120,7 +120,7 @@ def test_watching_publishes_its_events_and_its_summary(hmdrn, site, broker, list
 
 
 def test_events_of_an_outage_are_delivered_after_it(broker):
-    publisher = Publisher(address(broker))
+    publisher = MqttPublisher(address(broker))
     broker.stop()
     for number in range(5):
         publisher({"number": number})
@@ -136,8 +136,8 @@ def test_events_of_an_outage_are_delivered_after_it(broker):
     assert publisher.lost == 0
 
 
-def test_what_the_broker_has_not_taken_is_counted_and_leaving_does_not_wait_for_it(broker):
-    publisher = Publisher(address(broker))
+def test_undelivered_events_are_counted_and_closing_does_not_wait(broker):
+    publisher = MqttPublisher(address(broker))
     broker.stop()
     time.sleep(0.2)
     for number in range(1100):
@@ -160,7 +160,7 @@ def test_what_the_broker_has_not_taken_is_counted_and_leaving_does_not_wait_for_
         ("mqtt://keeper:secret@127.0.0.1:9/a", "cannot reach the broker"),
     ],
 )
-def test_a_broker_that_is_not_there_is_an_error_without_its_password(wrong, words):
+def test_a_missing_broker_is_an_error_without_its_password(wrong, words):
     with pytest.raises(HmdrnError, match=words) as refusal:
-        Publisher(wrong)
+        MqttPublisher(wrong)
     assert "secret" not in str(refusal.value)

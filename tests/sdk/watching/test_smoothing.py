@@ -1,13 +1,13 @@
-"""Labels that do not flicker, against averages formed anew from all answers."""
+"""Labels that do not flicker, compared with averages computed from all predictions."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
+from fake_classifier import make_prediction
 from hypothesis import given
 from hypothesis import strategies as st
-from namers import answer
 
 from hmdrn.watching.smoothing import Smoother, Smoothing
 from hmdrn_runtime.errors import HmdrnError
@@ -30,17 +30,17 @@ def shown(smoothing: Smoothing, steps):
     smoother, now, texts = Smoother(smoothing), 0.0, []
     for label, probability, known, wait in steps:
         now += wait
-        texts.append(smoother.update(answer(label, probability, known), now).text)
+        texts.append(smoother.update(make_prediction(label, probability, known), now).text)
     return texts
 
 
 @given(answers)
-def test_an_average_weighs_each_answer_by_its_age_alone(steps):
+def test_an_average_weighs_each_prediction_by_its_age_alone(steps):
     smoothing = Smoothing(0.5, 0.0, 1)
     smoother, now, history = Smoother(smoothing), 0.0, []
     for label, probability, known, wait in steps:
         now += wait
-        history.append((now, answer(label, probability, known)))
+        history.append((now, make_prediction(label, probability, known)))
         value = smoother.update(history[-1][1], now)
     weights = [math.exp(-(now - time) / 0.5) for time, _ in history]
     knowns = [w for w, (_, p) in zip(weights, history, strict=True) if p.known is not False]
@@ -57,11 +57,11 @@ def test_an_average_weighs_each_answer_by_its_age_alone(steps):
 
 
 @given(answers)
-def test_without_smoothing_every_answer_counts_by_itself(steps):
+def test_without_smoothing_every_prediction_counts_by_itself(steps):
     smoother, now = Smoother(Smoothing(0.0, 0.0, 1)), 0.0
     for label, probability, known, wait in steps:
         now += wait
-        prediction = answer(label, probability, known)
+        prediction = make_prediction(label, probability, known)
         value = smoother.update(prediction, now)
         assert value.state == ("unknown" if known is False else "species")
         if known is not False:
@@ -69,13 +69,13 @@ def test_without_smoothing_every_answer_counts_by_itself(steps):
 
 
 @given(answers, st.floats(0.0, 0.6), st.integers(1, 5))
-def test_a_label_never_takes_over_before_it_has_led_for_as_many_answers(steps, hysteresis, hold):
+def test_a_label_takes_over_only_after_it_has_led_long_enough(steps, hysteresis, hold):
     texts = ["undecided", *shown(Smoothing(0.5, hysteresis, hold), steps)]
     changes = [i for i in range(1, len(texts)) if texts[i] != texts[i - 1]]
     assert all(b - a >= hold for a, b in zip([0, *changes], changes, strict=False))
 
 
-def test_a_single_wrong_answer_changes_nothing_and_a_lasting_one_does():
+def test_a_single_wrong_prediction_changes_nothing_lasting_ones_do():
     frame = 1 / 30
     steps = [("a", 0.9, True, frame)] * 30 + [("b", 0.9, True, frame)] * 2 + [("a", 0.9, True, frame)] * 10
     assert set(shown(Smoothing(), steps)[5:]) == {"a"}
@@ -86,8 +86,8 @@ def test_a_single_wrong_answer_changes_nothing_and_a_lasting_one_does():
 def test_two_labels_that_are_as_likely_do_not_take_turns():
     smoother = Smoother(Smoothing())
     turns = [
-        *[answer("a", 0.6, other="b")] * 5,
-        *[answer("b", 0.52, other="a"), answer("a", 0.52, other="b")] * 50,
+        *[make_prediction("a", 0.6, other="b")] * 5,
+        *[make_prediction("b", 0.52, other="a"), make_prediction("a", 0.52, other="b")] * 50,
     ]
     values = [smoother.update(turn, 0.1 * number).text for number, turn in enumerate(turns)]
     assert set(values[5:]) == {"a"}

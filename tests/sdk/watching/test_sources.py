@@ -1,4 +1,4 @@
-"""What a user may call a source, and what a wrong one is told."""
+"""Names of sources, and messages for wrong ones."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ STREAM = "rtsp://keeper:secret@10.0.0.7:554/stream"
         ("/dev/null", "camera", "/dev/null", True),
     ],
 )
-def test_a_source_is_told_by_how_it_is_written(source, kind, target, live):
-    found = parse_source(source)
-    assert (found.kind, found.target, found.live) == (kind, target, live)
+def test_a_source_is_recognized_by_its_spelling(source, kind, target, live):
+    parsed = parse_source(source)
+    assert (parsed.kind, parsed.target, parsed.live) == (kind, target, live)
 
 
 def test_a_folder_and_a_photo_are_photos_and_another_file_is_a_video(site):
     assert parse_source(site.film.parent).kind == "photos"
     assert parse_source(str(site.photos[0])).kind == "photos"
-    found = parse_source(site.film)
-    assert (found.kind, found.live) == ("video", False)
+    parsed = parse_source(site.film)
+    assert (parsed.kind, parsed.live) == ("video", False)
 
 
 def test_a_csi_camera_is_a_pipeline_of_its_sensor():
-    found = parse_source("csi://1")
-    assert found.kind == "pipeline"
-    assert found.name == "csi://1"
-    assert str(found.target).startswith("nvarguscamerasrc sensor-id=1 ! ")
-    assert str(found.target).rpartition(" ! ")[2].startswith("appsink ")
-    assert "format=BGR !" in str(found.target)
+    parsed = parse_source("csi://1")
+    assert parsed.kind == "pipeline"
+    assert parsed.name == "csi://1"
+    assert str(parsed.target).startswith("nvarguscamerasrc sensor-id=1 ! ")
+    assert str(parsed.target).rpartition(" ! ")[2].startswith("appsink ")
+    assert "format=BGR !" in str(parsed.target)
 
 
 def test_no_message_shows_a_password():
@@ -55,15 +55,15 @@ def test_no_message_shows_a_password():
 @pytest.mark.parametrize(
     "source", ["missing.mp4", "", "gopher://b/c", "-1", -1, True, None, "~nobody-here/film.mp4"]
 )
-def test_what_is_no_source_is_refused_by_name(source):
+def test_an_invalid_source_is_refused_by_name(source):
     with pytest.raises(hmdrn.SourceError, match=str(source) or "''"):
         parse_source(source)
 
 
-def test_a_video_that_is_none_is_refused_when_it_is_read(tmp_path, recognizer):
+def test_an_invalid_video_is_refused_when_it_is_read(tmp_path, recognizer):
     for name, content in (("text.mp4", b"no film" * 100), ("empty.mp4", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(hmdrn.SourceError, match=f"{name}: no video"):
+        with pytest.raises(hmdrn.SourceError, match=f"{name}: not a video"):
             list(hmdrn.watch(recognizer, tmp_path / name))
 
 
@@ -77,21 +77,21 @@ def test_a_video_that_has_lost_its_frames_is_refused_as_empty(tmp_path, recogniz
         list(hmdrn.watch(recognizer, tmp_path / "blank.mp4"))
 
 
-def test_a_video_that_was_cut_off_is_answered_as_far_as_it_goes_and_that_is_told(tmp_path, recognizer):
-    colours = [Image.new("RGB", (64, 64), (9 * i, 60, 90)) for i in range(20)]
-    whole = film(tmp_path / "whole.avi", colours, seconds=0.1, side=64).read_bytes()
+def test_a_truncated_video_is_classified_to_its_end_and_reported(tmp_path, recognizer):
+    colors = [Image.new("RGB", (64, 64), (9 * i, 60, 90)) for i in range(20)]
+    whole = film(tmp_path / "whole.avi", colors, seconds=0.1, side=64).read_bytes()
     (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
-    told = []
-    watching = hmdrn.watch(recognizer, tmp_path / "cut.avi", on_event=told.append)
+    events = []
+    watching = hmdrn.watch(recognizer, tmp_path / "cut.avi", on_event=events.append)
     assert 10 < len(list(watching)) < 50
-    assert [event.state for event in told] == ["short"]
-    assert "cut.avi ended" in told[0].message
-    told.clear()
-    list(hmdrn.watch(recognizer, tmp_path / "whole.avi", on_event=told.append))
-    assert told == []
+    assert [event.state for event in events] == ["short"]
+    assert "cut.avi ended" in events[0].message
+    events.clear()
+    list(hmdrn.watch(recognizer, tmp_path / "whole.avi", on_event=events.append))
+    assert events == []
 
 
-def test_a_device_or_stream_that_is_not_there_is_refused_at_first(recognizer):
+def test_a_missing_device_or_stream_is_refused_at_first(recognizer):
     with pytest.raises(hmdrn.SourceError, match="cannot open camera 99: no such device"):
         list(hmdrn.watch(recognizer, 99))
     with pytest.raises(hmdrn.SourceError, match=r"cannot open http://127.0.0.1:9/: check the address"):

@@ -1,4 +1,4 @@
-"""Boxes that follow each other from frame to frame."""
+"""Boxes that follow each second from frame to frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hmdrn.watching.smoothing import Smoothing
-from hmdrn.watching.tracker import LOST_AFTER, OVERLAP, Tracker, overlap
+from hmdrn.watching.tracker import LOST_SECONDS, MIN_IOU, Tracker, compute_iou
 
 sides = st.integers(0, 30)
 rectangles = st.tuples(sides, sides, st.integers(1, 30), st.integers(1, 30)).map(
@@ -17,18 +17,20 @@ rectangles = st.tuples(sides, sides, st.integers(1, 30), st.integers(1, 30)).map
 
 
 def numbers(tracker, boxes, time):
-    return [track.number for track in tracker.follow(boxes, time)]
+    return [track.number for track in tracker.match(boxes, time)]
 
 
 @given(rectangles, rectangles)
-def test_overlap_is_that_of_the_pixels(one, other):
+def test_iou_is_that_of_the_pixels(first, second):
     masks = np.zeros((2, 64, 64), bool)
-    for mask, (x0, y0, x1, y1) in zip(masks, (one, other), strict=True):
+    for mask, (x0, y0, x1, y1) in zip(masks, (first, second), strict=True):
         mask[int(y0) : int(y1), int(x0) : int(x1)] = True
-    assert overlap(one, other) == pytest.approx((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
+    assert compute_iou(first, second) == pytest.approx(
+        (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
+    )
 
 
-def test_two_subjects_that_move_keep_their_numbers_whatever_the_order_of_their_boxes():
+def test_two_moving_subjects_keep_their_numbers_in_any_order_of_boxes():
     tracker = Tracker(Smoothing())
     for step in range(30):
         left, right = (step, 0.0, step + 20.0, 20.0), (100.0 - step, 0.0, 120.0 - step, 20.0)
@@ -36,29 +38,29 @@ def test_two_subjects_that_move_keep_their_numbers_whatever_the_order_of_their_b
         assert numbers(tracker, boxes, step / 30) == expected
 
 
-def test_a_box_elsewhere_is_another_subject_and_numbers_are_not_used_again():
+def test_a_box_elsewhere_is_another_subject_and_numbers_are_not_reused():
     tracker = Tracker(Smoothing())
     assert numbers(tracker, [(0, 0, 10, 10)], 0.0) == [1]
     assert numbers(tracker, [(50, 50, 60, 60)], 0.1) == [2]
-    assert [track.number for track in tracker.lost(LOST_AFTER + 0.05)] == [1]
-    assert tracker.lost(LOST_AFTER + 0.05) == ()
-    assert numbers(tracker, [(0, 0, 10, 10)], LOST_AFTER + 0.05) == [3]
+    assert tracker.drop_lost(LOST_SECONDS + 0.05) == (1,)
+    assert tracker.drop_lost(LOST_SECONDS + 0.05) == ()
+    assert numbers(tracker, [(0, 0, 10, 10)], LOST_SECONDS + 0.05) == [3]
 
 
-def test_a_subject_that_is_missed_for_a_moment_is_the_same_after_it():
+def test_a_subject_that_is_missed_for_a_moment_keeps_its_number():
     tracker = Tracker(Smoothing())
     assert numbers(tracker, [(0, 0, 10, 10)], 0.0) == [1]
     assert numbers(tracker, [], 0.5) == []
-    assert tracker.lost(0.5) == ()
+    assert tracker.drop_lost(0.5) == ()
     assert numbers(tracker, [(1, 1, 11, 11)], 0.9) == [1]
 
 
 @given(st.lists(st.lists(rectangles, max_size=5), max_size=8))
-def test_boxes_of_one_frame_are_of_different_subjects_and_matches_overlap(frames):
+def test_boxes_of_a_frame_are_different_subjects_and_matches_overlap(frames):
     tracker, last = Tracker(Smoothing()), {}
     for time, boxes in enumerate(frames):
-        found = numbers(tracker, boxes, 0.1 * time)
-        assert len(set(found)) == len(found)
-        for number, box in zip(found, boxes, strict=True):
-            assert number not in last or overlap(last[number], box) >= OVERLAP
+        tracks = numbers(tracker, boxes, 0.1 * time)
+        assert len(set(tracks)) == len(tracks)
+        for number, box in zip(tracks, boxes, strict=True):
+            assert number not in last or compute_iou(last[number], box) >= MIN_IOU
             last[number] = box

@@ -1,4 +1,4 @@
-"""Watching as an API: films with the package's own model, and answers that a test chooses."""
+"""Watching as an API, with the package's own model and with predictions that a test chooses."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from fake_classifier import FakeClassifier, make_prediction
 from films import RATE, film
-from namers import Answers, answer
 from PIL import Image
 
 import hmdrn
@@ -39,7 +39,7 @@ class Slowed:
         return answers
 
 
-def test_it_names_the_drawn_species_of_a_film_in_order(site, recognizer):
+def test_it_labels_the_drawn_species_of_a_film_in_order(site, recognizer):
     watching = hmdrn.watch(recognizer, site.film)
     assert labels_in_order(watching) == site.labels
     summary = watching.summary
@@ -48,7 +48,7 @@ def test_it_names_the_drawn_species_of_a_film_in_order(site, recognizer):
 
 
 @pytest.mark.slow
-def test_it_names_the_species_of_a_film_of_photographs_in_order(shared, tmp_path):
+def test_it_labels_the_species_of_a_film_of_photos_in_order(shared, tmp_path):
     """Five photos of each enrolled; others shown, at 30 frames a second, two seconds each."""
     recognizer = hmdrn.load("default", threads=1)
     shown = []
@@ -66,7 +66,7 @@ def test_it_names_the_species_of_a_film_of_photographs_in_order(shared, tmp_path
 
 
 @pytest.mark.slow
-def test_at_five_answers_a_second_answers_stay_fresh_and_drops_are_counted(site, recognizer):
+def test_at_five_results_a_second_they_stay_fresh_and_drops_are_counted(site, recognizer):
     slow = Slowed(recognizer, 0.2)
     watching = hmdrn.watch(slow, site.film, every_frame=False, max_seconds=20)
     results = []
@@ -87,56 +87,58 @@ def test_at_five_answers_a_second_answers_stay_fresh_and_drops_are_counted(site,
 
 
 def test_the_percentiles_of_latency_are_those_of_the_results(site):
-    watching = hmdrn.watch(Slowed(Answers(), 0.001), site.film)
+    watching = hmdrn.watch(Slowed(FakeClassifier(), 0.001), site.film)
     latencies = [1000 * result.latency for result in watching]
-    told = watching.summary.to_dict()["latency_ms"]
+    reported = watching.summary.to_dict()["latency_ms"]
     for name, percent in (("p50", 50), ("p90", 90), ("p99", 99)):
         exact = np.percentile(latencies, percent, method="inverted_cdf")
-        assert told[name] == pytest.approx(exact, rel=0.011)
+        assert reported[name] == pytest.approx(exact, rel=0.011)
 
 
-def test_a_region_is_looked_at_alone(site):
-    namer = Answers()
-    results = list(hmdrn.watch(namer, site.film, region=(10, 20, 70, 60), max_frames=3))
-    assert [image.size for image in namer.images] == [(60, 40)] * 3
+def test_only_the_region_is_classified(site):
+    classifier = FakeClassifier()
+    results = list(hmdrn.watch(classifier, site.film, region=(10, 20, 70, 60), max_frames=3))
+    assert [image.size for image in classifier.images] == [(60, 40)] * 3
     assert {sighting.box for result in results for sighting in result.sightings} == {(10, 20, 70, 60)}
     expected = results[0].frame.image.crop((10, 20, 70, 60))
-    assert np.array_equal(np.asarray(namer.images[0]), np.asarray(expected))
+    assert np.array_equal(np.asarray(classifier.images[0]), np.asarray(expected))
 
 
-def test_a_region_outside_the_picture_is_an_error(site):
+def test_a_region_outside_the_image_is_an_error(site):
     with pytest.raises(hmdrn.ImageError, match=r"box \(500, 0, 600, 90\) lies outside"):
-        list(hmdrn.watch(Answers(), site.film, region=(500, 0, 600, 90)))
+        list(hmdrn.watch(FakeClassifier(), site.film, region=(500, 0, 600, 90)))
 
 
-def test_of_a_region_over_the_edge_the_part_in_the_picture_is_told_once_and_looked_at(site):
-    told = []
-    namer = Answers()
+def test_a_region_over_the_border_is_clipped_and_reported_once(site):
+    events = []
+    classifier = FakeClassifier()
     watching = hmdrn.watch(
-        namer, site.film, region=(100, -5, 500, 90), max_frames=3, on_event=lambda event: told.append(event)
+        classifier, site.film, region=(100, -5, 500, 90), max_frames=3, on_event=events.append
     )
     assert {s.box for result in watching for s in result.sightings} == {(100, 0, 160, 90)}
-    assert [image.size for image in namer.images] == [(60, 90)] * 3
-    (event,) = told
+    assert [image.size for image in classifier.images] == [(60, 90)] * 3
+    (event,) = events
     assert event.state == "region"
     assert "100,-5,500,90" in event.message
-    assert "160x160 pixels: 100,0,160,90 is looked at" in event.message
+    assert "160x160 pixels: 100,0,160,90 is used" in event.message
 
 
 def test_frames_are_rgb(tmp_path):
     path = film(tmp_path / "red.mp4", [Image.new("RGB", (64, 64), (200, 30, 60))], seconds=0.1, side=64)
-    (result,) = hmdrn.watch(Answers(), path, max_frames=1)
+    (result,) = hmdrn.watch(FakeClassifier(), path, max_frames=1)
     assert np.asarray(result.frame.image).mean(axis=(0, 1)) == pytest.approx([200, 30, 60], abs=6)
 
 
-def test_each_box_of_a_detector_is_answered_and_has_a_label_of_its_own(site):
+def test_each_box_of_a_detector_is_classified_with_a_separate_label(site):
     def boxes(frame):
         if frame.index % 10 == 9:
             return None
         return [(0, 0, 60, 60), (80, 80, 150, 150)] if frame.index < 40 else [(80, 80, 150, 150)]
 
-    namer = Answers(*[answer("Jay"), answer("Tit")] * 36, answer("Tit"))
-    watching = hmdrn.watch(namer, site.film, boxes=boxes)
+    classifier = FakeClassifier(
+        *[make_prediction("Jay"), make_prediction("Tit")] * 36, make_prediction("Tit")
+    )
+    watching = hmdrn.watch(classifier, site.film, boxes=boxes)
     results = list(watching)
     assert watching.summary.skipped == 9
     assert watching.summary.classified == 81
@@ -150,7 +152,9 @@ def test_each_box_of_a_detector_is_answered_and_has_a_label_of_its_own(site):
 
 
 def test_a_subject_is_gone_also_while_the_detector_is_silent(site):
-    watching = hmdrn.watch(Answers(), site.film, boxes=lambda f: [(0, 0, 60, 60)] if f.index < 10 else None)
+    watching = hmdrn.watch(
+        FakeClassifier(), site.film, boxes=lambda f: [(0, 0, 60, 60)] if f.index < 10 else None
+    )
     results = list(watching)
     assert [result.gone for result in results] == [()] * 10 + [(1,)]
     last = results[-1]
@@ -165,13 +169,13 @@ def test_in_a_loop_the_frames_numbers_go_on_for_boxes_too(site):
     os.write(sink, b'{"frame": 92, "boxes": [[0, 0, 60, 60]]}\n{"boxes": [[0, 0, 60, 60]]}\n')
     os.write(sink, b'{"frame": 2, "boxes": []}\n')
     os.close(sink)
-    watching = hmdrn.watch(Answers(), site.film, boxes=source, loop=True)
+    watching = hmdrn.watch(FakeClassifier(), site.film, boxes=source, loop=True)
     results = list(watching)
     os.close(source)
-    assert [(result.frame.index, result.boxes_id) for result in results] == [(92, 92), (93, None)]
+    assert [(result.frame.index, result.detector_frame_id) for result in results] == [(92, 92), (93, None)]
     assert [result.frame.position for result in results] == pytest.approx([92 / RATE, 93 / RATE])
     # Of a film of 90 frames, the third once more.
-    (third,) = [r for r in hmdrn.watch(Answers(), site.film, max_frames=3) if r.frame.index == 2]
+    (third,) = [r for r in hmdrn.watch(FakeClassifier(), site.film, max_frames=3) if r.frame.index == 2]
     assert np.array_equal(np.asarray(results[0].frame.image), np.asarray(third.frame.image))
     assert watching.summary.unused_lines == 1
 
@@ -180,25 +184,27 @@ def test_in_a_loop_the_frames_numbers_go_on_for_boxes_too(site):
 def test_boxes_may_be_arrays_and_are_given_back_as_plain_numbers(site, kind):
     given = np.array([[0, 0, 60, 60], [80, 80, 150, 150]], kind)
     for boxes in (given, list(given), [tuple(box) for box in given]):
-        (result,) = hmdrn.watch(Answers(), site.film, boxes=lambda frame, b=boxes: b, max_frames=1)
+        (result,) = hmdrn.watch(FakeClassifier(), site.film, boxes=lambda frame, b=boxes: b, max_frames=1)
         assert [s.box for s in result.sightings] == [(0, 0, 60, 60), (80, 80, 150, 150)]
         assert json.loads(json.dumps([s.box for s in result.sightings])) == given.tolist()
-    nothing = hmdrn.watch(Answers(), site.film, boxes=lambda frame: np.empty((0, 4), kind), max_frames=2)
+    nothing = hmdrn.watch(
+        FakeClassifier(), site.film, boxes=lambda frame: np.empty((0, 4), kind), max_frames=2
+    )
     assert [result.sightings for result in nothing] == [(), ()]
 
 
-def test_one_box_where_a_list_is_meant_is_told(site):
+def test_one_box_in_place_of_a_list_is_reported(site):
     for box in (np.array([1.0, 2, 30, 40]), (1, 2, 30, 40)):
-        told = []
-        watching = hmdrn.watch(Answers(), site.film, boxes=lambda f, b=box: b, on_event=told.append)
+        events = []
+        watching = hmdrn.watch(FakeClassifier(), site.film, boxes=lambda f, b=box: b, on_event=events.append)
         assert list(watching) == []
-        assert "single box, (1" in told[0].message
+        assert "single box, (1" in events[0].message
         assert watching.summary.unreadable == 90
 
 
 def test_it_ends_in_time_also_while_boxes_are_awaited(site):
     source, sink = os.pipe()
-    watching = hmdrn.watch(Answers(), site.film, boxes=source, max_seconds=0.3)
+    watching = hmdrn.watch(FakeClassifier(), site.film, boxes=source, max_seconds=0.3)
     late = threading.Timer(10, watching.stop)
     late.start()
     assert list(watching) == []
@@ -207,7 +213,7 @@ def test_it_ends_in_time_also_while_boxes_are_awaited(site):
     os.close(sink)
 
 
-def test_of_a_film_that_is_played_like_a_camera_each_line_of_boxes_is_used_once(site):
+def test_a_film_played_like_a_camera_uses_each_line_of_boxes_once(site):
     source, sink = os.pipe()
 
     def detect():
@@ -217,64 +223,62 @@ def test_of_a_film_that_is_played_like_a_camera_each_line_of_boxes_is_used_once(
         os.close(sink)
 
     threading.Thread(target=detect).start()
-    watching = hmdrn.watch(Answers(), site.film, boxes=source, every_frame=False, loop=True)
-    assert [result.boxes_id for result in watching] == [f"shot {number}" for number in range(4)]
+    watching = hmdrn.watch(FakeClassifier(), site.film, boxes=source, every_frame=False, loop=True)
+    assert [result.detector_frame_id for result in watching] == [f"shot {number}" for number in range(4)]
     summary = watching.summary
     assert summary.skipped > 4
     assert summary.read == summary.classified + summary.skipped + summary.dropped
 
 
-def test_a_box_that_cannot_be_used_costs_the_others_nothing(site):
-    told = []
+def test_a_bad_box_does_not_affect_the_others(site):
+    events = []
     boxes = [(0, 0, 60, 60), (900, 0, 990, 60), (20, 20, 21, 21)]
     watching = hmdrn.watch(
-        Answers(), site.film, boxes=lambda frame: boxes, max_frames=1, on_event=told.append
+        FakeClassifier(), site.film, boxes=lambda frame: boxes, max_frames=1, on_event=events.append
     )
     ((sighting,),) = [result.sightings for result in watching]
     assert sighting.box == (0, 0, 60, 60)
-    assert [event.state for event in told] == ["unreadable"] * 2
-    assert "lies outside" in told[0].message
+    assert [event.state for event in events] == ["unreadable"] * 2
+    assert "lies outside" in events[0].message
 
 
-def test_a_frame_without_boxes_is_answered_by_nothing(site):
-    namer = Answers()
-    watching = hmdrn.watch(namer, site.film, boxes=lambda frame: [], max_frames=5)
+def test_a_frame_without_boxes_has_no_sightings(site):
+    classifier = FakeClassifier()
+    watching = hmdrn.watch(classifier, site.film, boxes=lambda frame: [], max_frames=5)
     assert [(r.sightings, r.label, r.changed) for r in watching] == [((), None, False)] * 5
-    assert namer.images == []
+    assert classifier.images == []
 
 
-def test_each_photo_of_a_folder_speaks_for_itself_and_a_bad_one_is_reported(site, recognizer, tmp_path):
+def test_each_photo_of_a_folder_is_separate_and_a_bad_one_is_reported(site, recognizer, tmp_path):
     for place, photo in enumerate(site.photos):
         (tmp_path / f"{place}.jpg").write_bytes(photo.read_bytes())
     (tmp_path / "1b.jpg").write_bytes(b"no photo")
-    told = []
-    watching = hmdrn.watch(recognizer, tmp_path, on_event=told.append)
+    events = []
+    watching = hmdrn.watch(recognizer, tmp_path, on_event=events.append)
     results = list(watching)
     assert [result.label for result in results] == site.labels
     assert [result.frame.file for result in results] == [str(tmp_path / f"{i}.jpg") for i in range(3)]
-    assert [event.state for event in told] == ["unreadable"]
-    assert "1b.jpg" in told[0].message
+    assert [event.state for event in events] == ["unreadable"]
+    assert "1b.jpg" in events[0].message
     assert (watching.summary.read, watching.summary.unreadable) == (4, 1)
 
 
-def test_in_a_loop_over_a_folder_a_bad_photo_is_told_once_and_bad_photos_alone_are_no_endless_loop(
-    site, tmp_path
-):
+def test_a_loop_reports_a_bad_photo_once_and_ends_without_a_good_one(site, tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"no photo")
-    told = []
+    events = []
     with pytest.raises(hmdrn.SourceError, match="has no photo that can be read"):
-        list(hmdrn.watch(Answers(), tmp_path, loop=True, on_event=told.append))
-    assert [event.state for event in told] == ["unreadable"]
+        list(hmdrn.watch(FakeClassifier(), tmp_path, loop=True, on_event=events.append))
+    assert [event.state for event in events] == ["unreadable"]
     (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
-    told.clear()
-    watching = hmdrn.watch(Answers(), tmp_path, loop=True, max_frames=3, on_event=told.append)
+    events.clear()
+    watching = hmdrn.watch(FakeClassifier(), tmp_path, loop=True, max_frames=3, on_event=events.append)
     assert [result.frame.index for result in watching] == [0, 2, 4]
-    assert [event.state for event in told] == ["unreadable"]
+    assert [event.state for event in events] == ["unreadable"]
     assert watching.summary.unreadable == 2
 
 
 def test_a_loop_that_is_left_lets_go_of_its_source(site):
-    watching = hmdrn.watch(Answers(), site.film, loop=True)
+    watching = hmdrn.watch(FakeClassifier(), site.film, loop=True)
     for result in watching:
         if result.frame.index == 100:
             break
@@ -286,12 +290,12 @@ def test_a_loop_that_is_left_lets_go_of_its_source(site):
 
 
 def test_stop_and_the_limits_end_it(site):
-    watching = hmdrn.watch(Answers(), site.film, loop=True)
+    watching = hmdrn.watch(FakeClassifier(), site.film, loop=True)
     for number, _ in enumerate(watching):
         if number == 6:
             watching.stop()
     assert watching.summary.classified == 7
-    watching = hmdrn.watch(Answers(), site.film, loop=True, max_seconds=0.3)
+    watching = hmdrn.watch(FakeClassifier(), site.film, loop=True, max_seconds=0.3)
     assert len(list(watching)) > 0
     assert watching.summary.seconds >= 0.3
 
@@ -321,7 +325,7 @@ def test_what_does_not_fit_together_is_refused(site, recognizer):
 def test_a_loop_keeps_nothing_of_the_frames_and_subjects_that_have_passed(site):
     class Same:
         def classify_batch(self, images):
-            return [answer("Jay")] * len(images)
+            return [make_prediction("Jay")] * len(images)
 
     def passing(frame):
         """Another subject every 40 frames, each somewhere else, and gone before the next but two."""
@@ -346,7 +350,7 @@ def test_a_loop_keeps_nothing_of_the_frames_and_subjects_that_have_passed(site):
 
 
 def test_it_is_iterated_over_once(site):
-    watching = hmdrn.watch(Answers(), site.film, max_frames=2)
+    watching = hmdrn.watch(FakeClassifier(), site.film, max_frames=2)
     assert len(list(watching)) == 2
     with pytest.raises(hmdrn.HmdrnError, match=r"iterated over already: make another with hmdrn\.watch"):
         list(watching)
@@ -354,10 +358,10 @@ def test_it_is_iterated_over_once(site):
 
 
 def test_smoothing_is_by_the_films_time_not_by_how_fast_it_is_read(site):
-    answers = [answer("Jay")] * 30 + [answer("Tit")] * 60
+    answers = [make_prediction("Jay")] * 30 + [make_prediction("Tit")] * 60
     (change,) = [
         result.frame.index
-        for result in hmdrn.watch(Answers(*answers), site.film, smoothing=Smoothing(0.5, 0.1, 1))
+        for result in hmdrn.watch(FakeClassifier(*answers), site.film, smoothing=Smoothing(0.5, 0.1, 1))
         if result.changed and result.label == "Tit"
     ]
     # The averages meet where the new answers weigh as much as the older: exp(-t / 0.5) is about a half.

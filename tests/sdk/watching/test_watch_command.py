@@ -41,7 +41,7 @@ def typed(tmp_path):
     return make
 
 
-def test_it_prints_a_line_when_the_label_changes_and_tells_people_the_summary_aside(watch, site):
+def test_it_prints_a_line_for_each_change_and_the_summary_on_stderr(watch, site):
     outcome = watch()
     assert outcome.code == 0
     events = lines_of(outcome)
@@ -51,8 +51,8 @@ def test_it_prints_a_line_when_the_label_changes_and_tells_people_the_summary_as
         assert (event["schema"], event["event"], event["state"]) == ("hmdrn.watch/1", "label", "species")
         assert event["time"].endswith("Z")
         assert event["position"] == pytest.approx(event["frame"] / 30, abs=1e-3)
-    for told in ("90 read, 90 classified, 0 dropped", "p50", "p90", "p99", *site.labels):
-        assert told in outcome.err
+    for text in ("90 read, 90 classified, 0 dropped", "p50", "p90", "p99", *site.labels):
+        assert text in outcome.err
 
 
 def test_with_json_the_summary_is_the_last_line(watch, site):
@@ -66,7 +66,7 @@ def test_with_json_the_summary_is_the_last_line(watch, site):
     assert outcome.err == ""
 
 
-def test_with_all_every_frame_has_its_answer(watch):
+def test_with_all_every_frame_has_its_prediction(watch):
     events = lines_of(watch("--all", "--max-frames", 7))
     frames = [event for event in events if event["event"] == "frame"]
     assert [event["frame"] for event in frames] == list(range(7))
@@ -76,7 +76,7 @@ def test_with_all_every_frame_has_its_answer(watch):
         assert sighting["answer"]["label"] == sighting["answer"]["ranking"][0]["label"]
 
 
-def test_it_answers_the_boxes_of_a_detector_and_reports_a_bad_line_with_its_number(watch, typed):
+def test_a_detectors_boxes_are_classified_and_a_bad_line_is_reported(watch, typed):
     boxes = [
         *[{"frame": i, "boxes": [[10, 10, 150, 150]]} for i in range(5)],
         "{",
@@ -87,12 +87,12 @@ def test_it_answers_the_boxes_of_a_detector_and_reports_a_bad_line_with_its_numb
     assert outcome.code == 0
     events = lines_of(outcome)
     answered = [e for e in events if e["event"] == "frame" and "boxes_frame" in e]
-    found = {event["boxes_frame"]: len(event["sightings"]) for event in answered}
-    assert found == {**dict.fromkeys(range(5), 1), 6: 2, 9: 0}
-    told = [event["message"] for event in events if event["event"] == "source"]
-    assert told[0].startswith("line 6 of the boxes is damaged")
-    assert told[1:] == ["the boxes have ended"]
-    assert outcome.err.splitlines() == [f"hmdrn: {' '.join(message.split())}" for message in told]
+    counts = {event["boxes_frame"]: len(event["sightings"]) for event in answered}
+    assert counts == {**dict.fromkeys(range(5), 1), 6: 2, 9: 0}
+    messages = [event["message"] for event in events if event["event"] == "source"]
+    assert messages[0].startswith("line 6 of the boxes is damaged")
+    assert messages[1:] == ["the boxes have ended"]
+    assert outcome.err.splitlines() == [f"hmdrn: {' '.join(message.split())}" for message in messages]
     summary = events[-1]
     assert (summary["bad_lines"], summary["unused_lines"]) == (1, 0)
     assert (summary["classified"], summary["skipped"]) == (8, 3)
@@ -101,14 +101,14 @@ def test_it_answers_the_boxes_of_a_detector_and_reports_a_bad_line_with_its_numb
     assert [[s["track"] for s in frames[i]["sightings"]] for i in (0, 4, 5, 6)] == [[1], [1], [], [2, 3]]
 
 
-def test_late_lines_of_boxes_are_told_to_people(watch, typed):
+def test_the_summary_counts_late_lines_of_boxes(watch, typed):
     lines = [{"frame": i, "boxes": []} for i in (1, 0, 2)]
     outcome = watch("--boxes", typed(*lines, "{"))
     assert outcome.code == 0
     assert "1 bad, 1 late or overtaken" in outcome.err
 
 
-def test_a_subject_is_gone_while_the_detector_is_silent_and_that_frame_was_not_answered(watch, typed):
+def test_a_subject_is_gone_while_the_detector_is_silent(watch, typed):
     lines = [{"frame": 0, "boxes": [[10, 10, 150, 150]]}, {"frame": 60, "boxes": []}]
     outcome = watch("--boxes", typed(*lines), "--all", "--json")
     *events, ended, summary = lines_of(outcome)
@@ -126,10 +126,10 @@ def test_a_region_is_given_in_pixels(watch):
     assert event["box"] == [10, 20, 150, 150]
 
 
-def test_a_region_over_the_edge_is_a_line_aside_and_an_event_with_what_is_looked_at(watch):
+def test_a_region_over_the_border_is_an_event_and_a_line_on_stderr(watch):
     outcome = watch("--region", "10,20,1500,150", "--all", "--max-frames", 2, "--hold", 1, "--json")
     assert outcome.code == 0
-    assert outcome.err.count("10,20,160,150 is looked at") == 1
+    assert outcome.err.count("10,20,160,150 is used") == 1
     source, *_ = [event for event in lines_of(outcome) if event["event"] == "source"]
     assert source["state"] == "region"
     boxes = [e["sightings"][0]["box"] for e in lines_of(outcome) if e["event"] == "frame"]
@@ -142,7 +142,7 @@ def test_the_overlay_is_a_film(watch, tmp_path):
     assert capture.read()[0]
 
 
-def test_unknowns_are_kept_where_the_gallery_can_tell_them(hmdrn, watch, site, tmp_path):
+def test_unknowns_are_saved_with_a_calibrated_gallery(hmdrn, watch, site, tmp_path):
     for place, photo in enumerate(site.photos):
         (tmp_path / "species" / site.labels[place]).mkdir(parents=True)
         (tmp_path / "species" / site.labels[place] / "a.jpg").write_bytes(photo.read_bytes())
@@ -160,12 +160,12 @@ def test_unknowns_are_kept_where_the_gallery_can_tell_them(hmdrn, watch, site, t
     assert len(list((tmp_path / "kept").rglob("*.jpg"))) == summary["unknown"]["frames"]
 
 
-def test_snapshots_are_refused_where_nothing_is_ever_unknown(watch, tmp_path):
+def test_snapshots_are_refused_if_nothing_can_be_unknown(watch, tmp_path):
     assert_refused(watch("--snapshots", tmp_path / "kept"), "not calibrated", "run hmdrn gallery calibrate")
     assert not (tmp_path / "kept").exists()
 
 
-def test_classify_and_watch_take_the_same_photos_of_a_folder(watch, hmdrn, site, tmp_path):
+def test_classify_and_watch_read_the_same_photos_of_a_folder(watch, hmdrn, site, tmp_path):
     photo = site.photos[0].read_bytes()
     shown = ["a.jpg", "nest/b.JPG", "nest/deep/c.jpeg"]
     litter = [
@@ -183,10 +183,10 @@ def test_classify_and_watch_take_the_same_photos_of_a_folder(watch, hmdrn, site,
     expected = [str(tmp_path / name) for name in shown]
     assert [e["file"] for e in lines_of(watch("--all", source=tmp_path)) if e["event"] == "frame"] == expected
     done = hmdrn("classify", "default", tmp_path, "--gallery", site.gallery, "--json")
-    assert [one["image"] for one in done.json] == expected
+    assert [row["image"] for row in done.json] == expected
 
 
-def test_snapshots_are_not_kept_among_the_photos_that_are_watched(watch, site, tmp_path):
+def test_snapshots_are_not_saved_among_the_watched_photos(watch, site, tmp_path):
     (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
     for folder in (tmp_path, tmp_path / "kept" / "here"):
         assert_refused(
@@ -194,7 +194,7 @@ def test_snapshots_are_not_kept_among_the_photos_that_are_watched(watch, site, t
         )
 
 
-def test_a_folder_with_a_bad_photo_is_answered_and_ends_with_2(watch, site, tmp_path):
+def test_a_folder_with_a_bad_photo_is_classified_and_ends_with_2(watch, site, tmp_path):
     (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
     (tmp_path / "b.jpg").write_bytes(b"no photo")
     outcome = watch("--json", source=tmp_path)
@@ -224,15 +224,15 @@ def test_a_wrong_option_is_one_line_that_names_it(watch, options, words):
     assert_refused(watch(*options), *words)
 
 
-def test_the_overlay_replaces_nothing_that_is_read(watch, site, tmp_path):
+def test_the_overlay_does_not_replace_an_input(watch, site, tmp_path):
     film, gallery, boxes = tmp_path / "mine.mp4", tmp_path / "g.mp4", tmp_path / "boxes.mp4"
     film.write_bytes(site.film.read_bytes())
     gallery.write_bytes(site.gallery.read_bytes())
     boxes.write_text('{"boxes": []}\n')
     (tmp_path / "link.mp4").symlink_to(film)
-    for one in (film, gallery, boxes, tmp_path / "link.mp4"):
-        refused = watch("--overlay", one, "--boxes", boxes, source=film, gallery=gallery)
-        assert_refused(refused, "would replace what is read")
+    for output in (film, gallery, boxes, tmp_path / "link.mp4"):
+        refused = watch("--overlay", output, "--boxes", boxes, source=film, gallery=gallery)
+        assert_refused(refused, "would replace an input")
     assert film.read_bytes() == site.film.read_bytes()
     assert gallery.read_bytes() == site.gallery.read_bytes()
 
@@ -242,7 +242,7 @@ def test_a_wrong_source_is_one_line_that_names_it(watch, tmp_path):
     (tmp_path / "photos").mkdir()
     for source, words in {
         tmp_path / "missing.mp4": ["no such file or folder", "missing.mp4"],
-        tmp_path / "text.mp4": ["text.mp4", "no video"],
+        tmp_path / "text.mp4": ["text.mp4", "not a video"],
         tmp_path / "photos": ["photos", "holds no photo"],
         "99": ["camera 99", "no such device"],
         "csi://0": ["csi://0"],

@@ -1,4 +1,4 @@
-"""What watching needs, and what it says where that is missing; each proof in a process of its own."""
+"""Packages that watching needs, and messages without them; each test runs a new process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from device_python import run_python
 
 import hmdrn
 
-MAIN = "from hmdrn.cli.main import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+MAIN = "from hmdrn._entry_points import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
 WITHOUT = "sys.modules['cv2'] = sys.modules['paho'] = None; "
 
 
@@ -40,7 +40,7 @@ def test_a_folder_is_watched_without_opencv(site):
         (("--mqtt", "mqtt://127.0.0.1/a"), "'.[mqtt]'"),
     ],
 )
-def test_what_is_missing_is_one_line_with_its_extra(site, options, extra):
+def test_a_missing_package_is_one_line_with_its_extra(site, options, extra):
     arguments = ("watch", "default", "--gallery", site.gallery, "--source", site.film, *options)
     done = run_python(WITHOUT + MAIN, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -48,36 +48,36 @@ def test_what_is_missing_is_one_line_with_its_extra(site, options, extra):
     assert extra in done.stderr
 
 
-def test_every_type_that_a_user_of_watch_meets_is_exported_and_on_the_page_of_the_api():
+def test_every_type_of_watching_is_exported_and_on_the_api_page():
     page = (Path(__file__).parents[3] / "docs" / "api.md").read_text().splitlines()
     met: set[type] = set()
     ahead = list(_classes(get_type_hints(hmdrn.watch)))
     while ahead:
-        one = ahead.pop()
-        if one in met or not one.__module__.startswith("hmdrn."):
+        value = ahead.pop()
+        if value in met or not value.__module__.startswith("hmdrn."):
             continue
-        met.add(one)
-        public = [member for name, member in vars(one).items() if name == "__iter__" or name[0] != "_"]
-        ahead += _classes(get_type_hints(one))
+        met.add(value)
+        public = [member for name, member in vars(value).items() if name == "__iter__" or name[0] != "_"]
+        ahead += _classes(get_type_hints(value))
         for member in public:
             code = getattr(member, "fget", None) or getattr(member, "func", member)
             ahead += _classes(get_type_hints(code)) if inspect.isfunction(code) else []
             ahead += [type(member)]
     met.add(type(hmdrn.Watch(None, None, None).summary))
     assert {hmdrn.WatchResult, hmdrn.Sighting, hmdrn.Smoothing, hmdrn.SourceEvent, hmdrn.Frame} <= met
-    for one in met:
-        exported = getattr(hmdrn, one.__name__, None) is one
-        path = f"hmdrn.{one.__name__}" if exported else f"{one.__module__}.{one.__name__}"
+    for value in met:
+        exported = getattr(hmdrn, value.__name__, None) is value
+        path = f"hmdrn.{value.__name__}" if exported else f"{value.__module__}.{value.__name__}"
         assert f"::: {path}" in page, path
 
 
 def _classes(hint: object) -> Iterator[type]:
     """The classes in an annotation, or in those of a function by name."""
     if isinstance(hint, dict):
-        for one in hint.values():
-            yield from _classes(one)
+        for value in hint.values():
+            yield from _classes(value)
     elif isinstance(hint, type):
         yield hint
     for part in get_args(hint):
-        for one in part if isinstance(part, list) else [part]:
-            yield from _classes(one)
+        for value in part if isinstance(part, list) else [part]:
+            yield from _classes(value)

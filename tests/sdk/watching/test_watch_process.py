@@ -34,7 +34,7 @@ class Watching:
             text=True,
         )
         self.events: queue.Queue[dict] = queue.Queue()
-        self.told: list[str] = []
+        self.errors: list[str] = []
         self._readers = [threading.Thread(target=self._out), threading.Thread(target=self._err)]
         for reader in self._readers:
             reader.start()
@@ -44,7 +44,7 @@ class Watching:
             self.events.put(json.loads(line))
 
     def _err(self) -> None:
-        self.told += self.process.stderr.readlines()
+        self.errors += self.process.stderr.readlines()
 
     def wait_for(self, seconds: float = 60.0, **entries: object) -> dict:
         """The next event with some entries."""
@@ -78,10 +78,10 @@ def start(site):
         return started[-1]
 
     yield run
-    for one in started:
-        if one.process.poll() is None:
-            one.end(signal.SIGKILL)
-        for stream in (one.process.stdout, one.process.stderr, one.process.stdin):
+    for watching in started:
+        if watching.process.poll() is None:
+            watching.end(signal.SIGKILL)
+        for stream in (watching.process.stdout, watching.process.stderr, watching.process.stdin):
             if stream is not None:
                 stream.close()
 
@@ -97,7 +97,7 @@ def test_a_signal_ends_it_within_a_second_with_its_summary(start, number, code):
     assert summary["classified"] > 0
     assert summary["read"] == summary["classified"] + summary["dropped"]
     assert took < SECOND
-    assert watching.told == []
+    assert watching.errors == []
 
 
 def test_a_signal_ends_it_while_the_boxes_are_waited_for(start):
@@ -107,8 +107,8 @@ def test_a_signal_ends_it_while_the_boxes_are_waited_for(start):
     watching.wait_for(event="label", track=1)
     assert watching.end(signal.SIGTERM) < SECOND
     assert watching.process.returncode == 0
-    assert any("1 classified" in line for line in watching.told)
-    assert not any("Traceback" in line or "Fatal" in line for line in watching.told)
+    assert any("1 classified" in line for line in watching.errors)
+    assert not any("Traceback" in line or "Fatal" in line for line in watching.errors)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads open files from /proc")
@@ -116,19 +116,21 @@ def test_a_signal_ends_it_while_a_pipe_of_boxes_has_no_writer(start, site, tmp_p
     os.mkfifo(tmp_path / "boxes")
     watching = start("--boxes", tmp_path / "boxes", "--json")
     until = time.monotonic() + 60
-    while not _has_open(watching.process.pid, site.film) and time.monotonic() < until:
+    while not _has_opened(watching.process.pid, site.film) and time.monotonic() < until:
         time.sleep(0.02)
     assert watching.end(signal.SIGTERM) < SECOND
     assert watching.process.returncode == 0
     assert watching.rest[-1]["event"] == "summary"
 
 
-def _has_open(process: int, path: Path) -> bool:
-    return any(Path(os.path.realpath(one)) == path.resolve() for one in Path(f"/proc/{process}/fd").iterdir())
+def _has_opened(process: int, path: Path) -> bool:
+    return any(
+        Path(os.path.realpath(file)) == path.resolve() for file in Path(f"/proc/{process}/fd").iterdir()
+    )
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["stdout", "stdout and stderr"])
-def test_a_signal_ends_it_when_nobody_reads_the_full_pipe_of_its_events(site, shared):
+def test_a_signal_ends_it_when_the_pipe_of_events_is_full(site, shared):
     source, sink = os.pipe()
     command = [sys.executable, "-m", "hmdrn", "watch", "default", "-g", site.gallery, "-s", site.film]
     process = subprocess.Popen(
@@ -145,12 +147,12 @@ def test_a_signal_ends_it_when_nobody_reads_the_full_pipe_of_its_events(site, sh
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     try:
-        _, told = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=30)
     finally:
         process.kill()
     assert process.returncode == 0
     assert time.monotonic() - began < SECOND
-    assert shared or "classified" in told
+    assert shared or "classified" in errors
     # What was written is whole lines, but for the last.
     text = os.read(source, 1 << 20).decode()
     assert len([json.loads(line) for line in text.splitlines()[:-1]]) > 5
@@ -172,7 +174,7 @@ def test_a_closed_standard_input_is_refused_at_once(site):
     assert "cannot read boxes from standard input: it is closed" in done.stderr
 
 
-def test_a_camera_that_is_killed_and_started_again_is_watched_again(start, camera, site):
+def test_a_camera_that_is_killed_and_restarted_is_watched_again(start, camera, site):
     watching = start("--all", "--json", source=camera.address)
     assert watching.wait_for(event="label")["label"] in site.labels
     camera.kill()
@@ -183,12 +185,12 @@ def test_a_camera_that_is_killed_and_started_again_is_watched_again(start, camer
     watching.wait_for(event="frame")
     assert watching.end(signal.SIGTERM) < SECOND
     assert watching.rest[-1]["reconnects"] == 1
-    told = "".join(watching.told)
-    assert f"{camera.address} gives no more frames" in told
-    assert f"{camera.address} is back" in told
+    errors = "".join(watching.errors)
+    assert f"{camera.address} gives no more frames" in errors
+    assert f"{camera.address} is back" in errors
 
 
-def test_a_camera_that_stalls_is_reported_and_opened_again_and_may_be_left_meanwhile(start, camera):
+def test_a_stalled_camera_is_reopened_and_watching_can_end_meanwhile(start, camera):
     watching = start("--all", "--json", "--stall-after", "0.5", source=camera.address)
     watching.wait_for(event="frame")
     camera.process.send_signal(signal.SIGSTOP)
@@ -209,7 +211,7 @@ def test_a_camera_that_stalls_is_reported_and_opened_again_and_may_be_left_meanw
     assert watching.rest[-1]["reconnects"] == 1
 
 
-def test_it_ends_when_whoever_reads_its_events_has_left(site):
+def test_it_ends_when_the_reader_of_its_events_has_left(site):
     command = (
         f"{sys.executable} -m hmdrn watch default -g {site.gallery} -s {site.film} --all --loop | head -n 1"
     )

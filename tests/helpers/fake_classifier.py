@@ -1,4 +1,4 @@
-"""Answers that a test chooses."""
+"""A classifier whose predictions a test chooses."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from PIL import Image
 from hmdrn_runtime.prediction import Match, Prediction
 
 
-def answer(label: str, probability: float = 0.9, known: bool | None = True, other: str = "other"):
-    """A prediction: a species, and another that has the rest of the probability."""
+def make_prediction(label: str, probability: float = 0.9, known: bool | None = True, other: str = "other"):
+    """A prediction of two species; `other` has the rest of the probability."""
     ranking = (
         Match(label, probability, 0.0, {}),
         Match(other, 1 - probability, 0.0, {}),
@@ -17,16 +17,16 @@ def answer(label: str, probability: float = 0.9, known: bool | None = True, othe
     return Prediction(best.label, best.probability, abs(2 * probability - 1), known, ranking)
 
 
-class Answers:
-    """Answers every image with the next of some predictions, the last one for ever."""
+class FakeClassifier:
+    """Gives every image the next of some predictions, the last one for ever."""
 
     def __init__(self, *predictions: Prediction) -> None:
-        self.predictions = list(predictions) or [answer("Jay")]
+        self.predictions = list(predictions) or [make_prediction("Jay")]
         self.images: list[Image.Image] = []
 
     def classify_batch(self, images):
-        answers = []
+        results = []
         for image in images:
             self.images.append(image)
-            answers.append(self.predictions[min(len(self.images), len(self.predictions)) - 1])
-        return answers
+            results.append(self.predictions[min(len(self.images), len(self.predictions)) - 1])
+        return results
