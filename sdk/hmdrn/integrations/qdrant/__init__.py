@@ -1,1 +1,1 @@
-"""Galleries in vector engines, where one machine is outgrown."""
+"""Galleries in Qdrant, for more species than one machine holds."""

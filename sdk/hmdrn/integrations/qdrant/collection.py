@@ -1,8 +1,7 @@
-"""A Qdrant collection of species: what is asked of the engine, and in which form."""
+"""A Qdrant collection of species."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import uuid
@@ -15,48 +14,48 @@ import numpy as np
 
 from hmdrn.integrations.qdrant.vectors import VectorForm
 from hmdrn_runtime.bundle.manifest import Network
-from hmdrn_runtime.errors import GalleryError, HmdrnError, MissingDependencyError
+from hmdrn_runtime.errors import GalleryError, MissingDependencyError
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
-from hmdrn_runtime.messages import one_line
+from hmdrn_runtime.messages import format_error
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 _PAGE = 1000
-# Smaller than any species' number, so that it is the first of a collection in the engine's order.
-_HEAD = str(uuid.UUID(int=0))
-_NAMES = uuid.UUID("2d0f6f4e-6b0e-5c4d-9d53-6f1a2c7a9b10")
+# Smaller than any species' id, so that it is the first of a collection in the engine's order.
+_HEAD_ID = str(uuid.UUID(int=0))
+_NAMESPACE = uuid.UUID("2d0f6f4e-6b0e-5c4d-9d53-6f1a2c7a9b10")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A species in the engine: its label, and in hexadecimal what its operator depends on."""
+    """A species in the engine: its label, and the key of its operator in hexadecimal."""
 
     label: str
     key: str
 
     @property
-    def number(self) -> str:
-        """The number of its point: one label, one number, in every process."""
-        return str(uuid.uuid5(_NAMES, self.label))
+    def id(self) -> str:
+        """The id of its point: the same for a label in every process."""
+        return str(uuid.uuid5(_NAMESPACE, self.label))
 
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """Species that the engine found: their labels, and their vectors (C, P)."""
+    """Species that the engine returned: their labels, and their vectors (C, P)."""
 
     labels: Sequence[str]
     vectors: Float32
 
 
 class Collection:
-    """One collection. A point of its own, the head, keeps the network's fingerprint and the vectors' mean.
+    """One collection. An extra point, the head, holds the network's fingerprint and the vectors' mean.
 
     Args:
-        location: ":memory:", the URL of a server, a folder, or a client that is connected already.
+        location: ":memory:", the URL of a server, a folder, or a connected client.
         name: The collection's name.
-        network: What the operators are of.
-        api_key: Of a server.
+        network: The network of the operators.
+        api_key: The server's key.
 
     Raises:
         MissingDependencyError: The package qdrant-client is not installed.
@@ -75,82 +74,79 @@ class Collection:
             self._models = importlib.import_module("qdrant_client.models")
         except ImportError as error:
             raise MissingDependencyError("qdrant-client", "a gallery in Qdrant", "qdrant") from error
-        with _asking():
-            self.client = _connected(location, api_key)
+        try:
+            self.client = _connect(location, api_key)
+        except Exception as error:
+            raise _failure(error) from error
 
     def exists(self) -> bool:
-        """Whether it is there."""
-        with _asking():
-            return bool(self.client.collection_exists(self.name))
+        """Return whether the collection exists."""
+        return bool(self._call("collection_exists"))
 
-    def points(self) -> int:
-        """How many points it has, the head included."""
-        with _asking():
-            return int(self.client.count(self.name, exact=True).count)
+    def count_points(self) -> int:
+        """Return the number of points, the head included."""
+        return int(self._call("count", exact=True).count)
 
     def create(self, options: Mapping[str, Any]) -> None:
-        """Make it, empty, with options for `QdrantClient.create_collection`."""
+        """Create the collection, empty, with options for `QdrantClient.create_collection`."""
         size = self._models.VectorParams(size=self.network.packed, distance=self._models.Distance.DOT)
-        with _asking():
-            self.client.create_collection(self.name, vectors_config=size, **options)
+        self._call("create_collection", vectors_config=size, **options)
 
-    def begin(self, form: VectorForm) -> None:
-        """Put the head into it."""
-        self._upsert([(_HEAD, form.mean, {"network": self.network.fingerprint})])
+    def write_head(self, form: VectorForm) -> None:
+        """Store the form of the vectors."""
+        self._upsert([(_HEAD_ID, form.mean, {"network": self.network.fingerprint})])
 
-    def form(self) -> VectorForm:
-        """The form of its vectors.
+    def read_head(self) -> VectorForm:
+        """Return the form of the vectors.
 
         Raises:
-            GalleryError: There is none, it has no head, or is of another network.
+            GalleryError: The collection is missing, has no head, or is of another network.
         """
         if not self.exists():
             raise GalleryError(f"there is no collection {self.name!r}: push a gallery first")
-        with _asking():
-            heads = self.client.retrieve(self.name, [_HEAD], with_vectors=True)
+        heads = self._call("retrieve", ids=[_HEAD_ID], with_vectors=True)
         if not heads:
-            raise GalleryError(f"the collection {self.name!r} is no gallery of hmdrn's: give another name")
-        found = str((heads[0].payload or {}).get("network"))
-        if found != self.network.fingerprint:
+            raise GalleryError(f"the collection {self.name!r} is not a gallery of hmdrn's: give another name")
+        fingerprint = str((heads[0].payload or {}).get("network"))
+        if fingerprint != self.network.fingerprint:
             raise GalleryError(
-                f"the collection {self.name!r} is of another network (fingerprint {found[:12]}) than this "
-                f"bundle's ({self.network.fingerprint[:12]}): give another name"
+                f"the collection {self.name!r} is of another network (fingerprint {fingerprint[:12]}) than "
+                f"this bundle's ({self.network.fingerprint[:12]}): give another name"
             )
         return VectorForm(self.network, np.array(heads[0].vector, np.float32))
 
-    def entries(self) -> Iterator[Entry]:
-        """The species that are in it."""
+    def list_entries(self) -> Iterator[Entry]:
+        """Yield the species in the collection."""
         offset = None
         while True:
-            with _asking():
-                points, offset = self.client.scroll(self.name, limit=_PAGE, offset=offset)
+            points, offset = self._call("scroll", limit=_PAGE, offset=offset)
             for point in points:
                 payload = point.payload or {}
-                if str(point.id) != _HEAD:
+                if str(point.id) != _HEAD_ID:
                     yield Entry(str(payload.get("label")), str(payload.get("key")))
             if offset is None:
                 return
 
     def put(self, entries: Iterable[Entry], vectors: Float32) -> None:
-        """Add species with their vectors (N, P), in the place of those of the same labels."""
-        payloads = [(e.number, {"label": e.label, "key": e.key}) for e in entries]
-        self._upsert([(n, v, payload) for (n, payload), v in zip(payloads, vectors, strict=True)])
+        """Store species with their vectors (N, P), replacing those of the same labels."""
+        self._upsert(
+            (entry.id, vector, {"label": entry.label, "key": entry.key})
+            for entry, vector in zip(entries, vectors, strict=True)
+        )
 
     def remove(self, entries: Iterable[Entry]) -> None:
-        """Take species out of it."""
-        selector = self._models.PointIdsList(points=[entry.number for entry in entries])
-        with _asking():
-            self.client.delete(self.name, points_selector=selector, wait=True)
+        """Remove species."""
+        selector = self._models.PointIdsList(points=[entry.id for entry in entries])
+        self._call("delete", points_selector=selector, wait=True)
 
     def sample(self, count: int) -> Hits:
-        """Some of its species, always the same: numbers are hashes, the first ones a choice by chance."""
-        with _asking():
-            points, _ = self.client.scroll(self.name, limit=count + 1, with_vectors=True)
-        return self._hits(points, count)
+        """Return some species, always the same: ids are hashes, so the first ones are a random choice."""
+        points, _ = self._call("scroll", limit=count + 1, with_vectors=True)
+        return self._to_hits(points, count)
 
     def search(self, queries: Sequence[Float64], limit: int) -> list[Hits]:
-        """For each query (P,), the species of largest inner product that the engine finds."""
-        asked = [
+        """Return for each query (P,) the species of largest inner product that the engine finds."""
+        requests = [
             self._models.QueryRequest(
                 query=query.astype(np.float32).tolist(),
                 limit=limit + 1,  # the head may be among them
@@ -159,43 +155,38 @@ class Collection:
             )
             for query in queries
         ]
-        with _asking():
-            found = self.client.query_batch_points(self.name, requests=asked)
-        return [self._hits(response.points, limit) for response in found]
+        responses = self._call("query_batch_points", requests=requests)
+        return [self._to_hits(response.points, limit) for response in responses]
 
     def delete(self) -> None:
-        """Remove it from the engine, with all that is in it."""
-        with _asking():
-            self.client.delete_collection(self.name)
+        """Delete the collection with its content."""
+        self._call("delete_collection")
 
-    def _hits(self, points: Sequence[Any], limit: int) -> Hits:
-        chosen = [point for point in points if str(point.id) != _HEAD][:limit]
+    def _to_hits(self, points: Sequence[Any], limit: int) -> Hits:
+        chosen = [point for point in points if str(point.id) != _HEAD_ID][:limit]
         vectors = np.array([point.vector for point in chosen], np.float32)
-        return Hits(
-            [str(point.payload["label"]) for point in chosen], vectors.reshape(-1, self.network.packed)
-        )
+        labels = [str(point.payload["label"]) for point in chosen]
+        return Hits(labels, vectors.reshape(-1, self.network.packed))
 
     def _upsert(self, points: Iterable[tuple[str, Float32, dict[str, str]]]) -> None:
-        sent = [self._models.PointStruct(id=n, vector=v.tolist(), payload=p) for n, v, p in points]
-        with _asking():
-            self.client.upsert(self.name, points=sent, wait=True)
+        structs = [self._models.PointStruct(id=i, vector=v.tolist(), payload=p) for i, v, p in points]
+        self._call("upsert", points=structs, wait=True)
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        """Call a method of the client for this collection; the client raises errors of many types."""
+        try:
+            return getattr(self.client, method)(self.name, **arguments)
+        except Exception as error:
+            raise _failure(error) from error
 
 
-@contextlib.contextmanager
-def _asking() -> Iterator[None]:
-    """What the client raises is of many kinds, and no bug of ours."""
-    try:
-        yield
-    except HmdrnError:
-        raise
-    except Exception as error:
-        raise GalleryError(
-            f"Qdrant did not do what was asked of it ({one_line(error)[:300]}): check the address, the key "
-            "and whether it runs"
-        ) from error
+def _failure(error: Exception) -> GalleryError:
+    return GalleryError(
+        f"Qdrant failed ({format_error(error)[:300]}): check the address, the key and that the server is up"
+    )
 
 
-def _connected(location: str | os.PathLike[str] | QdrantClient, api_key: str | None) -> QdrantClient:
+def _connect(location: str | os.PathLike[str] | QdrantClient, api_key: str | None) -> QdrantClient:
     from qdrant_client import QdrantClient
 
     if isinstance(location, QdrantClient):

@@ -1,6 +1,6 @@
-"""A gallery in Qdrant: any number of species, on a cluster, a server, in a folder or in memory.
+"""A gallery in Qdrant: any number of species, on a cluster, on a server, in a folder or in memory.
 
-The engine finds candidates by inner product; their logits are then computed in full from their own vectors.
+The engine finds candidates by inner product; their logits are then computed in full from their vectors.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from hmdrn.integrations.qdrant.vectors import VectorForm
 from hmdrn_runtime.errors import GalleryError, HmdrnError
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
 from hmdrn_runtime.gallery.species import Species
-from hmdrn_runtime.images.preprocessing import Box, ImageSource
+from hmdrn_runtime.images.decoding import ImageSource
+from hmdrn_runtime.images.preprocessing import Box
 from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
-from hmdrn_runtime.matching.base import Scores
-from hmdrn_runtime.matching.index.species_index import key_of
+from hmdrn_runtime.matching.base import BATCH, Scores
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.open_set.threshold import applied
-from hmdrn_runtime.prediction import Prediction, predictions
-from hmdrn_runtime.recognizer import BATCH, Recognizer
+from hmdrn_runtime.open_set.threshold import active_calibration
+from hmdrn_runtime.prediction import Prediction, rank_species
+from hmdrn_runtime.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 CANDIDATES = 50
 SAMPLE = 512
-"""Species by which the probabilities of all others are estimated."""
+"""Species that estimate the probabilities of all others."""
 MAX_SIZE = 65_535
-"""Numbers of a vector that Qdrant takes."""
-_PART = 64
+"""Most dimensions of a vector in Qdrant."""
+_PUSH_BATCH = 64
 
 
 @dataclass(frozen=True)
 class PushReport:
-    """What a push changed in the engine: labels, sorted."""
+    """Changes that a push made in the engine, as sorted labels."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -48,8 +48,8 @@ class PushReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """What was known of the collection at the last look: its form, its size, some of its species."""
+class _CollectionState:
+    """The collection at the last refresh: its form, its number of species, a sample of them."""
 
     form: VectorForm
     count: int
@@ -57,7 +57,7 @@ class _Seen:
 
 
 class QdrantRecognizer:
-    """Names species that are in a Qdrant collection.
+    """Recognizes species that are stored in a Qdrant collection.
 
         birds = hmdrn.load("default", gallery="site7.gallery")
         engine = QdrantRecognizer(birds, "http://localhost:6333", "site7")
@@ -65,20 +65,20 @@ class QdrantRecognizer:
         engine.classify(frame).label
 
     The ranking's logits and distances are those of the full product for the candidates that the engine
-    finds: Qdrant's local mode compares in full and misses none, a server's index may. Of more species than
-    candidates, the probabilities are an estimate: what the others take of them is told by a sample.
+    finds: Qdrant's local mode compares in full and misses none, a server's index may. With more species than
+    candidates, the probabilities are estimated: a sample estimates the share of the other species.
 
     Args:
-        recognizer: Its network sees the photos; `push` takes its gallery, and its calibration says what is
-            known. The ridge head alone.
-        location: ":memory:", the URL of a server, a folder, or a client that is connected already.
-        collection: The collection's name; `push` makes it.
-        candidates: Species that the engine is asked for, at least 1.
-        api_key: Of a server.
+        recognizer: Recognizer with a ridge head: its network encodes the photos, `push` stores its gallery,
+            and its calibration decides whether a photo is known.
+        location: ":memory:", the URL of a server, a folder, or a connected client.
+        collection: The collection's name; `push` creates it.
+        candidates: Species that the engine returns for a photo, at least 1.
+        api_key: The server's key.
 
     Raises:
         MissingDependencyError: The package qdrant-client is not installed.
-        GalleryError: The bundle is none for an engine, or the engine does not answer.
+        GalleryError: The bundle's species do not fit into an engine, or the engine does not answer.
     """
 
     def __init__(
@@ -93,69 +93,70 @@ class QdrantRecognizer:
         if not isinstance(matcher, RidgeMatcher) or network.packed > MAX_SIZE:
             reason = f"vectors of {network.packed} numbers, and Qdrant takes {MAX_SIZE}"
             if not isinstance(matcher, RidgeMatcher):
-                reason = f"the head {network.head!r}, whose species are no vectors"
+                reason = f"the head {network.head!r}, whose species are not vectors"
             raise GalleryError(f"this bundle has {reason}: use a Conv-4 bundle with the ridge head")
         if candidates < 1:
             raise HmdrnError(f"candidates is {candidates}: ask for at least 1 species")
         self.recognizer, self.candidates = recognizer, candidates
         self.collection = Collection(location, collection, network, api_key)
         self._matcher = matcher
-        self._seen: _Seen | None = None
+        self._state: _CollectionState | None = None
 
     def __len__(self) -> int:
-        return self._current().count
+        return self._current_state().count
 
     def push(self, **options: Any) -> PushReport:
-        """Make the collection what the recognizer's gallery is; only what differs is solved and sent.
+        """Store the recognizer's gallery in the collection; only changed species are solved and sent.
 
         Args:
-            options: For `QdrantClient.create_collection`, where there is no collection yet: shards,
-                replicas, `hnsw_config`, `quantization_config`. One that is there may be empty.
+            options: Options for `QdrantClient.create_collection` if the collection does not exist: shards,
+                replicas, `hnsw_config`, `quantization_config`. An existing one may be empty.
 
         Raises:
-            GalleryError: There is no species, the collection is of another network, or the engine refuses.
-            EnrollmentError: A species that cannot be solved.
+            GalleryError: There are no species, the collection is of another network, or the engine fails.
+            EnrollmentError: A species cannot be solved.
         """
         species = list(self.recognizer.gallery.species.values())
         exists = self.collection.exists()
-        if not exists or not self.collection.points():
+        if not exists or not self.collection.count_points():
             if not species:
                 raise GalleryError("nothing has been enrolled: enroll photos of at least one species first")
-            some = species[:: max(1, len(species) // SAMPLE)]
-            form = VectorForm.of(self.collection.network, self._operators(some))
+            sample = species[:: max(1, len(species) // SAMPLE)]
+            new_form = VectorForm.fit(self.collection.network, self._solve(sample))
             if not exists:
                 self.collection.create(options)
-            self.collection.begin(form)
-        form = self.collection.form()
-        wanted = {one.label: Entry(one.label, key_of(one).hex()) for one in species}
-        there = {entry.label: entry for entry in self.collection.entries()}
-        different = [one for one in species if there.get(one.label) != wanted[one.label]]
-        for start in range(0, len(different), _PART):
-            part = different[start : start + _PART]
-            self.collection.put([wanted[one.label] for one in part], form.vectors(self._operators(part)))
-        if gone := sorted(set(there) - set(wanted)):
-            self.collection.remove([there[label] for label in gone])
+            self.collection.write_head(new_form)
+        form = self.collection.read_head()
+        entries = {s.label: Entry(s.label, s.key.hex()) for s in species}
+        stored = {entry.label: entry for entry in self.collection.list_entries()}
+        outdated = [s for s in species if stored.get(s.label) != entries[s.label]]
+        for start in range(0, len(outdated), _PUSH_BATCH):
+            batch = outdated[start : start + _PUSH_BATCH]
+            self.collection.put([entries[s.label] for s in batch], form.to_vectors(self._solve(batch)))
+        if removed := sorted(set(stored) - set(entries)):
+            self.collection.remove([stored[label] for label in removed])
         self.refresh()
-        labels = sorted(one.label for one in different)
+        labels = sorted(s.label for s in outdated)
         return PushReport(
-            tuple(label for label in labels if label not in there),
-            tuple(label for label in labels if label in there),
-            tuple(gone),
+            tuple(label for label in labels if label not in stored),
+            tuple(label for label in labels if label in stored),
+            tuple(removed),
         )
 
     def refresh(self) -> None:
-        """Look at the collection anew, after another process has pushed: probabilities depend on its size.
+        """Read the collection's size and sample again, after another process has pushed.
 
         Raises:
-            GalleryError: There is none, or it is of another network.
+            GalleryError: The collection is missing, or is of another network.
         """
-        form = self.collection.form()
-        self._seen = _Seen(form, self.collection.points() - 1, self.collection.sample(SAMPLE))
+        form = self.collection.read_head()
+        count = self.collection.count_points() - 1
+        self._state = _CollectionState(form, count, self.collection.sample(SAMPLE))
 
     def delete(self) -> None:
-        """Remove the collection from the engine, with all that is in it."""
+        """Delete the collection with its content."""
         self.collection.delete()
-        self._seen = None
+        self._state = None
 
     @overload
     def classify(self, image: ImageSource, boxes: None = None, top: int = 5) -> Prediction: ...
@@ -166,7 +167,7 @@ class QdrantRecognizer:
     def classify(
         self, image: ImageSource, boxes: Sequence[Box] | None = None, top: int = 5
     ) -> Prediction | list[Prediction]:
-        """Name the species on a photo, or in boxes on it; as `Recognizer.classify`.
+        """Recognize the species on a photo, or in boxes on it; as `Recognizer.classify`.
 
         Raises:
             ImageError: The photo or a box cannot be used.
@@ -174,66 +175,61 @@ class QdrantRecognizer:
         """
         if boxes is None:
             return self.classify_batch([image], top)[0]
-        mode = self.recognizer.bundle.manifest.input.preprocessing
-        return self._classified(prepare_boxes(image, boxes, mode), top)
+        mode = self.recognizer.preprocessing
+        return self._classify(prepare_boxes(image, boxes, mode), top)
 
     def classify_batch(self, images: Iterable[ImageSource], top: int = 5) -> list[Prediction]:
-        """Name the species on several photos, with one question to the engine for 32 of them."""
-        mode = self.recognizer.bundle.manifest.input.preprocessing
-        return self._classified([prepare_query(image, mode) for image in images], top)
+        """Recognize the species on several photos, with one request to the engine for 32 of them."""
+        mode = self.recognizer.preprocessing
+        return self._classify([prepare_query(image, mode) for image in images], top)
 
-    def _classified(self, pixels: Sequence[npt.NDArray[np.uint8]], top: int) -> list[Prediction]:
+    def _classify(self, pixels: Sequence[npt.NDArray[np.uint8]], top: int) -> list[Prediction]:
         if top < 1:
             raise HmdrnError(f"top is {top}: ask for at least 1 species")
-        seen = self._current()
-        answers: list[Prediction] = []
+        state = self._current_state()
+        predictions: list[Prediction] = []
         for start in range(0, len(pixels), BATCH):
             photos = np.stack(pixels[start : start + BATCH])
             grams = self.recognizer.backend.run("encode", {"images": photos})["query_gram"]
-            queries = [seen.form.query(gram) for gram in grams]
-            found = self.collection.search(queries, max(self.candidates, top, 2))
-            answers += [
-                self._answer(seen, query, hits, top) for query, hits in zip(queries, found, strict=True)
-            ]
-        return answers
+            queries = [state.form.to_query(gram) for gram in grams]
+            hits = self.collection.search(queries, max(self.candidates, top, 2))
+            predictions += [self._predict(state, q, h, top) for q, h in zip(queries, hits, strict=True)]
+        return predictions
 
-    def _answer(self, seen: _Seen, query: Float64, hits: Hits, top: int) -> Prediction:
+    def _predict(self, state: _CollectionState, query: Float64, hits: Hits, top: int) -> Prediction:
         if not hits.labels:
             raise GalleryError(f"the collection {self.collection.name!r} has no species: push some first")
+        form = state.form
         order = np.argsort(hits.labels)  # of equal logits the first label comes first
         labels = [hits.labels[i] for i in order]
-        logits, distances = seen.form.scores(hits.vectors[order], query)
+        logits, distances = form.score(hits.vectors[order], query)
         background = self.recognizer.background
-        calibration = applied(self.recognizer.gallery.calibration, background)
+        calibration = active_calibration(self.recognizer.gallery.calibration, background)
         columns = [logits]
         if calibration is not None and background is not None:
-            columns.append(seen.form.scores(seen.form.vectors(background.operators), query)[0])
+            columns.append(form.score(form.to_vectors(background.operators), query)[0])
         scores = Scores({name: d[None] for name, d in distances.items()}, np.concatenate(columns)[None])
-        (prediction,) = predictions(labels, scores, top, calibration)
+        (prediction,) = rank_species(labels, scores, top, calibration)
         temperature = 1.0 if calibration is None else calibration.temperature
-        others = seen.sample.vectors[~np.isin(seen.sample.labels, labels)]
-        left = seen.count - len(labels)
-        if left <= 0 or not len(others):
+        others = state.sample.vectors[~np.isin(state.sample.labels, labels)]
+        other_count = state.count - len(labels)
+        if other_count <= 0 or not len(others):
             return prediction
-        rest = np.exp((seen.form.scores(others, query)[0] - logits.max()) / temperature)
-        own = np.exp((logits - logits.max()) / temperature).sum()
-        return _shared(prediction, float(own / (own + left * rest.mean())))
+        others_mean = np.exp((form.score(others, query)[0] - logits.max()) / temperature).mean()
+        total = np.exp((logits - logits.max()) / temperature).sum()
+        share = float(total / (total + other_count * others_mean))
+        return replace(
+            prediction,
+            probability=prediction.probability * share,
+            margin=prediction.margin * share,
+            ranking=tuple(replace(m, probability=m.probability * share) for m in prediction.ranking),
+        )
 
-    def _operators(self, species: Sequence[Species]) -> Float32:
+    def _solve(self, species: Sequence[Species]) -> Float32:
         return np.stack(self._matcher.operators(species))
 
-    def _current(self) -> _Seen:
-        if self._seen is None:
+    def _current_state(self) -> _CollectionState:
+        if self._state is None:
             self.refresh()
-        assert self._seen is not None
-        return self._seen
-
-
-def _shared(prediction: Prediction, share: float) -> Prediction:
-    """A prediction whose species take a share of all probability."""
-    return replace(
-        prediction,
-        probability=prediction.probability * share,
-        margin=prediction.margin * share,
-        ranking=tuple(replace(m, probability=m.probability * share) for m in prediction.ranking),
-    )
+        assert self._state is not None
+        return self._state

@@ -1,4 +1,4 @@
-"""Operators as the vectors of an engine that searches by inner product."""
+"""Vectors for an engine that searches by inner product."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from hmdrn_runtime.matching.index.folding import Folding
 
 @dataclass(frozen=True, eq=False)
 class VectorForm:
-    """How operators and photos become vectors, and scores logits.
+    """Converts operators and photos to vectors, and scores logits.
 
-    An operator is folded (`large.Folding`) and loses the mean of all: <operator - mean, photo> ranks as the
-    logit does, which is larger by <mean, photo>, the same for all species. Without that, all vectors would
-    point the same way, and an engine that walks a graph of neighbours would find its way badly.
+    An operator is folded (`Folding`), and the mean of all is subtracted: <operator - mean, photo> ranks as
+    the logit does, which is larger by <mean, photo>, the same for all species. Otherwise all vectors would
+    point the same way, which an engine that searches a graph of neighbors handles badly.
 
     Attributes:
         network: A ridge network.
-        mean: What is taken from folded operators, float32 (P,). Any will do, if it is always the same.
+        mean: The mean of folded operators, float32 (P,). Any vector works if it never changes.
     """
 
     network: Network
@@ -30,26 +30,26 @@ class VectorForm:
 
     @cached_property
     def _folding(self) -> Folding:
-        return Folding.of(self.network)
+        return Folding.from_network(self.network)
 
     @classmethod
-    def of(cls, network: Network, operators: Float32) -> VectorForm:
-        """The form for species like those with these operators, float32 (N, P)."""
-        folded = operators.mean(axis=0, dtype=np.float64) * Folding.of(network).operator
+    def fit(cls, network: Network, operators: Float32) -> VectorForm:
+        """Make the form for species like those with these operators, float32 (N, P)."""
+        folded = operators.mean(axis=0, dtype=np.float64) * Folding.from_network(network).operator
         return cls(network, folded.astype(np.float32))
 
-    def vectors(self, operators: Float32) -> Float32:
-        """What the engine keeps of operators (N, P), float32 (N, P)."""
+    def to_vectors(self, operators: Float32) -> Float32:
+        """Return the vectors of operators (N, P), float32 (N, P)."""
         return np.asarray(operators * self._folding.operator - self.mean)
 
-    def query(self, gram: Float32) -> Float64:
-        """What the engine is asked for a photo with a packed query Gram matrix (P,), float64 (P,)."""
+    def to_query(self, gram: Float32) -> Float64:
+        """Return the query vector, float64 (P,), of a photo's packed query Gram matrix (P,)."""
         return np.asarray(gram * self._folding.gram, np.float64)
 
-    def scores(self, vectors: Float32, query: Float64) -> tuple[Float64, dict[str, Float64]]:
-        """Logits (C,) and distances by level (C,) of vectors (C, P), computed in float64.
+    def score(self, vectors: Float32, query: Float64) -> tuple[Float64, dict[str, Float64]]:
+        """Return the logits (C,) and the distances by level (C,) of vectors (C, P), computed in float64.
 
-        The distances of a level that weighs nothing in the logit are NaN: its operators are not kept.
+        The distances of a level of weight 0 in the logit are NaN: its operators are not stored.
         """
         logits, distances = np.zeros(len(vectors)), {}
         fusion, start = self.network.fusion, 0
