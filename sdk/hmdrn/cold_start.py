@@ -1,4 +1,4 @@
-"""From a new interpreter to the first prediction."""
+"""Measure the time from a new interpreter to the first prediction."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hmdrn_runtime.profiling.fresh_process import in_fresh_process
+from hmdrn_runtime.profiling.fresh_process import run_in_fresh_process
 
-# Modules that only measure are loaded when all is measured.
+# Modules that only measure are loaded after everything is measured.
 _CODE = """
 import time; start = time.perf_counter()
 import hmdrn
@@ -19,9 +19,9 @@ loaded = time.perf_counter()
 birds.classify(photo)
 done = time.perf_counter()
 import json
-from hmdrn_runtime.profiling.fresh_process import peak_mib
+from hmdrn_runtime.profiling.fresh_process import read_peak_mib
 print(json.dumps({"import_s": imported - start, "load_s": loaded - imported, "classify_s": done - loaded,
-                  "total_s": done - start, "peak_mib": peak_mib()}))
+                  "total_s": done - start, "peak_mib": read_peak_mib()}))
 """
 
 
@@ -30,12 +30,12 @@ class ColdStart:
     """Medians of several new processes.
 
     Attributes:
-        runs: How many processes.
+        runs: Number of processes.
         import_s: Seconds of `import hmdrn`.
         load_s: Seconds of `hmdrn.load`, with a gallery.
         classify_s: Seconds of the first classification of a photo's file.
-        total_s: Seconds of the three together; the interpreter's own start is not in it.
-        peak_mib: Most memory at once, MiB; None where the system does not tell.
+        total_s: Seconds of the three together, without the start of the interpreter.
+        peak_mib: Peak memory, MiB; None if the system does not report it.
     """
 
     runs: int
@@ -46,11 +46,11 @@ class ColdStart:
     peak_mib: float | None
 
     def to_dict(self) -> dict[str, float | None]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return asdict(self)
 
 
-def cold_start(
+def measure_cold_start(
     bundle: str | Path,
     gallery: Path,
     photo: Path,
@@ -58,24 +58,22 @@ def cold_start(
     variant: str | None = None,
     threads: int | None = None,
 ) -> ColdStart:
-    """Start new processes that load a bundle and classify a photo.
+    """Measure new processes that load a bundle and classify a photo.
 
     Args:
-        bundle: As `hmdrn.load` takes it.
+        bundle: As for `hmdrn.load`.
         gallery: The gallery's file.
         photo: The photo's file.
-        runs: Processes, at least 1.
-        variant: As `hmdrn.load` takes it.
-        threads: As `hmdrn.load` takes it.
+        runs: Number of processes, at least 1.
+        variant: As for `hmdrn.load`.
+        threads: As for `hmdrn.load`.
 
     Raises:
         HmdrnError: A process failed.
     """
     arguments = (str(bundle), str(gallery), str(photo), variant or "", str(threads or ""))
-    found = [in_fresh_process(_CODE, *arguments) for _ in range(runs)]
-    seconds = {
-        name: statistics.median(one[name] for one in found)
-        for name in ("import_s", "load_s", "classify_s", "total_s")
-    }
-    peaks = [one["peak_mib"] for one in found if one["peak_mib"] is not None]
+    results = [run_in_fresh_process(_CODE, *arguments) for _ in range(runs)]
+    names = ("import_s", "load_s", "classify_s", "total_s")
+    seconds = {name: statistics.median(result[name] for result in results) for name in names}
+    peaks = [result["peak_mib"] for result in results if result["peak_mib"] is not None]
     return ColdStart(runs, **seconds, peak_mib=statistics.median(peaks) if peaks else None)

@@ -1,100 +1,98 @@
-"""Telling known species from unknown ones: a bundle's background, and a gallery's calibration."""
+"""Distinguish known from unknown species: a bundle's background, and a gallery's calibration."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hmdrn_calibration.open_set.background_fit import COUNT, fit_background
-from hmdrn_calibration.open_set.threshold_fit import Passing
-from hmdrn_calibration.open_set.threshold_fit import calibrate as fit
-from hmdrn_calibration.open_set.threshold_fit import passing as find_passing
+from hmdrn_calibration.open_set.background_fit import GALLERIES, fit_background
+from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport, fit_calibration, measure_acceptance
 from hmdrn_runtime.backends.selection import open_backend
-from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle, sha256_of
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, compute_sha256, open_bundle
 from hmdrn_runtime.datasets.dataset import Dataset, Photo, find_splits, open_dataset
 from hmdrn_runtime.errors import BundleError, ExportError, GalleryError
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
-from hmdrn_runtime.io.files import reason, write_atomically
+from hmdrn_runtime.io.files import describe_os_error, write_atomically
+from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.background import FILE, Background
-from hmdrn_runtime.open_set.threshold import Calibration, applied
-from hmdrn_runtime.recognizer import BATCH, Recognizer
+from hmdrn_runtime.open_set.threshold import Calibration, active_calibration
+from hmdrn_runtime.progress import ProgressCallback
+from hmdrn_runtime.recognizer import Recognizer
 
-PHOTOS = 20
-"""Photos of a background species that are looked at, at most."""
-
-Step = Callable[[str, int, int], None]
+MAX_PHOTOS = 20
+"""Most photos of a background species that are used."""
 
 
 def calibrate(recognizer: Recognizer, far: float = 0.05) -> Calibration:
-    """Make the predictions of a recognizer say whether a photo is of an enrolled species at all.
+    """Fit the threshold by which a recognizer decides whether a photo shows an enrolled species at all.
 
-    The calibration is kept with the gallery. Do it again when species have been added.
+    The calibration is stored in the gallery. Repeat it after adding species.
 
     Args:
-        recognizer: With the species enrolled; its bundle has a background.
-        far: Share of photos of other species that may be taken for known, from 0.01 to 0.5.
+        recognizer: Recognizer with the species enrolled; its bundle has a background.
+        far: False accept rate: the share of photos of other species that may count as known, 0.01 to 0.5.
 
     Raises:
         BundleError: The bundle has no background.
         GalleryError: The rate is out of range, nothing is enrolled, or the head is attention.
     """
     background = require_background(recognizer)
-    found = fit(recognizer.matcher, recognizer.gallery.species, background, far)
-    recognizer.gallery.calibrate(found.to_dict())
-    return found
+    calibration = fit_calibration(recognizer.matcher, recognizer.gallery.species, background, far)
+    recognizer.gallery.calibrate(calibration.to_dict())
+    return calibration
 
 
-def passing(recognizer: Recognizer) -> Passing:
-    """What a recognizer's calibration costs: which of its own photos pass, each left out of its species.
+def evaluate_acceptance(recognizer: Recognizer) -> AcceptanceReport:
+    """Measure the share of enrolled photos that the calibration accepts, each left out of its species.
 
     Raises:
         BundleError: The bundle has no background.
         GalleryError: The gallery is not calibrated, or with another background, or the head is attention.
     """
-    background, kept = require_background(recognizer), recognizer.gallery.calibration
-    if kept is None or not isinstance(recognizer.matcher, RidgeMatcher):
+    background, stored = require_background(recognizer), recognizer.gallery.calibration
+    if stored is None or not isinstance(recognizer.matcher, RidgeMatcher):
         raise GalleryError("the gallery is not calibrated: calibrate it first")
-    calibration = applied(kept, background)
+    calibration = active_calibration(stored, background)
     if calibration is None:
-        raise GalleryError(str(recognizer.calibration_doubt))
+        raise GalleryError(str(recognizer.calibration_issue))
     threshold = calibration.threshold
-    return find_passing(recognizer.matcher, recognizer.gallery.species, background.operators, threshold)
+    return measure_acceptance(recognizer.matcher, recognizer.gallery.species, background.operators, threshold)
 
 
 def require_background(recognizer: Recognizer) -> Background:
-    """The background of a recognizer's bundle.
+    """Return the background of a recognizer's bundle.
 
     Raises:
-        BundleError: It has none.
+        BundleError: The bundle has no background.
     """
     if recognizer.background is None:
         raise BundleError(
-            f"{recognizer.bundle.path} has no background species to tell unknowns by: export it with "
-            "--background DATA, photographs of species that need not be yours"
+            f"{recognizer.bundle.path} has no background species, which unknowns are compared with: "
+            "export it with --background DATA, photos of any other species"
         )
     return recognizer.background
 
 
 def add_background(
-    bundle: Path, data: Sequence[str | os.PathLike[str]], report: Step, count: int = COUNT
+    bundle: Path, data: Sequence[str | os.PathLike[str]], report: ProgressCallback, count: int = GALLERIES
 ) -> Background:
     """Write impostor statistics and background species into a bundle.
 
     Args:
-        bundle: Its folder; its manifest is replaced.
-        data: Data sets of look-alike species each; of those with splits the one called train, if any.
-        report: Told of the progress.
+        bundle: The bundle's folder; its manifest is replaced.
+        data: Data sets of look-alike species each; the split called train is used if there is one.
+        report: Called with the progress.
         count: As for `fit_background`.
 
     Raises:
         ExportError: The head is attention, or the bundle cannot be written.
-        DatasetError: Data that cannot be used, or too little of it.
-        ImageError: A photo that cannot be read.
+        DatasetError: The data cannot be used, or there are too few.
+        ImageError: A photo cannot be read.
     """
     opened = open_bundle(bundle)
     recognizer = Recognizer(opened, open_backend(opened))
@@ -103,50 +101,48 @@ def add_background(
         raise ExportError("--background is for bundles with the ridge head: this one's is attention")
     datasets = [open_background_data(path) for path in data]
     groups = {
-        str(dataset.source): photo_statistics(recognizer, dataset.classes, PHOTOS, report)
+        str(dataset.source): compute_photo_statistics(recognizer, dataset.classes, MAX_PHOTOS, report)
         for dataset in datasets
     }
-    provenance = {
-        "data": [
-            {"name": d.source.name, "split": d.split, "species": len(d.classes), "photos": len(d)}
-            for d in datasets
-        ]
-    }
-    background = fit_background(matcher, groups, provenance, count=count)
+    sources = [
+        {"name": d.source.name, "split": d.split, "species": len(d.classes), "photos": len(d)}
+        for d in datasets
+    ]
+    background = fit_background(matcher, groups, {"data": sources}, count=count)
     manifest = opened.manifest
     try:
         (bundle / FILE).write_bytes(background.to_bytes())
         changed = replace(
             manifest,
-            files={**manifest.files, FILE: sha256_of(bundle / FILE)},
+            files={**manifest.files, FILE: compute_sha256(bundle / FILE)},
             model={**manifest.model, "background": background.to_dict()},
         )
-        write_atomically(bundle / MANIFEST, changed.to_json().encode())
+        write_atomically(bundle / MANIFEST_NAME, changed.to_json().encode())
     except OSError as error:
-        raise ExportError(f"cannot write the background to {bundle}: {reason(error)}") from error
+        raise ExportError(f"cannot write the background to {bundle}: {describe_os_error(error)}") from error
     return background
 
 
 def open_background_data(path: str | os.PathLike[str]) -> Dataset:
-    """A data set, or the split of it that is called train."""
+    """Open a data set, or its split called train if there is one."""
     return open_dataset(path, "train" if "train" in find_splits(path) else "all")
 
 
-def photo_statistics(
-    recognizer: Recognizer, classes: Mapping[str, Sequence[Photo]], most: int | None, report: Step
+def compute_photo_statistics(
+    recognizer: Recognizer,
+    classes: Mapping[str, Sequence[Photo]],
+    limit: int | None,
+    report: ProgressCallback,
 ) -> dict[str, list[PhotoStatistics]]:
-    """Statistics of photographs by species, of each the first `most` in an order drawn once and for all."""
+    """Compute statistics of photos by species: of each, `limit` photos in a fixed random order."""
     rng = np.random.default_rng(0)
-    mode = recognizer.bundle.manifest.input.preprocessing
-    found: dict[str, list[PhotoStatistics]] = {}
+    mode = recognizer.preprocessing
+    statistics: dict[str, list[PhotoStatistics]] = {}
     for done, (label, photos) in enumerate(classes.items()):
-        report("looking at photos", done, len(classes))
-        chosen = [photos[i] for i in rng.permutation(len(photos))[:most]]
-        found[label] = [
-            statistics
-            for start in range(0, len(chosen), BATCH)
-            for statistics in recognizer.photo_statistics(
-                np.stack([photo.prepare(mode) for photo in chosen[start : start + BATCH]])
-            )
-        ]
-    return found
+        report("encoding photos", done, len(classes))
+        chosen = [photos[i] for i in rng.permutation(len(photos))[:limit]]
+        statistics[label] = []
+        for start in range(0, len(chosen), BATCH):
+            batch = np.stack([photo.prepare(mode) for photo in chosen[start : start + BATCH]])
+            statistics[label] += recognizer.matcher.compute_statistics(batch)
+    return statistics

@@ -6,38 +6,35 @@ from pathlib import Path
 
 import click
 
-from hmdrn.cli.options import json_option, print_json, print_table, progress, require
-from hmdrn.dataset_prep.originals import ORIGINALS
-from hmdrn.dataset_prep.prepare import Choices, prepare
+from hmdrn.cli.options import PATH, json_option, option, require_package
+from hmdrn.cli.output import print_json, print_table, progress
+from hmdrn.dataset_prep.prepare import LAYOUTS, PrepareOptions, prepare
+
+_RULES = list(dict.fromkeys(rule for layout in LAYOUTS.values() for rule in layout.rules))
 
 
 @click.command("prepare")
-@click.argument("dataset", type=click.Choice(list(ORIGINALS)))
-@click.argument("archives", nargs=-1, required=True, metavar="ARCHIVE...", type=click.Path(path_type=Path))
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Zip to write.")
-@click.option(
-    "--crop/--no-crop", default=None, help="Cut photos to the annotated box; the default for cub only."
-)
-@click.option(
+@click.argument("dataset", type=click.Choice(list(LAYOUTS)))
+@click.argument("archives", nargs=-1, required=True, metavar="ARCHIVE...", type=PATH)
+@option("--output", "-o", required=True, type=PATH, help="Zip to write.")
+@option("--crop/--no-crop", default=None, help="Cut photos to the annotated box; the default for cub only.")
+@option(
     "--side",
     type=click.IntRange(0),
     default=100,
-    show_default=True,
     help="Most pixels of the shorter side; 0 keeps photos as they are where nothing is cut off.",
 )
-@click.option(
+@option(
     "--split",
     "rule",
-    type=click.Choice(
-        list(dict.fromkeys(rule for original in ORIGINALS.values() for rule in original.rules))
-    ),
-    help="Rule of the split: hmdrn (cub), frn (cub, aircraft), chen (cub), seeded. The first that is "
-    "offered is the default.",
+    type=click.Choice(_RULES),
+    help="Rule of the split: hmdrn (cub), frn (cub, aircraft), chen (cub), seeded. The first that DATASET "
+    "has is the default.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of --split seeded.")
-@click.option(
+@option("--seed", type=click.IntRange(0), default=0, help="Seed of --split seeded.")
+@option(
     "--split-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help='JSON file {"train": [class names], "val": [...], "test": [...]} instead of a rule.',
 )
 @json_option
@@ -62,11 +59,10 @@ def command(
     Example: hmdrn prepare cub CUB_200_2011.tgz --output cub.zip
     """
     if dataset == "cars":
-        require("scipy", "reading the lists of Stanford Cars", "train")
+        require_package("scipy", "reading the lists of Stanford Cars", "train")
+    options = PrepareOptions(crop, side, rule, seed, split_file)
     with progress() as report:
-        record = prepare(
-            ORIGINALS[dataset], archives, output, Choices(crop, side, rule, seed, split_file), report
-        )
+        record = prepare(LAYOUTS[dataset], archives, output, options, report)
     if as_json:
         print_json("prepare", {"output": str(output), **record})
         return
