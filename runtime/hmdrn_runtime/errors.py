@@ -1,7 +1,7 @@
-"""The one tree of errors of the SDK.
+"""Errors of the SDK.
 
-Every message says what is wrong, with the value that was found, and what to do about it. The command
-line turns any of these into one line on standard error and the error's `exit_code`.
+Every message says what is wrong, with the offending value, and what to do about it. The command line
+prints one of these as one line on standard error and exits with its `exit_code`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from __future__ import annotations
 class HmdrnError(Exception):
     """Base of every error that the SDK raises on purpose.
 
-    `exit_code` is what a command ends with: 1 a fault of ours, 2 the user's input or environment,
-    3 a verification, accuracy or latency limit that was missed.
+    Attributes:
+        exit_code: The exit code of a command that raises it: 1 for a bug in hmdrn, 2 for the user's input
+            or environment, 3 for a missed verification, accuracy or latency limit.
     """
 
     exit_code: int = 2
 
 
 class ImageError(HmdrnError):
-    """An image that cannot be read, or that is not what the network can look at."""
+    """An image that cannot be read, or that the network cannot use."""
 
 
 class DatasetError(HmdrnError):
-    """A folder or zip of photographs that is not laid out as the SDK expects, or holds too little."""
+    """A folder or zip of photos whose layout the SDK does not know, or that holds too few photos."""
 
 
 class BundleError(HmdrnError):
@@ -30,7 +31,7 @@ class BundleError(HmdrnError):
 
 
 class GalleryError(HmdrnError):
-    """A gallery that cannot be read, written or changed as asked."""
+    """A gallery that cannot be read, written or changed as requested."""
 
 
 class EnrollmentError(GalleryError):
@@ -38,7 +39,7 @@ class EnrollmentError(GalleryError):
 
 
 class FrameDroppedError(HmdrnError):
-    """A frame of a live source that gave way to newer ones before its turn came."""
+    """A frame of a live source that newer frames replaced before it was classified."""
 
 
 class SourceError(HmdrnError):
@@ -46,19 +47,19 @@ class SourceError(HmdrnError):
 
 
 class BackendError(HmdrnError):
-    """An executor (ONNX Runtime, TensorRT) that is missing or cannot run a graph."""
+    """A backend (ONNX Runtime, TensorRT) that is missing or cannot run a graph."""
 
 
 class CheckpointError(HmdrnError):
-    """Trained weights that cannot be read, or that do not make up an HMDRN."""
+    """Trained weights that cannot be read, or that are not those of an HMDRN."""
 
 
 class ExportError(HmdrnError):
-    """An export that cannot be done as asked."""
+    """An export that cannot be done as requested."""
 
 
 class TrainingError(HmdrnError):
-    """A training run that cannot start or go on."""
+    """A training run that cannot start or continue."""
 
 
 class VerificationError(HmdrnError):
@@ -67,17 +68,17 @@ class VerificationError(HmdrnError):
     exit_code = 3
 
 
-def how_to_install(extra: str) -> str:
-    """What to do where an extra is missing; hmdrn itself is not promised to be on any package index."""
+def format_install_hint(extra: str) -> str:
+    """Return the instruction to install an extra; it names no package index, since hmdrn may be on none."""
     return f"install hmdrn's extra {extra!r} (from a checkout: pip install '.[{extra}]')"
 
 
 class MissingDependencyError(HmdrnError):
-    """A package that an optional part of the SDK needs and that is not installed."""
+    """A package of an optional part of the SDK that is not installed."""
 
     def __init__(self, package: str, purpose: str, extra: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed: {how_to_install(extra)}"
+            f"{purpose} needs the package {package!r}, which is not installed: {format_install_hint(extra)}"
         )
         self.package = package
         self.extra = extra

@@ -1,4 +1,4 @@
-"""How messages name what they are about."""
+"""Parts of messages."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A question after the names that are nearest to a mistyped one; empty where none is near.
+def suggest_names(name: str, names: Iterable[str]) -> str:
+    """Return "did you mean ...? " with the names closest to a mistyped one, or "" if none is close.
 
-    One that differs in case alone is the nearest.
+    A name that differs only in case is the closest.
     """
-    among = list(names)
-    close = [one for one in among if one.casefold() == name.casefold()] or difflib.get_close_matches(
-        name, among
-    )
+    choices = list(names)
+    close = [choice for choice in choices if choice.casefold() == name.casefold()]
+    close = close or difflib.get_close_matches(name, choices)
     return f"did you mean {' or '.join(close)}? " if close else ""
 
 
-def one_line(error: BaseException) -> str:
-    """An exception of another library: its type and its text, in one line."""
+def format_error(error: BaseException) -> str:
+    """Return the type and the text of another library's exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")

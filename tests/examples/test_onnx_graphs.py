@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 import hmdrn
-from hmdrn.loading import bundle_path
+from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.images.preprocessing import _resized, prepare
+from hmdrn_runtime.images.preprocessing import _resized_size, prepare
 
 SIZES = ((128, 128), (128, 96), (97, 153), (60, 51), (640, 480), (84, 84), (333, 92), (480, 640))
-GRAPHS = bundle_path("default") / "graphs" / "fp32"
+GRAPHS = resolve_bundle("default") / "graphs" / "fp32"
 
 PREPARED = """
 #include "photo.hpp"
@@ -190,7 +190,7 @@ def test_photos_are_prepared_in_cpp_as_pillow_does_columns_first(prepared, tmp_p
     photos = [ppm(photo(*size), tmp_path / f"{n}.ppm") for n, size in enumerate(SIZES)]
     for ours, path in zip(prepared(mode, photos), photos, strict=True):
         image = Image.open(path)
-        whole = _resized(image.width, image.height, mode) if image.size != (84, 84) else image.size
+        whole = _resized_size(image.width, image.height, mode) if image.size != (84, 84) else image.size
         for size in ((whole[0], image.height), whole):  # one direction at a time
             image = image.resize(size, Image.Resampling.BILINEAR)
         left, top = (round((side - 84) / 2) for side in image.size)
@@ -201,7 +201,7 @@ def test_photos_are_prepared_in_cpp_as_pillow_does_columns_first(prepared, tmp_p
 
 def test_the_readme_tells_every_tensor_of_the_graphs_as_the_manifest_has_it(examples):
     text = (examples / "onnx_graphs" / "README.md").read_text(encoding="utf-8")
-    manifest = open_bundle(bundle_path("default")).manifest
+    manifest = open_bundle(resolve_bundle("default")).manifest
     for name in ("enroll", "solve", "classify", "encode"):
         graph = manifest.variants["fp32"][name]
         (section,) = re.findall(rf"### `{name}`\n(.*?)(?=\n#|\Z)", text, re.DOTALL)

@@ -31,18 +31,18 @@ def test_one_except_clause_catches_every_error_of_the_sdk(kind):
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
-def test_a_missed_limit_ends_a_command_with_3_and_all_else_that_a_user_can_mend_with_2(kind):
+def test_the_exit_code_is_3_for_a_missed_limit_and_2_otherwise(kind):
     assert kind.exit_code == (3 if kind is VerificationError else 2)
 
 
-def test_an_enrollment_error_is_a_gallery_error_and_other_kinds_are_told_apart():
+def test_an_enrollment_error_is_a_gallery_error():
     assert issubclass(EnrollmentError, GalleryError)
     assert not issubclass(GalleryError, EnrollmentError)
     assert not issubclass(ImageError, GalleryError)
     assert not issubclass(BundleError, GalleryError)
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it():
+def test_a_missing_package_is_named_with_its_install_command():
     error = MissingDependencyError("onnx", "exporting a model", "export")
     assert str(error) == (
         "exporting a model needs the package 'onnx', which is not installed: "
@@ -51,6 +51,6 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it():
     assert (error.package, error.extra) == ("onnx", "export")
 
 
-def test_messages_survive_as_they_were_written():
+def test_a_message_is_printed_unchanged():
     with pytest.raises(HmdrnError, match=r"^no gallery at x: enroll species first$"):
         raise GalleryError("no gallery at x: enroll species first")

@@ -17,7 +17,7 @@ MOST_SECONDS, MOST_BYTES = 2.0, 500e6
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "share"), [("bundle", 0.3), ("gallery", 0.3), ("image", 0.4)])
-def test_whatever_is_wrong_with_a_file_it_is_refused_or_read_as_it_was(tmp_path, kind, share):
+def test_a_mutated_file_is_refused_or_read_unchanged(tmp_path, kind, share):
     """A share of 300 mutants; HMDRN_MUTANTS=2000 makes more."""
     count = round(share * MUTANTS)
     # A process of its own: a crash of native code is an exit code, and the memory is that of these files.

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: `manifest.json`."""
+"""The manifest of a bundle, `manifest.json`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hmdrn_runtime.errors import BundleError
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE, PREPROCESSINGS, RESIZE
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE, PREPROCESSING_MODES, RESIZE
 from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 
 FORMAT_VERSION = 1
@@ -17,7 +17,7 @@ HEADS = ("ridge", "attention")
 
 @dataclass(frozen=True)
 class Level:
-    """A scale of the network: its name, d (channels) and the locations of its map (tokens of a photo)."""
+    """A scale of the network: its name, d (channels) and the locations of its map (tokens per photo)."""
 
     name: str
     channels: int
@@ -40,15 +40,15 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Network:
-    """What a gallery depends on.
+    """The network, as far as galleries depend on it.
 
     Attributes:
         fingerprint: SHA-256 of the canonical FP32 weights, the configuration and the preprocessing.
         backbone: "conv4" or "resnet12".
         head: "ridge" or "attention".
         levels: The levels in the order of every packed array, high before mid.
-        fusion: How distances become logits, for matching outside the graphs.
-        statistics: What a gallery keeps of a photo: "gram", "tokens" (ridge) or "keys_values" (attention).
+        fusion: The constants that turn distances into logits, for matching outside the graphs.
+        statistics: A gallery's data of a photo: "gram", "tokens" (ridge) or "keys_values" (attention).
     """
 
     fingerprint: str
@@ -66,7 +66,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Input:
-    """How a photo becomes the graphs' input, uint8 RGB (N, size, size, 3); mean and std are in the graphs."""
+    """The graphs' input, uint8 RGB (N, size, size, 3); mean and std are applied in the graphs."""
 
     size: int
     resize: int
@@ -77,7 +77,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of a graph; a free size has a name in place of a number."""
+    """An input or output of a graph; a free size is a name instead of a number."""
 
     name: str
     dtype: str
@@ -91,9 +91,9 @@ class Graph:
     Attributes:
         file: Path inside the bundle.
         precision: "fp32", "fp16" or "int8".
-        dialect: Whose operators and Q/DQ placement: "onnx" for plain graphs.
+        dialect: The operators and Q/DQ placement: "onnx" for plain graphs.
         opset: Version of the ONNX operators.
-        backends: The backends that it is for.
+        backends: The backends that can run it.
         inputs: Its inputs.
         outputs: Its outputs.
     """
@@ -109,19 +109,19 @@ class Graph:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that a bundle says of itself.
+    """The content of a manifest.
 
     Attributes:
         name: The model's name.
-        network: What a gallery depends on.
+        network: The network, as far as galleries depend on it.
         input: Input and preprocessing.
         variants: Graphs by name, by variant ("fp32", ...).
         files: SHA-256 of every other file of the bundle, by path.
         model: Licence, training data, intended use, metrics and recipe of the weights.
-        provenance: What made the bundle, and of which checkpoint.
+        provenance: The software and the checkpoint that made the bundle.
         verification: Reports of the export's check against the network, by variant.
-        precision_rules: For variants of mixed precision, which nodes compute in what, and why.
-        calibration: How the INT8 variants were found, and what they cost in accuracy.
+        precision_rules: For variants of mixed precision, the precision of each node, and the reason.
+        calibration: The search for the INT8 variants, and their cost in accuracy.
     """
 
     name: str
@@ -136,9 +136,9 @@ class Manifest:
     calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The manifest's text, sealed with its own SHA-256."""
+        """Return the manifest's text, with its own SHA-256."""
         values = {"format_version": FORMAT_VERSION, **asdict(self)}
-        return canonical_json({**values, "sha256": _seal(values)})
+        return canonical_json({**values, "sha256": _checksum(values)})
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
@@ -146,7 +146,7 @@ class Manifest:
 
         Args:
             text: The file's content.
-            where: What to call it in messages.
+            where: The file's name in messages.
 
         Raises:
             BundleError: Another format version, damage, or a change made after it was written.
@@ -158,45 +158,40 @@ class Manifest:
                 f"{where} has format version {version}, this SDK reads {FORMAT_VERSION}: "
                 + ("update hmdrn" if version > FORMAT_VERSION else "export the bundle again")
             )
-        seal = document.get("sha256", str)
+        checksum = document.get("sha256", str)
         values = {key: value for key, value in document.values.items() if key != "sha256"}
-        if seal != _seal(values) or text != canonical_json(document.values):
+        if checksum != _checksum(values) or text != canonical_json(document.values):
             raise BundleError(f"{where} was changed after it was written: export the bundle again")
         return cls(
             name=document.get("name", str),
             network=read_network(document.child("network")),
-            input=_input(document.child("input")),
+            input=_read_input(document.child("input")),
             variants={
-                variant: {name: _graph(graph) for name, graph in graphs.children().items()}
+                variant: {name: _read_graph(graph) for name, graph in graphs.children().items()}
                 for variant, graphs in document.child("variants").children().items()
             },
             files={path: document.child("files").get(path, str) for path in document.get("files", dict)},
             model=document.get("model", dict),
             provenance=document.get("provenance", dict),
             verification=document.get("verification", dict),
-            precision_rules=_later(document, "precision_rules"),
-            calibration=_later(document, "calibration"),
+            precision_rules=document.get("precision_rules", dict),
+            calibration=document.get("calibration", dict),
         )
 
 
-def _later(document: JsonObject, key: str) -> dict[str, Any]:
-    """An entry that older bundles of this format version do not have."""
-    return document.get(key, dict) if key in document.values else {}
-
-
-def _seal(values: Mapping[str, Any]) -> str:
+def _checksum(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
 
 def read_network(document: JsonObject) -> Network:
-    """Read what a gallery depends on.
+    """Read the description of a network.
 
     Raises:
-        HmdrnError: Of the document's type; the entry at fault is named.
+        HmdrnError: Of the document's type, naming the bad entry.
     """
     levels = tuple(
         Level(level.get("name", str), level.get("channels", int), level.get("tokens", int))
-        for level in document.items("levels")
+        for level in document.objects("levels")
     )
     head = document.get("head", str)
     if head not in HEADS or not levels:
@@ -217,30 +212,24 @@ def read_network(document: JsonObject) -> Network:
     )
 
 
-def _input(document: JsonObject) -> Input:
+def _read_input(document: JsonObject) -> Input:
+    size, resize = document.get("size", int), document.get("resize", int)
     preprocessing = document.get("preprocessing", str)
-    if (document.get("size", int), document.get("resize", int)) != (INPUT_SIZE, RESIZE):
+    if (size, resize) != (INPUT_SIZE, RESIZE):
+        raise BundleError(f"{document.where} has an input size that this SDK does not know: update hmdrn")
+    if preprocessing not in PREPROCESSING_MODES:
         raise BundleError(
-            f"{document.where} asks for an input size that this SDK does not know: update hmdrn"
+            f"{document.where} has preprocessing {preprocessing!r}, which this SDK does not know"
         )
-    if preprocessing not in PREPROCESSINGS:
-        raise BundleError(
-            f"{document.where} asks for preprocessing {preprocessing!r}, which this SDK does not know"
-        )
-    return Input(
-        document.get("size", int),
-        document.get("resize", int),
-        preprocessing,
-        document.sequence("mean", float),
-        document.sequence("std", float),
-    )
+    mean, std = (document.sequence(key, float) for key in ("mean", "std"))
+    return Input(size, resize, preprocessing, mean, std)
 
 
-def _graph(document: JsonObject) -> Graph:
+def _read_graph(document: JsonObject) -> Graph:
     def tensors(key: str) -> tuple[Tensor, ...]:
         return tuple(
             Tensor(t.get("name", str), t.get("dtype", str), t.sequence("shape", int, str))
-            for t in document.items(key)
+            for t in document.objects(key)
         )
 
     return Graph(

@@ -1,1 +1,1 @@
-"""Photographs by class, in folders and zips."""
+"""Photos by class, in folders and zips."""

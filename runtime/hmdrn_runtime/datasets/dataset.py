@@ -1,7 +1,7 @@
-"""Photographs by class, in a folder or a zip.
+"""Photos by class, in a folder or a zip.
 
-A data set is laid out as `<class>/<image>` or `<split>/<class>/<image>`; which of both is seen from the
-depth of its images. Photographs are listed at once and read when asked for; a zip is never unpacked.
+A data set is laid out as `<class>/<image>` or `<split>/<class>/<image>`; the depth of its images shows which.
+Photos are listed when the data set is opened and read on demand; a zip is never unpacked.
 """
 
 from __future__ import annotations
@@ -17,52 +17,39 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from hmdrn_runtime.datasets.files import MAX_MEMBER_BYTES, Files, open_files
-from hmdrn_runtime.datasets.layout import Layout, check_split, recognise, recognise_species
+from hmdrn_runtime.datasets.files import FileReader, open_files
+from hmdrn_runtime.datasets.layout import Layout, check_split, detect_layout, detect_species_layout
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
-from hmdrn_runtime.images.formats import IMAGE_SUFFIXES, is_photo
 from hmdrn_runtime.images.preprocessing import preprocess
 from hmdrn_runtime.images.source import describe_source
-
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "MAX_MEMBER_BYTES",
-    "Dataset",
-    "Photo",
-    "find_splits",
-    "is_photo",
-    "open_dataset",
-    "open_species",
-]
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph of a data set, read when asked.
+    """One photo of a data set, read on demand.
 
-    `name` is its path inside the data set, '/'-separated, without a folder that wraps the whole.
+    `name` is its '/'-separated path inside the data set, without a folder that wraps everything.
     """
 
     name: str
     _member: str = field(repr=False)
-    _files: Files = field(repr=False)
+    _files: FileReader = field(repr=False)
 
     def read(self) -> bytes:
-        """The bytes of the image file; safe to call from several threads.
+        """Return the bytes of the image file; safe to call from several threads.
 
         Raises:
-            DatasetError: the file is gone, damaged, or larger than 256 MiB unpacked.
-
+            DatasetError: The file is gone, damaged, or larger than 256 MiB unpacked.
         """
         return self._files.read(self._member)
 
     def load(self) -> PIL.Image.Image:
-        """The photograph as an upright RGB image.
+        """Return the photo as an upright RGB image.
 
         Raises:
-            DatasetError: as `read`.
-            ImageError: the file is no image that can be used; the message names it.
+            DatasetError: As `read`.
+            ImageError: The file is not a usable image; the message names it.
         """
         data = self.read()
         try:
@@ -71,49 +58,53 @@ class Photo:
             raise ImageError(str(error).replace(describe_source(data), self.name, 1)) from error
 
     def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
-        """The network's input, RGB uint8 (84, 84, 3); `mode` as for `images.preprocess`, errors as `load`."""
+        """Return the network's input, RGB uint8 (84, 84, 3).
+
+        See `preprocessing.preprocess` for the mode, and `load` for the errors.
+        """
         return preprocess(self.load(), mode)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Photographs by class.
+    """Photos by class.
 
-    `source` is the folder or zip; `split` the one that was asked for ("all" for all of them), None where
-    the layout has no splits; `classes` is sorted by class name and its photos by name, in the order of
-    code points. Class names are labels as they are, neither trimmed nor folded. `empty` names the class
-    folders in which there is no photo.
+    Attributes:
+        source: The folder or zip.
+        split: The requested split ("all" for all of them); None if the layout has no splits.
+        classes: Photos by class name. Classes and photos are sorted by name, in code point order. Class
+            names are used unchanged as labels.
+        empty_classes: Names of the class folders without a photo.
     """
 
     source: Path
     split: str | None
     classes: Mapping[str, tuple[Photo, ...]]
-    empty: tuple[str, ...] = ()
+    empty_classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Number of photographs."""
+        """Return the number of photos."""
         return sum(len(photos) for photos in self.classes.values())
 
     def digest(self) -> str:
-        """Identify the data: SHA-256 over class names, photo names and the photos' bytes.
+        """Identify the data by SHA-256 over class names, photo names and the photos' bytes.
 
-        A folder and a zip of the same photographs have the same digest. Reads every photograph.
+        Reads every photo. A folder and a zip of the same photos have the same digest.
 
         Returns:
             64 lower-case hexadecimal digits.
 
         Raises:
-            DatasetError: a photo cannot be read.
-
+            DatasetError: A photo cannot be read.
         """
         total = hashlib.sha256()
-        for piece in self._pieces():
-            # The length in front, so that no two data sets run into the same bytes.
+        for piece in self._digest_pieces():
+            # The length first, or two data sets could run into the same bytes.
             total.update(len(piece).to_bytes(8, "big"))
             total.update(piece)
         return total.hexdigest()
 
-    def _pieces(self) -> Iterator[bytes]:
+    def _digest_pieces(self) -> Iterator[bytes]:
         for label, photos in self.classes.items():
             yield label.encode("utf-8", "surrogatepass")
             yield len(photos).to_bytes(8, "big")
@@ -123,65 +114,62 @@ class Dataset:
 
 
 def open_dataset(path: str | os.PathLike[str], split: str = "all") -> Dataset:
-    """List the photographs of a folder or a zip.
+    """List the photos of a folder or a zip.
 
-    Hidden files and folders, `__MACOSX`, and files without an image's suffix are passed over, and so is
-    one folder that wraps the whole. A lone folder above the classes counts as a split if it is called
-    like one (train, val, test, novel, ...), and as a wrapper otherwise.
+    Hidden files and folders, `__MACOSX`, files without an image suffix, and one folder that wraps everything
+    are skipped. A lone folder above the classes counts as a split if it has the name of one (train, val,
+    test, novel, ...), and as a wrapper otherwise.
 
     Args:
-        path: the folder or zip (`~` is expanded).
-        split: one of `find_splits`, or "all" for all photographs; the photos of a class that lies in
-            several splits are then joined.
+        path: The folder or zip (`~` is expanded).
+        split: One of `find_splits`, or "all" for all photos; a class in several splits is then joined.
 
     Returns:
-        The data set, with at least one photograph.
+        The data set, with at least one photo.
 
     Raises:
-        DatasetError: the path is missing, unreadable or no zip; it holds no image, or images that are
-            not laid out as said; the split does not exist; a zip has a member that is encrypted, lies
-            outside the zip, or is declared larger than 256 MiB.
-
+        DatasetError: The path is missing, unreadable or not a zip; it holds no image, or images in another
+            layout; the split does not exist; a zip has a member that is encrypted, lies outside the zip, or
+            declares more than 256 MiB.
     """
     source, files, listing = open_files(path)
-    layout = recognise(listing, source)
+    layout = detect_layout(listing, source)
     if split != "all":
         check_split(split, layout, source)
-    return _dataset(source, files, layout, split)
+    return _build_dataset(source, files, layout, split)
 
 
 def open_species(path: str | os.PathLike[str]) -> Dataset:
-    """List photographs to enroll: of a folder or a zip of `<species>/<image>`, and nothing deeper.
+    """List the photos to enroll of a folder or a zip of `<species>/<image>`, and nothing deeper.
 
-    As `open_dataset`, but without splits, and without a folder that wraps those of a folder, or the only
-    one of a zip: it might be the species itself.
+    Unlike in `open_dataset` there are no splits, and neither a folder around a folder's species nor one
+    around a zip's only species is skipped: it might be the species itself.
 
     Raises:
-        DatasetError: as `open_dataset` does; a photo does not lie directly in its species' folder.
-
+        DatasetError: As `open_dataset`, or a photo is not directly in its species' folder.
     """
     source, files, listing = open_files(path)
-    return _dataset(source, files, recognise_species(listing, source), "all")
+    return _build_dataset(source, files, detect_species_layout(listing, source), "all")
 
 
-def _dataset(source: Path, files: Files, layout: Layout, split: str) -> Dataset:
+def _build_dataset(source: Path, files: FileReader, layout: Layout, split: str) -> Dataset:
     classes: dict[str, list[Photo]] = defaultdict(list)
     for parts, member in layout.photos:
-        if split == "all" or parts[0] == split:
+        if split in ("all", parts[0]):
             classes[parts[-2]].append(Photo("/".join(parts), member, files))
     by_name = {
-        label: tuple(sorted(classes[label], key=lambda photo: photo.name)) for label in sorted(classes)
+        label: tuple(sorted(photos, key=lambda photo: photo.name))
+        for label, photos in sorted(classes.items())
     }
-    empty = {parts[-1] for parts in layout.empty if split in ("all", parts[0])} - set(by_name)
+    empty = {parts[-1] for parts in layout.empty_folders if split in ("all", parts[0])} - set(by_name)
     return Dataset(source, split if layout.splits else None, by_name, tuple(sorted(empty)))
 
 
 def find_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Name the splits of a folder or zip, sorted; () when its layout has none.
+    """Return the sorted names of the splits of a folder or zip; () if its layout has none.
 
     Raises:
-        DatasetError: as `open_dataset` does.
-
+        DatasetError: As `open_dataset`.
     """
     source, _, listing = open_files(path)
-    return recognise(listing, source).splits
+    return detect_layout(listing, source).splits

@@ -1,6 +1,6 @@
-"""The files of a data set, in a folder or a zip: listed at once, read when asked for.
+"""The files of a data set in a folder or a zip: listed at once, read on demand.
 
-Zips are taken for hostile: no member may lie outside, be encrypted, or unpack to more than a limit.
+Zips are untrusted: no member may lie outside, be encrypted, or unpack to more than a limit.
 """
 
 from __future__ import annotations
@@ -15,127 +15,123 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.images.formats import A_VIDEO, is_hidden, is_photo, is_video
+from hmdrn_runtime.images.formats import VIDEO_ADVICE, is_hidden, is_photo, is_video
 from hmdrn_runtime.images.source import describe_source
-from hmdrn_runtime.messages import one_line
+from hmdrn_runtime.messages import format_error
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
-"""Most bytes of one unpacked photograph in a zip."""
+"""Most bytes of one unpacked photo in a zip."""
 
 _EXPECTED = "a folder or a zip of <class>/<image>"
 
-Parts: TypeAlias = tuple[str, ...]
+PathParts: TypeAlias = tuple[str, ...]
 """The folders and the file name of an image inside the data set."""
 
 
-class Files(Protocol):
-    """Where the photographs of a data set lie."""
+class FileReader(Protocol):
+    """A reader of the files in a folder or zip."""
 
     def read(self, member: str) -> bytes:
-        """The bytes of a file, by its path in the folder or zip."""
+        """Return the bytes of a file, by its path in the folder or zip."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder or a zip holds, hidden things aside.
+    """The content of a folder or a zip, without hidden files and folders.
 
     Attributes:
         images: The parts of each image by its path in the folder or zip.
-        folders: The parts of every folder, empty ones too.
+        folders: The parts of every folder, empty ones included.
     """
 
-    images: Mapping[str, Parts]
-    folders: frozenset[Parts]
+    images: Mapping[str, PathParts]
+    folders: frozenset[PathParts]
 
 
-def open_files(path: str | os.PathLike[str]) -> tuple[Path, Files, Listing]:
+def open_files(path: str | os.PathLike[str]) -> tuple[Path, FileReader, Listing]:
     """List a folder or a zip.
 
     Returns:
-        The expanded path, its reader, and what it holds.
+        The expanded path, its reader, and its content.
 
     Raises:
-        DatasetError: the path is missing or unreadable, or a zip that is damaged or not to be trusted.
-
+        DatasetError: The path is missing or unreadable, or a zip that is damaged or unsafe.
     """
+    shown = describe_source(path)
     try:
         source = Path(path).expanduser()
         if source.is_dir():
-            return source, _Folder(source), _listing(_names_below(source))
+            return source, _FolderReader(source), _list_paths(_walk(source))
         if not source.exists():
-            raise DatasetError(f"{describe_source(path)} does not exist: give {_EXPECTED}")
+            raise DatasetError(f"{shown} does not exist: give {_EXPECTED}")
         if not source.is_file():
-            raise DatasetError(f"{describe_source(path)} is not a regular file: give {_EXPECTED}")
+            raise DatasetError(f"{shown} is not a regular file: give {_EXPECTED}")
         if is_photo(source.name):
             raise DatasetError(
-                f"{describe_source(path)} is a file; give the folder that holds a folder of photos for each "
-                "class, or a zip of it"
+                f"{shown} is a file; give the folder that holds a folder of photos for each class, "
+                "or a zip of it"
             )
         if is_video(source.name):
-            raise DatasetError(f"{describe_source(path)} {A_VIDEO}")
-        archive = _Zip(source)
-        return source, archive, _listing(archive.names)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        # RuntimeError is what there being no home to expand "~user" to raises.
+            raise DatasetError(f"{shown} {VIDEO_ADVICE}")
+        archive = _ZipReader(source)
+        return source, archive, _list_paths(archive.names)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: no home for "~user"
         raise DatasetError(
-            f"{describe_source(path)} cannot be read ({one_line(error)}): check the path and its permissions"
+            f"{shown} cannot be read ({format_error(error)}): check the path and its permissions"
         ) from error
 
 
-def photos_below(folder: str | os.PathLike[str]) -> list[Path]:
-    """The photographs in a folder and in those within it, in the order of their paths.
-
-    By the endings of their names; what `is_hidden` is left out, as in a data set.
+def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the photos in a folder and its subfolders, by suffix and without hidden ones, sorted by path.
 
     Raises:
-        DatasetError: it, or a folder within it, cannot be read.
-
+        DatasetError: The folder, or one within it, cannot be read.
     """
     source, _, listing = open_files(folder)
     return sorted(source / name for name in listing.images)
 
 
-def _listing(names: Iterable[str]) -> Listing:
-    """Of '/'-separated paths of files and, with a '/' at the end, folders."""
-    images: dict[str, Parts] = {}
-    folders: set[Parts] = set()
-    for name in names:
-        parts = tuple(part for part in name.split("/") if part not in ("", "."))
+def _list_paths(paths: Iterable[str]) -> Listing:
+    """List '/'-separated paths of files and, with a '/' at the end, of folders."""
+    images: dict[str, PathParts] = {}
+    folders: set[PathParts] = set()
+    for path in paths:
+        parts = tuple(part for part in path.split("/") if part not in ("", "."))
         if is_hidden(parts):
             continue
-        if is_photo(name):
-            images[name] = parts
-        above = len(parts) if name.endswith("/") else len(parts) - 1
-        folders |= {parts[:depth] for depth in range(1, above + 1)}
+        if is_photo(path):
+            images[path] = parts
+        depth = len(parts) if path.endswith("/") else len(parts) - 1
+        folders |= {parts[:end] for end in range(1, depth + 1)}
     return Listing(images, frozenset(folders))
 
 
-def _names_below(root: Path) -> Iterator[str]:
-    """'/'-separated paths below a folder, those of folders with a '/' at the end; no link in circles."""
+def _walk(root: Path) -> Iterator[str]:
+    """Yield the '/'-separated paths below a folder, those of folders with a '/' at the end.
 
-    def refuse(error: OSError) -> None:
+    Links are followed, unless they lead back to a folder above.
+    """
+
+    def fail(error: OSError) -> None:
         raise error
 
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
-        here = Path(folder)
-        folders[:] = [name for name in folders if not (name.startswith(".") or _leads_back(here / name))]
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=fail):
+        parent = Path(folder)
+        folders[:] = [name for name in folders if not (name.startswith(".") or _leads_back(parent / name))]
         for name in files:
-            if (here / name).is_file():
-                yield (here / name).relative_to(root).as_posix()
+            if (parent / name).is_file():
+                yield (parent / name).relative_to(root).as_posix()
         for name in folders:
-            yield (here / name).relative_to(root).as_posix() + "/"
+            yield (parent / name).relative_to(root).as_posix() + "/"
 
 
 def _leads_back(folder: Path) -> bool:
-    """Whether a link goes to a folder above itself."""
-    if not folder.is_symlink():
-        return False
     parent = folder.parent.resolve()
-    return folder.resolve() in (parent, *parent.parents)
+    return folder.is_symlink() and folder.resolve() in (parent, *parent.parents)
 
 
 @dataclass(frozen=True)
-class _Folder:
+class _FolderReader:
     root: Path
 
     def read(self, member: str) -> bytes:
@@ -143,78 +139,79 @@ class _Folder:
             return (self.root / member).read_bytes()
         except OSError as error:
             raise DatasetError(
-                f"{describe_source(self.root / member)} cannot be read ({one_line(error)}): check the file"
+                f"{describe_source(self.root / member)} cannot be read "
+                f"({format_error(error)}): check the file"
             ) from error
 
 
-class _Zip:
-    """A zip that is opened once and read from by many threads.
+class _ZipReader:
+    """A zip that is opened once and read by many threads.
 
-    `names` are the '/'-separated paths of its members, folders with a '/' at the end. A process that was
-    forked off opens it anew, since both would move the one position in the file; one that it is sent to by
-    pickle does so too.
+    A forked process opens it anew, because both would move the one position in the file; so does a process
+    that receives it by pickle.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._shown = describe_source(path)
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self._archive = self._opened()
-        self._members = self._checked_members()
+        self._archive = self._open()
+        self._members = self._check_members()
 
     @property
     def names(self) -> Iterable[str]:
+        """The '/'-separated paths of the members, those of folders with a '/' at the end."""
         return self._members.keys()
 
-    def __reduce__(self) -> tuple[type[_Zip], tuple[Path]]:
-        return _Zip, (self.path,)
+    def __reduce__(self) -> tuple[type[_ZipReader], tuple[Path]]:
+        return _ZipReader, (self.path,)
 
     def read(self, member: str) -> bytes:
         if self._process != os.getpid():
-            # The lock too: another thread may have held it when the process was forked.
-            self._archive, self._lock = self._opened(), threading.Lock()
+            # The lock too: another thread may have held it during the fork.
+            self._archive, self._lock = self._open(), threading.Lock()
             self._process = os.getpid()
         try:
             with self._lock, self._archive.open(self._members[member]) as stream:
                 content = stream.read(MAX_MEMBER_BYTES + 1)
         except Exception as error:  # zipfile and its decompressors raise nearly anything on damage
             raise DatasetError(
-                f"{member!r} in {describe_source(self.path)} cannot be read ({one_line(error)}): "
+                f"{member!r} in {self._shown} cannot be read ({format_error(error)}): "
                 "the zip is damaged or packed unusually; pack it again"
             ) from error
-        if len(content) > MAX_MEMBER_BYTES:
-            raise _too_large(member, self.path, f"more than {MAX_MEMBER_BYTES}")
+        self._check_size(member, len(content), f"more than {MAX_MEMBER_BYTES}")
         return content
 
-    def _opened(self) -> zipfile.ZipFile:
+    def _open(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
         except Exception as error:
             raise DatasetError(
-                f"{describe_source(self.path)} cannot be read as a zip ({one_line(error)}): give {_EXPECTED}"
+                f"{self._shown} cannot be read as a zip ({format_error(error)}): give {_EXPECTED}"
             ) from error
 
-    def _checked_members(self) -> dict[str, zipfile.ZipInfo]:
-        """What the zip holds by path; of two of the same path the last, as unpacking would leave it."""
-        shown = describe_source(self.path)
-        # Some tools of Windows write backslashes.
+    def _check_members(self) -> dict[str, zipfile.ZipInfo]:
+        """Return the safe members by path; of two with one path the last, as unpacking would leave it."""
+        # Some Windows tools write backslashes.
         members = {info.filename.replace("\\", "/"): info for info in self._archive.infolist()}
         for name in members:
             if name.startswith("/") or re.match("[A-Za-z]:/", name) or ".." in name.split("/"):
                 raise DatasetError(
-                    f"{shown} has a member outside of itself, {name!r}: "
+                    f"{self._shown} has a member outside of itself, {name!r}: "
                     "do not trust this zip, or pack it again with relative paths"
                 )
-        for name in _listing(members).images:
+        for name in _list_paths(members).images:
             if members[name].flag_bits & 0x1:
-                raise DatasetError(f"{name!r} in {shown} is encrypted: pack the zip again without a password")
-            if members[name].file_size > MAX_MEMBER_BYTES:
-                raise _too_large(name, self.path, str(members[name].file_size))
+                raise DatasetError(
+                    f"{name!r} in {self._shown} is encrypted: pack the zip again without a password"
+                )
+            self._check_size(name, members[name].file_size, str(members[name].file_size))
         return members
 
-
-def _too_large(member: str, path: Path, size: str) -> DatasetError:
-    return DatasetError(
-        f"{member!r} in {describe_source(path)} unpacks to {size} bytes, "
-        f"over the limit of {MAX_MEMBER_BYTES}: it is no photo; pack the zip again without it"
-    )
+    def _check_size(self, member: str, size: int, shown_size: str) -> None:
+        if size > MAX_MEMBER_BYTES:
+            raise DatasetError(
+                f"{member!r} in {self._shown} unpacks to {shown_size} bytes, over the limit of "
+                f"{MAX_MEMBER_BYTES}: it is not a photo; pack the zip again without it"
+            )

@@ -1,4 +1,4 @@
-"""N-way K-shot tasks drawn from a data set, and how their accuracies are reported."""
+"""N-way K-shot tasks drawn from a data set, and the statistics of their accuracies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from hmdrn_runtime.errors import DatasetError
 class Episode:
     """One N-way K-shot task: indices into a data set's classes and photos.
 
-    `classes` holds the `way` class indices in the order drawn. `support` is int64 of (way, shot) and
-    `query` int64 of (way, queries): in row i, indices of photos within class `classes[i]`, all distinct.
+    Attributes:
+        classes: The `way` class indices in the order drawn.
+        support: int64 (way, shot): in row i, indices of photos within class `classes[i]`.
+        query: int64 (way, queries), likewise; all photos of a row are distinct.
     """
 
     classes: tuple[int, ...]
@@ -27,34 +29,28 @@ class Episode:
 def sample_episodes(
     class_sizes: Sequence[int], *, way: int, shot: int, queries: int, episodes: int, seed: int
 ) -> Iterator[Episode]:
-    """Draw tasks at random, the same ones for the same arguments.
+    """Draw random tasks, the same ones for the same arguments.
 
-    Episode i depends on `seed`, i and the arguments but `episodes`: a shorter run is the beginning of a
+    Episode i depends on `seed`, i and the arguments except `episodes`: a shorter run is the beginning of a
     longer one. Classes with fewer than shot + queries photos are never drawn.
 
     Args:
-        class_sizes: number of photos of each class.
-        way: classes per episode, 2 or more.
-        shot: support photos per class, 1 or more.
-        queries: query photos per class, 1 or more.
-        episodes: how many to draw, 1 or more.
+        class_sizes: Number of photos of each class.
+        way: Classes per episode, 2 or more.
+        shot: Support photos per class, 1 or more.
+        queries: Query photos per class, 1 or more.
+        episodes: Number of episodes, 1 or more.
         seed: 0 or more.
 
     Returns:
-        An iterator over the episodes, each drawn when asked for.
+        An iterator that draws each episode lazily.
 
     Raises:
-        DatasetError: an argument is out of range, or fewer than `way` classes have enough photos. It is
-            raised by the call and not by the iteration.
-
+        DatasetError: An argument is out of range, or fewer than `way` classes have enough photos; raised by
+            the call, not by the iteration.
     """
-    for name, value, least in (
-        ("way", way, 2),
-        ("shot", shot, 1),
-        ("queries", queries, 1),
-        ("episodes", episodes, 1),
-        ("seed", seed, 0),
-    ):
+    limits = {"way": (way, 2), "shot": (shot, 1), "queries": (queries, 1), "episodes": (episodes, 1)}
+    for name, (value, least) in {**limits, "seed": (seed, 0)}.items():
         if value < least:
             raise DatasetError(f"{name} is {value}: it must be {least} or more")
     needed = shot + queries
@@ -68,19 +64,19 @@ def sample_episodes(
     return (_draw(class_sizes, usable, way, shot, needed, (seed, i)) for i in range(episodes))
 
 
-def fitting(
+def fit_episode_size(
     class_sizes: Sequence[int], shot: int, way: int | None = None, queries: int | None = None
 ) -> tuple[int, int]:
-    """Classes and query photos of the episodes of a data set, which may be small.
+    """Choose the classes and query photos of the episodes of a data set, which may be small.
 
     Args:
         class_sizes: Number of photos of each class.
-        shot: Support photos per class, the most that are to be drawn.
+        shot: Support photos per class, the most that will be drawn.
         way: Classes per episode; None: 5, or as many as there are.
         queries: Query photos per class; None: 16, or as many as `way` classes have besides their supports.
 
     Returns:
-        `way` and `queries`; those that were None at least 2 and 1, whether or not there are as many.
+        `way` and `queries`; those that were None at least 2 and 1, even if the data set has fewer.
     """
     if way is None:
         way = max(2, min(5, len(class_sizes)))
@@ -91,25 +87,23 @@ def fitting(
 
 
 def mean_and_interval(values: Sequence[float] | npt.NDArray[np.floating]) -> tuple[float, float]:
-    """Mean of per-episode accuracies and the half-width of its 95 % interval, as the papers report them.
+    """Return the mean of per-episode accuracies and the half-width of its 95 % interval, as the papers do.
 
     Args:
-        values: one number per episode, in any unit; at least one.
+        values: One number per episode, in any unit; at least one.
 
     Returns:
         The mean, and 1.96 * std / sqrt(n) with the sample's standard deviation (n - 1 in its
         denominator), both in the unit of `values`; the half-width of one value is 0.
 
     Raises:
-        DatasetError: there is no value.
-
+        DatasetError: There is no value.
     """
     numbers = np.asarray(values, dtype=np.float64).ravel()
     if numbers.size == 0:
         raise DatasetError("0 values have no mean: measure at least one episode")
-    if numbers.size == 1:
-        return float(numbers[0]), 0.0
-    return float(numbers.mean()), float(1.96 * numbers.std(ddof=1) / np.sqrt(numbers.size))
+    half_width = 1.96 * numbers.std(ddof=1) / np.sqrt(numbers.size) if numbers.size > 1 else 0.0
+    return float(numbers.mean()), float(half_width)
 
 
 def _draw(

@@ -1,9 +1,9 @@
-"""Episodic accuracy, as the papers measure it, of anything that can name the queries of an episode."""
+"""Episodic accuracy, as the papers measure it, of anything that classifies the queries of an episode."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,27 +12,25 @@ import numpy.typing as npt
 
 from hmdrn_runtime.datasets.dataset import Dataset, Photo
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.evaluation.episodes import Episode, mean_and_interval, sample_episodes
-from hmdrn_runtime.gallery.gallery import with_photos
+from hmdrn_runtime.evaluation.episodes import mean_and_interval, sample_episodes
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
-from hmdrn_runtime.matching.base import Scores
+from hmdrn_runtime.gallery.species import extend_species
+from hmdrn_runtime.matching.base import BATCH, Scores
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.recognizer import BATCH, Recognizer
-
-Report = Callable[[str, int, int], None]
-"""Progress: what is being done, how much of it is done, and of how much."""
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
+from hmdrn_runtime.recognizer import Recognizer
 
 
 class Preparable(Protocol):
-    """A photograph that can become a network's input, such as a `datasets.Photo`."""
+    """A photo that can become a network's input, such as a `dataset.Photo`."""
 
     def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
-        """The network's input, RGB uint8 (84, 84, 3)."""
+        """Return the network's input, RGB uint8 (84, 84, 3)."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """N-way K-shot: classes, support photos and query photos of a class, number of episodes, seed."""
+class EpisodeSetting:
+    """N-way K-shot: classes, support and query photos per class, number of episodes, seed."""
 
     way: int = 5
     shot: int = 5
@@ -46,15 +44,15 @@ class Evaluation:
     """Accuracy over episodes.
 
     Attributes:
-        setting: What was asked for.
+        setting: The episodes.
         classes: Names of the data's classes.
-        photos: Photos of the data.
-        executor: What computed it.
-        episode_accuracies: Share of its queries that were named rightly for every episode, 0-1, (E,).
-        confusion: How many queries of class i (row) were taken for class j, over all episodes, int64 (C, C).
+        photos: Number of photos of the data.
+        executor: The backend and variant that computed it.
+        episode_accuracies: Share of correctly classified queries of every episode, 0-1, (E,).
+        confusion: Queries of class i (row) that were classified as class j, over all episodes, int64 (C, C).
     """
 
-    setting: Setting
+    setting: EpisodeSetting
     classes: tuple[str, ...]
     photos: int
     executor: str
@@ -73,17 +71,13 @@ class Evaluation:
 
     @property
     def class_accuracies(self) -> dict[str, float]:
-        """Percent of a class's queries that were named rightly, by class; those never drawn are left out."""
-        totals = self.confusion.sum(axis=1)
-        return {
-            name: 100 * float(self.confusion[i, i] / totals[i])
-            for i, name in enumerate(self.classes)
-            if totals[i]
-        }
+        """Percent of correctly classified queries, by class, without the classes never drawn."""
+        counts = zip(self.classes, self.confusion.diagonal(), self.confusion.sum(axis=1), strict=True)
+        return {name: 100 * float(correct / total) for name, correct, total in counts if total}
 
 
 @dataclass(frozen=True)
-class Difference:
+class AccuracyDifference:
     """Accuracy of one model minus that of another on the same episodes, in points, with its 95 % interval."""
 
     points: float
@@ -91,135 +85,137 @@ class Difference:
 
 
 class Scorer(ABC):
-    """Names the queries of episodes. It looks at every photo once, by `see`, before the first episode."""
+    """A classifier of episodes' queries that reads every photo once, before the first episode."""
 
     preprocessing: str
-    """How it wants whole photos made square; see `images.preprocess`."""
+    """How it makes whole photos square; see `preprocessing.preprocess`."""
     executor: str
-    """What computes, for reports."""
+    """The backend and variant that compute, for reports."""
 
     @abstractmethod
-    def see(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Take in further photos, uint8 (N, 84, 84, 3); the first ever seen is row 0."""
+    def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Read further photos, uint8 (N, 84, 84, 3); the first one of all is row 0."""
 
     @abstractmethod
     def logits(
         self, support: npt.NDArray[np.int64], query: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.floating]:
-        """Logits (Q, way) of the photos of rows `query` (Q,), for classes of rows `support` (way, shot)."""
+        """Return logits (Q, way) of photos in rows `query` (Q,) for classes of rows `support` (way, shot)."""
 
 
 class BundleScorer(Scorer):
-    """A bundle as a device runs it; the recognizer's gallery plays no part."""
+    """A bundle as a device runs it; the recognizer's gallery is not used."""
 
     def __init__(self, recognizer: Recognizer) -> None:
-        self.preprocessing = recognizer.bundle.manifest.input.preprocessing
+        self.preprocessing = recognizer.preprocessing
         self.executor = f"{recognizer.backend.name}, variant {recognizer.bundle.variant}"
         self._recognizer = recognizer
         self._statistics: list[PhotoStatistics] = []
-        self._pixels: list[npt.NDArray[np.uint8]] = []
+        self._query_inputs: dict[str, list[npt.NDArray[Any]]] = {"images": []}
 
-    def see(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """As `Scorer.see`."""
-        self._statistics += self._recognizer.photo_statistics(pixels)
-        self._pixels += list(pixels)
+    def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """See `Scorer.add_photos`."""
+        self._statistics += self._recognizer.matcher.compute_statistics(pixels)
+        for start in range(0, len(pixels), BATCH):
+            inputs = self._compute_query_inputs(pixels[start : start + BATCH])
+            for name, rows in self._query_inputs.items():
+                rows += list(inputs[name].copy())
 
     def logits(
         self, support: npt.NDArray[np.int64], query: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.floating]:
-        """As `Scorer.logits`."""
+        """See `Scorer.logits`."""
         return self.scores(support, query).logits
 
     def scores(self, support: npt.NDArray[np.int64], query: npt.NDArray[np.int64]) -> Scores:
-        """Distances and logits of photos of rows `query` (Q,), for classes of rows `support` (way, shot)."""
+        """Return distances and logits of photos `query` (Q,) for classes of photos `support` (way, shot)."""
         matcher = self._recognizer.matcher
         species = [
-            with_photos(None, f"class {i}", [self._statistics[row] for row in rows])
+            extend_species(None, f"class {i}", [self._statistics[row] for row in rows])
             for i, rows in enumerate(support)
         ]
         operands = matcher.class_operands(species)
         if isinstance(matcher, RidgeMatcher):
-            # The query statistics are known already: the network need not look again.
+            # The query statistics are known already: the network need not run again.
             return matcher.match([self._statistics[row] for row in query], operands["operator"])
         placed = matcher.place(operands)
-        # In parts: attention weighs every token of each query against every token of all classes.
-        parts = [
-            matcher.scores({**self._queries(query[i : i + BATCH]), **placed})
-            for i in range(0, len(query), BATCH)
-        ]
+        # In batches: attention weighs every token of each query against every token of all classes.
+        parts = []
+        for start in range(0, len(query), BATCH):
+            batch = query[start : start + BATCH]
+            inputs = {
+                name: np.stack([rows[row] for row in batch]) for name, rows in self._query_inputs.items()
+            }
+            parts.append(matcher.scores({**inputs, **placed}))
         return Scores(
             {name: np.concatenate([part.distances[name] for part in parts]) for name in parts[0].distances},
             np.concatenate([part.logits for part in parts]),
         )
 
-    def _queries(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
-        """What the graph `classify` takes of photos."""
-        return {"images": np.stack([self._pixels[row] for row in rows])}
+    def _compute_query_inputs(self, pixels: npt.NDArray[np.uint8]) -> Mapping[str, npt.NDArray[Any]]:
+        """Return the inputs of the graph `classify` for photos."""
+        return {"images": pixels}
 
 
 class TokenScorer(BundleScorer):
-    """Attention: a query's projected tokens are kept, and every episode goes on from them.
+    """An attention scorer that keeps a query's projected tokens for all episodes.
 
-    Looking at each photo once takes a fraction of looking at it in every episode. No bundle's backend can
-    start a graph between; those that executors and candidates are tried with can.
+    Computing the tokens once takes a fraction of doing so in every episode. It needs a backend that can start
+    a graph at the tokens: no bundle's backend can, the in-memory ones of experiments can.
     """
 
     def __init__(self, recognizer: Recognizer) -> None:
         super().__init__(recognizer)
         levels = recognizer.bundle.manifest.network.levels
-        names = [f"{kind}_{level.name}" for level in levels for kind in ("query_q", "query_v")]
-        self._tokens: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in names}
+        self._query_inputs = {
+            f"{kind}_{level.name}": [] for level in levels for kind in ("query_q", "query_v")
+        }
 
-    def see(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """As `Scorer.see`."""
-        self._statistics += self._recognizer.photo_statistics(pixels)
-        for start in range(0, len(pixels), BATCH):
-            seen = self._recognizer.backend.run("explain", {"images": pixels[start : start + BATCH]})
-            for name, kept in self._tokens.items():
-                kept += list(seen[name].copy())
-
-    def _queries(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
-        return {name: np.stack([kept[row] for row in rows]) for name, kept in self._tokens.items()}
+    def _compute_query_inputs(self, pixels: npt.NDArray[np.uint8]) -> Mapping[str, npt.NDArray[Any]]:
+        return self._recognizer.backend.run("explain", {"images": pixels})
 
 
 def evaluate(
     scorer: Scorer,
     classes: Mapping[str, Sequence[Preparable]],
-    settings: Sequence[Setting],
-    report: Report = lambda what, done, of: None,
+    settings: Sequence[EpisodeSetting],
+    report: ProgressCallback = ignore_progress,
 ) -> list[Evaluation]:
-    """Episodic accuracy under several settings; every photo is looked at once.
+    """Measure episodic accuracy under several settings, reading every photo once.
 
     Args:
-        scorer: A new one.
-        classes: Photographs by class, e.g. of `Dataset.classes` or `pooled`.
+        scorer: A scorer without photos.
+        classes: Photos by class, e.g. of `Dataset.classes` or `pool_classes`.
         settings: The episodes.
-        report: Told of the progress.
+        report: Called with the progress.
 
     Returns:
         One evaluation for each setting, of the same episodes for every scorer.
 
     Raises:
         DatasetError: Too few classes or photos for such episodes; raised before a photo is read.
-        ImageError: A photo that cannot be read.
+        ImageError: A photo cannot be read.
     """
     sizes = [len(photos) for photos in classes.values()]
-    drawn = [
+    runs = [
         sample_episodes(sizes, way=s.way, shot=s.shot, queries=s.queries, episodes=s.episodes, seed=s.seed)
         for s in settings
     ]
     photos = [photo for members in classes.values() for photo in members]
     for start in range(0, len(photos), BATCH):
         part = photos[start : start + BATCH]
-        scorer.see(np.stack([photo.prepare(scorer.preprocessing) for photo in part]))
+        scorer.add_photos(np.stack([photo.prepare(scorer.preprocessing) for photo in part]))
         report("photos", start + len(part), len(photos))
-    first = np.cumsum([0, *sizes[:-1]])
+    first_rows = np.cumsum([0, *sizes[:-1]])
     evaluations = []
-    for setting, episodes in zip(settings, drawn, strict=True):
+    for setting, episodes in zip(settings, runs, strict=True):
         accuracies = []
         confusion = np.zeros((len(sizes), len(sizes)), np.int64)
         for episode in episodes:
-            truth, answers = _truth_and_answers(scorer, episode, first)
+            drawn = np.array(episode.classes)
+            rows = first_rows[drawn][:, None]
+            logits = scorer.logits(rows + episode.support, (rows + episode.query).ravel())
+            truth, answers = np.repeat(drawn, setting.queries), drawn[logits.argmax(axis=1)]
             accuracies.append(float((truth == answers).mean()))
             np.add.at(confusion, (truth, answers), 1)
             report("episodes", len(accuracies), setting.episodes)
@@ -229,8 +225,8 @@ def evaluate(
     return evaluations
 
 
-def difference(one: Evaluation, other: Evaluation) -> Difference:
-    """How much better `one` is than `other`, paired episode by episode.
+def compare_accuracy(one: Evaluation, other: Evaluation) -> AccuracyDifference:
+    """Return the accuracy of `one` minus that of `other`, paired by episode.
 
     Raises:
         DatasetError: They are not of the same episodes.
@@ -240,23 +236,13 @@ def difference(one: Evaluation, other: Evaluation) -> Difference:
             "two evaluations of different episodes cannot be paired: use the same data and setting"
         )
     points, interval = mean_and_interval(100 * (one.episode_accuracies - other.episode_accuracies))
-    return Difference(points, interval)
+    return AccuracyDifference(points, interval)
 
 
-def pooled(datasets: Sequence[Dataset]) -> dict[str, tuple[Photo, ...]]:
-    """The classes of several data sets as one, for episodes across them; names say where a class is from."""
+def pool_classes(datasets: Sequence[Dataset]) -> dict[str, tuple[Photo, ...]]:
+    """Return the classes of several data sets in one mapping, named `<data set>/<class>`."""
     return {
         f"{dataset.source.stem}/{name}": photos
         for dataset in datasets
         for name, photos in dataset.classes.items()
     }
-
-
-def _truth_and_answers(
-    scorer: Scorer, episode: Episode, first: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """For every query of an episode the class that it is of and the class that it was taken for."""
-    drawn = np.array(episode.classes)
-    start = first[drawn][:, None]
-    logits = scorer.logits(start + episode.support, (start + episode.query).ravel())
-    return np.repeat(drawn, episode.query.shape[1]), drawn[logits.argmax(axis=1)]

@@ -1,6 +1,6 @@
-"""Image files of the known formats, opened as far as their header.
+"""Image file formats: their names, and opening a file as far as its header.
 
-Files are taken for hostile: a decoder is chosen here, and no pixel is decoded.
+Files are untrusted: the decoder is chosen here by the first bytes, and no pixel is decoded.
 """
 
 from __future__ import annotations
@@ -23,31 +23,29 @@ from PIL import (
 )
 
 from hmdrn_runtime.errors import ImageError
-from hmdrn_runtime.messages import one_line
+from hmdrn_runtime.messages import format_error
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
-"""Lower-case endings of the photographs that every device reads."""
-FOREIGN_SUFFIXES = (
+"""Lower-case suffixes of the photos that every device reads."""
+OPTIONAL_SUFFIXES = (
     *(".heic", ".heif", ".avif", ".jxl"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
 )
-"""Endings of photographs that are read where Pillow can and are otherwise refused by name."""
-PHOTO_SUFFIXES = IMAGE_SUFFIXES + FOREIGN_SUFFIXES
-"""Lower-case endings of the files that count as photographs: none is passed over in silence."""
+"""Lower-case suffixes of photos that are read where Pillow supports them, and refused by name elsewhere."""
+PHOTO_SUFFIXES = IMAGE_SUFFIXES + OPTIONAL_SUFFIXES
+"""Lower-case suffixes of all files that count as photos; none is skipped silently."""
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
-"""Lower-case endings of videos."""
-A_VIDEO = (
+"""Lower-case suffixes of videos."""
+VIDEO_ADVICE = (
     "is a video, not a photo: give it to hmdrn watch --source, or enroll frames of it with "
     "examples/enroll_from_video.py"
 )
-"""What to say of a video where photos are expected, after its name."""
+"""End of a message, after the file's name, about a video where photos are expected."""
 
-_FORMATS = "JPEG, PNG, WebP, BMP, TIFF, PPM or GIF"
-
-# The plugins are picked here by the file's first bytes and not by Image.open, which would offer hostile
-# bytes to every decoder installed (one of them starts an interpreter of PostScript).
-_READERS: tuple[tuple[tuple[bytes, ...], type[ImageFile.ImageFile]], ...] = (
+# Not Image.open(formats=...): of a phone's multi-picture JPEG it leaves the stream at the start, where its
+# scans cannot be counted, and it warns about sizes that are refused here anyway.
+_DECODERS: tuple[tuple[tuple[bytes, ...], type[ImageFile.ImageFile]], ...] = (
     ((b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
     ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
     ((b"RIFF",), WebPImagePlugin.WebPImageFile),
@@ -56,44 +54,41 @@ _READERS: tuple[tuple[tuple[bytes, ...], type[ImageFile.ImageFile]], ...] = (
     ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
     ((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"PF", b"Pf"), PpmImagePlugin.PpmImageFile),
 )
-
 _AVIF = (b"ftypavif", b"ftypavis")
-_FOREIGN: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
-    (4, _AVIF, "AVIF"),
-    (4, (b"ftyphe", b"ftypmif1", b"ftypmsf1"), "HEIC"),
-    (4, (b"ftypcrx ",), "a camera's raw file"),
-    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), "JPEG XL"),
-    (0, (b"FUJIFILM", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"), "a camera's raw file"),
-)
-"""What cameras and telephones write that Pillow cannot read, or not everywhere: place, bytes, format."""
-_VIDEOS: tuple[tuple[int, tuple[bytes, ...]], ...] = (
-    (4, (b"ftyp", b"moov", b"mdat", b"wide")),  # MP4 and QuickTime, where the brand is none of a photo
-    (8, (b"AVI ",)),
-    (0, (b"\x1aE\xdf\xa3",)),  # Matroska and WebM
+_CONVERT = "is {}, which cannot be read here: convert it to JPEG or PNG"
+# Videos, and photo formats that Pillow cannot read, or not everywhere: offset, first bytes, advice.
+_REFUSED: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
+    (4, _AVIF, _CONVERT.format("AVIF")),
+    (4, (b"ftyphe", b"ftypmif1", b"ftypmsf1"), _CONVERT.format("HEIC")),
+    (4, (b"ftypcrx ",), _CONVERT.format("a camera's raw file")),
+    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), _CONVERT.format("JPEG XL")),
+    (0, (b"FUJIFILM", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"), _CONVERT.format("a camera's raw file")),
+    (4, (b"ftyp", b"moov", b"mdat", b"wide"), VIDEO_ADVICE),  # MP4 and QuickTime, of any other brand
+    (8, (b"AVI ",), VIDEO_ADVICE),
+    (0, (b"\x1aE\xdf\xa3",), VIDEO_ADVICE),  # Matroska and WebM
 )
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file counts as a photograph, by the ending of its name."""
+    """Return whether a file counts as a photo, by its suffix."""
     return name.lower().endswith(PHOTO_SUFFIXES)
 
 
-def is_hidden(parts: Iterable[str]) -> bool:
-    """Whether systems and tools left a file behind (.git, .DS_Store, __MACOSX), by the parts of its path."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
 def is_video(name: str) -> bool:
-    """Whether a file counts as a video, by the ending of its name."""
+    """Return whether a file counts as a video, by its suffix."""
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
-def open_file(source: str | os.PathLike[str], name: str) -> IO[bytes]:
-    """Open an image file for reading; `name` is what messages call it.
+def is_hidden(parts: Iterable[str]) -> bool:
+    """Return whether a path, given by its parts, belongs to a system or tool (.git, .DS_Store, __MACOSX)."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def open_image_file(source: str | os.PathLike[str], name: str) -> IO[bytes]:
+    """Open an image file for reading; `name` is its name in messages.
 
     Raises:
-        ImageError: the path is missing, unreadable, or not a regular file.
-
+        ImageError: The path is missing, unreadable, or not a regular file.
     """
     try:
         path = Path(os.fsdecode(source)).expanduser()
@@ -101,22 +96,21 @@ def open_file(source: str | os.PathLike[str], name: str) -> IO[bytes]:
             raise ImageError(f"{name} is a folder: pass the path of one image file")
         if not path.exists():
             raise ImageError(f"{name} does not exist: check the path")
-        if not path.is_file():  # to open a pipe or a device may block for ever
+        if not path.is_file():  # opening a pipe or a device may block forever
             raise ImageError(f"{name} is not a regular file: pass the path of an image file")
         return path.open("rb")
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no home to expand "~user" to
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no home for "~user"
         raise ImageError(
-            f"{name} cannot be opened ({one_line(error)}): check the path and its permissions"
+            f"{name} cannot be opened ({format_error(error)}): check the path and its permissions"
         ) from error
 
 
-def read_header(stream: IO[bytes], size: int, name: str) -> ImageFile.ImageFile:
-    """The image in a file of `size` bytes: its width, height and mode are known, its pixels not yet.
+def read_image_header(stream: IO[bytes], size: int, name: str) -> ImageFile.ImageFile:
+    """Open the image in a file of `size` bytes; its width, height and mode are known, its pixels not yet.
 
     Raises:
-        ImageError: the file is empty, or of no known format.
-        Exception: of nearly any type, from a decoder that finds the header damaged.
-
+        ImageError: The file is empty, or of no known format.
+        Exception: Of nearly any type, from a decoder that finds the header damaged.
     """
     if size == 0:
         raise ImageError(f"{name} is empty: pass an image file of 1 byte or more")
@@ -126,17 +120,15 @@ def read_header(stream: IO[bytes], size: int, name: str) -> ImageFile.ImageFile:
         from PIL import AvifImagePlugin  # since Pillow 11.3, and not in every build of it
 
         return AvifImagePlugin.AvifImageFile(stream)
-    for place, beginnings, kind in _FOREIGN:
-        if head[place:].startswith(beginnings):
-            raise ImageError(f"{name} is {kind}, which cannot be read here: convert it to JPEG or PNG")
-    for place, beginnings in _VIDEOS:
-        if head[place:].startswith(beginnings):
-            raise ImageError(f"{name} {A_VIDEO}")
-    for beginnings, reader in _READERS:
-        if head.startswith(beginnings):
-            return reader(stream)  # reads the header and no pixel
+    for offset, prefixes, advice in _REFUSED:
+        if head[offset:].startswith(prefixes):
+            raise ImageError(f"{name} {advice}")
+    for prefixes, decoder in _DECODERS:
+        if head.startswith(prefixes):
+            return decoder(stream)
     if is_video(name):
-        raise ImageError(f"{name} {A_VIDEO}")
+        raise ImageError(f"{name} {VIDEO_ADVICE}")
     raise ImageError(
-        f"{name} is not an image of a known format (it begins with {head[:12]!r}): convert it to {_FORMATS}"
+        f"{name} is not an image of a known format (it begins with {head[:12]!r}): "
+        "convert it to JPEG, PNG, WebP, BMP, TIFF, PPM or GIF"
     )

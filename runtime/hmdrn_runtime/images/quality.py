@@ -1,15 +1,15 @@
-"""Whether a photo is fit to teach a species: sharpness, exposure and size, measured without the network.
+"""Photo quality for enrollment: sharpness, exposure and size, measured without the network.
 
-The limits of sharpness and exposure were found on 510 photographs of seven groups (birds, dogs, butterflies,
-flowers, monkeys, fish) and on copies of them, blurred or multiplied in brightness, at 84 x 84 pixels. Each
-doubts under 1 % of the photographs. A Gaussian of 1.5 pixels is noticed in over 90 % of the copies (of
-1 pixel: in half), an eighth of the light in 95 %, threefold light in over half. Those of size and of
-sameness were chosen.
+The limits of sharpness and exposure were found on 510 photos of seven groups (birds, dogs, butterflies,
+flowers, monkeys, fish), blurred or multiplied in brightness, at 84 x 84 pixels. Each limit flags under 1 %
+of the unchanged photos. A Gaussian blur of 1.5 pixels is detected in over 90 % of the copies (of 1 pixel: in
+half), an eighth of the light in 95 %, threefold light in over half. Those of size and duplicates were chosen.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,84 +17,96 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
+from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
-from hmdrn_runtime.images.preprocessing import describe_source, preprocess
+from hmdrn_runtime.images.preprocessing import preprocess
+from hmdrn_runtime.images.source import describe_source
 
-SHARP = 0.03
-"""Least variance of the Laplacian over the variance of the grey values."""
-DARK, DARK_SHARE = 24, 0.6
-"""Grey value below which a pixel is black, and the largest share of such pixels."""
-BRIGHT, BRIGHT_SHARE = 246, 0.45
-"""Grey value above which a pixel is white, and the largest share of such pixels."""
-SMALL = 48
+MIN_SHARPNESS = 0.03
+"""Least variance of the Laplacian over the variance of the gray values."""
+DARK_LEVEL, MAX_DARK_SHARE = 24, 0.6
+"""Gray value below which a pixel is dark, and the largest share of such pixels."""
+BRIGHT_LEVEL, MAX_BRIGHT_SHARE = 246, 0.45
+"""Gray value above which a pixel is bright, and the largest share of such pixels."""
+MIN_SOURCE_SIDE = 48
 """Fewest pixels of a source's shorter side."""
-SAME = 3.0
-"""Root mean square of the difference of two photos, in grey values, below which one is the other's copy."""
+DUPLICATE_RMS = 3.0
+"""Root mean square difference, in gray values, below which two photos are duplicates."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedPhoto:
-    """A photograph made ready for the network.
+    """A photo prepared for the network.
 
     Attributes:
         pixels: The network's input, RGB uint8 (84, 84, 3).
-        side: Pixels of the source's shorter side.
-        name: What to call it.
+        shorter_side: Pixels of the source's shorter side.
+        name: The photo's name in messages.
     """
 
     pixels: npt.NDArray[np.uint8]
-    side: int
+    shorter_side: int
     name: str = ""
 
 
 PhotoSource: TypeAlias = (
     str | os.PathLike[str] | bytes | PIL.Image.Image | npt.NDArray[np.uint8] | PreparedPhoto
 )
-"""As `ImageSource`; or a photograph that was made ready before."""
+"""An `ImageSource`, or a photo that is already prepared."""
+
+
+def list_photos(photos: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:
+    """Return one photo, or several, as a list; raises ImageError for other objects."""
+    if isinstance(photos, np.ndarray):
+        return list(photos) if photos.ndim == 4 else [photos]
+    if isinstance(photos, PreparedPhoto | str | os.PathLike | bytes | PIL.Image.Image):
+        return [photos]
+    if isinstance(photos, bytearray | memoryview):
+        return [bytes(photos)]
+    if not isinstance(photos, Iterable):
+        raise ImageError(f"cannot read photos from {type(photos).__name__}: pass one photo or a list of them")
+    return [*photos]
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured of a photo.
+    """Measurements of a photo.
 
     Attributes:
-        sharpness: Variance of the Laplacian over the variance of the grey values; 0 for a plain picture.
-            (Variance of the Laplacian: Pech-Pacheco et al., ICPR 2000. Dividing makes it blind to light.)
-        dark: Share of pixels that are all but black, 0-1.
-        bright: Share of pixels that are all but white, 0-1.
-        side: Pixels of the source's shorter side.
+        sharpness: Variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) over the variance of the gray
+            values, which makes it independent of the exposure; 0 for a plain image.
+        dark: Share of nearly black pixels, 0-1.
+        bright: Share of nearly white pixels, 0-1.
+        shorter_side: Pixels of the source's shorter side.
     """
 
     sharpness: float
     dark: float
     bright: float
-    side: int
+    shorter_side: int
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """What is wrong with the photo, in words; empty for a good one."""
-        found = []
-        if self.side < SMALL:
-            found.append(f"too small ({self.side} pixels)")
-        if self.dark > DARK_SHARE:
-            found.append("too dark")
-        if self.bright > BRIGHT_SHARE:
-            found.append("blown out")
-        if self.sharpness < SHARP:
-            found.append("blurred")
-        return tuple(found)
+    def issues(self) -> tuple[str, ...]:
+        """The photo's faults in words; empty for a good one."""
+        faults = {
+            f"too small ({self.shorter_side} pixels)": self.shorter_side < MIN_SOURCE_SIDE,
+            "too dark": self.dark > MAX_DARK_SHARE,
+            "blown out": self.bright > MAX_BRIGHT_SHARE,
+            "blurred": self.sharpness < MIN_SHARPNESS,
+        }
+        return tuple(fault for fault, present in faults.items() if present)
 
 
 def prepare_photo(source: PhotoSource, mode: str, name: str = "") -> PreparedPhoto:
-    """Read a photograph and turn it into the network's input.
+    """Read a photo and turn it into the network's input.
 
     Args:
-        source: As `images.load_image`; what was made ready before is returned as it is.
-        mode: As for `images.preprocess`.
-        name: What to call it; a description of the source if empty.
+        source: As for `decoding.load_image`; a prepared photo is returned unchanged.
+        mode: As for `preprocessing.preprocess`.
+        name: The photo's name in messages; a description of the source if empty.
 
     Raises:
-        ImageError: As `images.prepare`.
+        ImageError: As `preprocessing.prepare`.
     """
     if isinstance(source, PreparedPhoto):
         return source
@@ -102,25 +114,19 @@ def prepare_photo(source: PhotoSource, mode: str, name: str = "") -> PreparedPho
     return PreparedPhoto(preprocess(image, mode), min(image.size), name or describe_source(source))
 
 
-def measure_quality(sight: PreparedPhoto) -> Quality:
+def measure_quality(photo: PreparedPhoto) -> Quality:
     """Measure a photo at the network's resolution."""
-    y = grey(sight.pixels)
-    middle = y[1:-1, 1:-1]
-    laplacian = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:] - 4 * middle
+    y = photo.pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])  # luminance of ITU-R BT.601, 0-255
+    laplacian = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:] - 4 * y[1:-1, 1:-1]
     return Quality(
         float(laplacian.var() / (y.var() + 1)),
-        float((y < DARK).mean()),
-        float((y > BRIGHT).mean()),
-        sight.side,
+        float((y < DARK_LEVEL).mean()),
+        float((y > BRIGHT_LEVEL).mean()),
+        photo.shorter_side,
     )
 
 
-def grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Luminance (84, 84) of RGB pixels (84, 84, 3), 0-255, by the weights of ITU-R BT.601."""
-    return np.asarray(pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
-
-
-def is_near_duplicate(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
-    """Whether two network inputs are of one photograph, saved twice or shot in one burst."""
-    difference = one.astype(np.float64) - other
-    return bool(np.sqrt((difference**2).mean()) < SAME)
+def is_near_duplicate(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> bool:
+    """Return whether two network inputs are of one photo, saved twice or shot in one burst."""
+    difference = first.astype(np.float64) - second
+    return bool(np.sqrt((difference**2).mean()) < DUPLICATE_RMS)

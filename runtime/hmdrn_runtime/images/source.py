@@ -9,12 +9,11 @@ import PIL.Image
 
 
 def describe_source(source: object) -> str:
-    """Name an image source in a message, in one line.
+    """Return the name of an image source for a message, in one line.
 
     Returns:
         The path, "<bytes, 1234>", "<PIL image 640x480 RGB>", "<array (480, 640, 3) uint8>", or
         "<int>" for an object of another type.
-
     """
     if isinstance(source, np.ndarray):
         return f"<array {source.shape} {source.dtype}>"

@@ -1,4 +1,4 @@
-"""Writing files so that a power cut leaves the old one or the new one, never half of one."""
+"""Paths from users, and atomic writes: a power cut leaves the old file or the new one, never half of one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from hmdrn_runtime.errors import HmdrnError
 
 
-def user_path(path: str | os.PathLike[str], error: type[HmdrnError]) -> Path:
-    """A path as a user gives it: `~` expanded, and fit to ask the file system about.
+def expand_path(path: str | os.PathLike[str], error: type[HmdrnError]) -> Path:
+    """Expand the `~` of a user's path, and check that the file system accepts the path.
 
     Raises:
-        HmdrnError: Of the type `error`: no such home, too long a name, a forbidden folder.
+        HmdrnError: Of the type `error`: an unknown home, an overlong name, a forbidden folder.
     """
     try:
         expanded = Path(path).expanduser()
@@ -27,71 +27,51 @@ def user_path(path: str | os.PathLike[str], error: type[HmdrnError]) -> Path:
     return expanded
 
 
-def check_folder_of(path: Path, what: str, error: type[HmdrnError]) -> None:
-    """Refuse a place to write a file to whose folder is not there, before any work is done for the file.
-
-    Args:
-        path: The file.
-        what: What it is to be, for the message, e.g. "gallery".
-        error: What to raise.
-
-    Raises:
-        HmdrnError: Of the type `error`: the folder is missing, or is a file.
-    """
+def check_parent_folder(path: Path, kind: str, error: type[HmdrnError]) -> None:
+    """Raise `error` if the folder of a file to write, e.g. of kind "gallery", is missing or is a file."""
     folder = path.parent
-    if folder.is_dir():
-        return
-    found = "is a file" if folder.exists() else "does not exist"
-    advice = "give a path in a folder" if folder.exists() else "make it first"
-    raise error(f"cannot write {what} {path}: the folder {folder} {found}; {advice}")
+    if not folder.exists():
+        raise error(f"cannot write {kind} {path}: the folder {folder} does not exist; make it first")
+    if not folder.is_dir():
+        raise error(f"cannot write {kind} {path}: the folder {folder} is a file; give a path in a folder")
 
 
-def check_apart(
-    path: Path, what: str, inputs: Iterable[str | os.PathLike[str]], error: type[HmdrnError]
+def check_not_input(
+    path: Path, kind: str, inputs: Iterable[str | os.PathLike[str]], error: type[HmdrnError]
 ) -> None:
-    """Refuse to write a file over something that is read.
-
-    Args:
-        path: The file.
-        what: What it is to be, for the message, e.g. "picture".
-        inputs: Files, and folders none of whose files may be replaced.
-        error: What to raise.
-
-    Raises:
-        HmdrnError: Of the type `error`: the file is one of them, or lies in one of them.
-    """
-    for read in map(Path, inputs):
-        with contextlib.suppress(OSError):  # what is missing cannot be overwritten
-            if path.samefile(read) or (read.is_dir() and read.resolve() in path.resolve(strict=True).parents):
-                raise error(f"cannot write {what} {path}: it would replace what is read; give another name")
+    """Raise `error` if a file to write, e.g. of kind "picture", is one of the inputs, or lies in one."""
+    for source in map(Path, inputs):
+        with contextlib.suppress(OSError):  # a missing file cannot be replaced
+            inside = source.is_dir() and source.resolve() in path.resolve(strict=True).parents
+            if inside or path.samefile(source):
+                raise error(f"cannot write {kind} {path}: it would replace an input; give another name")
 
 
-def reason(error: OSError) -> str:
-    """What the operating system says of an error, without the path, which the message names already."""
+def describe_os_error(error: OSError) -> str:
+    """Return the operating system's description of an error, without the path."""
     return error.strerror or str(error)
 
 
 def write_atomically(
-    path: Path, data: bytes | Iterable[bytes | memoryview], before: Callable[[], None] = lambda: None
+    path: Path, data: bytes | Iterable[bytes | memoryview], before_rename: Callable[[], None] = lambda: None
 ) -> None:
-    """Replace `path` by `data`: temporary file beside it, fsync, rename, fsync of the folder.
+    """Replace a file: write and fsync a temporary file beside it, rename it, fsync the folder.
 
     Args:
         path: The file.
-        data: Its new content, or pieces of it in their order.
-        before: Called when the new content is safe on the disk, just before it takes the name.
+        data: Its new content, or the pieces of it in order.
+        before_rename: Called once the new content is safely on the disk, just before the rename.
 
     Raises:
-        OSError: The folder cannot be written or is full; `path` is then as it was.
+        OSError: The folder is not writable, or the disk is full; `path` is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:
-            for piece in (data,) if isinstance(data, bytes) else data:
-                file.write(piece)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
-        before()
+        before_rename()
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -101,7 +81,7 @@ def write_atomically(
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk, where platform and file system can; elsewhere do nothing."""
+    """Flush a folder's entries to the disk where the platform and the file system support it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

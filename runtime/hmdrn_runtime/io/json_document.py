@@ -1,4 +1,4 @@
-"""Reading JSON documents that may be damaged or hostile into typed values."""
+"""Typed reading of JSON documents that may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 
 class JsonObject:
-    """A JSON object whose entries are read with their type checked.
+    """A JSON object that checks the types of its entries as they are read.
 
     Args:
         values: The parsed object.
-        where: What it is, for messages, e.g. "birds.hmdrn/manifest.json".
-        error: What to raise.
+        where: Its name in messages, e.g. "birds.hmdrn/manifest.json".
+        error: The type of error to raise.
 
     Raises:
-        HmdrnError: Of the type `error`, here and in every method, naming the entry at fault.
+        HmdrnError: Of the type `error`, here and in every method, naming the bad entry.
     """
 
     def __init__(self, values: object, where: str, error: type[HmdrnError]) -> None:
@@ -33,20 +33,19 @@ class JsonObject:
     def parse(cls, text: str | bytes, where: str, error: type[HmdrnError]) -> JsonObject:
         """Parse JSON text."""
         try:
-            values = json.loads(text, parse_float=_finite, parse_constant=_finite)
+            values = json.loads(text, parse_float=_parse_finite, parse_constant=_parse_finite)
             json.dumps(values, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
         except (ValueError, RecursionError) as cause:
             raise error(f"{where} is damaged: not valid JSON ({cause})") from cause
         return cls(values, where, error)
 
     def get(self, key: str, kind: type[T]) -> T:
-        """The entry `key`, which must be of type `kind` (an int serves where a float is asked for)."""
+        """Return the entry `key`, which must be of type `kind`; an int passes for a float."""
         if key not in self.values:
             raise self.error(f"{self.where} is damaged: no entry {key!r}")
         value: Any = self.values[key]
         if kind is float and type(value) is int and abs(value) < 2**53:
             value = float(value)
-        # bool is an int to isinstance, never to a reader of a manifest.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.error(
                 f"{self.where} is damaged: {key!r} is {type(value).__name__}, expected {kind.__name__}"
@@ -54,20 +53,20 @@ class JsonObject:
         return value
 
     def child(self, key: str) -> JsonObject:
-        """The object under `key`."""
+        """Return the object under `key`."""
         return JsonObject(self.get(key, dict), f"{self.where}: {key}", self.error)
 
     def children(self) -> dict[str, JsonObject]:
-        """The objects in this object, by name."""
-        return {name: JsonObject(v, f"{self.where}: {name}", self.error) for name, v in self.values.items()}
+        """Return the objects in this object by name."""
+        return {name: self.child(name) for name in self.values}
 
-    def items(self, key: str) -> Iterator[JsonObject]:
-        """The objects of the list `key`, one after the other: of a hostile list, none after the first bad."""
+    def objects(self, key: str) -> Iterator[JsonObject]:
+        """Yield the objects of the list `key`, reading a hostile list only up to its first bad entry."""
         for i, value in enumerate(self.get(key, list)):
             yield JsonObject(value, f"{self.where}: {key}[{i}]", self.error)
 
     def sequence(self, key: str, *kinds: type[T]) -> tuple[T, ...]:
-        """The entries of the list `key`, each of one of the types `kinds`."""
+        """Return the entries of the list `key`, each of one of the types `kinds`."""
         values = self.get(key, list)
         if not all(isinstance(v, kinds) and not isinstance(v, bool) for v in values):
             names = " or ".join(kind.__name__ for kind in kinds)
@@ -75,13 +74,13 @@ class JsonObject:
         return tuple(values)
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return value
 
 
 def canonical_json(values: object) -> str:
-    """The one text of a JSON value: sorted keys, indented by two, closed by a newline."""
+    """Return the canonical text of a JSON value: sorted keys, indented by two spaces, ending in a newline."""
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""A lock between processes, held for as long as a file is read, changed and written."""
+"""Locks between processes, held while a file is read, changed and written."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.io.files import reason
+from hmdrn_runtime.io.files import describe_os_error
 
-WAIT = 30.0
-"""Seconds that a process waits for another at most."""
-_POLL = 0.02
+LOCK_TIMEOUT = 30.0
+"""Longest wait for another process, in seconds."""
+_POLL_INTERVAL = 0.02
 
 if sys.platform == "win32":
     import msvcrt
 
-    # Windows keeps others from reading what is locked: a byte far behind the holder's number is.
-    _BYTE = 1 << 30
+    _LOCKED_BYTE = 1 << 30  # far behind the process number, which Windows would make unreadable
 
     def _try_lock(handle: int) -> None:
-        os.lseek(handle, _BYTE, os.SEEK_SET)
+        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
@@ -34,64 +33,61 @@ else:
 
 
 def lock_path(path: Path) -> Path:
-    """The lock of a file; it is there only while a process holds it, or after one was killed."""
+    """Return the path of a file's lock, which exists while a process holds it or after that was killed."""
     return path.with_name(path.name + ".lock")
 
 
 @contextmanager
-def file_lock(path: Path, what: str, error: type[HmdrnError], wait: float = WAIT) -> Iterator[None]:
-    """Keep other processes and threads from changing a file. The end of a process, however it ends, frees it.
+def file_lock(
+    path: Path, kind: str, error: type[HmdrnError], timeout: float = LOCK_TIMEOUT
+) -> Iterator[None]:
+    """Keep other processes and threads from changing a file; the lock ends with its process.
+
+    (The package filelock does not name the holder.)
 
     Args:
-        path: The file, which need not exist; its folder must.
-        what: What it is, for messages, e.g. "gallery".
-        error: What to raise.
-        wait: Seconds to wait for another holder.
+        path: The file. It need not exist, but its folder must.
+        kind: The kind of file for messages, e.g. "gallery".
+        error: The type of error to raise.
+        timeout: Longest wait for another holder, in seconds.
 
     Raises:
         HmdrnError: Of the type `error`: another process holds the lock for all that time, or the lock
             cannot be made.
     """
-    lock = lock_path(path)
-    until = time.monotonic() + wait
-    while True:
-        try:
-            handle = _locked(lock)
-        except OSError as cause:
-            raise error(
-                f"cannot write {what} {path}: its lock {lock.name} cannot be made ({reason(cause)})"
-            ) from cause
-        if handle is not None:
-            break
-        if time.monotonic() > until:
-            raise error(
-                f"{what} {path} is being changed by {_holder(lock)}, for over {wait:g} s: try again when it "
-                "is done, or end it"
-            )
-        time.sleep(_POLL)
+    lock, deadline = lock_path(path), time.monotonic() + timeout
     try:
-        with contextlib.suppress(OSError):  # a full disk: then the holder stays nameless
+        while (handle := _acquire(lock)) is None:
+            if time.monotonic() > deadline:
+                raise error(
+                    f"{kind} {path} is being changed by {_describe_holder(lock)}, for over {timeout:g} s: "
+                    "try again when it is done, or end it"
+                )
+            time.sleep(_POLL_INTERVAL)
+    except OSError as cause:
+        reason = describe_os_error(cause)
+        raise error(f"cannot write {kind} {path}: its lock {lock.name} cannot be made ({reason})") from cause
+    try:
+        with contextlib.suppress(OSError):  # on a full disk the holder stays unnamed
             os.ftruncate(handle, 0)
             os.lseek(handle, 0, os.SEEK_SET)
             os.write(handle, str(os.getpid()).encode())
         yield
     finally:
-        # Whoever has waited for this file sees that it lost its name, and makes a new one.
         with contextlib.suppress(OSError):
-            lock.unlink()
+            lock.unlink()  # those who wait on this file see that it is gone and make a new one
         os.close(handle)
 
 
-def _locked(lock: Path) -> int | None:
-    """A handle that holds the lock; None while another does."""
+def _acquire(lock: Path) -> int | None:
+    """Return a handle that holds the lock, or None while another process does."""
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         _try_lock(handle)
-        own, named = os.fstat(handle), lock.stat()
-        if (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino):
+        if os.path.samestat(os.fstat(handle), lock.stat()):
             return handle
     except (BlockingIOError, PermissionError, FileNotFoundError):
-        pass  # held by another, or let go of between our opening and our looking
+        pass  # held by another process, or deleted since it was opened
     except BaseException:
         os.close(handle)
         raise
@@ -99,7 +95,7 @@ def _locked(lock: Path) -> int | None:
     return None
 
 
-def _holder(lock: Path) -> str:
+def _describe_holder(lock: Path) -> str:
     try:
         number = int(lock.read_text())
     except (OSError, ValueError):

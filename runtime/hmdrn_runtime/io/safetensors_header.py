@@ -1,7 +1,7 @@
-"""What a safetensors file says of itself, bounded before anything of it is parsed.
+"""Limits on the header of a safetensors file, checked before any of it is parsed.
 
-A list of a few letters becomes a hundred bytes in memory: a small file of nothing but metadata could fill
-a device's. What describes arrays is small beside them, so the limit grows with the arrays.
+In memory a JSON list of a few letters takes a hundred bytes, so a small file of nothing but metadata could
+fill a device's memory. An honest header is small beside its arrays: the limit grows with them.
 """
 
 from __future__ import annotations
@@ -11,42 +11,37 @@ from pathlib import Path
 
 from hmdrn_runtime.errors import HmdrnError
 
-BASE = 8_000_000
+BASE_HEADER_SIZE = 8_000_000
 """Bytes that any header may have."""
-SHARE = 8
-"""A larger header may have a byte for every so many bytes of arrays."""
-_LENGTH = 8
+ARRAY_BYTES_PER_HEADER_BYTE = 8
+"""A header above `BASE_HEADER_SIZE` needs this many bytes of arrays for each of its own."""
+_LENGTH_BYTES = 8
 
 
-def most_header(arrays: int) -> int:
-    """Most bytes of the header of a file with so many bytes of arrays."""
-    return max(BASE, arrays // SHARE)
+def max_header_size(array_bytes: int) -> int:
+    """Return the largest header, in bytes, of a file with this many bytes of arrays."""
+    return max(BASE_HEADER_SIZE, array_bytes // ARRAY_BYTES_PER_HEADER_BYTE)
 
 
-def header_bytes(data: bytes) -> int:
-    """The length of a header, which a file begins with in 8 bytes."""
-    return int.from_bytes(data[:_LENGTH], "little")
+def read_header_size(data: bytes) -> int:
+    """Return the header's length in bytes from the 8 bytes that a file begins with."""
+    return int.from_bytes(data[:_LENGTH_BYTES], "little")
 
 
-def check_header(path: Path, what: str, error: type[HmdrnError]) -> None:
-    """Refuse a file whose header is larger than its arrays call for.
+def check_header_size(path: Path, kind: str, error: type[HmdrnError]) -> None:
+    """Raise `error` if the header of a file, e.g. of kind "gallery", is over the limit for its arrays.
 
-    A header that would end behind the file is left to the parser, which refuses it unread.
-
-    Args:
-        path: The file.
-        what: What it is, for the message, e.g. "gallery".
-        error: What to raise.
+    A header that reaches past the end of the file is left to the parser, which refuses it unread.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
         HmdrnError: Of the type `error`: the header is over the limit.
     """
     with path.open("rb") as file:
-        length = header_bytes(file.read(_LENGTH))
-        arrays = os.fstat(file.fileno()).st_size - _LENGTH - length
-    if arrays >= 0 and length > (most := most_header(arrays)):
+        size = read_header_size(file.read(_LENGTH_BYTES))
+        array_bytes = os.fstat(file.fileno()).st_size - _LENGTH_BYTES - size
+    if array_bytes >= 0 and size > (limit := max_header_size(array_bytes)):
         raise error(
-            f"{what} {path} is damaged: it has {length} bytes of metadata for {arrays} bytes of arrays, "
-            f"more than the {most} that can belong to them"
+            f"{kind} {path} is damaged: it has {size} bytes of metadata for {array_bytes} bytes of arrays, "
+            f"more than the limit of {limit}"
         )

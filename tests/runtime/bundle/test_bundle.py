@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle, sha256_of
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, compute_sha256, open_bundle
 from hmdrn_runtime.bundle.manifest import Fusion, Graph, Input, Level, Manifest, Network, Tensor
 from hmdrn_runtime.errors import BundleError
 
@@ -45,7 +45,9 @@ def write(folder: Path, manifest: Manifest = SMALL, **names: str) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     files = dict(manifest.files) or digests
-    (folder / MANIFEST).write_text(replace(manifest, files={**files, **names}).to_json(), encoding="utf-8")
+    (folder / MANIFEST_NAME).write_text(
+        replace(manifest, files={**files, **names}).to_json(), encoding="utf-8"
+    )
     return folder
 
 
@@ -76,7 +78,7 @@ def test_an_exported_bundle_opens_and_says_what_it_is(exported):
     assert network.packed == 2 * 2080
     assert set(bundle.manifest.variants["fp32"]) == {"enroll", "solve", "classify", "encode", "explain"}
     on_disk = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
-    assert set(bundle.manifest.files) == on_disk - {MANIFEST}
+    assert set(bundle.manifest.files) == on_disk - {MANIFEST_NAME}
     assert Manifest.from_json(bundle.manifest.to_json(), "m") == bundle.manifest
 
 
@@ -93,17 +95,17 @@ def test_another_variant_has_its_own_graphs(small):
         bundle.graph("classify")
 
 
-def test_an_unknown_variant_is_refused_with_those_there_are(small):
+def test_an_unknown_variant_is_refused_with_the_existing_ones(small):
     refused(small, "no variant 'int8': it has fp16, fp32", variant="int8")
 
 
-def test_an_unknown_graph_is_refused_with_those_there_are(small):
+def test_an_unknown_graph_is_refused_with_the_existing_ones(small):
     with pytest.raises(BundleError, match="no graph 'train' in variant 'fp32': it has "):
         open_bundle(small).graph_path("train")
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_every_flip_of_one_byte_in_any_file_is_refused_and_the_file_named(small, name):
+def test_any_flipped_byte_in_any_file_is_refused_and_named(small, name):
     content = CONTENTS[name]
     for position in range(len(content)):
         for flip in (0x01, 0x80):
@@ -115,7 +117,7 @@ def test_every_flip_of_one_byte_in_any_file_is_refused_and_the_file_named(small,
     assert open_bundle(small).manifest.name == "small"
 
 
-def test_one_byte_changed_in_any_file_of_an_exported_bundle_is_refused_and_the_file_named(exported, tmp_path):
+def test_a_changed_byte_in_any_exported_file_is_refused_and_named(exported, tmp_path):
     folder = tmp_path / "copy.hmdrn"
     shutil.copytree(exported("conv4", "ridge"), folder)
     rng = np.random.default_rng(0)
@@ -149,25 +151,25 @@ def test_a_folder_in_the_place_of_a_file_is_refused(small):
     refused(small, "is incomplete: cannot read graphs/fp32/weights.bin")
 
 
-def test_a_missing_manifest_is_said_so(small):
-    (small / MANIFEST).unlink()
-    refused(small, "is no bundle: cannot read its manifest.json")
+def test_a_missing_manifest_is_named(small):
+    (small / MANIFEST_NAME).unlink()
+    refused(small, "is not a bundle: cannot read its manifest.json")
 
 
-def test_a_folder_that_is_called_like_the_manifest_is_no_manifest(small):
-    (small / MANIFEST).unlink()
-    (small / MANIFEST).mkdir()
-    refused(small, "is no bundle: cannot read its manifest.json")
+def test_a_folder_named_like_the_manifest_is_refused(small):
+    (small / MANIFEST_NAME).unlink()
+    (small / MANIFEST_NAME).mkdir()
+    refused(small, "is not a bundle: cannot read its manifest.json")
 
 
-def test_no_folder_is_said_so_with_what_makes_a_bundle(tmp_path):
+def test_a_missing_bundle_is_refused_with_the_command_to_make_one(tmp_path):
     refused(tmp_path / "none.hmdrn", "no bundle at .*: make one with hmdrn-export")
     (tmp_path / "file.hmdrn").write_bytes(b"zip?")
     refused(tmp_path / "file.hmdrn", r"file\.hmdrn is a file, and a bundle is a folder")
 
 
 def test_a_manifest_edited_by_hand_is_refused(small):
-    path = small / MANIFEST
+    path = small / MANIFEST_NAME
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"scale": 9.5', '"scale": 9.25'), encoding="utf-8")
     refused(small, "manifest.json was changed after it was written")
@@ -177,26 +179,26 @@ def test_a_manifest_edited_by_hand_is_refused(small):
     assert open_bundle(small).manifest.network.fusion.scale == 9.5
 
 
-def test_a_digest_replaced_beside_the_file_does_not_help_whoever_changes_a_file(small):
+def test_replacing_a_file_and_its_digest_is_still_noticed(small):
     name = "graphs/fp32/solve.onnx"
     (small / name).write_bytes(b"another graph")
-    text = (small / MANIFEST).read_text(encoding="utf-8")
+    text = (small / MANIFEST_NAME).read_text(encoding="utf-8")
     forged = text.replace(
         hashlib.sha256(CONTENTS[name]).hexdigest(), hashlib.sha256(b"another graph").hexdigest()
     )
     assert forged != text
-    (small / MANIFEST).write_text(forged, encoding="utf-8")
+    (small / MANIFEST_NAME).write_text(forged, encoding="utf-8")
     refused(small, "manifest.json was changed after it was written")
 
 
-def test_a_manifest_that_is_no_text_is_refused(small):
-    (small / MANIFEST).write_bytes(b"\xff\xfe\x00")
+def test_a_manifest_that_is_not_text_is_refused(small):
+    (small / MANIFEST_NAME).write_bytes(b"\xff\xfe\x00")
     refused(small, "manifest.json is damaged: not UTF-8; export the bundle again")
 
 
 def test_a_newer_format_asks_for_a_newer_sdk(small):
-    text = (small / MANIFEST).read_text(encoding="utf-8")
-    (small / MANIFEST).write_text(
+    text = (small / MANIFEST_NAME).read_text(encoding="utf-8")
+    (small / MANIFEST_NAME).write_text(
         text.replace('"format_version": 1', '"format_version": 2'), encoding="utf-8"
     )
     refused(small, "format version 2, this SDK reads 1: update hmdrn")
@@ -224,31 +226,31 @@ def test_a_graph_without_a_digest_is_refused(tmp_path):
     assert set(open_bundle(folder, "fp16").manifest.variants["fp16"]) == {"solve"}
 
 
-def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+def test_an_impossible_file_name_is_refused(tmp_path):
     refused(write(tmp_path / "b.hmdrn", **{"graphs/\0": "0" * 64}), "is damaged|is incomplete")
 
 
-def test_files_beside_those_of_the_manifest_do_not_matter(small):
+def test_files_that_the_manifest_does_not_list_are_ignored(small):
     (small / "notes.txt").write_text("mine")
     assert open_bundle(small).manifest.name == "small"
 
 
-def test_the_manifest_is_what_json_readers_of_others_can_read(small):
-    assert json.loads((small / MANIFEST).read_bytes())["name"] == "small"
+def test_the_manifest_is_plain_json(small):
+    assert json.loads((small / MANIFEST_NAME).read_bytes())["name"] == "small"
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_000_001])
 def test_a_digest_does_not_depend_on_how_a_file_is_read(tmp_path, size):
     content = np.random.default_rng(size).bytes(size)
     (tmp_path / "f").write_bytes(content)
-    assert sha256_of(tmp_path / "f") == hashlib.sha256(content).hexdigest()
+    assert compute_sha256(tmp_path / "f") == hashlib.sha256(content).hexdigest()
 
 
-def test_the_digest_of_a_file_that_is_not_there_cannot_be_had(tmp_path):
+def test_the_digest_of_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="No such file"):
-        sha256_of(Path(os.fspath(tmp_path)) / "none")
+        compute_sha256(Path(os.fspath(tmp_path)) / "none")
 
 
 def test_a_manifest_over_the_limit_is_refused_unread(small):
-    (small / MANIFEST).write_text('{"a": [' + "[]," * 333_333 + "[]]}")
+    (small / MANIFEST_NAME).write_text('{"a": [' + "[]," * 333_333 + "[]]}")
     refused(small, "is damaged, with over 1000000 bytes")

@@ -54,8 +54,8 @@ MANIFEST = Manifest(
 )
 
 
-def sealed(values: dict[str, Any]) -> str:
-    """A manifest's text with the seal that its values call for, made by hand."""
+def with_checksum(values: dict[str, Any]) -> str:
+    """Return a manifest's text with its checksum, computed independently."""
     body = {key: value for key, value in values.items() if key != "sha256"}
 
     def text(content: dict[str, Any]) -> str:
@@ -69,7 +69,7 @@ def values() -> dict[str, Any]:
 
 
 def entries(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The way to every entry of every object, those that say what they like left out."""
+    """Yield the path of every entry of every object, without the content of free-form objects."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in children:
         here = (*path, key)
@@ -88,9 +88,8 @@ def at(node: Any, path: tuple[str | int, ...]) -> Any:
 
 
 ENTRIES = list(entries(values()))
-# Entries whose names are free: without one of them the manifest is another, but a whole one.
-# Bundles of before half precision and INT8 have no rules and no calibration.
-NAMED_FREELY = {("variants", "fp32"), ("variants", "fp16"), ("precision_rules",), ("calibration",)} | {
+# Entries of any name: without one of them the manifest is another, but complete.
+NAMED_FREELY = {("variants", "fp32"), ("variants", "fp16")} | {
     path for path in ENTRIES if path[0] in ("files", "variants") and len(path) in (2, 3)
 }
 
@@ -102,12 +101,12 @@ def refused(text: str, match: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_written_is_read_as_it_was():
+def test_a_manifest_survives_writing_and_reading():
     assert Manifest.from_json(MANIFEST.to_json(), "m") == MANIFEST
 
 
-def test_the_seal_is_the_digest_of_everything_else():
-    assert MANIFEST.to_json() == sealed(values())
+def test_the_checksum_is_the_digest_of_everything_else():
+    assert MANIFEST.to_json() == with_checksum(values())
 
 
 @settings(deadline=None)
@@ -135,7 +134,7 @@ def test_the_packed_size_of_a_network_is_that_of_all_its_levels():
 
 
 @pytest.mark.parametrize("path", ENTRIES, ids=lambda path: ".".join(map(str, path)))
-def test_a_value_changed_by_hand_is_seen(path):
+def test_a_value_changed_by_hand_is_noticed(path):
     changed = values()
     at(changed, path[:-1])[path[-1]] = "changed"
     text = json.dumps(changed, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -143,21 +142,21 @@ def test_a_value_changed_by_hand_is_seen(path):
 
 
 @pytest.mark.parametrize("path", ENTRIES, ids=lambda path: ".".join(map(str, path)))
-def test_an_entry_removed_by_hand_is_seen_and_missed_even_under_a_new_seal(path):
+def test_a_removed_entry_is_noticed_even_under_a_new_checksum(path):
     changed = values()
     del at(changed, path[:-1])[path[-1]]
     text = json.dumps(changed, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     refused(text, "was changed after it was written: export the bundle again")
     if path not in NAMED_FREELY:
-        refused(sealed(changed), f"is damaged: no entry '{path[-1]}'")
+        refused(with_checksum(changed), f"is damaged: no entry '{path[-1]}'")
 
 
 @pytest.mark.parametrize("path", ENTRIES, ids=lambda path: ".".join(map(str, path)))
-def test_a_value_of_the_wrong_type_is_refused_and_named_even_under_a_new_seal(path):
+def test_a_value_of_the_wrong_type_is_named_under_a_new_checksum(path):
     for wrong in (None, True):
         changed = values()
         at(changed, path[:-1])[path[-1]] = wrong
-        refused(sealed(changed), f"is damaged: (.*{path[-1]}|expected an object)")
+        refused(with_checksum(changed), f"is damaged: (.*{path[-1]}|expected an object)")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +187,7 @@ def test_an_entry_given_twice_is_refused():
     refused(twice, "was changed after it was written")
 
 
-def test_no_flip_of_a_single_byte_goes_unnoticed():
+def test_every_flipped_byte_is_noticed():
     data = MANIFEST.to_json().encode()
     unseen = []
     for position in range(len(data)):
@@ -213,53 +212,54 @@ def test_a_cut_manifest_is_refused():
         refused(text[:length], "is damaged: not valid JSON|was changed")
 
 
-def test_a_newer_manifest_asks_for_a_newer_sdk_and_an_older_one_for_a_new_export():
+def test_a_manifest_of_another_version_is_refused_with_advice():
     newer = {**values(), "format_version": FORMAT_VERSION + 1, "an_entry_of_the_future": 1}
     refused(
-        sealed(newer), f"format version {FORMAT_VERSION + 1}, this SDK reads {FORMAT_VERSION}: update hmdrn"
+        with_checksum(newer),
+        f"format version {FORMAT_VERSION + 1}, this SDK reads {FORMAT_VERSION}: update hmdrn",
     )
     older = {**values(), "format_version": FORMAT_VERSION - 1}
-    refused(sealed(older), f"format version {FORMAT_VERSION - 1}, .*: export the bundle again")
+    refused(with_checksum(older), f"format version {FORMAT_VERSION - 1}, .*: export the bundle again")
 
 
 @pytest.mark.parametrize("version", ["1", 1.0, None, True])
-def test_a_format_version_that_is_no_int_is_damage(version):
-    refused(sealed({**values(), "format_version": version}), "'format_version' is .*, expected int")
+def test_a_format_version_that_is_not_an_int_is_damage(version):
+    refused(with_checksum({**values(), "format_version": version}), "'format_version' is .*, expected int")
 
 
 @pytest.mark.parametrize("seal", [None, 3, "", "0" * 64])
-def test_a_manifest_without_its_own_seal_is_refused(seal):
+def test_a_manifest_without_its_own_checksum_is_refused(seal):
     text = json.dumps({**values(), "sha256": seal}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     refused(text, "was changed after it was written|'sha256' is .*, expected str")
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '"manifest"', "{", "\0"])
-def test_what_is_no_manifest_is_refused(text):
+def test_text_that_is_not_a_manifest_is_refused(text):
     refused(text, "is damaged")
 
 
 def test_an_unknown_head_is_refused_by_name():
     changed = values()
     changed["network"]["head"] = "cosine"
-    refused(sealed(changed), "head 'cosine'")
+    refused(with_checksum(changed), "head 'cosine'")
 
 
 def test_a_network_without_levels_is_refused():
     changed = values()
     changed["network"]["levels"] = []
-    refused(sealed(changed), "0 levels")
+    refused(with_checksum(changed), "0 levels")
 
 
 def test_an_unknown_preprocessing_is_refused_by_name():
     changed = values()
     changed["input"]["preprocessing"] = "stretch"
-    refused(sealed(changed), "preprocessing 'stretch', which this SDK does not know")
+    refused(with_checksum(changed), "preprocessing 'stretch', which this SDK does not know")
 
 
 def test_a_fusion_without_a_weight_for_a_level_is_refused():
     changed = values()
     del changed["network"]["fusion"]["weights"]["mid"]
-    refused(sealed(changed), "no entry 'mid'")
+    refused(with_checksum(changed), "no entry 'mid'")
 
 
 def test_a_network_is_read_from_a_gallery_too():
@@ -268,7 +268,7 @@ def test_a_network_is_read_from_a_gallery_too():
 
 
 def with_scale(number: str) -> str:
-    """The manifest with a number written by hand, which JSON's writer would not write, and any seal."""
+    """The manifest with a number written by hand, which JSON's writer would not write, and any checksum."""
     text = MANIFEST.to_json()
     assert '"scale": 9.5' in text
     return text.replace('"scale": 9.5', f'"scale": {number}')
@@ -304,10 +304,10 @@ def test_an_element_of_the_wrong_type_is_refused(path):
     changed = values()
     at(changed, path[:-1])[path[-1]] = None
     with pytest.raises(HmdrnError):
-        Manifest.from_json(sealed(changed), "m")
+        Manifest.from_json(with_checksum(changed), "m")
 
 
-def test_the_sample_is_not_changed_by_reading_it():
+def test_reading_does_not_change_the_sample():
     before = copy.deepcopy(values())
     Manifest.from_json(MANIFEST.to_json(), "m")
     assert values() == before

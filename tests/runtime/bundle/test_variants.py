@@ -4,16 +4,16 @@ import dataclasses
 
 import pytest
 
-from hmdrn.loading import bundle_path
+from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.bundle import variants
 from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.bundle.variants import choose_variant, exact_integer_products, why_not
+from hmdrn_runtime.bundle.variants import choose_variant, find_incompatibility, has_exact_int8_products
 
 
 @pytest.fixture
 def manifest():
     """The package's manifest with the variants of every precision."""
-    manifest = open_bundle(bundle_path("default")).manifest
+    manifest = open_bundle(resolve_bundle("default")).manifest
     fp32 = manifest.variants["fp32"]
 
     def variant(precision, backend):
@@ -42,10 +42,10 @@ def cpu(monkeypatch, tmp_path):
         if flags is not None:
             path.write_text(f"flags\t\t: fpu {flags} sse\n")
         monkeypatch.setattr(variants, "_CPU_INFO", path)
-        exact_integer_products.cache_clear()
+        has_exact_int8_products.cache_clear()
 
     yield be
-    exact_integer_products.cache_clear()
+    has_exact_int8_products.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -58,21 +58,21 @@ def test_a_cpu_that_multiplies_8_bit_numbers_exactly_runs_int8(machine, flags, c
 
 
 @pytest.mark.parametrize("flags", ["avx2", "avx512f avx512bw", None])
-def test_without_vnni_fp32_runs_and_the_reason_is_told(flags, cpu, manifest):
+def test_without_vnni_fp32_runs_and_the_reason_is_given(flags, cpu, manifest):
     cpu("x86_64", flags)
     assert choose_variant(manifest, "onnxruntime") == "fp32"
-    assert "no VNNI" in str(why_not(manifest.variants["int8-ort"], "onnxruntime"))
+    assert "no VNNI" in str(find_incompatibility(manifest.variants["int8-ort"], "onnxruntime"))
 
 
-def test_every_backend_gets_what_is_for_it(cpu, manifest):
+def test_every_backend_gets_its_own_variant(cpu, manifest):
     cpu("x86_64", "avx512_vnni")
     assert choose_variant(manifest, "tensorrt") == "int8-trt"
-    assert why_not(manifest.variants["int8-trt"], "onnxruntime") == "they are for tensorrt"
+    assert find_incompatibility(manifest.variants["int8-trt"], "onnxruntime") == "they are for tensorrt"
     without = {name: v for name, v in manifest.variants.items() if not name.startswith("int8")}
     half = dataclasses.replace(manifest, variants=without)
     assert choose_variant(half, "tensorrt") == "fp16"
     assert choose_variant(half, "onnxruntime") == "fp32"
 
 
-def test_a_backend_that_nothing_is_for_gets_fp32(manifest):
+def test_a_backend_without_a_variant_of_its_own_gets_fp32(manifest):
     assert choose_variant(manifest, "abacus") == "fp32"

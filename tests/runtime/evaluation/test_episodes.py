@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.evaluation.episodes import Episode, fitting, mean_and_interval, sample_episodes
+from hmdrn_runtime.evaluation.episodes import Episode, fit_episode_size, mean_and_interval, sample_episodes
 
 SIZES = [30, 12, 25, 20, 40, 5, 22]
 
@@ -22,7 +22,7 @@ def drawn(sizes: list[int] = SIZES, **changes: int) -> list[Episode]:
     return list(sample_episodes(sizes, **arguments))
 
 
-def test_episodes_have_the_shape_that_is_asked_for():
+def test_episodes_have_the_requested_shape():
     episodes = drawn()
     assert len(episodes) == 10
     for episode in episodes:
@@ -66,7 +66,7 @@ def test_a_shorter_run_is_the_beginning_of_a_longer_one():
     assert [key(e) for e in drawn(episodes=4)] == [key(e) for e in drawn(episodes=9)][:4]
 
 
-def test_episodes_are_drawn_when_asked_for():
+def test_episodes_are_drawn_lazily():
     episodes = sample_episodes(SIZES, way=2, shot=1, queries=1, episodes=10**12, seed=0)
     assert key(next(episodes)) == key(drawn(way=2, shot=1, queries=1, episodes=1, seed=0)[0])
 
@@ -111,13 +111,13 @@ def test_an_argument_out_of_range_is_refused_by_the_call(argument, value):
         ([6, 3], 5, (None, None), (2, 1)),
     ],
 )
-def test_a_small_data_set_has_smaller_episodes_unless_they_are_asked_for(sizes, shot, asked, found):
-    assert fitting(sizes, shot, *asked) == found
+def test_a_small_data_set_has_smaller_episodes_by_default(sizes, shot, asked, found):
+    assert fit_episode_size(sizes, shot, *asked) == found
 
 
 @given(st.lists(st.integers(2, 60), min_size=2, max_size=12))
 def test_episodes_that_fit_can_be_drawn_whenever_one_photo_is_left_over(sizes):
-    way, queries = fitting(sizes, shot=1)
+    way, queries = fit_episode_size(sizes, shot=1)
     assert next(sample_episodes(sizes, way=way, shot=1, queries=queries, episodes=1, seed=0))
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.episodes import sample_episodes
-from hmdrn_runtime.evaluation.evaluation import Evaluation, Scorer, Setting, difference, evaluate
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Evaluation, Scorer, compare_accuracy, evaluate
 
 SIZES = {"ant": 6, "bee": 5, "fly": 7, "moth": 6}
-SETTING = Setting(way=3, shot=2, queries=3, episodes=40, seed=1)
+SETTING = EpisodeSetting(way=3, shot=2, queries=3, episodes=40, seed=1)
 
 
 class Marked:
-    """A photo whose pixels tell its class and number."""
+    """A photo whose pixels hold its class and number."""
 
     def __init__(self, label: int, number: int) -> None:
         self.label, self.number = label, number
@@ -29,7 +29,7 @@ CLASSES = {name: [Marked(c, i) for i in range(size)] for c, (name, size) in enum
 
 
 class Reader(Scorer):
-    """Names photos by what their pixels tell, but takes those of `confused` for the class after it."""
+    """Classifies photos by their pixels, but those of class `confused` as the class after it."""
 
     preprocessing, executor = "squash", "a reader"
 
@@ -37,7 +37,7 @@ class Reader(Scorer):
         self.confused = confused
         self.seen: list[tuple[int, int]] = []
 
-    def see(self, pixels: npt.NDArray[np.uint8]) -> None:
+    def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
         self.seen += [(int(p[0, 0, 0]), int(p[0, 0, 1])) for p in pixels]
 
     def logits(
@@ -54,11 +54,11 @@ class Reader(Scorer):
         return np.array([[float(label == answer) for label in labels] for answer in answers])
 
 
-def run(scorer: Scorer, *settings: Setting) -> list[Evaluation]:
+def run(scorer: Scorer, *settings: EpisodeSetting) -> list[Evaluation]:
     return evaluate(scorer, CLASSES, settings or [SETTING])
 
 
-def test_a_scorer_that_is_always_right_has_100_percent_and_sees_every_photo_once():
+def test_a_perfect_scorer_has_100_percent_and_sees_each_photo_once():
     scorer = Reader()
     (found,) = run(scorer)
     assert (found.accuracy, found.ci95) == (100.0, 0.0)
@@ -67,7 +67,7 @@ def test_a_scorer_that_is_always_right_has_100_percent_and_sees_every_photo_once
     assert found.class_accuracies == dict.fromkeys(SIZES, 100.0)
 
 
-def test_confusion_counts_which_class_is_taken_for_which():
+def test_confusion_counts_true_classes_against_answers():
     (found,) = run(Reader(confused=1))
     drawn = list(sample_episodes(list(SIZES.values()), way=3, shot=2, queries=3, episodes=40, seed=1))
     together = sum({1, 2} <= set(e.classes) for e in drawn)
@@ -82,9 +82,9 @@ def test_confusion_counts_which_class_is_taken_for_which():
     assert found.ci95 == pytest.approx(196 * np.std(right, ddof=1) / np.sqrt(40))
 
 
-def test_several_settings_look_at_the_photos_once_and_are_what_each_gives_alone():
+def test_several_settings_share_the_photos_and_match_separate_runs():
     scorer = Reader(confused=0)
-    other = Setting(way=2, shot=1, queries=2, episodes=5)
+    other = EpisodeSetting(way=2, shot=1, queries=2, episodes=5)
     both = run(scorer, SETTING, other)
     assert len(scorer.seen) == 24
     for found, setting in zip(both, (SETTING, other), strict=True):
@@ -94,27 +94,30 @@ def test_several_settings_look_at_the_photos_once_and_are_what_each_gives_alone(
 
 
 def test_a_class_that_is_never_drawn_has_no_accuracy():
-    (found,) = run(Reader(), Setting(way=2, shot=3, queries=3, episodes=9))
+    (found,) = run(Reader(), EpisodeSetting(way=2, shot=3, queries=3, episodes=9))
     assert "bee" not in found.class_accuracies, "five photos are too few for three shots and three queries"
 
 
-def test_too_few_classes_are_refused_before_a_photo_is_seen():
+def test_too_few_classes_are_refused_before_a_photo_is_read():
     scorer = Reader()
     with pytest.raises(DatasetError, match="need 5 classes"):
-        run(scorer, Setting(way=5, shot=1, queries=1, episodes=1))
+        run(scorer, EpisodeSetting(way=5, shot=1, queries=1, episodes=1))
     assert scorer.seen == []
 
 
 def test_a_difference_is_paired_by_episode():
     (one,), (other,) = run(Reader()), run(Reader(confused=1))
-    change = difference(one, other)
+    change = compare_accuracy(one, other)
     pairs = 100 * (one.episode_accuracies - other.episode_accuracies)
     assert change.points == pytest.approx(pairs.mean())
     assert change.ci95 == pytest.approx(1.96 * pairs.std(ddof=1) / np.sqrt(len(pairs)))
-    assert difference(other, other).points == difference(other, other).ci95 == 0
+    assert compare_accuracy(other, other).points == compare_accuracy(other, other).ci95 == 0
 
 
 def test_evaluations_of_other_episodes_are_not_paired():
-    (one,), (other,) = run(Reader()), run(Reader(), Setting(way=3, shot=2, queries=3, episodes=40, seed=2))
+    (one,), (other,) = (
+        run(Reader()),
+        run(Reader(), EpisodeSetting(way=3, shot=2, queries=3, episodes=40, seed=2)),
+    )
     with pytest.raises(DatasetError, match="cannot be paired"):
-        difference(one, other)
+        compare_accuracy(one, other)

@@ -16,18 +16,18 @@ import pytest
 from PIL import Image
 
 from hmdrn_runtime.errors import ImageError
-from hmdrn_runtime.images import decode_limits as decoding_cost
+from hmdrn_runtime.images import decode_limits
 from hmdrn_runtime.images.decode_limits import MAX_BYTES, MAX_SCANS
 from hmdrn_runtime.images.decoding import load_image
 
 PEAK = """
 import sys
 from hmdrn_runtime.images.decoding import load_image
-from hmdrn_runtime.profiling.fresh_process import peak_mib
+from hmdrn_runtime.profiling.fresh_process import read_peak_mib
 import numpy, PIL
-before = peak_mib()
+before = read_peak_mib()
 load_image(sys.argv[1])
-print(peak_mib() - before)
+print(read_peak_mib() - before)
 """
 
 
@@ -47,7 +47,7 @@ def turned() -> Image.Exif:
     return exif
 
 
-# By kind: what makes one, and the bytes that decoding takes for a pixel.
+# By kind: mode, format, options, and the bytes per pixel of decoding.
 KINDS: dict[str, tuple[str, str, dict[str, Any], float]] = {
     "baseline jpeg": ("RGB", "JPEG", {}, 4),
     "turned jpeg": ("RGB", "JPEG", {"exif": turned()}, 7),
@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any], float]] = {
     "progressive cmyk": ("CMYK", "JPEG", {"progressive": True, "subsampling": 0}, 12),
     "png": ("RGB", "PNG", {"compress_level": 1}, 4),
     "png with alpha": ("RGBA", "PNG", {"compress_level": 1}, 8),
-    "grey png with alpha": ("LA", "PNG", {"compress_level": 1}, 12),
+    "gray png with alpha": ("LA", "PNG", {"compress_level": 1}, 12),
     "16-bit png": ("I;16", "PNG", {"compress_level": 1}, 7),
     "webp": ("RGB", "WEBP", {"method": 0}, 16),
     "turned webp": ("RGB", "WEBP", {"method": 0, "exif": turned()}, 16),
@@ -65,9 +65,9 @@ KINDS: dict[str, tuple[str, str, dict[str, Any], float]] = {
 }
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc, which tells peak memory")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc, which reports peak memory")
 @pytest.mark.parametrize("kind", KINDS)
-def test_decoding_takes_no_more_than_is_reckoned_with(tmp_path, kind):
+def test_decoding_takes_no_more_memory_than_estimated(tmp_path, kind):
     mode, file_format, options, bytes_a_pixel = KINDS[kind]
     side = 3000
     path = tmp_path / "photo"
@@ -81,14 +81,14 @@ def test_decoding_takes_no_more_than_is_reckoned_with(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_image_that_would_take_more_than_the_limit_is_refused_from_its_header(monkeypatch, kind):
+def test_an_image_over_the_memory_limit_is_refused_by_its_header(monkeypatch, kind):
     mode, file_format, options, bytes_a_pixel = KINDS[kind]
     data = encoded(flat(300, mode), file_format, **options)
-    # What is not told before decoding is that a photo is to be turned: each is reckoned with as if it were.
+    # The header does not show whether a photo will be turned: each is estimated as if it were.
     limit = int(max(bytes_a_pixel, 7) * 300**2)
-    monkeypatch.setattr(decoding_cost, "MAX_BYTES", limit + len(data) + 10_000)
+    monkeypatch.setattr(decode_limits, "MAX_BYTES", limit + len(data) + 10_000)
     assert load_image(data).size == (300, 300)
-    monkeypatch.setattr(decoding_cost, "MAX_BYTES", limit * 9 // 10)
+    monkeypatch.setattr(decode_limits, "MAX_BYTES", limit * 9 // 10)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
     with pytest.raises(ImageError, match=r"300x300 pixels of mode .*: scale it down first"):
         load_image(data)
@@ -110,11 +110,11 @@ def test_a_jpeg_of_very_many_scans_is_refused():
         load_image(data[:-2] + last * MAX_SCANS + data[-2:])
 
 
-def test_scans_of_one_component_each_are_reckoned_as_progressive_ones(monkeypatch):
+def test_scans_of_one_component_each_count_as_progressive(monkeypatch):
     data = bytearray(encoded(flat(300), "JPEG", subsampling=0))
     at = data.index(b"\xff\xda")
     data[at : at + 14] = b"\xff\xda\0\x08\x01\x01\x00\0\x3f\0"
-    monkeypatch.setattr(decoding_cost, "MAX_BYTES", 800_000)
+    monkeypatch.setattr(decode_limits, "MAX_BYTES", 800_000)
     with pytest.raises(ImageError, match="takes about 1 MB"):
         load_image(bytes(data))
 
@@ -127,13 +127,13 @@ def test_a_tiff_of_a_tile_far_larger_than_the_image_is_refused():
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + content
     with pytest.raises(
-        ImageError, match="is a TIFF of 32x32 pixels of mode L, and to decode it takes about 1"
+        ImageError, match="is a TIFF of 32x32 pixels of mode L, and decoding it takes about 1"
     ):
         load_image(data)
 
 
 @pytest.mark.parametrize("beginning", [b"P3 600 600 255\n", b"P3 600 600 255\n" + b"#\n" * 500_000])
-def test_kinds_that_are_slow_to_decode_are_read_while_they_are_small(beginning):
+def test_kinds_that_are_slow_to_decode_are_read_only_if_small(beginning):
     small = b"P3 9 9 255\n" + b"7 " * 243
     assert np.asarray(load_image(small)).max() == 7
     with pytest.raises(

@@ -13,31 +13,31 @@ def photo() -> Image.Image:
     return Image.fromarray(draw_specimens([0], 1, size=200)[0][0])
 
 
-def doubts(image: Image.Image) -> tuple[str, ...]:
-    return measure_quality(prepare_photo(image, "crop")).doubts
+def issues(image: Image.Image) -> tuple[str, ...]:
+    return measure_quality(prepare_photo(image, "crop")).issues
 
 
-def test_a_sharp_and_well_lit_photo_has_nothing_against_it(photo):
-    assert doubts(photo) == ()
+def test_a_sharp_and_well_lit_photo_has_no_issues(photo):
+    assert issues(photo) == ()
 
 
-def test_a_blurred_photo_is_called_blurred_in_whatever_light(photo):
+def test_a_blurred_photo_is_called_blurred_at_any_brightness(photo):
     blurred = photo.filter(ImageFilter.GaussianBlur(8))
-    assert doubts(blurred) == ("blurred",)
-    assert "blurred" in doubts(blurred.point(lambda v: v // 2))
+    assert issues(blurred) == ("blurred",)
+    assert "blurred" in issues(blurred.point(lambda v: v // 2))
 
 
-def test_a_photo_in_the_dark_and_a_blown_out_one_are_told(photo):
-    assert doubts(photo.point(lambda v: v // 12)) == ("too dark",)
-    assert "blown out" in doubts(photo.point(lambda v: min(255, 8 * v)))
+def test_a_dark_photo_and_a_blown_out_photo_are_named(photo):
+    assert issues(photo.point(lambda v: v // 12)) == ("too dark",)
+    assert "blown out" in issues(photo.point(lambda v: min(255, 8 * v)))
 
 
-def test_a_small_source_is_told_with_its_size(photo):
-    assert any("too small (30 pixels)" in d for d in doubts(photo.resize((30, 40))))
-    assert not any("small" in d for d in doubts(photo.resize((84, 84))))
+def test_a_small_source_is_named_with_its_size(photo):
+    assert any("too small (30 pixels)" in d for d in issues(photo.resize((30, 40))))
+    assert not any("small" in d for d in issues(photo.resize((84, 84))))
 
 
-def test_a_plain_picture_is_blurred_and_no_division_by_zero():
+def test_a_plain_image_has_zero_sharpness_without_a_division_error():
     assert measure_quality(prepare_photo(Image.new("RGB", (90, 90), (90, 90, 90)), "crop")).sharpness == 0
 
 
@@ -51,8 +51,8 @@ def test_a_photo_saved_again_is_the_same_and_another_is_not(photo):
     )
 
 
-def test_what_was_made_ready_is_taken_as_it_is(photo):
+def test_a_prepared_photo_is_returned_unchanged(photo):
     sight = prepare_photo(photo, "crop", "a.jpg")
     assert prepare_photo(sight, "squash") is sight
-    assert (sight.name, sight.side) == ("a.jpg", 200)
+    assert (sight.name, sight.shorter_side) == ("a.jpg", 200)
     assert isinstance(sight, PreparedPhoto)

@@ -10,7 +10,8 @@ import PIL.Image
 import pytest
 
 from hmdrn_runtime.errors import ImageError
-from hmdrn_runtime.images.preprocessing import PREPROCESSINGS, crop_box, load_image, prepare, preprocess
+from hmdrn_runtime.images.decoding import load_image
+from hmdrn_runtime.images.preprocessing import PREPROCESSING_MODES, crop_box, prepare, preprocess
 from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -29,9 +30,9 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(int) - other.astype(int)).mean())
 
 
-@pytest.mark.parametrize("mode", PREPROCESSINGS)
+@pytest.mark.parametrize("mode", PREPROCESSING_MODES)
 @pytest.mark.parametrize("size", SIZES)
-def test_a_large_photo_comes_out_within_1_of_255_of_the_reference(mode, size):
+def test_a_large_photo_is_within_1_of_255_of_the_reference(mode, size):
     frame = drawn(*size)
     stream = BytesIO()
     PIL.Image.fromarray(frame).save(stream, "JPEG", quality=90)
@@ -43,20 +44,20 @@ def test_a_large_photo_comes_out_within_1_of_255_of_the_reference(mode, size):
         assert difference(fast, prepare(source, mode)) < 1
 
 
-def test_an_array_and_the_image_of_it_come_out_the_same():
+def test_an_array_and_its_image_give_the_same_result():
     frame = drawn(1920, 1080)
     found = prepare_query(frame, "crop")
     assert np.array_equal(prepare_query(PIL.Image.fromarray(frame), "crop"), found)
 
 
-def test_a_frame_in_any_layout_of_memory_comes_out_the_same():
+def test_a_frame_in_any_memory_layout_gives_the_same_result():
     frame = drawn(1280, 720)
     expected = prepare_query(frame, "crop")
     padded = np.zeros((720, 1344, 3), np.uint8)
     padded[:, :1280] = frame
     layouts = {
         "rows that a camera pads": padded[:, :1280],
-        "OpenCV's order of colours, turned around": frame[..., ::-1].copy()[..., ::-1],
+        "OpenCV's order of colors, turned around": frame[..., ::-1].copy()[..., ::-1],
         "upside down": frame[::-1].copy()[::-1],
         "mirrored": frame[:, ::-1].copy()[:, ::-1],
         "columns first": np.asfortranarray(frame),
@@ -69,15 +70,15 @@ def test_a_frame_in_any_layout_of_memory_comes_out_the_same():
     assert np.array_equal(prepare_query(one_row, "crop"), prepare_query(one_row.copy(), "crop"))
 
 
-@pytest.mark.parametrize("mode", PREPROCESSINGS)
+@pytest.mark.parametrize("mode", PREPROCESSING_MODES)
 def test_a_small_photo_is_prepared_as_the_reference_does(mode):
     frame = np.random.default_rng(0).integers(0, 256, (360, 500, 3), dtype=np.uint8)
     for source in (frame, PIL.Image.fromarray(frame), frame[:84, :84]):
         assert np.array_equal(prepare_query(source, mode), prepare(source, mode))
 
 
-@pytest.mark.parametrize("mode", PREPROCESSINGS)
-def test_boxes_come_out_as_the_reference_prepares_what_they_cut_out(mode):
+@pytest.mark.parametrize("mode", PREPROCESSING_MODES)
+def test_boxes_match_the_reference_of_the_cut_out_parts(mode):
     frame = drawn(1280, 720)
     boxes = [(0, 0, 1280, 720), (-50.4, 10.5, 400, 420), (700, 100, 1300, 700), (30, 40, 130, 120)]
     expected = [preprocess(crop_box(load_image(frame), box), mode) for box in boxes]
@@ -87,7 +88,7 @@ def test_boxes_come_out_as_the_reference_prepares_what_they_cut_out(mode):
         assert np.array_equal(found[3], expected[3])  # small: the same to the last bit
 
 
-def test_nothing_outside_a_box_is_seen():
+def test_pixels_outside_a_box_are_ignored():
     frame = drawn(1280, 720)
     around = frame.copy()
     around[:100], around[:, :300], around[600:], around[:, 900:] = 0, 255, 0, 255
@@ -96,7 +97,7 @@ def test_nothing_outside_a_box_is_seen():
 
 
 @pytest.mark.parametrize("frame", [np.zeros((500, 500)), np.zeros((3, 500, 500), np.uint8)])
-def test_what_is_no_image_is_refused_as_the_reference_does(frame):
+def test_a_non_image_is_refused_with_the_message_of_the_reference(frame):
     with pytest.raises(ImageError) as error:
         prepare(frame, "crop")
     for call in (lambda: prepare_query(frame, "crop"), lambda: prepare_boxes(frame, [(0, 0, 9, 9)], "crop")):

@@ -34,7 +34,7 @@ def test_a_file_holds_exactly_what_was_written_last_and_lies_alone(tmp_path, bef
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [full, KeyboardInterrupt], ids=["disk full", "interrupted"])
-def test_a_failure_before_the_file_is_complete_leaves_the_old_one_and_nothing_else(
+def test_a_failure_before_the_rename_leaves_only_the_old_file(
     tmp_path, monkeypatch, step, error
 ):
     def fail(*_: object) -> None:
@@ -51,14 +51,14 @@ def test_a_failure_before_the_file_is_complete_leaves_the_old_one_and_nothing_el
     assert names(tmp_path) == ["f"]
 
 
-def test_a_failure_where_there_was_no_file_leaves_none(tmp_path, monkeypatch):
+def test_a_failure_without_an_old_file_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(tmp_path / "f", b"new")
     assert names(tmp_path) == []
 
 
-def test_content_is_on_the_disk_before_it_takes_the_name_and_the_name_before_the_end(tmp_path, monkeypatch):
+def test_content_then_rename_then_folder_reach_the_disk(tmp_path, monkeypatch):
     path, steps = tmp_path / "f", []
     path.write_bytes(b"old")
     fsync, replace = os.fsync, Path.replace

@@ -33,7 +33,7 @@ def document(values: object) -> JsonObject:
 
 
 @pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
-def test_an_entry_of_the_type_asked_for_is_given_as_that_type(kind):
+def test_an_entry_of_the_requested_type_is_returned_as_that_type(kind):
     for value in SAMPLES[kind]:
         found = document({"key": value}).get("key", kind)
         assert found == value
@@ -50,13 +50,13 @@ def test_an_entry_of_another_type_is_refused_and_named(kind):
             document({"key": value}).get("key", kind)
 
 
-def test_an_int_serves_where_a_float_is_asked_for():
+def test_an_int_passes_for_a_float():
     found = document({"key": 2}).get("key", float)
     assert found == 2.0
     assert type(found) is float
 
 
-def test_a_truth_value_is_neither_an_int_nor_a_float():
+def test_a_boolean_is_neither_an_int_nor_a_float():
     for kind in (int, float):
         with pytest.raises(GalleryError, match="'key' is bool"):
             document({"key": True}).get("key", kind)
@@ -68,14 +68,14 @@ def test_a_missing_entry_is_named():
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3, True])
-def test_what_is_no_object_is_refused(values):
+def test_anything_but_an_object_is_refused(values):
     with pytest.raises(GalleryError, match="expected an object, found"):
         document(values)
     with pytest.raises(GalleryError, match="expected an object, found"):
         JsonObject.parse(json.dumps(values), "x.json", GalleryError)
 
 
-def test_the_error_is_of_the_type_that_the_reader_asked_for():
+def test_the_error_is_of_the_requested_type():
     with pytest.raises(BundleError, match="no entry"):
         JsonObject({}, "m", BundleError).get("key", int)
     with pytest.raises(BundleError, match="not valid JSON"):
@@ -85,17 +85,17 @@ def test_the_error_is_of_the_type_that_the_reader_asked_for():
 @pytest.mark.parametrize(
     "text", ["", "{", '{"a": }', b"\xff\xfe{}", b"\x80", '{"a": 1} trailing', "[" * 200_000, "9" * 5000]
 )
-def test_text_that_is_no_json_is_refused_and_the_file_named(text):
+def test_text_that_is_not_json_is_refused_and_the_file_named(text):
     with pytest.raises(GalleryError, match=r"x.json is damaged"):
         JsonObject.parse(text, "x.json", GalleryError)
 
 
-def test_nested_objects_are_named_by_the_way_to_them():
+def test_nested_objects_are_named_by_their_path():
     outer = document({"a": {"b": {"c": 1}}, "list": [{"d": 1}, {"d": "no"}]})
     assert outer.child("a").child("b").get("c", int) == 1
     with pytest.raises(GalleryError, match=r"x.json: a: b is damaged: no entry 'd'"):
         outer.child("a").child("b").get("d", int)
-    first, second = outer.items("list")
+    first, second = outer.objects("list")
     assert first.get("d", int) == 1
     with pytest.raises(GalleryError, match=r"x.json: list\[1\] is damaged: 'd' is str, expected int"):
         second.get("d", int)
@@ -104,15 +104,15 @@ def test_nested_objects_are_named_by_the_way_to_them():
 def test_children_are_the_objects_in_an_object_by_name():
     children = document({"a": {"v": 1}, "b": {"v": 2}}).children()
     assert {name: child.get("v", int) for name, child in children.items()} == {"a": 1, "b": 2}
-    with pytest.raises(GalleryError, match=r"x.json: b is damaged: expected an object, found int"):
+    with pytest.raises(GalleryError, match=r"x.json is damaged: 'b' is int, expected dict"):
         document({"a": {}, "b": 2}).children()
 
 
 def test_a_list_of_something_other_than_objects_is_refused():
     with pytest.raises(GalleryError, match=r"x.json: list\[0\] is damaged: expected an object"):
-        list(document({"list": [3]}).items("list"))
+        list(document({"list": [3]}).objects("list"))
     with pytest.raises(GalleryError, match="'list' is dict, expected list"):
-        list(document({"list": {}}).items("list"))
+        list(document({"list": {}}).objects("list"))
 
 
 def test_a_list_of_strings_is_read_whole_or_refused():
@@ -128,14 +128,14 @@ def test_a_number_too_large_for_a_float_is_refused():
 
 
 @given(JSON_VALUES)
-def test_canonical_json_says_the_same_and_reading_and_writing_it_again_gives_the_same_text(values):
+def test_canonical_json_keeps_the_value_and_survives_a_round_trip(values):
     text = canonical_json(values)
     assert json.loads(text) == values
     assert canonical_json(json.loads(text)) == text
     assert text.endswith("\n")
 
 
-def test_canonical_json_is_one_text_whatever_the_order_of_the_entries():
+def test_canonical_json_does_not_depend_on_the_order_of_entries():
     assert canonical_json({"b": 1, "a": {"d": 1, "c": [2, 1]}}) == (
         '{\n  "a": {\n    "c": [\n      2,\n      1\n    ],\n    "d": 1\n  },\n  "b": 1\n}\n'
     )
@@ -148,13 +148,13 @@ def test_canonical_json_keeps_letters_of_all_alphabets_readable():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_canonical_json_never_holds_what_is_no_json(value):
+def test_canonical_json_never_holds_nan_or_infinity(value):
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json({"value": value})
 
 
 @given(JSON_VALUES, st.sampled_from([str, int, float, bool, list, dict]))
-def test_an_entry_is_either_given_in_the_right_type_or_refused_with_an_error_of_ours(value, kind):
+def test_an_entry_has_the_right_type_or_is_refused_with_our_error(value, kind):
     try:
         found = document({"key": value}).get("key", kind)
     except HmdrnError:
