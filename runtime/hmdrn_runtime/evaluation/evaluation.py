@@ -88,7 +88,7 @@ class Scorer(ABC):
     """A classifier of episodes' queries that reads every photo once, before the first episode."""
 
     preprocessing: str
-    """How it makes whole photos square; see `preprocessing.preprocess`."""
+    """Mode that makes whole photos square; see `preprocessing.preprocess`."""
     executor: str
     """The backend and variant that compute, for reports."""
 
@@ -225,17 +225,21 @@ def evaluate(
     return evaluations
 
 
-def compare_accuracy(one: Evaluation, other: Evaluation) -> AccuracyDifference:
-    """Return the accuracy of `one` minus that of `other`, paired by episode.
+def compare_accuracy(candidate: Evaluation, baseline: Evaluation) -> AccuracyDifference:
+    """Return the accuracy of a candidate minus that of a baseline, paired by episode.
 
     Raises:
         DatasetError: They are not of the same episodes.
     """
-    if (one.setting, one.classes, one.photos) != (other.setting, other.classes, other.photos):
+    if (candidate.setting, candidate.classes, candidate.photos) != (
+        baseline.setting,
+        baseline.classes,
+        baseline.photos,
+    ):
         raise DatasetError(
             "two evaluations of different episodes cannot be paired: use the same data and setting"
         )
-    points, interval = mean_and_interval(100 * (one.episode_accuracies - other.episode_accuracies))
+    points, interval = mean_and_interval(100 * (candidate.episode_accuracies - baseline.episode_accuracies))
     return AccuracyDifference(points, interval)
 
 

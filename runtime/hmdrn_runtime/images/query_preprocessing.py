@@ -38,7 +38,7 @@ _Region: TypeAlias = tuple[int, int, int, int]
 
 
 def prepare_query(source: ImageSource, mode: str) -> npt.NDArray[np.uint8]:
-    """Read a photo and turn it into the network's input: contiguous RGB uint8 (84, 84, 3) of its own.
+    """Read a photo and turn it into the network's input: a new contiguous RGB uint8 array of (84, 84, 3).
 
     See `preprocessing.prepare` for the arguments and the errors.
     """

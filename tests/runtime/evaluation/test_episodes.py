@@ -101,7 +101,7 @@ def test_an_argument_out_of_range_is_refused_by_the_call(argument, value):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "shot", "asked", "found"),
+    ("sizes", "shot", "requested", "result"),
     [
         ([60] * 8, 5, (None, None), (5, 16)),
         ([20, 20], 5, (None, None), (2, 15)),
@@ -111,8 +111,8 @@ def test_an_argument_out_of_range_is_refused_by_the_call(argument, value):
         ([6, 3], 5, (None, None), (2, 1)),
     ],
 )
-def test_a_small_data_set_has_smaller_episodes_by_default(sizes, shot, asked, found):
-    assert fit_episode_size(sizes, shot, *asked) == found
+def test_a_small_data_set_has_smaller_episodes_by_default(sizes, shot, requested, result):
+    assert fit_episode_size(sizes, shot, *requested) == result
 
 
 @given(st.lists(st.integers(2, 60), min_size=2, max_size=12))

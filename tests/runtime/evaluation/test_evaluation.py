@@ -60,26 +60,26 @@ def run(scorer: Scorer, *settings: EpisodeSetting) -> list[Evaluation]:
 
 def test_a_perfect_scorer_has_100_percent_and_sees_each_photo_once():
     scorer = Reader()
-    (found,) = run(scorer)
-    assert (found.accuracy, found.ci95) == (100.0, 0.0)
+    (result,) = run(scorer)
+    assert (result.accuracy, result.ci95) == (100.0, 0.0)
     assert scorer.seen == [(c, i) for c, size in enumerate(SIZES.values()) for i in range(size)]
-    assert (found.classes, found.photos, found.executor) == (tuple(SIZES), 24, "a reader")
-    assert found.class_accuracies == dict.fromkeys(SIZES, 100.0)
+    assert (result.classes, result.photos, result.executor) == (tuple(SIZES), 24, "a reader")
+    assert result.class_accuracies == dict.fromkeys(SIZES, 100.0)
 
 
 def test_confusion_counts_true_classes_against_answers():
-    (found,) = run(Reader(confused=1))
+    (result,) = run(Reader(confused=1))
     drawn = list(sample_episodes(list(SIZES.values()), way=3, shot=2, queries=3, episodes=40, seed=1))
     together = sum({1, 2} <= set(e.classes) for e in drawn)
     expected = np.diag([3 * sum(c in e.classes for e in drawn) for c in range(4)])
     expected[1, 1] -= 3 * together
     expected[1, 2] = 3 * together
-    assert np.array_equal(found.confusion, expected)
-    assert found.class_accuracies["bee"] == pytest.approx(100 * expected[1, 1] / expected[1].sum())
+    assert np.array_equal(result.confusion, expected)
+    assert result.class_accuracies["bee"] == pytest.approx(100 * expected[1, 1] / expected[1].sum())
     right = [1 - (1 / 3) * ({1, 2} <= set(e.classes)) for e in drawn]
-    assert np.allclose(found.episode_accuracies, right)
-    assert found.accuracy == pytest.approx(100 * np.mean(right))
-    assert found.ci95 == pytest.approx(196 * np.std(right, ddof=1) / np.sqrt(40))
+    assert np.allclose(result.episode_accuracies, right)
+    assert result.accuracy == pytest.approx(100 * np.mean(right))
+    assert result.ci95 == pytest.approx(196 * np.std(right, ddof=1) / np.sqrt(40))
 
 
 def test_several_settings_share_the_photos_and_match_separate_runs():
@@ -87,15 +87,15 @@ def test_several_settings_share_the_photos_and_match_separate_runs():
     other = EpisodeSetting(way=2, shot=1, queries=2, episodes=5)
     both = run(scorer, SETTING, other)
     assert len(scorer.seen) == 24
-    for found, setting in zip(both, (SETTING, other), strict=True):
+    for result, setting in zip(both, (SETTING, other), strict=True):
         (alone,) = run(Reader(confused=0), setting)
-        assert found.setting == setting
-        assert np.array_equal(found.episode_accuracies, alone.episode_accuracies)
+        assert result.setting == setting
+        assert np.array_equal(result.episode_accuracies, alone.episode_accuracies)
 
 
 def test_a_class_that_is_never_drawn_has_no_accuracy():
-    (found,) = run(Reader(), EpisodeSetting(way=2, shot=3, queries=3, episodes=9))
-    assert "bee" not in found.class_accuracies, "five photos are too few for three shots and three queries"
+    (result,) = run(Reader(), EpisodeSetting(way=2, shot=3, queries=3, episodes=9))
+    assert "bee" not in result.class_accuracies, "five photos are too few for three shots and three queries"
 
 
 def test_too_few_classes_are_refused_before_a_photo_is_read():

@@ -165,9 +165,9 @@ def test_an_array_is_read_as_rgb_and_copied():
     array = noise(30, 40)
     loaded = load_image(array)
     assert np.array_equal(np.asarray(loaded), array)
-    kept = np.asarray(loaded).copy()
+    before = np.asarray(loaded).copy()
     array[:] = 0
-    assert np.array_equal(np.asarray(loaded), kept)
+    assert np.array_equal(np.asarray(loaded), before)
 
 
 def test_views_of_arrays_work():

@@ -162,11 +162,11 @@ def test_a_line_break_in_a_path_does_not_break_the_message(tmp_path):
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP", "JPEG"])
-@pytest.mark.parametrize("kept", [0.02, 0.5])
-def test_a_truncated_file_is_refused_by_name(tmp_path, file_format, kept):
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_a_truncated_file_is_refused_by_name(tmp_path, file_format, share):
     data = encoded(picture(100, 100), file_format)
     path = tmp_path / "cut.bin"
-    path.write_bytes(data[: int(len(data) * kept)])
+    path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ImageError, match=r"cut\.bin") as caught:
         load_image(path)
     assert is_one_line(caught.value)

@@ -46,8 +46,8 @@ def test_a_large_photo_is_within_1_of_255_of_the_reference(mode, size):
 
 def test_an_array_and_its_image_give_the_same_result():
     frame = drawn(1920, 1080)
-    found = prepare_query(frame, "crop")
-    assert np.array_equal(prepare_query(PIL.Image.fromarray(frame), "crop"), found)
+    result = prepare_query(frame, "crop")
+    assert np.array_equal(prepare_query(PIL.Image.fromarray(frame), "crop"), result)
 
 
 def test_a_frame_in_any_memory_layout_gives_the_same_result():
@@ -83,9 +83,9 @@ def test_boxes_match_the_reference_of_the_cut_out_parts(mode):
     boxes = [(0, 0, 1280, 720), (-50.4, 10.5, 400, 420), (700, 100, 1300, 700), (30, 40, 130, 120)]
     expected = [preprocess(crop_box(load_image(frame), box), mode) for box in boxes]
     for source in (frame, PIL.Image.fromarray(frame)):
-        found = prepare_boxes(source, boxes, mode)
-        assert all(difference(one, other) < 1 for one, other in zip(found, expected, strict=True))
-        assert np.array_equal(found[3], expected[3])  # small: the same to the last bit
+        result = prepare_boxes(source, boxes, mode)
+        assert all(difference(one, other) < 1 for one, other in zip(result, expected, strict=True))
+        assert np.array_equal(result[3], expected[3])  # small: the same to the last bit
 
 
 def test_pixels_outside_a_box_are_ignored():

@@ -34,9 +34,7 @@ def test_a_file_holds_exactly_what_was_written_last_and_lies_alone(tmp_path, bef
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [full, KeyboardInterrupt], ids=["disk full", "interrupted"])
-def test_a_failure_before_the_rename_leaves_only_the_old_file(
-    tmp_path, monkeypatch, step, error
-):
+def test_a_failure_before_the_rename_leaves_only_the_old_file(tmp_path, monkeypatch, step, error):
     def fail(*_: object) -> None:
         if error is full:
             full()

@@ -35,9 +35,9 @@ def document(values: object) -> JsonObject:
 @pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
 def test_an_entry_of_the_requested_type_is_returned_as_that_type(kind):
     for value in SAMPLES[kind]:
-        found = document({"key": value}).get("key", kind)
-        assert found == value
-        assert type(found) is kind
+        result = document({"key": value}).get("key", kind)
+        assert result == value
+        assert type(result) is kind
 
 
 @pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
@@ -51,9 +51,9 @@ def test_an_entry_of_another_type_is_refused_and_named(kind):
 
 
 def test_an_int_passes_for_a_float():
-    found = document({"key": 2}).get("key", float)
-    assert found == 2.0
-    assert type(found) is float
+    result = document({"key": 2}).get("key", float)
+    assert result == 2.0
+    assert type(result) is float
 
 
 def test_a_boolean_is_neither_an_int_nor_a_float():
@@ -156,8 +156,8 @@ def test_canonical_json_never_holds_nan_or_infinity(value):
 @given(JSON_VALUES, st.sampled_from([str, int, float, bool, list, dict]))
 def test_an_entry_has_the_right_type_or_is_refused_with_our_error(value, kind):
     try:
-        found = document({"key": value}).get("key", kind)
+        result = document({"key": value}).get("key", kind)
     except HmdrnError:
         assert not isinstance(value, kind) or isinstance(value, bool)
     else:
-        assert isinstance(found, kind)
+        assert isinstance(result, kind)
