@@ -1,7 +1,7 @@
 """Draw gram-matrix.png: enrolling is a sum of Gram matrices, classifying an inner product with an operator.
 
-Every matrix is what the model that comes with the package makes of drawn specimens (level high, 64 x 64),
-and every distance is the inner product of the two matrices that stand before it.
+The matrices are those of the default model for drawn specimens (level high, 64 x 64); each distance is the
+inner product of the two matrices before it.
 
     python docs/figures/gram_matrix.py
 """
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 import hmdrn
 from hmdrn_runtime.specimens.drawing import draw_specimens
-from hmdrn_runtime.specimens.traits import species_name
+from hmdrn_runtime.specimens.traits import name_species
 
 Matrix = npt.NDArray[np.float64]
 
@@ -34,38 +34,38 @@ SHOTS = 3
 def main(path: Path = PICTURE) -> None:
     """Draw the figure into a file."""
     birds = hmdrn.load("default", threads=1)
-    drawn = draw_specimens(SPECIES, SHOTS + 1, size=160)
-    names = [species_name(i) for i in SPECIES]
-    for name, photos in zip(names, drawn, strict=True):
+    images = draw_specimens(SPECIES, SHOTS + 1, size=160)
+    names = [name_species(i) for i in SPECIES]
+    for name, photos in zip(names, images, strict=True):
         birds.enroll(name, photos[:SHOTS])
     channels = birds.bundle.manifest.network.levels[0].channels
     species = [birds.gallery.species[name] for name in names]
     operands = birds.matcher.class_operands(species)["operator"]
-    (query,) = birds.photo_statistics(seen(birds, drawn[0][SHOTS])[None])
-    gram = unpacked(query.arrays["query"], channels)
-    # Off-diagonals of a packed operator are doubled, for the inner product of triangles.
-    operators = [unpacked(o, channels, doubled=True) for o in operands]
+    (query,) = birds.matcher.compute_statistics(prepare_photo(birds, images[0][SHOTS])[None])
+    gram = unpack_gram(query.arrays["query"], channels)
+    # The off-diagonals of a packed operator are doubled, for the inner product of triangles.
+    operators = [unpack_gram(o, channels, doubled=True) for o in operands]
     shots = [
-        unpacked(photo.arrays["support"], channels)
-        for image in drawn[0][:SHOTS]
-        for photo in birds.photo_statistics(seen(birds, image)[None])
+        unpack_gram(photo.arrays["support"], channels)
+        for image in images[0][:SHOTS]
+        for photo in birds.matcher.compute_statistics(prepare_photo(birds, image)[None])
     ]
     figure = plt.figure(figsize=(11.5, 7.4), facecolor="white")
-    _enrolling(figure, names[0], list(drawn[0][:SHOTS]), shots, operators[0])
-    _classifying(figure, names, drawn[0][SHOTS], gram, operators)
+    _draw_enrollment(figure, names[0], list(images[0][:SHOTS]), shots, operators[0])
+    _draw_classification(figure, names, images[0][SHOTS], gram, operators)
     figure.savefig(path, dpi=100, metadata={"Software": None})
     plt.close(figure)
 
 
-def seen(birds: hmdrn.Recognizer, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """What the network sees of an image, uint8 (84, 84, 3)."""
+def prepare_photo(birds: hmdrn.Recognizer, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the network's input of an image, uint8 (84, 84, 3)."""
     from hmdrn_runtime.images.preprocessing import prepare
 
-    return prepare(image, birds.bundle.manifest.input.preprocessing)
+    return prepare(image, birds.preprocessing)
 
 
-def unpacked(packed: npt.NDArray[np.float32], channels: int, doubled: bool = False) -> Matrix:
-    """The symmetric matrix (channels, channels) of level high from packed triangles (P,)."""
+def unpack_gram(packed: npt.NDArray[np.float32], channels: int, doubled: bool = False) -> Matrix:
+    """Return the symmetric matrix (channels, channels) of level high from packed triangles (P,)."""
     rows, columns = np.triu_indices(channels)
     values = packed[: len(rows)].astype(np.float64)
     if doubled:
@@ -75,7 +75,7 @@ def unpacked(packed: npt.NDArray[np.float32], channels: int, doubled: bool = Fal
     return matrix
 
 
-def _enrolling(
+def _draw_enrollment(
     figure: Figure,
     name: str,
     photos: list[npt.NDArray[np.uint8]],
@@ -94,7 +94,7 @@ def _enrolling(
     _matrix(figure, (0.80, 0.51, 0.16, 0.25), operator, "W², the operator of the species")
 
 
-def _classifying(
+def _draw_classification(
     figure: Figure,
     names: list[str],
     photo: npt.NDArray[np.uint8],
@@ -133,11 +133,11 @@ def _photo(figure: Figure, place: tuple[float, float, float, float], photo: npt.
 
 def _matrix(figure: Figure, place: tuple[float, float, float, float], matrix: Matrix, title: str) -> None:
     axes = _axes(figure, place)
-    # By the root of the values: a few channels are far above the others.
-    shown = np.sign(matrix) * np.sqrt(np.abs(matrix))
-    # An operator is near the identity: its diagonal would leave all else white.
-    limit = np.quantile(np.abs(shown), 0.98)
-    axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    # The square root: a few channels are far above the others.
+    roots = np.sign(matrix) * np.sqrt(np.abs(matrix))
+    # An operator is near the identity: scaled to its diagonal, everything else would be white.
+    limit = np.quantile(np.abs(roots), 0.98)
+    axes.imshow(roots, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     axes.set_title(title, fontsize=9, pad=3)
 
 

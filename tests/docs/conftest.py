@@ -14,27 +14,27 @@ from drawn_archives import cub_files, pack
 from PIL import Image
 
 import hmdrn
-from hmdrn.loading import bundle_path, checkpoint_path
-from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
+from hmdrn.loading import resolve_bundle, resolve_checkpoint
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.specimens.drawing import draw_specimens
-from hmdrn_runtime.specimens.traits import species_name
+from hmdrn_runtime.specimens.traits import name_species
 
 ALBATROSSES = ("Sooty Albatross", "Laysan Albatross", "Wandering Albatross")
 
 
-def _jpeg(pixels) -> bytes:
+def _encode_jpeg(pixels) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=92)
     return file.getvalue()
 
 
-def _draw(folder: Path) -> None:
-    """Everything that the pages and the help texts speak of, drawn."""
+def _make_files(folder: Path) -> None:
+    """Make every file that the pages and the help texts mention, from drawn photos."""
     folder.mkdir()
-    albatrosses = [[_jpeg(p) for p in photos] for photos in draw_specimens(range(3), 8, size=240)]
-    species = [[_jpeg(p) for p in photos] for photos in draw_specimens(range(40, 50), 12, size=96)]
-    names = [species_name(i) for i in range(40, 50)]
+    albatrosses = [[_encode_jpeg(p) for p in photos] for photos in draw_specimens(range(3), 8, size=240)]
+    species = [[_encode_jpeg(p) for p in photos] for photos in draw_specimens(range(40, 50), 12, size=96)]
+    names = [name_species(i) for i in range(40, 50)]
 
     def write(path: str, photo: bytes) -> None:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -54,20 +54,20 @@ def _draw(folder: Path) -> None:
             for s, (label, photos) in enumerate(zip(names, species, strict=True)):
                 for n, photo in enumerate(photos):
                     archive.writestr(f"{'train' if s < 5 else 'val'}/{label}/{n}.jpg", photo)
-    _film(folder / "film.mp4", [photo for photos in albatrosses[:2] for photo in photos[5:7]])
+    _write_film(folder / "film.mp4", [photo for photos in albatrosses[:2] for photo in photos[5:7]])
     pack(folder / "CUB_200_2011.tgz", cub_files())
     for name in ("birds.hmdrn", "mine.hmdrn", "new.hmdrn"):
-        shutil.copytree(bundle_path("default"), folder / name)
+        shutil.copytree(resolve_bundle("default"), folder / name)
     _record_training(folder / "mine.hmdrn", folder / "photos", names[:8])
     for name in ("birds.safetensors", "runs/mine/model.safetensors"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(checkpoint_path("default"), folder / name)
+        shutil.copy(resolve_checkpoint("default"), folder / name)
     _enroll(folder / "site7.gallery", ALBATROSSES, albatrosses, range(3))
     _enroll(folder / "site8.gallery", ALBATROSSES[:1], albatrosses, range(2, 5))
 
 
-def _film(path: Path, photos: list[bytes]) -> None:
-    """Each photo for a second, ten times."""
+def _write_film(path: Path, photos: list[bytes]) -> None:
+    """Write a film at 10 frames per second that shows each photo for one second."""
     film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (240, 240))
     for photo in photos:
         for _ in range(10):
@@ -76,32 +76,32 @@ def _film(path: Path, photos: list[bytes]) -> None:
 
 
 def _record_training(bundle: Path, photos: Path, trained: list[str]) -> None:
-    """Make a bundle say that it was trained on some classes of a data set, as `hmdrn train` records it."""
+    """Record in a bundle that it was trained on some classes of a data set, as `hmdrn train` does."""
     manifest = open_bundle(bundle).manifest
     record = {"photos": {"sha256": open_dataset(photos).digest(), "train": trained, "val": []}}
     changed = replace(manifest, model={**manifest.model, "recipe": {"data": record}})
-    (bundle / MANIFEST).write_text(changed.to_json(), encoding="utf-8")
+    (bundle / MANIFEST_NAME).write_text(changed.to_json(), encoding="utf-8")
 
 
-def _enroll(path: Path, labels: Iterable[str], photos: list[list[bytes]], which: range) -> None:
+def _enroll(path: Path, labels: Iterable[str], photos: list[list[bytes]], indices: range) -> None:
     recognizer = hmdrn.load("default", threads=1, keep_thumbnails=True)
-    for label, some in zip(labels, photos, strict=False):
-        recognizer.enroll(label, [some[i] for i in which])
+    for label, images in zip(labels, photos, strict=False):
+        recognizer.enroll(label, [images[i] for i in indices])
     recognizer.save_gallery(path)
-    # A misspelt name to mend, and a generation before the present one.
+    # A misspelled label to correct, and a previous generation.
     recognizer.enroll("Albatros", photos[0][6])
     recognizer.save_gallery(path)
 
 
 @pytest.fixture(scope="session")
 def drawn(once) -> Path:
-    """The folder that examples are run in: never run one in this itself."""
-    return once("documentation", _draw)
+    """Folder with every file that the examples need; run them in a copy."""
+    return once("documentation", _make_files)
 
 
 @pytest.fixture
 def folder(drawn, tmp_path, monkeypatch) -> Path:
-    """A copy of it, the current folder."""
+    """Copy of that folder, as the current folder."""
     copy = tmp_path / "here"
     shutil.copytree(drawn, copy)
     monkeypatch.chdir(copy)

@@ -1,4 +1,4 @@
-"""Running the commands of the pages and of the help texts, in this process where that is possible."""
+"""Running the commands of the pages and of the help texts, in this process where possible."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ SMALLER = {
     "profile": "--seconds 0.01 --runs 2 --species 5 --batches 2 --source jpeg --thread-counts 1 "
     "--cold-starts 0 --budget-ms 60000",
 }
-"""Options that are put behind those of a command, which would take minutes as it stands."""
+"""Options appended to a command that would otherwise take minutes."""
 
 PARSED = {
     "build": "needs a GPU; tests/export/tensorrt builds engines with NVIDIA's compiler",
     "quantize-report": "half a minute; tests/sdk/cli/test_quantize_report.py runs it",
-    "export": "20 s and more; tests/sdk/test_calibrate_command.py and test_build_command.py run it",
+    "export": "20 s and more; test_quantize_report.py and test_build.py in tests/sdk/cli run it",
 }
-"""Commands whose options and arguments are parsed, and that are not run here, each with the reason."""
+"""Commands that are parsed but not run here, each with the reason."""
 
 _OPERATORS = set("|&;<>$`*(){}")
 
 
-def lines(text: str) -> Iterator[str]:
-    """The commands of a shell block, continued lines as one, without comments."""
+def split_lines(text: str) -> Iterator[str]:
+    """Yield the commands of a shell block, continued lines joined, without comment lines."""
     for line in text.replace("\\\n", " ").splitlines():
         if shlex.split(line, comments=True):
             yield line
 
 
 def run_line(line: str, folder: Path) -> None:
-    """Run one line as a shell would in a folder, which is the current one; its options are made smaller.
+    """Run one line of a shell in a folder, the current one; slow commands get the options in `SMALLER`.
 
     Raises:
         AssertionError: It fails.
@@ -67,13 +67,13 @@ def run_line(line: str, folder: Path) -> None:
 
 
 def run_command(words: list[str]) -> None:
-    """Run `hmdrn ...` or `hmdrn-export ...` as its entry point does; those in PARSED are parsed.
+    """Run `hmdrn ...` or `hmdrn-export ...` as its entry point does; only parse those in `PARSED`.
 
     Raises:
         AssertionError: Its exit code is not 0.
     """
     command, *arguments = words
-    verb = _verb(words)
+    verb = _find_verb(words)
     if verb in PARSED:
         parse(words)
         return
@@ -83,29 +83,29 @@ def run_command(words: list[str]) -> None:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a command down to its last option, as running it would first.
+    """Parse a command down to its last option, without running it.
 
     Raises:
-        AssertionError: It is not understood.
+        AssertionError: It cannot be parsed.
     """
     name, *arguments = words
-    # Groups have an `invoke` of their own: they still find the command that is meant.
+    # Groups override `invoke`, so they still resolve their subcommand.
     with patch.object(click.Command, "invoke", lambda self, context: None):
         code = run(cli if name == "hmdrn" else export_command, name, arguments)
-    assert code == 0, f"{shlex.join(words)} is not understood"
+    assert code == 0, f"{shlex.join(words)} cannot be parsed"
 
 
-def _verb(words: list[str]) -> str:
+def _find_verb(words: list[str]) -> str:
     return "export" if words[0] == "hmdrn-export" else next(iter(words[1:]), "")
 
 
 def _check_install(arguments: list[str]) -> None:
-    """An installation is CI's own first step; here its extras are looked up."""
+    """Check that the extras of an installation exist; installing itself is the first step of CI."""
     known = re.findall(
         r"^(\w+) = \[",
         (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1].split("\n[")[0],
         re.MULTILINE,
     )
-    for wanted in re.findall(r"(?:\.|hmdrn)\[([\w,]+)\]", " ".join(arguments)):
-        for extra in wanted.split(","):
+    for extras in re.findall(r"(?:\.|hmdrn)\[([\w,]+)\]", " ".join(arguments)):
+        for extra in extras.split(","):
             assert extra in known, f"no extra {extra!r}: there are {known}"

@@ -1,4 +1,4 @@
-"""The fenced blocks of a page, and what is said of each in a comment before it."""
+"""Fenced code blocks of the pages, and the mark in the comment before each."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+SITE = tuple(sorted((ROOT / "docs").rglob("*.md")))
+"""Pages of the documentation's site."""
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *SITE)
+"""Pages whose code blocks are run or parsed."""
 
 RUN = ("python", "sh")
-"""Languages whose blocks are run, but for those that are marked."""
+"""Languages whose blocks are run, except for marked ones."""
 SHOWN = ("json", "text", "ini", "xml")
-"""Languages of what is only to be read: outputs, files."""
+"""Languages of blocks to read only: outputs, files."""
 MARKS = ("ci", "hardware", "elsewhere")
-"""`<!-- ci: NAME -->`: .ci/run takes this block from the README and runs it as it stands.
-`<!-- hardware: WHAT -->`: needs a device that CI has not; its commands are parsed, not run.
-`<!-- elsewhere: FILE -->`: what it shows is run by that file; here its commands are parsed."""
+"""`<!-- ci: NAME -->`: .ci/run takes this block from the README and runs it verbatim.
+`<!-- hardware: WHAT -->`: needs a device that CI lacks; its commands are parsed, not run.
+`<!-- elsewhere: FILE -->`: that file runs it; here its commands are parsed."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\s*$")
-_MARK = re.compile(r"^\s*<!--\s*(?P<kind>\w+):\s*(?P<what>.+?)\s*-->\s*$")
+_MARK = re.compile(r"^\s*<!--\s*(?P<kind>\w+):\s*(?P<argument>.+?)\s*-->\s*$")
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,12 @@ class Block:
     """A fenced block.
 
     Attributes:
-        page: The file that it is in.
-        line: The line of its fence, from 1.
-        language: What the fence says.
+        page: Its file.
+        line: Line of its opening fence, from 1.
+        language: Language of the fence; "" for none.
         text: Its lines, without the fences and their indentation.
         mark: Kind of the comment before it; "" for none.
-        what: What the comment says.
+        argument: Text of that comment after the kind.
     """
 
     page: Path
@@ -42,15 +45,15 @@ class Block:
     language: str
     text: str
     mark: str = ""
-    what: str = ""
+    argument: str = ""
 
     @property
     def place(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def blocks(page: Path) -> Iterator[Block]:
-    """The blocks of a page in their order."""
+def iterate_blocks(page: Path) -> Iterator[Block]:
+    """Yield the blocks of a page in order."""
     lines = page.read_text(encoding="utf-8").splitlines()
     start: int | None = None
     for i, line in enumerate(lines):
@@ -58,10 +61,10 @@ def blocks(page: Path) -> Iterator[Block]:
             continue
         if start is not None:
             text = textwrap.dedent("\n".join(lines[start + 1 : i]))
-            opened = _FENCE.match(lines[start])
-            assert opened, f"{page.name}:{start + 1} opens a block in a way that is not understood"
+            fence = _FENCE.match(lines[start])
+            assert fence, f"{page.name}:{start + 1} has a malformed fence"
             mark = _MARK.match(lines[start - 1]) if start else None
-            kind, what = (mark["kind"], mark["what"]) if mark else ("", "")
-            yield Block(page, start + 1, opened["language"], text, kind, what)
+            kind, argument = (mark["kind"], mark["argument"]) if mark else ("", "")
+            yield Block(page, start + 1, fence["language"], text, kind, argument)
         start = None if start is not None else i
     assert start is None, f"{page.name} ends within a block"
