@@ -6,9 +6,12 @@ separate file, cars_test_annos_withlabels.mat; the later form is car_ims.tgz and
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
+from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,16 +74,22 @@ def read(index: ArchiveIndex, crop: bool) -> Catalog:
 
 
 def _load_mat(data: bytes, name: str) -> Mapping[str, Any]:
-    from scipy.io import loadmat  # of the extra `train`
-
+    """Return the variables of a MATLAB file, read in a new process: damaged files crash scipy's decoder."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            variables: Mapping[str, Any] = loadmat(BytesIO(data), simplify_cells=True)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(_decode_mat, data).result()
     except Exception as error:  # scipy raises nearly anything on damage
         raise DatasetError(
             f"{name} cannot be read ({format_error(error)}): it is damaged; download the archive again"
         ) from error
+
+
+def _decode_mat(data: bytes) -> Mapping[str, Any]:
+    from scipy.io import loadmat  # of the extra `train`
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the waiting process handles interrupts
+    warnings.simplefilter("ignore")
+    variables: Mapping[str, Any] = loadmat(BytesIO(data), simplify_cells=True)
     return variables
 
 
