@@ -1,8 +1,8 @@
-"""Why a photo was named so: what the mask kept, and where each of two species fails to rebuild the photo.
+"""Explanation of a prediction: the mask, and the reconstruction errors of two species by location.
 
-The distances that decide are sums over the locations of a level's map. Taken apart again they are the
-reconstruction-error maps of HMDRN (arXiv 2506.20263). With q a location's token and W^2 a class's operator,
-ridge's error there is q' W^2 q; attention's is |v - softmax(q K' / sqrt(d)) V|^2.
+The distances are sums over the locations of a level's map; their terms are the reconstruction-error maps of
+HMDRN (arXiv 2506.20263). With q a location's token and W^2 a class's operator, ridge's error there is
+q' W^2 q; attention's is |v - softmax(q K' / sqrt(d)) V|^2.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.bundle.manifest import Level
-from hmdrn_runtime.errors import BundleError
-from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
+from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 from hmdrn_runtime.matching.attention import AttentionMatcher, support_tokens
@@ -31,10 +30,10 @@ class LevelExplanation:
 
     Attributes:
         name: "high" or "mid".
-        mask: Whether the mask keeps a location, bool (layers, heads, side, side).
-        errors: Squared reconstruction errors by species, float64 (S, side, side), at least 0: the species
-            of `Explanation.matches` in their order. Each map sums to the species' distance at this level.
-        logits_per_error: What an error of 1 takes from a species' logit, learned.
+        mask: True at locations that the mask keeps, bool (layers, heads, side, side).
+        errors: Squared reconstruction errors by species, float64 (S, side, side), at least 0, in the order of
+            `Explanation.matches`. Each map sums to the species' distance at this level.
+        logits_per_error: Learned weight: the loss of a species' logit per unit of error.
     """
 
     name: str
@@ -44,24 +43,24 @@ class LevelExplanation:
 
     @property
     def side(self) -> int:
-        """Locations in a row of the map, and rows."""
+        """Side of the map in locations."""
         return int(self.mask.shape[-1])
 
     @property
     def cell(self) -> int:
-        """Pixels of the network's input from one location to the next."""
+        """Side of a location in pixels of the network's input."""
         return INPUT_SIZE // self.side
 
     @property
     def foreground(self) -> Float64:
-        """Share of layers and heads whose mask keeps a location, 0-1, (side, side)."""
+        """Share of layers and heads whose mask keeps a location, 0-1, float64 (side, side)."""
         return np.asarray(self.mask.mean(axis=(0, 1)))
 
     @property
     def advantage(self) -> Float64 | None:
-        """How much each location speaks for the first species against the second, in logits (side, side).
+        """Each location's contribution to the first species' logit less the second's, (side, side).
 
-        Over both levels it sums to the difference of their logits. None where only one is compared.
+        The sum over both levels is the difference of their logits. None with a single species.
         """
         if len(self.errors) < 2:
             return None
@@ -70,13 +69,13 @@ class LevelExplanation:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why a photo was named so.
+    """Explanation of a prediction.
 
     Attributes:
-        prediction: The answer, as `Recognizer.classify` gives it.
-        matches: The species that are compared: the best, then the second-best or the one asked for; the
-            best alone where the gallery has no other.
-        pixels: What the network saw, RGB uint8 (84, 84, 3).
+        prediction: The prediction, as of `Recognizer.classify`.
+        matches: The compared species: the best, then the second-best or the requested one; only the best if
+            the gallery has no other.
+        pixels: The network's input, RGB uint8 (84, 84, 3).
         levels: High, then mid.
     """
 
@@ -86,7 +85,7 @@ class Explanation:
     levels: tuple[LevelExplanation, ...]
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All arrays by name, as `hmdrn explain --arrays` saves them, with the species' labels."""
+        """Return all arrays by name, with the species' labels, as saved by `hmdrn explain --arrays`."""
         named: dict[str, npt.NDArray[Any]] = {
             "labels": np.array([match.label for match in self.matches]),
             "pixels": self.pixels,
@@ -106,22 +105,21 @@ class Explanation:
 def explain_levels(
     matcher: RidgeMatcher | AttentionMatcher, pixels: npt.NDArray[np.uint8], species: Sequence[Species]
 ) -> tuple[LevelExplanation, ...]:
-    """Look at one photo, (84, 84, 3), location by location, beside some species.
+    """Compare one photo, (84, 84, 3), with some species, location by location.
 
     Raises:
-        BundleError: An attention bundle of an earlier version, whose graphs do not give q and v.
         EnrollmentError: A class that cannot be solved.
     """
-    seen = matcher.backend.run("explain", {"images": pixels[None]})
+    outputs = matcher.backend.run("explain", {"images": pixels[None]})
     network = matcher.network
     if isinstance(matcher, RidgeMatcher):
-        errors = _ridge_maps(matcher, seen, species)
+        errors = _ridge_maps(matcher, outputs, species)
     else:
-        errors = {v.name: _attention_map(v, seen, species) for v in network.levels}
+        errors = {level.name: _attention_map(level, outputs, species) for level in network.levels}
     levels = []
     for level in network.levels:
         side = math.isqrt(level.tokens)
-        mask = seen[f"mask_{level.name}"][0]
+        mask = outputs[f"mask_{level.name}"][0]
         levels.append(
             LevelExplanation(
                 level.name,
@@ -134,7 +132,7 @@ def explain_levels(
 
 
 def ridge_errors(tokens: Float32, operator: Float32) -> Float64:
-    """Squared errors of ridge reconstruction by location.
+    """Compute the squared errors of ridge reconstruction by location.
 
     Args:
         tokens: A photo's query tokens (T, d).
@@ -147,12 +145,12 @@ def ridge_errors(tokens: Float32, operator: Float32) -> Float64:
     upper = np.zeros((channels, channels))
     upper[np.triu_indices(channels)] = operator
     Q = tokens.astype(np.float64)
-    # Rounding may bring a vanishing error below zero.
+    # Rounding may make a vanishing error negative.
     return np.asarray(np.maximum(np.einsum("td,td->t", Q @ upper, Q), 0))
 
 
 def attention_errors(q: Float32, v: Float32, keys: Float32, values: Float32) -> Float64:
-    """Squared errors of reconstruction by attention, by location.
+    """Compute the squared errors of attention reconstruction by location.
 
     Args:
         q: Queries of the photo (T, d).
@@ -170,25 +168,19 @@ def attention_errors(q: Float32, v: Float32, keys: Float32, values: Float32) -> 
 
 
 def _ridge_maps(
-    matcher: RidgeMatcher, seen: Mapping[str, npt.NDArray[Any]], species: Sequence[Species]
+    matcher: RidgeMatcher, outputs: Mapping[str, npt.NDArray[Any]], species: Sequence[Species]
 ) -> dict[str, Float64]:
     operators = matcher.operators(species)
     maps: dict[str, Float64] = {}
-    start = 0
-    for level in matcher.network.levels:
-        part = slice(start, start + level.packed)
-        tokens = seen[f"query_tokens_{level.name}"][0]
-        maps[level.name] = np.stack([ridge_errors(tokens, operator[part]) for operator in operators])
-        start += level.packed
+    for name, part in level_slices(matcher.network).items():
+        tokens = outputs[f"query_tokens_{name}"][0]
+        maps[name] = np.stack([ridge_errors(tokens, operator[part]) for operator in operators])
     return maps
 
 
-def _attention_map(level: Level, seen: Mapping[str, npt.NDArray[Any]], species: Sequence[Species]) -> Float64:
-    if f"query_q_{level.name}" not in seen:
-        raise BundleError(
-            "this bundle's graph 'explain' does not give q and v, without which an attention head's errors "
-            "have no places: export it again with hmdrn-export"
-        )
-    q, v = (seen[f"query_{kind}_{level.name}"][0] for kind in "qv")
+def _attention_map(
+    level: Level, outputs: Mapping[str, npt.NDArray[Any]], species: Sequence[Species]
+) -> Float64:
+    q, v = (outputs[f"query_{kind}_{level.name}"][0] for kind in "qv")
     names = [f"{kind}_{level.name}" for kind in "kv"]
     return np.stack([attention_errors(q, v, *(support_tokens(s, name) for name in names)) for s in species])

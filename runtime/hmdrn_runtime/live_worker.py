@@ -1,4 +1,4 @@
-"""Classifying a camera's frames beside the loop that takes them: futures, and a queue that does not grow."""
+"""Asynchronous classification of a camera's frames, with a bounded queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,24 +15,27 @@ import numpy as np
 from hmdrn_runtime.errors import FrameDroppedError, HmdrnError
 
 T = TypeVar("T")
-WAITING = 2
-"""Frames that wait at most, beside the one in work."""
+MAX_WAITING = 2
+"""Frames that wait at most, besides the one in work."""
 _IDLE = 10.0
-"""Seconds without a frame after which the thread ends, and lets go of the model; a frame starts a new one."""
+"""Seconds without a frame after which the thread ends and releases the model; a frame starts a new one."""
 
 
 class LiveWorker(Generic[T]):
-    """Works on frames one after the other in a thread of its own.
+    """Processes frames one after the other in its own thread.
 
-    Late answers are of no use to a robot: where too many frames wait, the oldest is dropped, so that an
-    answer is never older than a few frames.
+    Late answers are useless to a robot: if too many frames wait, the oldest is dropped, so that an answer is
+    never older than a few frames.
 
     Args:
-        work: What to do with a frame, e.g. `recognizer.classify`.
-        waiting: Frames that wait at most, beside the one in work.
+        work: Function of a frame, e.g. `recognizer.classify`.
+        waiting: Frames that wait at most, besides the one in work; at least 1.
+
+    Attributes:
+        dropped: Frames dropped for newer ones so far.
     """
 
-    def __init__(self, work: Callable[..., T], waiting: int = WAITING) -> None:
+    def __init__(self, work: Callable[..., T], waiting: int = MAX_WAITING) -> None:
         if waiting < 1:
             raise HmdrnError(f"waiting is {waiting}: let at least 1 frame wait")
         self._work = work
@@ -43,30 +45,29 @@ class LiveWorker(Generic[T]):
         self._thread: threading.Thread | None = None
         self._closed = False
         self.dropped = 0
-        """Frames that gave way to newer ones so far."""
 
     def submit(self, frame: object, *arguments: Any, **options: Any) -> Future[T]:
-        """Hand over a frame; returns at once.
+        """Submit a frame; returns at once.
 
         Args:
-            frame: As `work` takes it. An array is copied: the camera may fill its buffer anew.
+            frame: First argument of `work`. An array is copied: the camera may reuse its buffer.
             arguments: Further arguments of `work`.
-            options: Its options.
+            options: Keyword arguments of `work`.
 
         Returns:
-            A future of the answer; `asyncio.wrap_future` makes it one to await. It raises what `work`
-            raised, or `FrameDroppedError` where newer frames have overtaken this one.
+            A future of the result; `asyncio.wrap_future` makes it awaitable. It raises the error of `work`,
+            or `FrameDroppedError` if newer frames have replaced this one.
 
         Raises:
             HmdrnError: The worker is closed.
         """
         future: Future[T] = Future()
-        kept = frame.copy() if isinstance(frame, np.ndarray) else frame
+        copy = frame.copy() if isinstance(frame, np.ndarray) else frame
         late: list[Future[T]] = []
         with self._changed:
             if self._closed:
                 raise HmdrnError("this live worker is closed: open another for more frames")
-            self._frames.append((future, (kept, *arguments), options))
+            self._frames.append((future, (copy, *arguments), options))
             while len(self._frames) > self._waiting:
                 late.append(self._frames.popleft()[0])
             self.dropped += len(late)
@@ -75,19 +76,19 @@ class LiveWorker(Generic[T]):
                 self._thread.start()
                 _running.add(self)
             self._changed.notify()
-        # Outside the lock: what is called when a future is done may hand over a frame itself.
-        for one in late:
-            _drop(one, f"dropped for newer frames: {self._waiting} were waiting already")
+        # Outside the lock: a future's callback may submit a frame itself.
+        for overtaken in late:
+            _drop(overtaken, f"dropped for newer frames: {self._waiting} were waiting already")
         return future
 
     def close(self) -> None:
-        """Drop what waits, wait for the frame in work, and end the thread."""
+        """Drop waiting frames, wait for the one in work, and end the thread."""
         with self._changed:
             self._closed = True
-            left, thread = [future for future, _, _ in self._frames], self._thread
+            waiting, thread = [future for future, _, _ in self._frames], self._thread
             self._frames.clear()
             self._changed.notify_all()
-        for future in left:
+        for future in waiting:
             _drop(future, "dropped: the live worker was closed")
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -95,12 +96,7 @@ class LiveWorker(Generic[T]):
     def __enter__(self) -> LiveWorker[T]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(self) -> None:
@@ -119,7 +115,7 @@ class LiveWorker(Generic[T]):
                 future.set_exception(error)
             else:
                 future.set_result(answer)
-            # Nothing of a frame stays while the next one is waited for.
+            # Free the frame while waiting for the next one.
             del future, arguments, options
 
 
@@ -128,12 +124,12 @@ _running: weakref.WeakSet[LiveWorker[Any]] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """End the threads before the interpreter goes: one that is within a graph then crashes the process."""
+    """End the threads before the interpreter exits: a thread within a graph would crash the process."""
     for worker in list(_running):
         worker.close()
 
 
-def _drop(future: Future[Any], why: str) -> None:
-    # False where the robot has cancelled it already.
+def _drop(future: Future[Any], reason: str) -> None:
+    # False if it has been canceled already.
     if future.set_running_or_notify_cancel():
-        future.set_exception(FrameDroppedError(why))
+        future.set_exception(FrameDroppedError(reason))

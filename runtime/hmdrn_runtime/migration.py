@@ -1,4 +1,4 @@
-"""Taking a gallery elsewhere: to another precision of its network, or to another network."""
+"""Migration of a gallery to another precision of its network, or to another network."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import numpy as np
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.gallery import Gallery
-from hmdrn_runtime.gallery.history import change_now
-from hmdrn_runtime.gallery.species import Species, with_photos
+from hmdrn_runtime.gallery.history import make_change
+from hmdrn_runtime.gallery.species import Species, extend_species
 from hmdrn_runtime.images.preprocessing import INPUT_SIZE
-from hmdrn_runtime.open_set.threshold import rate_of
+from hmdrn_runtime.open_set.threshold import false_accept_rate
 from hmdrn_runtime.recognizer import Recognizer
 
 
 @dataclass(frozen=True)
-class Move:
-    """A gallery whose photos were, in part, enrolled with another variant of the graphs than runs now.
+class VariantMismatch:
+    """A gallery with photos enrolled with another variant of the graphs than the running one.
 
     Attributes:
-        variant: The variant that runs.
-        photos: Photos of other variants, by variant.
-        costs: Of each variant concerned that is not FP32, what its bundle's verification says of it:
-            `distance_error` (relative, to the FP32 network) and `top1_agreement` (percent); None where the
-            bundle has no such figures.
-        far: The false-accept rate of the gallery's calibration, which is kept; None without one.
+        variant: The running variant.
+        photos: Number of photos of other variants, by variant.
+        costs: For each variant concerned except FP32, the figures of the bundle's verification:
+            `distance_error` (relative, to the FP32 network) and `top1_agreement` (percent); None if the
+            bundle has none.
+        far: The false-accept rate of the gallery's calibration, which stays; None without one.
     """
 
     variant: str
@@ -39,20 +39,20 @@ class Move:
     far: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; the entries are the attributes."""
+        """Return a JSON-ready dictionary; the entries are the attributes."""
         costs = {name: None if cost is None else dict(cost) for name, cost in self.costs.items()}
         return {"variant": self.variant, "photos": dict(self.photos), "costs": costs, "far": self.far}
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} with {name!r}" for name, count in self.photos.items())
-        told = [_told(name, cost) for name, cost in self.costs.items()]
+        parts = [_describe_cost(name, cost) for name, cost in self.costs.items()]
         if self.far is not None:
-            told.append(f"the gallery's calibration, at a false-accept rate of {self.far:g}, is kept")
-        return f"photos were enrolled {counts}, and {self.variant!r} runs: {'; '.join(told)}"
+            parts.append(f"the gallery's calibration, at a false-accept rate of {self.far:g}, is kept")
+        return f"photos were enrolled {counts}, and {self.variant!r} runs: {'; '.join(parts)}"
 
 
-def move_of(gallery: Gallery, bundle: Bundle) -> Move | None:
-    """What it costs that a gallery was enrolled with other variants; None where it was not."""
+def find_variant_mismatch(gallery: Gallery, bundle: Bundle) -> VariantMismatch | None:
+    """Find photos of a gallery that were enrolled with other variants; None if there are none."""
     photos: Counter[str] = Counter()
     for species in gallery.species.values():
         photos.update(photo.variant for photo in species.photos.values())
@@ -70,24 +70,23 @@ def move_of(gallery: Gallery, bundle: Bundle) -> Move | None:
         keys = ("distance_error", "top1_agreement")
         known = isinstance(report, Mapping) and all(isinstance(report.get(key), int | float) for key in keys)
         costs[name] = {key: float(report[key]) for key in keys} if known and report else None
-    counts, far = MappingProxyType(dict(sorted(photos.items()))), rate_of(gallery.calibration)
-    return Move(bundle.variant, counts, MappingProxyType(costs), far)
+    counts, far = MappingProxyType(dict(sorted(photos.items()))), false_accept_rate(gallery.calibration)
+    return VariantMismatch(bundle.variant, counts, MappingProxyType(costs), far)
 
 
-def reenrolled(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = False) -> tuple[Gallery, int]:
-    """A gallery enrolled anew from its thumbnails, under another network.
+def reenroll(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = False) -> tuple[Gallery, int]:
+    """Enroll a gallery's thumbnails under another network.
 
     Args:
         gallery: The gallery, of any network.
         recognizer: Has the other network. Its own gallery stays as it is.
-        skip_missing: Whether photos without a thumbnail are left out, and species with no other photo with
-            them.
+        skip_missing: Leave out photos without a thumbnail, and species that have no other photos.
 
     Returns:
-        The gallery of the other network, with the thumbnails; and how many photos were left out.
+        The gallery of the other network, with the thumbnails; and the number of photos left out.
 
     Raises:
-        GalleryError: Photos without a thumbnail, unless `skip_missing`; or none with one.
+        GalleryError: A photo has no thumbnail and `skip_missing` is false, or no photo has one.
         EnrollmentError: A species that cannot be solved under the other network.
     """
     missing = {
@@ -104,25 +103,25 @@ def reenrolled(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = Fa
         )
     species: dict[str, Species] = {}
     for label, old in gallery.species.items():
-        kept = [p.thumbnail for p in old.photos.values() if p.thumbnail is not None]
-        if kept:
-            pixels = np.frombuffer(b"".join(kept), np.uint8).reshape(-1, INPUT_SIZE, INPUT_SIZE, 3)
-            photos = recognizer.photo_statistics(pixels)
-            both = zip(photos, kept, strict=True)
-            species[label] = with_photos(None, label, [p.with_thumbnail(t) for p, t in both])
+        thumbnails = [p.thumbnail for p in old.photos.values() if p.thumbnail is not None]
+        if thumbnails:
+            pixels = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(-1, INPUT_SIZE, INPUT_SIZE, 3)
+            photos = recognizer.matcher.compute_statistics(pixels)
+            pairs = zip(photos, thumbnails, strict=True)
+            species[label] = extend_species(None, label, [p.with_thumbnail(t) for p, t in pairs])
     if not species:
         raise GalleryError("no photo of the gallery has a thumbnail: enroll the photos again")
     recognizer.matcher.class_operands(list(species.values()))  # refuses what cannot be solved
     generation = gallery.generation + 1
     name = recognizer.bundle.manifest.name
-    history = (*gallery.history, change_now(generation, f"enrolled anew from thumbnails for {name!r}"))
+    history = (*gallery.history, make_change(generation, f"enrolled anew from thumbnails for {name!r}"))
     network = recognizer.bundle.manifest.network
     return Gallery(network, species, generation, history), sum(missing.values())
 
 
-def _told(name: str, cost: Mapping[str, float] | None) -> str:
+def _describe_cost(name: str, cost: Mapping[str, float] | None) -> str:
     if cost is None:
-        return f"the bundle does not say how far {name!r} is from fp32"
+        return f"the bundle has no comparison of {name!r} with fp32"
     return (
         f"{name!r} differs from fp32 by {100 * cost['distance_error']:.2g} % in the distances and agrees on "
         f"{cost['top1_agreement']:.4g} % of the answers, by the bundle's verification"

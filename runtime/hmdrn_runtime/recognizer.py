@@ -10,54 +10,49 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 
 from hmdrn_runtime.backends.base import Backend
-from hmdrn_runtime.backends.report import BackendReport, backend_report
+from hmdrn_runtime.backends.report import BackendReport, make_backend_report
 from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.enrollment.enroll import enroll_photos, review_photos
 from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT, choose_frames
-from hmdrn_runtime.enrollment.leave_one_out import Examination, examine
 from hmdrn_runtime.enrollment.report import EnrollmentReport
-from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
+from hmdrn_runtime.errors import GalleryError, HmdrnError
 from hmdrn_runtime.explanation import Explanation, explain_levels
 from hmdrn_runtime.gallery.file import sync_gallery
-from hmdrn_runtime.gallery.gallery import (
-    Gallery,
-    check_network,
-    clean_label,
-    find_species,
-)
-from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
-from hmdrn_runtime.images.preprocessing import Box, Boxes, ImageSource, check_boxes
-from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, prepare_photo
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.gallery.labels import clean_label
+from hmdrn_runtime.gallery.photo_statistics import check_network
+from hmdrn_runtime.gallery.species import find_species
+from hmdrn_runtime.images.decoding import ImageSource
+from hmdrn_runtime.images.preprocessing import Box, Boxes, check_boxes
+from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, list_photos
 from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
-from hmdrn_runtime.io.files import user_path
+from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.live_worker import LiveWorker
+from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.factory import open_matcher
-from hmdrn_runtime.matching.index.operator_cache import operators_path
-from hmdrn_runtime.matching.snapshots import Generations
+from hmdrn_runtime.matching.index.operator_cache import operator_cache_path
+from hmdrn_runtime.matching.snapshots import SolvedGallery
 from hmdrn_runtime.open_set.background import Background
-from hmdrn_runtime.open_set.threshold import calibration_doubt
-from hmdrn_runtime.prediction import Prediction, predictions
-
-BATCH = 32
-"""Photos that go through the network at once; bounds its memory."""
+from hmdrn_runtime.open_set.threshold import calibration_issue
+from hmdrn_runtime.prediction import Prediction, rank_species
 
 
 class Recognizer:
-    """Names the species on photos from a few photos of each; `hmdrn.load` makes one.
+    """Recognizes species from a few photos of each; `hmdrn.load` makes one.
 
-    Adding a species neither rebuilds nor re-exports anything. Several threads may classify while another
-    enrolls, merges or saves: every call sees the species of one generation of the gallery. The thread that
-    has changed the gallery sees what it did at its next call, which waits until that is solved. No other
-    thread waits: until then the generation before answers it. `refresh` waits in any thread.
+    Adding a species needs no rebuild and no new export. Several threads may classify while another enrolls,
+    merges or saves: every call uses one consistent snapshot of the gallery. The thread that has changed the
+    gallery sees its change at its next call, which waits for the solve. Other threads do not wait: they use
+    the previous snapshot until the new one is solved. `refresh` waits in any thread.
 
     Args:
         bundle: The model.
         backend: Runs the bundle's graphs.
         gallery: Species enrolled before; empty if None.
-        keep_thumbnails: Whether photos that are enrolled from now on are kept, small, 21 KB each: with them
-            a gallery can be carried to another model.
+        keep_thumbnails: Store a thumbnail of each photo enrolled from now on, 21 KB each, which allows
+            enrolling the gallery again under another model.
 
     Raises:
         GalleryError: The gallery was enrolled with another network.
@@ -78,7 +73,7 @@ class Recognizer:
         self._gallery = Gallery(network) if gallery is None else gallery
         self.matcher = open_matcher(network, backend, bundle.variant)
         self.matcher.keep_thumbnails = keep_thumbnails
-        self.generations = Generations(self._gallery, self.matcher, bundle)
+        self.solved_gallery = SolvedGallery(self._gallery, self.matcher, bundle)
         self._live = LiveWorker(self.classify)
 
     def __repr__(self) -> str:
@@ -86,31 +81,36 @@ class Recognizer:
 
     @property
     def backend_report(self) -> BackendReport:
-        """What runs the graphs, and why not the bundle's other variants."""
-        return backend_report(self.bundle, self.backend)
+        """The backend that runs the graphs, and the reasons against the bundle's other variants."""
+        return make_backend_report(self.bundle, self.backend)
+
+    @property
+    def preprocessing(self) -> str:
+        """The bundle's preprocessing, "crop" or "squash"."""
+        return self.bundle.manifest.input.preprocessing
 
     @property
     def background(self) -> Background | None:
-        """The species in general that came with the bundle, read when first asked for; None without any."""
-        return self.generations.background
+        """The bundle's background species, read on first use; None if it has none."""
+        return self.solved_gallery.background
 
     @property
-    def calibration_doubt(self) -> str | None:
-        """Why the gallery's calibration is not applied with this bundle, or might mislead; else None.
+    def calibration_issue(self) -> str | None:
+        """The reason that the gallery's calibration is not applied with this bundle; None if it is.
 
         Raises:
             GalleryError: The calibration is damaged.
         """
-        kept = self.gallery.calibration
-        return None if kept is None else calibration_doubt(kept, self.background)
+        stored = self.gallery.calibration
+        return None if stored is None else calibration_issue(stored, self.background)
 
     @property
     def gallery(self) -> Gallery:
-        """The species; changes made to it are seen by the next call of the thread that makes them."""
+        """The species; the next call of a thread sees the changes that it made."""
         return self._gallery
 
     def enroll(self, label: str, photos: PhotoSource | Iterable[PhotoSource]) -> EnrollmentReport:
-        """Add photos to a species, which need not exist yet. All of them count, or none.
+        """Add photos to a species, new or known; an error adds none of them.
 
         Args:
             label: The species' name.
@@ -118,64 +118,29 @@ class Recognizer:
                 (N, H, W, 3) of several.
 
         Returns:
-            What the photos are worth: which are doubtful and why, and what the species is confused with.
+            A report on the photos: issues, outliers, and the species that is most easily confused with
+            this one.
 
         Raises:
             ImageError: A photo cannot be used; the message names it.
             EnrollmentError: A bad label, no photo, or statistics that cannot be solved.
         """
-        label = clean_label(label)
-        sources = _sources(photos)
-        if not sources:
-            raise EnrollmentError(f"no photo for {label!r}: give at least one")
-        mode = self.bundle.manifest.input.preprocessing
-        seen = [prepare_photo(source, mode) for source in sources]
-        statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
-        addition = self.generations.add(label, statistics)
-        planned = addition.after
-        before = addition.before[label].digests if label in addition.before else frozenset[str]()
-        known = set(before)
-        added: list[str] = []
-        duplicates: list[str] = []
-        for photo in statistics:
-            (duplicates if photo.digest in known else added).append(photo.digest)
-            known.add(photo.digest)
-        work = Examination(self.matcher, self.background, label, planned, statistics, seen, before)
-        return EnrollmentReport(
-            label,
-            tuple(added),
-            tuple(duplicates),
-            planned[label].shots,
-            addition.holders,
-            addition.lookalikes,
-            *examine(work),
-        )
+        return enroll_photos(self.solved_gallery, label, list_photos(photos), self.preprocessing)
 
     def review(
         self, report: EnrollmentReport, photos: PhotoSource | Iterable[PhotoSource]
     ) -> EnrollmentReport:
-        """Look at an enrollment once more, beside the species that were enrolled after it.
+        """Check an enrollment again, now with the species that were enrolled after it.
 
         Args:
-            report: What `enroll` returned.
-            photos: What it was given.
+            report: The return value of `enroll`.
+            photos: Its photos.
 
         Raises:
-            GalleryError: The species is gone.
+            GalleryError: The species is not in the gallery any more.
             ImageError: As `enroll`.
         """
-        species = self.gallery.species
-        if report.label not in species:
-            raise GalleryError(f"{report.label!r} is no longer in the gallery: enroll it first")
-        mode = self.bundle.manifest.input.preprocessing
-        seen = [prepare_photo(source, mode) for source in _sources(photos)]
-        statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
-        before = species[report.label].digests - set(report.added)
-        work = Examination(
-            self.matcher, self.background, report.label, species, statistics, seen, frozenset(before)
-        )
-        found, nearest, confusion = examine(work)
-        return replace(report, photos=found, nearest=nearest, confusion=confusion)
+        return review_photos(self.solved_gallery, report, list_photos(photos), self.preprocessing)
 
     def enroll_stream(
         self,
@@ -185,30 +150,25 @@ class Recognizer:
         patience: int = PATIENCE,
         unfit: int = UNFIT,
     ) -> EnrollmentReport:
-        """Add the few frames of a live source that teach most, until the species is good enough.
+        """Add the few most useful frames of a live source to a species.
 
-        See `streaming.choose_frames` for the arguments, for which frames are kept and when it ends.
+        See `frame_selection.choose_frames` for the arguments, the selection and its end.
 
         Returns:
-            As `enroll`, of the frames kept; without photos where none adds to those that the species has.
+            As `enroll`, of the selected frames; without photos if no frame adds anything to the species.
 
         Raises:
             EnrollmentError: No frame was sharp and well lit enough, or a number is below 1; as `enroll`.
             ImageError: A frame cannot be used.
         """
-        chosen = choose_frames(self, label, frames, shots, patience, unfit)
-        if chosen:
-            return self.enroll(label, chosen)
         label = clean_label(label)
+        species = self.gallery.species.get(label)
+        selected = choose_frames(
+            self.matcher, self.preprocessing, label, species, frames, shots, patience, unfit
+        )
+        if selected:
+            return self.enroll(label, selected)
         return EnrollmentReport(label, (), (), self.gallery.species[label].shots)
-
-    def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
-        """What the gallery keeps of prepared photos, uint8 (N, 84, 84, 3)."""
-        return [
-            s
-            for i in range(0, len(pixels), BATCH)
-            for s in self.matcher.photo_statistics(pixels[i : i + BATCH])
-        ]
 
     @overload
     def classify(self, image: ImageSource, boxes: None = None, top: int = 5) -> Prediction: ...
@@ -219,13 +179,13 @@ class Recognizer:
     def classify(
         self, image: ImageSource, boxes: Boxes | None = None, top: int = 5
     ) -> Prediction | list[Prediction]:
-        """Name the species on a photo.
+        """Recognize the species on a photo.
 
         Args:
             image: Path, bytes, PIL image or RGB uint8 array (H, W, 3).
-            boxes: Regions (x0, y0, x1, y1) in pixels, e.g. a detector's, as a list or an array of (N, 4);
-                each is classified by itself. Of a box that reaches over the photo's edge, the part on the
-                photo is looked at, however small a part of the box it is.
+            boxes: Regions (x0, y0, x1, y1) in pixels, e.g. of a detector, as a list or an array (N, 4); each
+                is classified separately. A box that crosses the photo's border is clipped, even if only a
+                small part remains.
             top: Species in the ranking at most.
 
         Returns:
@@ -235,64 +195,64 @@ class Recognizer:
             ImageError: The photo or a box cannot be used.
             GalleryError: Nothing has been enrolled.
         """
-        mode = self.bundle.manifest.input.preprocessing
         if boxes is None:
-            return self._classify_pixels(prepare_query(image, mode)[None], top)[0]
+            return self._classify_pixels(prepare_query(image, self.preprocessing)[None], top)[0]
         check_boxes(boxes)
-        parts = prepare_boxes(image, boxes, mode)
+        parts = prepare_boxes(image, boxes, self.preprocessing)
         return self._classify_pixels(np.stack(parts), top) if parts else []
 
     def classify_batch(self, images: PhotoSource | Iterable[PhotoSource], top: int = 5) -> list[Prediction]:
-        """Name the species on several photos; as `classify` for each, in fewer passes of the network."""
-        mode = self.bundle.manifest.input.preprocessing
-        sources = _sources(images)
+        """Recognize the species on several photos; as `classify` for each, in fewer passes of the network."""
         pixels = [
-            one.pixels if isinstance(one, PreparedPhoto) else prepare_query(one, mode) for one in sources
+            image.pixels if isinstance(image, PreparedPhoto) else prepare_query(image, self.preprocessing)
+            for image in list_photos(images)
         ]
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
 
     def explain(self, image: ImageSource, box: Box | None = None, against: str | None = None) -> Explanation:
-        """Name the species on a photo, and show where on it the best and another species differ.
+        """Recognize the species on a photo, and map the differences between the best and another species.
 
         Args:
-            image: As `classify` takes it.
-            box: The region to look at; the whole photo if None.
+            image: As for `classify`.
+            box: The region to classify; the whole photo if None.
             against: The species to compare the best one with; the second-best if None, or if it is the
                 best itself.
 
         Returns:
-            The prediction, what the mask kept, and the errors of both species by location.
+            The prediction, the mask, and the errors of both species by location.
 
         Raises:
             ImageError: The photo or the box cannot be used.
             GalleryError: Nothing has been enrolled, or no species `against`.
-            BundleError: An attention bundle of an earlier version, whose graphs do not tell.
         """
-        mode = self.bundle.manifest.input.preprocessing
-        pixels = prepare_query(image, mode) if box is None else prepare_boxes(image, [box], mode)[0]
-        classes = self.generations.current()
-        against = None if against is None else find_species(classes.species, against).label
-        scores = self.matcher.classify(pixels[None], classes.operands, len(classes.labels))
-        (prediction,) = predictions(classes.labels, scores, len(classes.labels), classes.calibration)
+        if box is None:
+            pixels = prepare_query(image, self.preprocessing)
+        else:
+            (pixels,) = prepare_boxes(image, [box], self.preprocessing)
+        snapshot = self.solved_gallery.current()
+        species, labels = snapshot.state.species, snapshot.labels
+        against = None if against is None else find_species(species, against).label
+        scores = self.matcher.classify(pixels[None], snapshot.operands, len(labels))
+        (prediction,) = rank_species(labels, scores, len(labels), snapshot.calibration)
         others = [m for m in prediction.ranking[1:] if against in (None, prediction.label, m.label)]
         matches = (prediction.ranking[0], *others[:1])
-        levels = explain_levels(self.matcher, pixels, [classes.species[m.label] for m in matches])
+        levels = explain_levels(self.matcher, pixels, [species[m.label] for m in matches])
         return Explanation(replace(prediction, ranking=prediction.ranking[:5]), matches, pixels, levels)
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it by its digest; as `Gallery.forget`."""
-        self.generations.forget(label, photo)
+        self.solved_gallery.forget(label, photo)
 
     def refresh(self) -> None:
-        """Wait until calls of any thread see the gallery as it is now; solves what is new in it.
+        """Solve the gallery's present state, and wait until calls of all threads use it.
 
-        After a change of many species at once, such as a merge: a camera's thread, which made no change,
-        goes on with the species of before meanwhile.
+        Useful after a change of many species at once, such as a merge: a camera's thread, which made no
+        change, otherwise goes on with the previous species meanwhile.
 
         Raises:
             EnrollmentError: A species that cannot be solved.
         """
-        self.generations.refresh()
+        self.solved_gallery.refresh()
 
     @overload
     def classify_async(self, image: ImageSource, boxes: None = None, top: int = 5) -> Future[Prediction]: ...
@@ -301,61 +261,43 @@ class Recognizer:
     def classify_async(self, image: ImageSource, boxes: Boxes, top: int = 5) -> Future[list[Prediction]]: ...
 
     def classify_async(self, image: ImageSource, boxes: Boxes | None = None, top: int = 5) -> Future[Any]:
-        """Name the species on a frame of a live source; returns at once.
+        """Recognize the species on a frame of a live source; returns at once.
 
-        One frame is in work and two wait at most: a further one takes the place of the oldest.
+        One frame is in work and at most two wait: a further one replaces the oldest.
 
         Args:
-            image: As `classify` takes it; an array is copied.
-            boxes: As `classify` takes them.
+            image: As for `classify`; an array is copied.
+            boxes: As for `classify`.
             top: Species in the ranking at most.
 
         Returns:
-            A future of what `classify` returns or raises; it raises `FrameDroppedError` where newer frames
-            have overtaken this one. `await asyncio.wrap_future(...)` in a coroutine.
+            A future of the result of `classify`; it raises `FrameDroppedError` if newer frames have
+            replaced this one. Use `await asyncio.wrap_future(...)` in a coroutine.
         """
         return self._live.submit(image, boxes, top)
 
-    def keep_operators(self, gallery: str | os.PathLike[str]) -> None:
-        """Take the species' operators from `GALLERY.operators`, and keep there what takes long to solve.
+    def attach_operator_cache(self, gallery: str | os.PathLike[str]) -> None:
+        """Use the file `GALLERY.operators` to avoid solving species again at the next start.
 
-        `hmdrn.load` and `save_gallery` do so; see `Matcher.keep_operators`.
-
-        Args:
-            gallery: The gallery's file.
+        Called by `hmdrn.load` and `save_gallery`; see `Matcher.attach_operator_cache`.
         """
-        path = user_path(gallery, GalleryError).resolve()
-        self.matcher.keep_operators(operators_path(path), self.bundle)
+        path = expand_path(gallery, GalleryError).resolve()
+        self.matcher.attach_operator_cache(operator_cache_path(path), self.bundle)
 
     def save_gallery(self, path: str | os.PathLike[str], settle: Callable[[], object] | None = None) -> None:
-        """Write the gallery to a file, and take in what other processes have saved there in the meantime.
+        """Write the gallery to a file, merged with the changes that other processes have saved there.
 
-        See `gallery_file.sync_gallery`.
+        See `gallery.file.sync_gallery`.
         """
         sync_gallery(self.gallery, path, settle)
-        self.keep_operators(path)
+        self.attach_operator_cache(path)
 
     def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:
         if top < 1:
             raise HmdrnError(f"top is {top}: ask for at least 1 species")
-        classes = self.generations.current()
+        snapshot = self.solved_gallery.current()
         answers: list[Prediction] = []
         for start in range(0, len(pixels), BATCH):
-            scores = self.matcher.classify(pixels[start : start + BATCH], classes.operands, top)
-            answers += predictions(classes.labels, scores, top, classes.calibration)
+            scores = self.matcher.classify(pixels[start : start + BATCH], snapshot.operands, top)
+            answers += rank_species(snapshot.labels, scores, top, snapshot.calibration)
         return answers
-
-
-def _sources(photos: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:
-    """One photo, or several, as a list."""
-    if isinstance(photos, PreparedPhoto):
-        return [photos]
-    if isinstance(photos, np.ndarray):
-        return list(photos) if photos.ndim == 4 else [photos]
-    if isinstance(photos, str | os.PathLike | bytes | PIL.Image.Image):
-        return [photos]
-    if isinstance(photos, bytearray | memoryview):
-        return [bytes(photos)]
-    if not isinstance(photos, Iterable):
-        raise ImageError(f"cannot read photos from {type(photos).__name__}: pass one photo or a list of them")
-    return [*photos]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ import torch
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.errors import BundleError, GalleryError, ImageError
+from hmdrn_runtime.errors import GalleryError, ImageError
 from hmdrn_runtime.explanation import attention_errors, ridge_errors
 from hmdrn_runtime.images.preprocessing import prepare
+from hmdrn_runtime.open_set.threshold import Calibration
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -179,7 +179,8 @@ def test_an_unknown_is_explained_beside_the_species_that_it_is_nearest_to(images
     for label, shots in SHOTS.items():
         birds.enroll(label, images[label][:shots])
     before = birds.explain(images["bee"][-1])
-    birds.gallery.calibrate({"threshold": 1e9, "temperature": 2.0, "far": 0.05})
+    calibration = Calibration(1e9, 2.0, 0.05, birds.background.digest)
+    birds.gallery.calibrate(calibration.to_dict())
     explanation = birds.explain(images["bee"][-1])
     assert (before.prediction.known, explanation.prediction.known) == (None, False)
     assert explanation.prediction == birds.classify(images["bee"][-1])
@@ -205,20 +206,6 @@ def test_the_arrays_are_named_by_level_and_can_be_saved(taught, images, tmp_path
             assert np.array_equal(saved[f"errors_{level.name}"], level.errors)
             assert saved[f"mask_{level.name}"].shape == (3, 2, level.side, level.side)
             assert saved[f"advantage_{level.name}"].shape == (level.side, level.side)
-
-
-def test_an_attention_bundle_of_an_earlier_version_says_that_it_must_be_exported_again(taught, images):
-    """Its graph `explain` has the tokens and the mask alone."""
-    birds = taught("attention")
-    graphs = birds.bundle.manifest.variants["fp32"]
-    kept = tuple(t for t in graphs["explain"].outputs if not t.name.startswith(("query_q", "query_v")))
-    assert len(kept) == 4
-    variants = {"fp32": {**graphs, "explain": replace(graphs["explain"], outputs=kept)}}
-    bundle = replace(birds.bundle, manifest=replace(birds.bundle.manifest, variants=variants))
-    older = Recognizer(bundle, open_backend(bundle), birds.gallery)
-    assert older.classify(images["ant"][0]) == birds.classify(images["ant"][0])
-    with pytest.raises(BundleError, match="export it again"):
-        older.explain(images["ant"][0])
 
 
 def test_errors_of_small_matrices_are_those_worked_out_by_hand():

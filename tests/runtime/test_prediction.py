@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hmdrn_runtime.matching.base import Scores
-from hmdrn_runtime.prediction import predictions
+from hmdrn_runtime.prediction import rank_species
 
 
 def scores(logits: object, **distances: object) -> Scores:
@@ -34,7 +34,7 @@ LOGITS = hnp.arrays(
 @given(LOGITS)
 def test_probabilities_are_the_softmax_of_the_logits(logits):
     names = labels(logits.shape[1])
-    for row, prediction in zip(logits, predictions(names, scores(logits), top=99), strict=True):
+    for row, prediction in zip(logits, rank_species(names, scores(logits), top=99), strict=True):
         # Written out with exact sums, and without the shift that the code under test makes.
         shares = [
             1 / math.fsum(math.exp(min(float(other) - float(one), 700)) for other in row) for one in row
@@ -48,7 +48,7 @@ def test_probabilities_are_the_softmax_of_the_logits(logits):
 @given(LOGITS)
 def test_the_ranking_goes_from_the_largest_logit_down_and_of_equal_ones_in_the_order_of_the_labels(logits):
     names = labels(logits.shape[1])
-    for row, prediction in zip(logits, predictions(names, scores(logits), top=99), strict=True):
+    for row, prediction in zip(logits, rank_species(names, scores(logits), top=99), strict=True):
         assert [m.label for m in prediction.ranking] == [
             names[c] for c in sorted(range(len(row)), key=lambda c: (-row[c], c))
         ]
@@ -59,27 +59,27 @@ def test_the_ranking_goes_from_the_largest_logit_down_and_of_equal_ones_in_the_o
 
 def test_every_photo_of_a_batch_is_answered_by_itself():
     batch = [[1.0, 3.0, 2.0], [5.0, 0.0, 0.0], [0.0, 0.0, 9.0]]
-    together = predictions(labels(3), scores(batch, high=batch), top=3)
-    alone = [predictions(labels(3), scores([row], high=[row]), top=3)[0] for row in batch]
+    together = rank_species(labels(3), scores(batch, high=batch), top=3)
+    alone = [rank_species(labels(3), scores([row], high=[row]), top=3)[0] for row in batch]
     assert together == alone
     assert [p.label for p in together] == ["species 01", "species 00", "species 02"]
 
 
 def test_the_margin_is_what_the_best_has_over_the_second():
-    prediction = predictions(labels(3), scores([[math.log(2), math.log(6), math.log(2)]]), top=5)[0]
+    prediction = rank_species(labels(3), scores([[math.log(2), math.log(6), math.log(2)]]), top=5)[0]
     assert prediction.probability == pytest.approx(0.6)
     assert prediction.margin == pytest.approx(0.4)
 
 
 def test_two_species_that_tie_have_no_margin_and_the_first_label_wins():
-    prediction = predictions(("ant", "bee", "cat"), scores([[0.5, 2.0, 2.0]]), top=5)[0]
+    prediction = rank_species(("ant", "bee", "cat"), scores([[0.5, 2.0, 2.0]]), top=5)[0]
     assert prediction.label == "bee"
     assert prediction.margin == 0.0
     assert [m.label for m in prediction.ranking] == ["bee", "cat", "ant"]
 
 
 def test_the_only_species_is_certain_and_its_margin_is_its_probability():
-    prediction = predictions(("moth",), scores([[-1234.5]], high=[[7.0]], mid=[[2.0]]), top=5)[0]
+    prediction = rank_species(("moth",), scores([[-1234.5]], high=[[7.0]], mid=[[2.0]]), top=5)[0]
     assert (prediction.label, prediction.probability, prediction.margin) == ("moth", 1.0, 1.0)
     assert len(prediction.ranking) == 1
 
@@ -87,14 +87,14 @@ def test_the_only_species_is_certain_and_its_margin_is_its_probability():
 @pytest.mark.parametrize(("top", "shown"), [(1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (1000, 4)])
 def test_a_ranking_has_at_most_top_species_and_the_margin_does_not_depend_on_it(top, shown):
     logits = [[0.0, 1.0, 3.0, 2.0]]
-    prediction = predictions(labels(4), scores(logits), top=top)[0]
+    prediction = rank_species(labels(4), scores(logits), top=top)[0]
     assert [m.logit for m in prediction.ranking] == [3.0, 2.0, 1.0, 0.0][:shown]
-    assert prediction.margin == predictions(labels(4), scores(logits), top=4)[0].margin
+    assert prediction.margin == rank_species(labels(4), scores(logits), top=4)[0].margin
     assert prediction.margin > 0.1
 
 
 def test_every_match_has_the_distances_of_its_own_species_by_level():
-    prediction = predictions(
+    prediction = rank_species(
         ("a", "b", "c"), scores([[1.0, 3.0, 2.0]], high=[[10, 30, 20]], mid=[[0.1, 0.3, 0.2]]), top=3
     )[0]
     found = {m.label: dict(m.distances) for m in prediction.ranking}
@@ -103,18 +103,18 @@ def test_every_match_has_the_distances_of_its_own_species_by_level():
 
 
 def test_logits_of_any_size_give_probabilities_that_are_numbers():
-    huge = predictions(labels(2), scores([[-3e38, 3e38]]), top=2)[0]
+    huge = rank_species(labels(2), scores([[-3e38, 3e38]]), top=2)[0]
     assert [m.probability for m in huge.ranking] == [1.0, 0.0]
-    near = predictions(labels(2), scores([[-1e6, -1e6 + 1]]), top=2)[0]
+    near = rank_species(labels(2), scores([[-1e6, -1e6 + 1]]), top=2)[0]
     assert near.probability == pytest.approx(1 / (1 + math.exp(-1)))
 
 
 def test_whether_a_photo_is_known_is_not_said_without_a_calibrated_threshold():
-    assert predictions(labels(2), scores([[0.0, 1.0]]), top=2)[0].known is None
+    assert rank_species(labels(2), scores([[0.0, 1.0]]), top=2)[0].known is None
 
 
 def test_a_prediction_becomes_json_and_says_the_same():
-    prediction = predictions(
+    prediction = rank_species(
         ("Ödland", "b"), scores([[1.0, 0.0]], high=[[1.5, 2.5]], mid=[[0.5, 0.25]]), top=2
     )[0]
     first = prediction.ranking[0]
@@ -141,4 +141,4 @@ def test_a_prediction_becomes_json_and_says_the_same():
 
 
 def test_no_photos_give_no_predictions():
-    assert predictions(labels(3), Scores({}, np.zeros((0, 3), np.float32)), top=5) == []
+    assert rank_species(labels(3), Scores({}, np.zeros((0, 3), np.float32)), top=5) == []

@@ -19,9 +19,11 @@ from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
 from hmdrn_runtime.gallery.file import load_gallery
-from hmdrn_runtime.gallery.gallery import Gallery, MergeReport, with_photos
+from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import gram_sum, packed_gram
-from hmdrn_runtime.images.preprocessing import digest, prepare
+from hmdrn_runtime.gallery.species import extend_species
+from hmdrn_runtime.gallery.state import MergeReport
+from hmdrn_runtime.images.preprocessing import hash_pixels, prepare
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
@@ -108,7 +110,7 @@ def state(one: Recognizer) -> dict[str, dict[str, dict[str, bytes]]]:
 
 
 def seen_as(image: np.ndarray) -> str:
-    return digest(prepare(image, "crop"))
+    return hash_pixels(prepare(image, "crop"))
 
 
 def agree(found: Prediction, expected: Prediction, rel: float = 1e-5) -> None:
@@ -140,7 +142,7 @@ def expected_logits(
                 gram += np.triu(gram, 1).T
                 lam = species.shots * level.tokens / d * np.exp(alpha) + 1e-6
                 W = np.eye(d) - np.exp(beta) * np.linalg.solve(gram + lam * np.eye(d), gram)
-                (query,) = one.photo_statistics(pixels[None])
+                (query,) = one.matcher.compute_statistics(pixels[None])
                 packed = packed_gram(network, query.arrays["query"])[cut]
                 distance = packed @ ((W @ W)[triangle] * np.where(np.equal(*triangle), 1, 2))
             else:
@@ -282,8 +284,8 @@ def test_photos_are_prepared_as_the_bundle_says(opened, images):
     squashing = replace(manifest, input=replace(manifest.input, preprocessing="squash"))
     one = Recognizer(replace(bundle, manifest=squashing), backend)
     wide = np.concatenate([images[0][0], images[0][1]], axis=1)
-    assert one.enroll("moth", wide).added == (digest(prepare(wide, "squash")),)
-    assert digest(prepare(wide, "squash")) != digest(prepare(wide, "crop"))
+    assert one.enroll("moth", wide).added == (hash_pixels(prepare(wide, "squash")),)
+    assert hash_pixels(prepare(wide, "squash")) != hash_pixels(prepare(wide, "crop"))
 
 
 def test_a_recognizer_says_what_it_is(recognizer, images):
@@ -354,7 +356,7 @@ def test_photos_enrolled_one_by_one_give_what_they_give_in_one_batch(recognizer,
 
 
 def test_many_photos_go_through_the_network_in_parts(recognizer, images, monkeypatch):
-    monkeypatch.setattr(module, "BATCH", 3)
+    monkeypatch.setattr("hmdrn_runtime.matching.base.BATCH", 3)
     one = recognizer()
     report = one.enroll("moth", list(images.reshape(-1, *images.shape[2:])[:7]))
     assert report.shots == 7
@@ -492,7 +494,7 @@ def test_a_merged_species_that_cannot_be_solved_is_named_until_it_is_forgotten(t
     other.enroll("wasp", images[1][3])
     (photo,) = other.gallery.species["wasp"].photos.values()
     empty = replace(photo, arrays={name: array * 0 for name, array in photo.arrays.items()})
-    one.gallery.merge(Gallery(one.gallery.network, {"wasp": with_photos(None, "wasp", [empty])}))
+    one.gallery.merge(Gallery(one.gallery.network, {"wasp": extend_species(None, "wasp", [empty])}))
     with pytest.raises(EnrollmentError, match="'wasp' cannot be enrolled"):
         one.classify(images[0][3])
     one.forget("wasp")

@@ -222,8 +222,8 @@ def test_a_species_that_cannot_be_solved_is_named_to_the_other_threads_too(monke
     assert logits(elsewhere(lambda: one.classify(QUERY))) == before
     with pytest.raises(EnrollmentError, match="moth"):
         one.refresh()
-    assert one.generations._solving is not None
-    one.generations._solving.done.exception(20)
+    assert one.solved_gallery._solving is not None
+    one.solved_gallery._solving.done.exception(20)
     with pytest.raises(EnrollmentError, match="moth"):
         elsewhere(lambda: one.classify(QUERY))
     one.gallery.forget("moth")

@@ -1,1 +1,1 @@
-"""Checks of enrolled photos, and the choice of frames worth enrolling."""
+"""Enrollment, the check of enrolled photos, and the selection of frames worth enrolling."""

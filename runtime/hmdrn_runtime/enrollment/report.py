@@ -1,8 +1,8 @@
-"""What an examination of enrolled photos found: of a photo, and of the species."""
+"""Reports on an enrollment, its photos and its species."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hmdrn_runtime.images.quality import Quality
@@ -10,19 +10,19 @@ from hmdrn_runtime.images.quality import Quality
 
 @dataclass(frozen=True)
 class PhotoReport:
-    """What one photo of an enrollment is worth.
+    """Report on one photo of an enrollment.
 
     Attributes:
-        name: What to call it.
+        name: Its name in messages.
         digest: SHA-256 of its network input.
         quality: Sharpness, exposure and size.
         duplicate_of: Number of the photo of this enrollment, from 1, that it repeats; None if it repeats
-            none, 0 if it is one that the species had before.
-        recognised_as: What the gallery would call it without it (leave-one-out); None where the species has
-            no other photo, or the head keeps too little of a photo.
-        fit: Its leave-one-out logit less its rivals', None as `recognised_as`.
-        odd: Whether it fits far worse than the species' other photos.
-        most_useful: Whether it, alone, explains the species' other photos best.
+            none, 0 if the species had it before.
+        recognized_as: The gallery's answer without this photo (leave-one-out); None if the species has no
+            other photo, or the stored statistics do not suffice.
+        fit: Its leave-one-out logit less its rivals' mean; None as `recognized_as`.
+        outlier: True if it fits far worse than the species' other photos.
+        most_useful: True if it alone explains the species' other photos best.
         label: Its species.
         nearer_to: The other species that it and most photos of its own are nearer to; else None.
     """
@@ -31,63 +31,63 @@ class PhotoReport:
     digest: str
     quality: Quality
     duplicate_of: int | None = None
-    recognised_as: str | None = None
+    recognized_as: str | None = None
     fit: float | None = None
-    odd: bool = False
+    outlier: bool = False
     most_useful: bool = False
     label: str = ""
     nearer_to: str | None = None
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """Why the photo had better be taken again or left out; empty for a good one."""
-        found = list(self.quality.doubts)
+    def issues(self) -> tuple[str, ...]:
+        """Reasons to take the photo again or leave it out; empty for a good one."""
+        issues = list(self.quality.issues)
         if self.duplicate_of is not None:
-            found.append(
+            issues.append(
                 f"duplicate of photo {self.duplicate_of}" if self.duplicate_of else "enrolled before"
             )
-        if self.odd:
-            other = self.recognised_as not in (None, self.label)
-            found.append(f"looks like {self.recognised_as} instead" if other else "unlike the others")
-        return tuple(found)
+        if self.outlier:
+            other = self.recognized_as not in (None, self.label)
+            issues.append(f"looks like {self.recognized_as} instead" if other else "unlike the others")
+        return tuple(issues)
 
     @property
     def verdict(self) -> str:
-        """The doubts in one line; else "nearer to" a species, "most useful photo" or "good"."""
-        if self.doubts:
-            return ", ".join(self.doubts)
+        """The issues in one line; else "nearer to" a species, "most useful photo" or "good"."""
+        if self.issues:
+            return ", ".join(self.issues)
         if self.nearer_to is not None:
             return f"nearer to {self.nearer_to}"
         return "most useful photo" if self.most_useful else "good"
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return {
             "name": self.name,
             "digest": self.digest,
             "verdict": self.verdict,
-            "doubts": list(self.doubts),
+            "doubts": list(self.issues),
             "duplicate_of": self.duplicate_of,
-            "recognised_as": self.recognised_as,
+            "recognised_as": self.recognized_as,
             "fit": self.fit,
             "nearer_to": self.nearer_to,
             "most_useful": self.most_useful,
             "sharpness": self.quality.sharpness,
             "dark": self.quality.dark,
             "bright": self.quality.bright,
-            "side": self.quality.side,
+            "side": self.quality.shorter_side,
         }
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """The species that another is most easily confused with.
 
     Attributes:
         label: Its name.
-        separability: Share of the species' photos that are nearer to their own than to it, each left out of
-            its own, 0-1.
-        margin: By how much on average, in logits; negative where they are nearer to the neighbour.
+        separability: Share of the other's photos that are nearer to their own species (leave-one-out) than
+            to this one, 0-1.
+        margin: Mean difference in logits; negative if they are nearer to this one.
     """
 
     label: str
@@ -95,28 +95,28 @@ class Neighbour:
     margin: float
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {"label": self.label, "separability": self.separability, "margin": self.margin}
+        """Return a JSON-ready dictionary."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """A species most of whose photos are nearer to one and the same other species.
+    """A second species that most photos of a species are nearer to than to their own.
 
     Attributes:
-        label: The other species.
-        photos: Photos that are nearer to it than to the others of their own, each left out of its own.
-        of: Photos that could be compared so; at least three.
+        label: The second species.
+        photos: Photos that are nearer to it than to their own species (leave-one-out).
+        compared: Photos that could be compared; at least three.
     """
 
     label: str
     photos: int
-    of: int
+    compared: int
 
 
 @dataclass(frozen=True)
 class EnrollmentReport:
-    """What an enrollment did.
+    """Report on an enrollment.
 
     Attributes:
         label: The species.
@@ -124,12 +124,12 @@ class EnrollmentReport:
         duplicates: Digests of photos that it had already, or that were given twice.
         shots: Photos that it has now.
         also_in: Other species that hold one of these photos: one of the labels is wrong.
-        similar: Other species whose labels differ from this one in case or blanks alone.
-        photos: What each photo is worth, in the order given.
-        nearest: The species of the gallery that this one is most easily confused with; None where the
-            gallery has no other, or this one has a single photo.
-        confusion: The species of the gallery that most photos of this one are nearer to; None where there
-            is none, or this one has fewer than three photos.
+        similar: Other species whose labels differ from this one only in case or blanks.
+        photos: Reports on the photos, in the order given.
+        nearest: The species of the gallery that this one is most easily confused with; None if the gallery
+            has no other, or this one has a single photo.
+        confusion: The species of the gallery that most photos of this one are nearer to; None if there is
+            none, or this one has fewer than three photos.
     """
 
     label: str
@@ -139,22 +139,22 @@ class EnrollmentReport:
     also_in: tuple[str, ...] = ()
     similar: tuple[str, ...] = ()
     photos: tuple[PhotoReport, ...] = ()
-    nearest: Neighbour | None = None
+    nearest: Neighbor | None = None
     confusion: Confusion | None = None
 
     @property
-    def doubt(self) -> str | None:
-        """What is wrong with the species as a whole, in a sentence; None if nothing is."""
-        found = self.confusion
-        if found is None:
+    def issue(self) -> str | None:
+        """The issue with the species as a whole, in a sentence; None if there is none."""
+        confusion = self.confusion
+        if confusion is None:
             return None
         return (
-            f"{found.photos} of {found.of} photos of {self.label!r} are nearer to {found.label!r} than to "
-            "each other: are they in the wrong folder, or the two one species? If neither, enroll more "
-            "photos of both"
+            f"{confusion.photos} of {confusion.compared} photos of {self.label!r} are nearer to "
+            f"{confusion.label!r} than to each other: are they in the wrong folder, or are the two one "
+            "species? If neither, enroll more photos of both"
         )
 
     @property
-    def doubtful(self) -> tuple[PhotoReport, ...]:
-        """The photos that had better be taken again."""
-        return tuple(photo for photo in self.photos if photo.doubts)
+    def flagged(self) -> tuple[PhotoReport, ...]:
+        """The photos with issues, which should be taken again."""
+        return tuple(photo for photo in self.photos if photo.issues)

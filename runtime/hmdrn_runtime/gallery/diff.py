@@ -1,4 +1,4 @@
-"""How two galleries differ."""
+"""Comparison of two galleries."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hmdrn_runtime.gallery.gallery import Gallery
 
 
 @dataclass(frozen=True)
-class Difference:
-    """What one gallery has that another has not, by photos' digests.
+class GalleryDiff:
+    """Differences between two galleries, by their photos' digests.
 
     Attributes:
         only_first: Labels that only the first has.
         only_second: Labels that only the second has.
-        differing: For labels that both have with different photos: photos of the first alone, of the second
-            alone.
+        differing: For labels that both have with different photos: photos of the first only, of the second
+            only.
         renamed: Labels that only the first has, with the label under which the second has exactly those
             photos.
     """
@@ -31,17 +31,17 @@ class Difference:
         return bool(self.only_first or self.only_second or self.differing)
 
 
-def difference(first: Gallery, second: Gallery) -> Difference:
-    """Compare two galleries, which need not be of one network: a photo's digest does not depend on it."""
-    one = {label: species.digests for label, species in first.species.items()}
-    two = {label: species.digests for label, species in second.species.items()}
-    only_first = tuple(label for label in one if label not in two)
-    only_second = tuple(label for label in two if label not in one)
+def diff_galleries(first: Gallery, second: Gallery) -> GalleryDiff:
+    """Compare two galleries, even of different networks: a photo's digest does not depend on the network."""
+    a = {label: species.digests for label, species in first.species.items()}
+    b = {label: species.digests for label, species in second.species.items()}
+    only_first = tuple(label for label in a if label not in b)
+    only_second = tuple(label for label in b if label not in a)
     differing = {
-        label: (tuple(sorted(one[label] - two[label])), tuple(sorted(two[label] - one[label])))
-        for label in one
-        if label in two and one[label] != two[label]
+        label: (tuple(sorted(a[label] - b[label])), tuple(sorted(b[label] - a[label])))
+        for label in a
+        if label in b and a[label] != b[label]
     }
-    by_photos = {two[label]: label for label in only_second}
-    renamed = {label: by_photos[one[label]] for label in only_first if one[label] in by_photos}
-    return Difference(only_first, only_second, MappingProxyType(differing), MappingProxyType(renamed))
+    by_photos = {b[label]: label for label in only_second}
+    renamed = {label: by_photos[a[label]] for label in only_first if a[label] in by_photos}
+    return GalleryDiff(only_first, only_second, MappingProxyType(differing), MappingProxyType(renamed))

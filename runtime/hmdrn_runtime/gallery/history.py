@@ -1,14 +1,14 @@
-"""What was done to a gallery, for people who ask later."""
+"""The history of changes to a gallery."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-KEPT = 200
-"""Changes that are remembered; older ones are left out."""
-TOOK_IN = "took in what another process had saved"
-"""Said of a state that is made of two; several in a row say no more than the last."""
+MAX_CHANGES = 200
+"""Changes kept in the history; older ones are dropped."""
+MERGED_FILE = "merged what another process had saved"
+"""Change made by merging with the file; several in a row are reduced to the last."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Change:
 
     Attributes:
         generation: The gallery's generation after it.
-        what: What was done, e.g. "added 3 photos".
-        label: The species; None where it was several.
+        what: A description, e.g. "added 3 photos".
+        label: The species; None if the change concerns several.
         when: UTC by the device's clock, e.g. "2026-05-01T08:30:00Z".
     """
 
@@ -28,17 +28,16 @@ class Change:
     when: str
 
 
-def change_now(generation: int, what: str, label: str | None = None) -> Change:
-    """A change that is being made."""
+def make_change(generation: int, what: str, label: str | None = None) -> Change:
+    """Return a change with the present time."""
     return Change(generation, what, label, f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}")
 
 
-def together(one: tuple[Change, ...], other: tuple[Change, ...]) -> tuple[Change, ...]:
-    """Two histories that share their beginning as one, each change once, in the order of time."""
-    changes = dict.fromkeys((*one, *other))
-    found: list[Change] = []
-    for change in sorted(changes, key=lambda change: (change.when, change.generation)):
-        if found and found[-1].what == change.what == TOOK_IN:
-            found.pop()
-        found.append(change)
-    return tuple(found[-KEPT:])
+def merge_histories(first: tuple[Change, ...], second: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Merge two histories that share their beginning: each change once, ordered by time."""
+    merged: list[Change] = []
+    for change in sorted(dict.fromkeys((*first, *second)), key=lambda c: (c.when, c.generation)):
+        if merged and merged[-1].what == change.what == MERGED_FILE:
+            merged.pop()
+        merged.append(change)
+    return tuple(merged[-MAX_CHANGES:])

@@ -1,4 +1,4 @@
-"""The names of species: how they are kept, and which of them people take for the same."""
+"""The names of species: their stored form, and the form in which look-alikes are equal."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import unicodedata
 
 from hmdrn_runtime.errors import EnrollmentError
 
-_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
+_INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 MAX_LABEL = 120
-"""Characters of a label at most."""
+"""Most characters of a label."""
 
 
 def clean_label(label: str) -> str:
-    """A label as it is kept: Unicode NFC, without surrounding blanks.
+    """Return a label as it is stored: Unicode NFC, without surrounding blanks.
 
     Raises:
-        EnrollmentError: It is no string, has nothing to see, is longer than `MAX_LABEL`, or has characters
-            that control the text around it.
+        EnrollmentError: It is not a string, has nothing visible, is longer than `MAX_LABEL`, or has
+            characters that control the text around it.
     """
     if not isinstance(label, str):
         raise EnrollmentError(f"a label must be a string, not {type(label).__name__}")
-    cleaned = normalised(label)
-    if all(unicodedata.category(c) in _UNSEEN for c in cleaned):
+    cleaned = normalize_label(label)
+    if all(unicodedata.category(c) in _INVISIBLE for c in cleaned):
         raise EnrollmentError(f"the label {label!r} is empty: give the species a name")
     if len(cleaned) > MAX_LABEL:
         raise EnrollmentError(
@@ -33,11 +33,11 @@ def clean_label(label: str) -> str:
     return cleaned
 
 
-def normalised(label: object) -> str:
-    """The form under which a label is looked up."""
+def normalize_label(label: object) -> str:
+    """Return the form under which a label is looked up."""
     return unicodedata.normalize("NFC", str(label)).strip()
 
 
-def folded(label: str) -> str:
-    """The form in which labels that people take for the same are the same."""
+def fold_label(label: str) -> str:
+    """Return a form that is equal for labels that differ only in case or blanks."""
     return "".join(label.casefold().split())

@@ -1,12 +1,13 @@
-"""What a gallery keeps of a photo, and what a class's sum is made of.
+"""Stored statistics of photos, and their sums by class.
 
-Ridge needs only Gram matrices: packed upper triangles row by row, level high before level mid. Where the
-tokens are fewer numbers (wide backbones), they are kept instead, and the Gram matrices follow from them.
+Ridge needs only Gram matrices: packed upper triangles row by row, level high before level mid. If the
+tokens are fewer numbers (wide backbones), tokens are stored and the Gram matrices computed from them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.bundle.manifest import Network
+from hmdrn_runtime.errors import GalleryError
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -21,16 +23,16 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PhotoStatistics:
-    """One enrolled photo.
+    """Statistics of one enrolled photo.
 
     Attributes:
-        digest: SHA-256 of the network's input, the photo's identity.
-        variant: Variant of the graphs that made the statistics.
-        arrays: float32 arrays by name, as `array_shapes` says.
-        thumbnail: The photo itself as the network sees it, RGB uint8 (84, 84, 3) row by row, 21 KB; None
-            unless its user asked to keep it. With it the photo can be enrolled under another network.
-        content: SHA-256 of the arrays. Two devices may round the same photo differently: equal digests
-            need not mean equal arrays, equal contents do.
+        digest: SHA-256 of the network's input; identifies the photo.
+        variant: Variant of the graphs that computed the statistics.
+        arrays: float32 arrays with the names and shapes of `array_shapes`.
+        thumbnail: The network's input, RGB uint8 (84, 84, 3) row by row, 21 KB; None unless the user asked
+            to keep it. Allows enrolling the photo again under another network.
+        content: SHA-256 of the arrays. Two devices may round the same photo differently: equal contents
+            mean equal arrays, equal digests need not.
     """
 
     digest: str
@@ -43,18 +45,18 @@ class PhotoStatistics:
         object.__setattr__(self, "content", _content(self.arrays[name] for name in sorted(self.arrays)))
 
     def with_thumbnail(self, thumbnail: bytes | None) -> PhotoStatistics:
-        """The same photo with another thumbnail, or without one."""
+        """Return the same photo with another thumbnail, or without one."""
         return self if thumbnail == self.thumbnail else replace(self, thumbnail=thumbnail)
 
 
 @dataclass(frozen=True)
 class ClassSum:
-    """What compacting leaves of some photos of a class: their sum, which cannot be taken apart.
+    """Sum over photos of a class that were compacted; it cannot be split again.
 
     Attributes:
-        digests: The photos' digests, sorted: none of them is to be counted again.
-        variant: The variants that made their statistics, joined by "+".
-        gram: Summed packed support Gram matrices, float32 (P,), as the solve takes them.
+        digests: The photos' digests, sorted; these photos must not be counted again.
+        variant: The variants that computed their statistics, joined by "+".
+        gram: Sum of the packed support Gram matrices, float32 (P,), the solve's input.
         content: SHA-256 of `gram`.
     """
 
@@ -75,7 +77,7 @@ def _content(arrays: Iterable[Float32]) -> str:
 
 
 def array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays kept of one photo.
+    """Return the names and shapes of the arrays stored for one photo.
 
     Ridge: "support" and "query", the statistics of both branches, each (P,) as Gram matrices or
     (sum of tokens x channels,) as tokens. Attention: "k_<level>" and "v_<level>", (tokens, channels).
@@ -92,16 +94,34 @@ def array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     return {"support": (size,), "query": (size,)}
 
 
+def check_network(own: Network, other: Network, name: str) -> None:
+    """Raise GalleryError if `name`, e.g. "the gallery", is not of the bundle's `own` network."""
+    if own.fingerprint != other.fingerprint:
+        raise GalleryError(
+            f"{name} was enrolled with other weights or preprocessing ({other.backbone} {other.head}, "
+            f"fingerprint {other.fingerprint[:12]}) than this bundle's ({own.backbone} {own.head}, "
+            f"{own.fingerprint[:12]}): "
+            "use the bundle it was made with, or enroll the photos again"
+        )
+    if array_shapes(own) != array_shapes(other):
+        raise GalleryError(f"{name} has other statistics than this bundle's: enroll the photos again")
+
+
+def level_slices(network: Network) -> dict[str, slice]:
+    """Return each level's part of packed Gram matrices and operators, by name."""
+    ends = itertools.accumulate(level.packed for level in network.levels)
+    return {v.name: slice(end - v.packed, end) for v, end in zip(network.levels, ends, strict=True)}
+
+
 def packed_gram(network: Network, statistics: Float32) -> Float64:
-    """A photo's packed Gram matrices in float64.
+    """Return a photo's packed Gram matrices, float64 (P,).
+
+    Tokens are summed location by location with elementwise operations only, which round the same on every
+    machine, unlike a matrix library.
 
     Args:
-        network: Says in which form the statistics are.
-        statistics: A "support" or "query" array of a ridge network.
-
-    Returns:
-        (P,). From tokens it is summed location by location with elementwise operations alone, whose
-        rounding is the same on every machine, unlike a matrix library's.
+        network: A ridge network; says whether statistics are Gram matrices or tokens.
+        statistics: Its array "support" or "query".
     """
     if network.statistics == "gram":
         return statistics.astype(np.float64)
@@ -119,10 +139,10 @@ def packed_gram(network: Network, statistics: Float32) -> Float64:
 
 
 def gram_sum(network: Network, photos: Iterable[PhotoStatistics], sums: Iterable[ClassSum] = ()) -> Float64:
-    """The class's sum of packed support Gram matrices, float64 (P,).
+    """Return a class's sum of packed support Gram matrices, float64 (P,).
 
-    Added in the order of the digests and never by subtraction: the same photos give the same bits in
-    whatever order, on whatever device they came together.
+    Added in the order of the digests, and never by subtraction: the same photos give the same bits on every
+    device, whatever the order of enrollment.
     """
     total = np.zeros(network.packed)
     for photo in sorted(photos, key=lambda p: p.digest):

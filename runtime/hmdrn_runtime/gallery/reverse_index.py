@@ -1,69 +1,67 @@
-"""What a gallery is asked at every enrollment, found without a pass over its thousands of species."""
+"""Reverse index of a gallery: labels by photo, so that an enrollment need not scan thousands of species."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from hmdrn_runtime.gallery.labels import folded
+from hmdrn_runtime.gallery.labels import fold_label
 from hmdrn_runtime.gallery.species import Species
 
 _Labels = dict[str, tuple[str, ...]]
 
 
-class Register:
-    """Which species hold a photo, and which labels people would take for one another.
+class PhotoLabelIndex:
+    """Labels by photo digest, and by folded label.
 
-    It follows a gallery from one state to the next, at the cost of what has changed. Not for several threads.
+    Follows a gallery from one state to the next, at the cost of the changed species. Not thread-safe.
     """
 
     def __init__(self) -> None:
         self._species: Mapping[str, Species] = MappingProxyType({})
-        self._holders: _Labels = {}
-        """Labels by photo."""
-        self._alike: _Labels = {}
-        """Labels by what people read."""
+        self._by_photo: _Labels = {}
+        self._by_folded: _Labels = {}
 
-    def follow(self, species: Mapping[str, Species]) -> None:
-        """Be that of these species, by label: those that are other objects than before are looked at."""
+    def update(self, species: Mapping[str, Species]) -> None:
+        """Index these species, by label; objects that are the same as before are skipped."""
         before = self._species
         if species is before:
             return
         for label in before.keys() - species.keys():
-            self._take_out(before[label])
-        for label, one in species.items():
-            if before.get(label) is not one:
-                self._change(before.get(label), one)
+            self._remove(before[label])
+        for label, changed in species.items():
+            if before.get(label) is not changed:
+                self._replace(before.get(label), changed)
         self._species = species
 
-    def follow_one(self, species: Mapping[str, Species], label: str) -> None:
-        """As `follow`, of species that differ from those before by the one of a label alone."""
-        self._change(self._species.get(label), species[label])
+    def update_species(self, species: Mapping[str, Species], label: str) -> None:
+        """Update to species that differ from those before in the one of this label only."""
+        self._replace(self._species.get(label), species[label])
         self._species = species
 
-    def holders(self, label: str, photos: Iterable[str]) -> tuple[str, ...]:
-        """The labels of the species other than `label` that hold one of the photos (digests), sorted."""
-        found = {name for digest in photos for name in self._holders.get(digest, ())}
-        return tuple(sorted(found - {label}))
+    def find_holders(self, label: str, photos: Iterable[str]) -> tuple[str, ...]:
+        """Return the labels of species other than `label` that hold one of the photos (digests), sorted."""
+        holders = {name for digest in photos for name in self._by_photo.get(digest, ())}
+        return tuple(sorted(holders - {label}))
 
-    def lookalikes(self, label: str) -> tuple[str, ...]:
-        """The labels other than `label` that differ from it in case or blanks alone, sorted."""
-        return tuple(sorted({*self._alike.get(folded(label), ())} - {label}))
+    def find_lookalikes(self, label: str) -> tuple[str, ...]:
+        """Return the labels that differ from `label` only in case or blanks, sorted."""
+        return tuple(sorted({*self._by_folded.get(fold_label(label), ())} - {label}))
 
-    def _change(self, before: Species | None, after: Species) -> None:
+    def _replace(self, before: Species | None, after: Species) -> None:
         if before is not None:
-            self._take_out(before)
-        own = (after.label,)
-        for entries, keys in ((self._holders, after.digests), (self._alike, (folded(after.label),))):
+            self._remove(before)
+        own = (after.label,)  # one tuple for all photos of a species
+        for index, keys in self._entries(after):
             for key in keys:
-                others = entries.get(key)
-                entries[key] = own if others is None else others + own
+                index[key] = index[key] + own if key in index else own
 
-    def _take_out(self, species: Species) -> None:
-        for entries, keys in ((self._holders, species.digests), (self._alike, (folded(species.label),))):
+    def _remove(self, species: Species) -> None:
+        for index, keys in self._entries(species):
             for key in keys:
-                left = tuple(label for label in entries[key] if label != species.label)
-                if left:
-                    entries[key] = left
-                else:
-                    del entries[key]
+                labels = tuple(label for label in index.pop(key) if label != species.label)
+                if labels:
+                    index[key] = labels
+
+    def _entries(self, species: Species) -> tuple[tuple[_Labels, Iterable[str]], ...]:
+        return (self._by_photo, species.digests), (self._by_folded, (fold_label(species.label),))

@@ -1,14 +1,18 @@
-"""One enrolled species: its photos' statistics, and how two devices' knowledge of it becomes one."""
+"""One enrolled species: its photos' statistics, and their merging."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
+from hmdrn_runtime.gallery.labels import normalize_label
 from hmdrn_runtime.gallery.photo_statistics import ClassSum, PhotoStatistics, gram_sum
+from hmdrn_runtime.messages import suggest_names
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,8 @@ class Species:
 
     Attributes:
         label: Its name.
-        photos: Its photos by digest; at least one, if there is no sum.
-        sums: What compacting left of further photos, in the order of their digests.
+        photos: Its photos by digest; at least one, unless there is a sum.
+        sums: Sums over compacted photos, ordered by their digests.
     """
 
     label: str
@@ -27,69 +31,69 @@ class Species:
 
     @property
     def shots(self) -> int:
-        """Number of photos, those within sums included."""
+        """Number of photos, including those within sums."""
         return len(self.photos) + sum(len(part.digests) for part in self.sums)
 
     @property
     def digests(self) -> frozenset[str]:
-        """The photos' digests, those within sums included."""
+        """The photos' digests, including those within sums."""
         return frozenset(self.photos).union(*(part.digests for part in self.sums))
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What the class's operator depends on: the same key, the same operator."""
+    @cached_property
+    def key(self) -> bytes:
+        """SHA-256 of everything that the class's operator depends on, 32 bytes."""
         photos = (self.photos[digest].content for digest in sorted(self.photos))
-        return (*photos, *(f"{len(part.digests)} {part.content}" for part in self.sums))
+        sums = (f"{len(part.digests)} {part.content}" for part in self.sums)
+        return hashlib.sha256("\n".join((*photos, *sums)).encode()).digest()
 
 
-def with_photos(species: Species | None, label: str, photos: Iterable[PhotoStatistics]) -> Species:
-    """A species with photos added by digest; one that is part of a sum is there already.
+def extend_species(species: Species | None, label: str, photos: Iterable[PhotoStatistics]) -> Species:
+    """Add photos to a species, each digest once; a photo within a sum is not added again.
 
     Raises:
         EnrollmentError: There is no photo.
     """
     merged = {} if species is None else dict(species.photos)
     sums = () if species is None else species.sums
-    summed = frozenset[str]().union(*(part.digests for part in sums))
+    summed = {digest for part in sums for digest in part.digests}
     for photo in photos:
         if photo.digest not in summed:
             known = merged.get(photo.digest)
-            merged[photo.digest] = photo if known is None else _preferred(known, photo)
+            merged[photo.digest] = photo if known is None else _prefer(known, photo)
     if not merged and not sums:
         raise EnrollmentError(f"no photo for {label!r}: give at least one")
     return Species(label, MappingProxyType(merged), sums)
 
 
-def joined(one: Species | None, other: Species) -> Species:
-    """Two devices' photos of one species as one: a union by digest, free of order.
+def merge_species(first: Species | None, second: Species) -> Species:
+    """Merge two devices' photos of one species: the union by digest, whatever the order.
 
-    A photo that is part of the one's sum and by itself in the other counts once, as part of the sum.
+    A photo that is within a sum of one and by itself in the other counts once, within the sum.
 
     Raises:
-        GalleryError: Two sums share some of their photos, and cannot be told apart any more.
+        GalleryError: Two sums share some of their photos, which would count twice.
     """
-    if one is None:
-        return other
+    if first is None:
+        return second
     sums: list[ClassSum] = []
-    # The largest first: a sum that lies within another says nothing new.
-    for part in sorted({*one.sums, *other.sums}, key=lambda s: (-len(s.digests), s.digests, s.content)):
-        if any(set(part.digests) <= set(kept.digests) for kept in sums):
+    # The largest first: a sum that lies within another adds nothing.
+    for part in sorted({*first.sums, *second.sums}, key=lambda s: (-len(s.digests), s.digests, s.content)):
+        if any(set(part.digests) <= set(larger.digests) for larger in sums):
             continue
-        if any(not set(part.digests).isdisjoint(kept.digests) for kept in sums):
+        if any(not set(part.digests).isdisjoint(larger.digests) for larger in sums):
             raise GalleryError(
-                f"{one.label!r} was compacted on both sides with some of the same photos, which would count "
-                "twice: forget it on one side first, or merge galleries from before they were compacted"
+                f"{first.label!r} was compacted on both sides with some of the same photos, which would "
+                "count twice: forget it on one side first, or merge galleries from before they were compacted"
             )
         sums.append(part)
-    summed = frozenset[str]().union(*(part.digests for part in sums))
-    photos = {digest: photo for digest, photo in one.photos.items() if digest not in summed}
+    summed = {digest for part in sums for digest in part.digests}
+    photos = {digest: photo for digest, photo in first.photos.items() if digest not in summed}
     parts = tuple(sorted(sums, key=lambda part: part.digests))
-    left = [photo for digest, photo in other.photos.items() if digest not in summed]
-    return with_photos(Species(one.label, photos, parts), one.label, left)
+    return extend_species(Species(first.label, photos, parts), first.label, second.photos.values())
 
 
-def compacted(network: Network, species: Species) -> Species:
-    """A species as one sum; its operator is the same to the last bit where it was all photos before."""
+def compact_species(network: Network, species: Species) -> Species:
+    """Sum up all photos of a species; if it had no sums, its operator stays the same bit for bit."""
     total = gram_sum(network, species.photos.values(), species.sums)
     variants = {photo.variant for photo in species.photos.values()}
     variants |= {name for part in species.sums for name in part.variant.split("+")}
@@ -97,7 +101,21 @@ def compacted(network: Network, species: Species) -> Species:
     return Species(species.label, MappingProxyType({}), (part,))
 
 
-def _preferred(one: PhotoStatistics, other: PhotoStatistics) -> PhotoStatistics:
-    """One photo, two devices, different rounding: which statistics to keep must not depend on the order."""
-    kept = min(one, other, key=lambda p: (p.variant != "fp32", p.variant, p.content))
-    return kept.with_thumbnail(one.thumbnail or other.thumbnail)
+def find_species(species: Mapping[str, Species], label: str) -> Species:
+    """Return the species of a label, in any Unicode normal form.
+
+    Raises:
+        GalleryError: There is none; the message suggests similar labels.
+    """
+    name = normalize_label(label)
+    if name in species:
+        return species[name]
+    more = f" and {len(species) - 8} more" if len(species) > 8 else ""
+    content = f"it has {', '.join(list(species)[:8])}{more}" if species else "it is empty"
+    raise GalleryError(f"no species {name!r} in the gallery: {suggest_names(name, species)}{content}")
+
+
+def _prefer(first: PhotoStatistics, second: PhotoStatistics) -> PhotoStatistics:
+    """Choose between two devices' statistics of one photo, rounded differently, whatever the order."""
+    preferred = min(first, second, key=lambda p: (p.variant != "fp32", p.variant, p.content))
+    return preferred.with_thumbnail(first.thumbnail or second.thumbnail)

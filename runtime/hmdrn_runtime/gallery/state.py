@@ -1,4 +1,4 @@
-"""What a gallery is at one moment, what comes of it by a change, and what a merge of two has done."""
+"""Immutable states of a gallery, and the next state after a change."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from hmdrn_runtime.gallery.history import KEPT, Change, change_now
+from hmdrn_runtime.gallery.history import MAX_CHANGES, Change, make_change
 from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
-from hmdrn_runtime.gallery.species import Species, with_photos
+from hmdrn_runtime.gallery.species import Species, extend_species
 
 
 @dataclass(frozen=True)
-class State:
-    """A gallery at one moment. Never changed: a change makes a new one.
+class GalleryState:
+    """A gallery at one moment; a change makes a new state.
 
     Attributes:
         generation: Number of changes made so far; equal generations of one gallery are equal states.
         species: The species by label, sorted by label.
         history: The last changes, oldest first.
-        calibration: What makes probabilities honest and unknowns known; a JSON object, opaque here.
+        calibration: The fit of probabilities and of the open-set threshold; a JSON object, opaque here.
     """
 
     generation: int
@@ -30,47 +30,41 @@ class State:
     history: tuple[Change, ...] = ()
     calibration: Mapping[str, Any] | None = None
 
-    def shots(self, label: str) -> int:
-        """Number of photos of a species, 0 if there is none."""
-        species = self.species.get(label)
-        return 0 if species is None else species.shots
-
 
 @dataclass(frozen=True)
-class Written:
-    """A state that is in a file, and the SHA-256 by which the file is recognised."""
+class FileStamp:
+    """A state that was read from or written to a file, and that file's SHA-256."""
 
-    seal: str
-    state: State
+    checksum: str
+    state: GalleryState
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did.
+    """Result of a merge.
 
     Attributes:
         added: Labels that were new.
-        extended: Labels that both had, and with different photos: each is one species with all of them now.
-            How many photos came in, by label.
+        extended: Number of photos added to species that were there already, by label.
     """
 
     added: tuple[str, ...]
     extended: Mapping[str, int]
 
 
-def added(state: State, label: str, photos: Iterable[PhotoStatistics]) -> State:
-    """A gallery's state with photos added to a species; the state itself if it has them all.
+def add_photos(state: GalleryState, label: str, photos: Iterable[PhotoStatistics]) -> GalleryState:
+    """Add photos to a species; returns the state itself if it has them all.
 
     Raises:
         EnrollmentError: A bad label, or no photo at all.
     """
     label = clean_label(label)
     old = state.species.get(label)
-    changed = with_photos(old, label, photos)
+    changed = extend_species(old, label, photos)
     if changed == old:
         return state
-    # In its place, for to sort thousands takes longer than to solve one; and as two lists, for pairs of them
-    # would be so many objects that Python looks for garbage.
+    # Insert in place: re-sorting thousands of labels is slower than one solve. Two lists, because thousands
+    # of tuples would trigger garbage collection.
     labels, species = list(state.species), list(state.species.values())
     if old is None:
         place = bisect_left(labels, label)
@@ -79,36 +73,25 @@ def added(state: State, label: str, photos: Iterable[PhotoStatistics]) -> State:
     else:
         species[labels.index(label)] = changed
     ordered = MappingProxyType(dict(zip(labels, species, strict=True)))
-    what = f"added {_photos(changed.shots - (old.shots if old else 0))}"
-    return following(state, ordered, state.calibration, what, label)
+    count = changed.shots - (old.shots if old else 0)
+    what = f"added {count} photo{'s' * (count != 1)}"
+    return next_state(state, ordered, state.calibration, what, label)
 
 
-def following(
-    old: State,
+def next_state(
+    old: GalleryState,
     species: Mapping[str, Species],
     calibration: Mapping[str, Any] | None,
     what: str,
     label: str | None,
-) -> State:
-    """The state after a change.
-
-    Args:
-        old: The state before.
-        species: By label, sorted by label.
-        calibration: As in `State`.
-        what: What was done, for the history.
-        label: The species that it was done to, if one.
-    """
+) -> GalleryState:
+    """Return the state after a change; `species` is sorted, `what` and `label` are for the history."""
     generation = old.generation + 1
-    history = (*old.history, change_now(generation, what, label))[-KEPT:]
-    return State(generation, species, history, calibration)
+    history = (*old.history, make_change(generation, what, label))[-MAX_CHANGES:]
+    return GalleryState(generation, species, history, calibration)
 
 
-def in_order(species: Mapping[str, Species]) -> Mapping[str, Species]:
-    """Species by label, sorted by label, as a mapping that cannot be changed."""
+def sort_species(species: Mapping[str, Species]) -> Mapping[str, Species]:
+    """Return an immutable mapping of the species, sorted by label."""
     labels = sorted(species)
     return MappingProxyType(dict(zip(labels, map(species.__getitem__, labels), strict=True)))
-
-
-def _photos(count: int) -> str:
-    return f"{count} photo{'s' * (count != 1)}"

@@ -1,1 +1,1 @@
-"""From a gallery's statistics to logits, for each kind of reconstruction head."""
+"""Logits from a gallery's statistics, for each kind of reconstruction head."""

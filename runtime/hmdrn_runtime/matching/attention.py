@@ -1,4 +1,4 @@
-"""Attention: a class is the keys and values of all its tokens."""
+"""Attention heads: a class is represented by the keys and values of all its tokens."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from hmdrn_runtime.matching.base import Matcher
 
 
 class AttentionMatcher(Matcher):
-    """Attention: a class is the keys and values of all its tokens, padded to the largest class."""
+    """Represents a class by the keys and values of all its tokens, padded to the largest class."""
 
     def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:
         return self.backend.run("enroll", {"images": pixels})
 
     def class_operands(self, species: Sequence[Species]) -> dict[str, npt.NDArray[Any]]:
-        """k, v (C, n, d) and valid, bool (C, n), of every level; n is that of the class with most photos."""
-        most = max(s.shots for s in species)
+        """Return k, v (C, n, d) and valid, bool (C, n), of every level; n is that of the largest class."""
+        shots = max(s.shots for s in species)
         operands: dict[str, npt.NDArray[Any]] = {}
         for name, (tokens, channels) in array_shapes(self.network).items():
-            padded = np.zeros((len(species), most * tokens, channels), dtype=np.float32)
+            padded = np.zeros((len(species), shots * tokens, channels), dtype=np.float32)
             for row, s in zip(padded, species, strict=True):
-                filled = support_tokens(s, name)
-                row[: len(filled)] = filled
+                row[: s.shots * tokens] = support_tokens(s, name)
             operands[name] = padded
         for level in self.network.levels:
             counts = np.array([s.shots * level.tokens for s in species])
-            operands[f"valid_{level.name}"] = np.arange(most * level.tokens)[None] < counts[:, None]
+            operands[f"valid_{level.name}"] = np.arange(shots * level.tokens)[None] < counts[:, None]
         return operands
 
     def compare(
@@ -40,7 +39,7 @@ class AttentionMatcher(Matcher):
         pixels: Mapping[str, npt.NDArray[np.uint8]],
         species: Sequence[Species],
     ) -> Float32:
-        """As `Matcher.compare`; keys and values do not tell a query's tokens: it takes the pixels."""
+        """As `Matcher.compare`; needs the pixels: keys and values do not determine a query's tokens."""
         logits = np.full((len(photos), len(species)), np.nan, np.float32)
         rows = [row for row, photo in enumerate(photos) if photo.digest in pixels]
         if rows and species:
@@ -50,5 +49,5 @@ class AttentionMatcher(Matcher):
 
 
 def support_tokens(species: Species, name: str) -> Float32:
-    """Attention: keys or values of all tokens of a class's photos (n, d), by their name, e.g. "k_high"."""
+    """Return keys or values of all tokens of a class's photos, (n, d), by array name, e.g. "k_high"."""
     return np.concatenate([species.photos[key].arrays[name] for key in sorted(species.photos)])

@@ -1,4 +1,4 @@
-"""What the kinds of reconstruction heads have in common when a gallery is matched."""
+"""Interface of the matchers: photos against classes, for one kind of reconstruction head each."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.backends.base import Backend, Resident
+from hmdrn_runtime.backends.base import Backend, ResidentArray
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
-from hmdrn_runtime.images.preprocessing import digest
-from hmdrn_runtime.matching.index.index import Classes
+from hmdrn_runtime.images.preprocessing import hash_pixels
+from hmdrn_runtime.matching.index.index import IndexView
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How photos compare with classes.
+    """Distances and logits of photos for classes.
 
     Attributes:
         distances: Squared reconstruction distances by level, each (B, C), in the classes' order. In a large
-            gallery those of the first `top` alone, and NaN elsewhere.
-        logits: (B, C). In a large gallery those of the first `top` are computed in full, and no other is
-            above them.
+            gallery NaN except for the best `top` classes.
+        logits: (B, C). In a large gallery exact for the best `top` classes, and estimates below them for the
+            others.
     """
 
     distances: Mapping[str, npt.NDArray[np.floating[Any]]]
@@ -37,42 +37,49 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class Indexed:
-    """Many species, matched outside the graph.
+class IndexedOperands:
+    """Classes of a large gallery, matched outside the graph.
 
     Attributes:
         classes: The species.
-        background: Operators that are matched beside them, float32 (N, P); none if None.
+        background: Operators of background species, float32 (N, P), or None.
     """
 
-    classes: Classes
+    classes: IndexView
     background: Float32 | None = None
 
 
-Operands: TypeAlias = Mapping[str, Resident] | Indexed
-"""The classes of one generation, where they are matched."""
+Operands: TypeAlias = Mapping[str, ResidentArray] | IndexedOperands
+"""Classes, placed where they are matched."""
+
+BATCH = 32
+"""Photos that go through the network at once; bounds its memory."""
 
 
 class Matcher(ABC):
-    """What the kinds of heads have in common.
+    """Base of the matchers.
 
     Args:
         network: The network.
         backend: Runs its graphs.
-        variant: The graphs' variant, noted with each photo.
+        variant: The graphs' variant, recorded with each photo.
     """
 
     def __init__(self, network: Network, backend: Backend, variant: str) -> None:
         self.network, self.backend, self.variant = network, backend, variant
         self.keep_thumbnails = False
-        """Whether statistics come with the photo itself, small, for a network to come."""
+        """Store each photo's thumbnail with its statistics, for enrolling it under another network."""
 
-    def photo_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
-        """What a gallery keeps of photos (N, 84, 84, 3).
+    def compute_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
+        """Compute the gallery's statistics of prepared photos, uint8 (N, 84, 84, 3).
 
         Raises:
             EnrollmentError: The network gave values that are not finite.
         """
+        batches = (pixels[i : i + BATCH] for i in range(0, len(pixels), BATCH))
+        return [statistics for batch in batches for statistics in self._compute_batch(batch)]
+
+    def _compute_batch(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
         outputs = self._enroll_outputs(pixels)
         for name, array in outputs.items():
             if not np.isfinite(array).all():
@@ -81,7 +88,7 @@ class Matcher(ABC):
                 )
         return [
             PhotoStatistics(
-                digest(image),
+                hash_pixels(image),
                 self.variant,
                 {name: array[i].copy() for name, array in outputs.items()},
                 image.tobytes() if self.keep_thumbnails else None,
@@ -91,11 +98,11 @@ class Matcher(ABC):
 
     @abstractmethod
     def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:
-        """Arrays (N, ...) by the names of `statistics.array_shapes`."""
+        """Return arrays (N, ...) by the names of `array_shapes`."""
 
     @abstractmethod
     def class_operands(self, species: Sequence[Species]) -> dict[str, npt.NDArray[Any]]:
-        """What `classify` takes of classes besides the images, stacked in their order.
+        """Return the inputs of the graph `classify` for classes, stacked in their order.
 
         Raises:
             EnrollmentError: A class that cannot be solved.
@@ -108,58 +115,57 @@ class Matcher(ABC):
         pixels: Mapping[str, npt.NDArray[np.uint8]],
         species: Sequence[Species],
     ) -> Float32:
-        """Logits of photos whose statistics are known, for any classes, even without one of their photos.
+        """Return the logits of photos with known statistics for any classes, float32 (N, C).
+
+        Rows of photos that cannot be compared are NaN.
 
         Args:
             photos: N photos.
-            pixels: Network inputs by digest; needed where the statistics are of the support branch alone.
-            species: C classes. The operators that `class_operands` remembers are left as they are.
-
-        Returns:
-            float32 (N, C); NaN in the rows of photos that cannot be compared.
+            pixels: Network inputs by digest; needed if the statistics are of the support branch only.
+            species: C classes. The operators cached by `class_operands` stay as they are.
 
         Raises:
             EnrollmentError: A class that cannot be solved.
         """
 
-    def place(self, operands: Mapping[str, npt.NDArray[Any]]) -> dict[str, Resident]:
-        """Bring operands to where the graphs run."""
+    def place(self, operands: Mapping[str, npt.NDArray[Any]]) -> dict[str, ResidentArray]:
+        """Copy operands to the device that runs the graphs."""
         return {name: self.backend.place(array) for name, array in operands.items()}
 
-    def keep_operators(self, path: Path, bundle: Bundle) -> None:  # noqa: B027 - attention solves nothing
-        """Spare the next start the solves: the first `operands` take them from a file, as far as it has them.
+    def attach_operator_cache(self, path: Path, bundle: Bundle) -> None:  # noqa: B027 - attention solves nothing
+        """Read solved operators from a file at the first `operands`, so that a start need not solve them.
 
-        The file is written by the first `operands`, and when this is called after them, if over half a
-        second of work is not in it yet; quietly not where it cannot be.
+        The file is written by the first `operands`, and by a call after them, if more than half a second of
+        solving is not in it yet. Write errors are ignored.
 
         Args:
             path: The file.
-            bundle: What solves: operators of another one are not taken.
+            bundle: The solver; operators of another bundle are not used.
         """
 
     def operands(self, species: Sequence[Species], background: Float32 | None = None) -> Operands:
-        """Classes where they are matched, ready for `classify`.
+        """Return classes ready for `classify`, on the device.
 
         Args:
             species: C classes, at least one.
-            background: Operators (N, P) of further classes, which come after them; ridge alone has them.
+            background: Operators (N, P) of further classes, appended to them; ridge only.
 
         Raises:
             EnrollmentError: A class that cannot be solved.
         """
-        found = self.class_operands(species)
+        operands = self.class_operands(species)
         if background is not None:
-            found["operator"] = np.concatenate([found["operator"], background])
-        return self.place(found)
+            operands["operator"] = np.concatenate([operands["operator"], background])
+        return self.place(operands)
 
     def classify(self, pixels: npt.NDArray[np.uint8], operands: Operands, top: int = 5) -> Scores:
-        """Compare photos (B, 84, 84, 3) with classes, of which the first `top` are wanted."""
-        if isinstance(operands, Indexed):
-            raise TypeError("these classes are another matcher's")
+        """Compare photos (B, 84, 84, 3) with classes, exactly for the best `top`."""
+        if isinstance(operands, IndexedOperands):
+            raise TypeError("this matcher takes no indexed operands")
         return self.scores({"images": pixels, **operands})
 
-    def scores(self, inputs: Mapping[str, npt.NDArray[Any] | Resident]) -> Scores:
-        """What the graph `classify` gives; a backend that can start between may take other inputs too."""
+    def scores(self, inputs: Mapping[str, npt.NDArray[Any] | ResidentArray]) -> Scores:
+        """Run the graph `classify`; some backends also take its intermediate results as inputs."""
         outputs = self.backend.run("classify", inputs)
         distances = {level.name: outputs[f"distance_{level.name}"] for level in self.network.levels}
         return Scores(distances, outputs["logits"])

@@ -9,6 +9,6 @@ from hmdrn_runtime.matching.ridge import RidgeMatcher
 
 
 def open_matcher(network: Network, backend: Backend, variant: str) -> RidgeMatcher | AttentionMatcher:
-    """The matcher of a network's head."""
-    kind = RidgeMatcher if network.head == "ridge" else AttentionMatcher
-    return kind(network, backend, variant)
+    """Return the matcher of a network's head."""
+    matcher = RidgeMatcher if network.head == "ridge" else AttentionMatcher
+    return matcher(network, backend, variant)

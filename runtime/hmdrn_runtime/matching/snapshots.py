@@ -1,4 +1,4 @@
-"""The species of a gallery where the graphs run: one generation answers while the next one is solved."""
+"""Solved snapshots of a gallery: one answers while the next is being solved."""
 
 from __future__ import annotations
 
@@ -8,55 +8,48 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.gallery.gallery import Gallery, State
+from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
-from hmdrn_runtime.gallery.reverse_index import Register
+from hmdrn_runtime.gallery.reverse_index import PhotoLabelIndex
 from hmdrn_runtime.gallery.species import Species
-from hmdrn_runtime.gallery.state import added
+from hmdrn_runtime.gallery.state import GalleryState, add_photos
 from hmdrn_runtime.matching.base import Matcher, Operands
 from hmdrn_runtime.open_set.background import Background, open_background
-from hmdrn_runtime.open_set.threshold import Calibration, applied
+from hmdrn_runtime.open_set.threshold import Calibration, active_calibration
 
 
 @dataclass(frozen=True)
-class Generation:
-    """The species of one moment where the graphs run. Swapped as a whole, never changed.
+class Snapshot:
+    """A state of the gallery, solved and placed where the graphs run.
 
     Attributes:
-        species: Of the gallery at that moment.
-        labels: The species' names, in the operands' order.
-        operands: What they are matched by.
-        number: The gallery's generation at that moment.
-        kept: The gallery's calibration as it is kept.
-        calibration: The same as it is applied; then the operands end with the background species.
+        state: The gallery's state.
+        operands: Its species in the state's order, with a calibration followed by the background species.
+        calibration: The state's calibration; None if it has none, or is of another background.
     """
 
-    species: Mapping[str, Species]
-    labels: tuple[str, ...]
+    state: GalleryState
     operands: Operands
-    number: int = -1
-    kept: Mapping[str, Any] | None = None
     calibration: Calibration | None = None
 
-    def of(self, state: State) -> bool:
-        """Whether it is that of a state of the gallery."""
-        # A change of the gallery is a new mapping: identity tells, and costs a frame nothing.
-        return self.species is state.species and self.kept is state.calibration
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The species' names, in the operands' order."""
+        return tuple(self.state.species)
 
 
 @dataclass(frozen=True)
 class Addition:
-    """What came of adding photos to a species.
+    """Result of adding photos to a species.
 
     Attributes:
         before: The gallery's species before.
-        after: And with the photos.
+        after: The gallery's species with the photos.
         holders: Labels of other species that hold one of the photos.
-        lookalikes: Labels that differ from the species' own in case or blanks alone.
+        lookalikes: Labels that differ from the species' own only in case or blanks.
     """
 
     before: Mapping[str, Species]
@@ -67,134 +60,113 @@ class Addition:
 
 @dataclass(frozen=True)
 class _Solving:
-    """A generation that is solved in a thread of its own, for all who do not wait for it."""
+    """A state that is being solved in a background thread."""
 
-    state: State
+    state: GalleryState
     done: Future[None]
 
 
-class Generations:
+class SolvedGallery:
     """Keeps a gallery's species solved.
 
-    A thread that has changed the gallery itself sees its change at its next call, and waits for the solve.
-    Other threads get the generation before until the new one is solved, behind them.
+    A thread that has changed the gallery sees its change at its next call, and waits for the solve. Other
+    threads get the previous snapshot until the new one is solved in the background.
 
     Args:
-        gallery: Whose species.
-        matcher: Solves them.
-        bundle: Whose background species are matched beside those of a calibrated gallery.
+        gallery: The gallery.
+        matcher: Solves its species.
+        bundle: Has the background species, which are matched with those of a calibrated gallery.
     """
 
     def __init__(self, gallery: Gallery, matcher: Matcher, bundle: Bundle) -> None:
         self.gallery, self.matcher, self._bundle = gallery, matcher, bundle
         self._lock = threading.RLock()
-        self._solver = ThreadPoolExecutor(1, "hmdrn-solve")  # starts no thread before it is needed
+        self._solver = ThreadPoolExecutor(1, "hmdrn-solve")  # starts its thread when first needed
         self._solving: _Solving | None = None
-        self._last = Generation({}, (), {})
-        self._register = Register()
+        self._latest = Snapshot(GalleryState(-1, {}), {})
+        self._index = PhotoLabelIndex()
 
     @cached_property
     def background(self) -> Background | None:
-        """The species in general that came with the bundle, read when first asked for; None without any."""
+        """The bundle's background species, read on first use; None if it has none."""
         return open_background(self._bundle)
 
-    def current(self) -> Generation:
-        """The species to answer by.
+    def current(self) -> Snapshot:
+        """Return the snapshot to answer with.
 
         Raises:
             GalleryError: Nothing has been enrolled.
             EnrollmentError: A species that cannot be solved.
         """
-        last, state = self._last, self.gallery.snapshot()
-        if not last.of(state):
-            if not last.labels or last.number < self.gallery.changed_here:
-                last = self.refresh()
+        latest, state = self._latest, self.gallery.state
+        if latest.state is not state:
+            if not latest.labels or latest.state.generation < self.gallery.thread_generation:
+                latest = self.refresh()
             else:
-                self._solve_behind(state)
-                last = self._last
-        if not last.labels:
+                self._solve_in_background(state)
+                latest = self._latest
+        if not latest.labels:
             raise GalleryError("nothing has been enrolled: enroll photos of at least one species first")
-        return last
+        return latest
 
-    def refresh(self) -> Generation:
-        """The gallery's species as they are now, for all calls from now on; solves what is new.
+    def refresh(self) -> Snapshot:
+        """Solve the gallery's present state, for all calls from now on.
 
         Raises:
             EnrollmentError: A species that cannot be solved.
         """
         with self._lock:
-            state = self.gallery.snapshot()
-            if not self._last.of(state):
-                calibration = self._calibration(state.calibration)
-                species = list(state.species.values())
-                operands = self._operands(species, calibration) if species else {}
-                self._last = _generation(state, operands, calibration)
-            return self._last
+            state = self.gallery.state
+            if self._latest.state is not state:
+                self._latest = self._solve(state)
+            return self._latest
 
     def add(self, label: str, photos: Sequence[PhotoStatistics]) -> Addition:
-        """Add photos to a species of the gallery, and solve it; all of that, or nothing.
+        """Add photos to a species of the gallery, and solve it; an error changes nothing.
 
         Raises:
             EnrollmentError: A bad label, no photo, or statistics that cannot be solved.
         """
         with self._lock:
-            before = self.gallery.snapshot()
-            planned = added(before, label, photos)
-            # Solved and placed before the gallery changes: what cannot be solved changes nothing.
-            calibration = self._calibration(planned.calibration)
-            operands = self._operands(list(planned.species.values()), calibration)
-            # Another thread may have changed it meanwhile: then the next call solves what came of both.
-            self.gallery.update(lambda now: planned if now is before else added(now, label, photos))
-            if self.gallery.snapshot() is planned:
-                self._last = _generation(planned, operands, calibration)
-            return self._registered(before.species, planned.species, label, photos)
+            before = self.gallery.state
+            after = add_photos(before, label, photos)
+            snapshot = self._solve(after)  # before the gallery changes
+            # Another thread may have changed the gallery meanwhile: then the next call solves both changes.
+            self.gallery.update(lambda now: after if now is before else add_photos(now, label, photos))
+            if self.gallery.state is after:
+                self._latest = snapshot
+            self._index.update(before.species)
+            holders = self._index.find_holders(label, (photo.digest for photo in photos))
+            if after is not before:
+                self._index.update_species(after.species, label)
+            return Addition(before.species, after.species, holders, self._index.find_lookalikes(label))
 
     def forget(self, label: str, photo: str | None = None) -> None:
-        """Remove a species, or one photo of it, and solve what is left; as `Gallery.forget`."""
+        """Remove a species, or one photo of it, and solve the rest; as `Gallery.forget`."""
         with self._lock:
             self.gallery.forget(label, photo)
-            # Another species that cannot be solved is the next classification's to name.
+            # Another species that cannot be solved is reported by the next classification.
             with contextlib.suppress(EnrollmentError):
                 self.refresh()
 
-    def _registered(
-        self,
-        before: Mapping[str, Species],
-        after: Mapping[str, Species],
-        label: str,
-        photos: Sequence[PhotoStatistics],
-    ) -> Addition:
-        register = self._register
-        register.follow(before)
-        holders = register.holders(label, (photo.digest for photo in photos))
-        if after is not before:
-            register.follow_one(after, label)
-        return Addition(before, after, holders, register.lookalikes(label))
+    def _solve(self, state: GalleryState) -> Snapshot:
+        calibration = background = None
+        if state.calibration is not None:
+            calibration = active_calibration(state.calibration, self.background)
+        if calibration is not None and self.background is not None:
+            background = self.background.operators
+        species = list(state.species.values())
+        operands = self.matcher.operands(species, background) if species else {}
+        return Snapshot(state, operands, calibration)
 
-    def _solve_behind(self, state: State) -> None:
-        """Have a state solved, for the calls to come.
-
-        Raises:
-            EnrollmentError: That was done, and a species cannot be solved.
-        """
+    def _solve_in_background(self, state: GalleryState) -> None:
+        """Solve a state for later calls; raises the EnrollmentError of a solve that has failed."""
         solving = self._solving
         if solving is None or solving.state is not state:
-            self._solving = _Solving(state, self._solver.submit(self._refresh_behind))
+            self._solving = _Solving(state, self._solver.submit(self._refresh))
         elif solving.done.done():
             solving.done.result()
 
-    def _refresh_behind(self) -> None:
+    def _refresh(self) -> None:
+        # Returns nothing: a future must not keep a snapshot's operands in memory.
         self.refresh()
-
-    def _calibration(self, kept: Mapping[str, Any] | None) -> Calibration | None:
-        return None if kept is None else applied(kept, self.background)
-
-    def _operands(self, species: Sequence[Species], calibration: Calibration | None) -> Operands:
-        further = None if calibration is None or self.background is None else self.background.operators
-        return self.matcher.operands(species, further)
-
-
-def _generation(state: State, operands: Operands, calibration: Calibration | None) -> Generation:
-    return Generation(
-        state.species, tuple(state.species), operands, state.generation, state.calibration, calibration
-    )

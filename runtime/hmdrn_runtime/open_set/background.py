@@ -1,9 +1,8 @@
-"""Background species: what an unknown may be. They compete with the enrolled ones and are never named.
+"""Background species: stand-ins for unknown species, never predicted themselves.
 
-A photo is known if an enrolled species explains it better than the background species that do best: the
-cohort normalisation of speaker verification (adaptive T-norm: Sturim and Reynolds, ICASSP 2005). How much
-better is calibrated by `hmdrn_calibration.open_set.threshold_fit`; this
-module applies it on the device.
+A photo is known if an enrolled species explains it better than the best background species do: cohort
+normalization from speaker verification (adaptive T-norm: Sturim and Reynolds, ICASSP 2005). The margin is
+fitted by `hmdrn_calibration.open_set.threshold_fit`; this module applies it on the device.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ from hmdrn_runtime.io.json_document import JsonObject
 
 FILE = "background.safetensors"
 COHORT = 10
-"""Background species that a photo's score is relative to: the mean of the best few is steadier than one."""
+"""Background species that a photo's score is relative to; the mean of several is steadier than the best."""
 
 Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Impostors:
-    """How photos of species that are not enrolled score, in galleries of a number of photos a species.
+class ImpostorStatistics:
+    """Scores of photos of unknown species, in galleries with a given number of photos per species.
 
     Attributes:
-        shots: Photos a species.
-        own: Mean score of a gallery's photos for their own species, each left out of it; 0 for one photo.
-        bounds: By false-accept rate, ascending: what to add up for the threshold, a constant, for each unit
-            of the logarithm of the number of species, and for each of the gallery's own mean score.
-        temperature: Logarithm of what divides logits, so that probabilities come true: a constant, and for
-            each unit of the gallery's own mean score.
+        shots: Photos per species.
+        own: Mean leave-one-out score of a gallery's photos for their own species; 0 for one photo.
+        bounds: By false-accept rate, ascending, the threshold's coefficients: a constant, one for the
+            logarithm of the number of species, and one for the gallery's own mean score.
+        temperature: Coefficients of the logarithm of the temperature, which makes probabilities honest: a
+            constant, and one for the gallery's own mean score.
     """
 
     shots: int
@@ -50,7 +49,7 @@ class Impostors:
     temperature: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return {
             "shots": self.shots,
             "own": self.own,
@@ -61,38 +60,38 @@ class Impostors:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """What a bundle knows of species in general.
+    """The background species of a bundle, and the statistics of unknown photos.
 
     Attributes:
         operators: Packed operators of background species, float32 (N, P); not empty.
-        impostors: By photos a species, ascending.
-        provenance: Of which photographs it was made.
+        impostors: By photos per species, ascending.
+        provenance: The photographs that it was made of.
     """
 
     operators: Float32
-    impostors: tuple[Impostors, ...]
+    impostors: tuple[ImpostorStatistics, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the operators in half precision, as in the bundle: scores depend on them alone."""
+        """SHA-256 of the operators in half precision, as in the bundle; scores depend on nothing else."""
         return hashlib.sha256(self.operators.astype("<f2").tobytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """The file beside the manifest; half precision serves, and halves it."""
+        """Return the content of the file beside the manifest, in half precision."""
         return save({"operator": self.operators.astype(np.float16)})
 
     def to_dict(self) -> dict[str, Any]:
-        """The manifest's entry `model.background`."""
+        """Return the manifest's entry `model.background`."""
         return {
             "species": len(self.operators),
-            "impostors": [one.to_dict() for one in self.impostors],
+            "impostors": [statistics.to_dict() for statistics in self.impostors],
             "provenance": dict(self.provenance),
         }
 
 
 def open_background(bundle: Bundle) -> Background | None:
-    """The background that came with a bundle; None where there is none.
+    """Read a bundle's background; None if it has none.
 
     Raises:
         BundleError: It is damaged.
@@ -108,45 +107,43 @@ def open_background(bundle: Bundle) -> Background | None:
     expected = (document.get("species", int), bundle.manifest.network.packed)
     if operators.shape != expected or not len(operators) or not np.isfinite(operators).all():
         raise BundleError(f"{where} is damaged: no finite operators of shape {expected}; export it again")
-    impostors = tuple(_impostors(one) for one in document.items("impostors"))
+    impostors = tuple(_read_impostors(entry) for entry in document.objects("impostors"))
     if not impostors:
         raise BundleError(f"{where} is damaged: it has no impostor statistics; export it again")
     return Background(operators, impostors, document.get("provenance", dict))
 
 
-def _impostors(document: JsonObject) -> Impostors:
+def _read_impostors(document: JsonObject) -> ImpostorStatistics:
     try:
         rows = np.array(document.get("bounds", list), float).reshape(-1, 4)
         temperature = np.array(document.get("temperature", list), float).reshape(2)
     except (TypeError, ValueError) as error:
         raise document.error(
-            f"{document.where} is damaged or of an older form: 'bounds' or 'temperature' are not as "
-            "they should be; export it again"
+            f"{document.where} is damaged: bad shape of 'bounds' or 'temperature'; export it again"
         ) from error
     own = document.get("own", float)
     if not len(rows) or not all(np.isfinite(part).all() for part in (rows, temperature, own)):
         raise document.error(f"{document.where} is damaged: no bounds, or not finite; export it again")
     bounds = {far: (constant, species, per) for far, constant, species, per in sorted(rows.tolist())}
     first, second = temperature.tolist()
-    return Impostors(document.get("shots", int), own, bounds, (first, second))
+    return ImpostorStatistics(document.get("shots", int), own, bounds, (first, second))
 
 
-def scores(logits: npt.NDArray[np.floating], background: npt.NDArray[np.floating]) -> Float64:
-    """How much better the best enrolled species explains photos than the best background species.
+def known_scores(logits: npt.NDArray[np.floating], background: npt.NDArray[np.floating]) -> Float64:
+    """Return the best enrolled species' logit less that of the best background species, (B,).
+
+    Higher scores are more surely known.
 
     Args:
         logits: For the enrolled species (B, C).
         background: For the background species (B, N).
-
-    Returns:
-        (B,); higher is more surely known.
     """
     best: Float64 = logits.max(axis=1).astype(np.float64)
-    return best - cohort(background)
+    return best - cohort_mean(background)
 
 
-def cohort(background: npt.NDArray[np.floating]) -> Float64:
-    """Mean logit of the background species that explain a photo best, (B, N) to (B,)."""
-    kept = min(COHORT, background.shape[1])
-    best = np.partition(background.astype(np.float64), -kept, axis=1)[:, -kept:]
+def cohort_mean(background: npt.NDArray[np.floating]) -> Float64:
+    """Return the mean logit of the `COHORT` best background species, (B, N) to (B,)."""
+    size = min(COHORT, background.shape[1])
+    best = np.partition(background.astype(np.float64), -size, axis=1)[:, -size:]
     return np.asarray(best.mean(axis=1))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import hmdrn
-from hmdrn_runtime.enrollment.leave_one_out import Confusion, _confusion, _Fits, _oddest, leave_one_out
+from hmdrn_runtime.enrollment.leave_one_out import _find_confusion, _find_outlier, _Fits, leave_one_out
+from hmdrn_runtime.enrollment.report import Confusion
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -31,7 +32,7 @@ def test_leave_one_out_is_what_the_gallery_without_the_photo_says(recognizer, dr
     for out, image in enumerate(drawn[0][:4]):
         other = hmdrn.load("default", threads=1)
         other.enroll("ant", [drawn[0][i] for i in range(4) if i != out])
-        digest = recognizer.photo_statistics(recognizer_input(image))[0].digest
+        digest = recognizer.matcher.compute_statistics(recognizer_input(image))[0].digest
         assert found[digest] == pytest.approx(other.classify(image).ranking[0].logit, rel=1e-4)
 
 
@@ -44,7 +45,7 @@ def recognizer_input(image):
 def test_a_species_of_one_photo_has_no_leave_one_out(recognizer, drawn):
     report = recognizer.enroll("ant", drawn[0][0])
     (photo,) = report.photos
-    assert (photo.fit, photo.recognised_as, photo.most_useful, report.nearest) == (None, None, False, None)
+    assert (photo.fit, photo.recognized_as, photo.most_useful, report.nearest) == (None, None, False, None)
     assert photo.verdict == "good"
 
 
@@ -62,11 +63,11 @@ def test_one_solve_serves_all_photos_of_a_species(recognizer, drawn, monkeypatch
 def test_duplicates_and_bad_photos_are_named_and_the_rest_is_good(recognizer, drawn):
     dark = (drawn[0][2] // 12).astype(np.uint8)
     report = recognizer.enroll("ant", [drawn[0][0], drawn[0][1], drawn[0][0], dark])
-    assert report.photos[2].doubts == ("duplicate of photo 1",)
+    assert report.photos[2].issues == ("duplicate of photo 1",)
     assert "too dark" in report.photos[3].verdict
-    assert [p.digest for p in report.doubtful] == [report.photos[2].digest, report.photos[3].digest]
+    assert [p.digest for p in report.flagged] == [report.photos[2].digest, report.photos[3].digest]
     again = recognizer.enroll("ant", drawn[0][1])
-    assert again.photos[0].doubts == ("enrolled before",)
+    assert again.photos[0].issues == ("enrolled before",)
 
 
 def test_a_picture_of_something_else_is_named(recognizer, drawn):
@@ -81,19 +82,25 @@ def test_a_picture_of_something_else_is_named(recognizer, drawn):
     )
     board = np.kron(np.indices((7, 7)).sum(0) % 2, np.ones((12, 12)))[..., None].repeat(3, 2) * 200 + 20
     report = recognizer.enroll("ant", [*drawn[0][:4], board.astype(np.uint8)])
-    assert report.photos[4].odd
+    assert report.photos[4].outlier
     assert report.photos[4].verdict == "looks like chessboard instead"
-    assert not any(photo.odd for photo in report.photos[:4])
+    assert not any(photo.outlier for photo in report.photos[:4])
     assert sum(photo.most_useful for photo in report.photos) == 1
     assert not report.photos[4].most_useful
 
 
 def test_a_photo_is_doubted_only_where_every_rival_explains_it_better_and_it_lies_far_below_its_siblings():
     fit = {"a": -1.5, "b": 1.0, "c": 1.2, "d": 0.8}
-    assert _oddest(_Fits({}, (), {}, fit, {}, frozenset("a"))) == "a"
-    assert _oddest(_Fits({}, (), {}, fit, {}, frozenset())) is None, "one of its rivals explains it worse"
-    assert _oddest(_Fits({}, (), {}, {**fit, "a": -0.5}, {}, frozenset("a"))) is None, "near its siblings"
-    assert _oddest(_Fits({}, (), {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, "which of two?"
+    assert _find_outlier(_Fits({}, (), {}, fit, {}, frozenset("a"))) == "a"
+    assert _find_outlier(_Fits({}, (), {}, fit, {}, frozenset())) is None, (
+        "one of its rivals explains it worse"
+    )
+    assert _find_outlier(_Fits({}, (), {}, {**fit, "a": -0.5}, {}, frozenset("a"))) is None, (
+        "near its siblings"
+    )
+    assert _find_outlier(_Fits({}, (), {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, (
+        "which of two?"
+    )
 
 
 def test_a_whole_folder_of_another_species_is_doubted_as_a_species_and_its_photos_are_not_called_good(
@@ -101,18 +108,18 @@ def test_a_whole_folder_of_another_species_is_doubted_as_a_species_and_its_photo
 ):
     ants, bees = draw_specimens(range(2), 11, size=84)
     recognizer.enroll("bee", list(bees[:5]))
-    assert recognizer.enroll("ant", list(ants[:6])).doubt is None
+    assert recognizer.enroll("ant", list(ants[:6])).issue is None
     report = recognizer.enroll("wasp", list(ants[6:]))
     assert report.confusion == Confusion("ant", 5, 5)
-    assert report.doubt.startswith("5 of 5 photos of 'wasp' are nearer to 'ant' than to each other")
+    assert report.issue.startswith("5 of 5 photos of 'wasp' are nearer to 'ant' than to each other")
     assert {photo.verdict for photo in report.photos} == {"nearer to ant"}
     assert [photo.to_dict()["nearer_to"] for photo in report.photos] == ["ant"] * 5
-    assert report.doubtful == (), "no single photo differs from the others"
+    assert report.flagged == (), "no single photo differs from the others"
 
 
 def test_a_species_is_doubted_where_more_than_half_of_its_photos_are_nearer_to_one_other():
     def found(*named: str) -> Confusion | None:
-        return _confusion({str(i): name for i, name in enumerate(named)}, "own")
+        return _find_confusion({str(i): name for i, name in enumerate(named)}, "own")
 
     assert found("ant", "ant", "own") == Confusion("ant", 2, 3)
     assert found("ant", "ant", "own", "own") is None, "half is not most"
@@ -128,7 +135,7 @@ def test_the_nearest_species_is_told_with_how_many_photos_are_told_apart(recogni
     report = recognizer.enroll("moth", list(drawn[2]))
     assert report.nearest.label in ("ant", "bee")
     assert 0 <= report.nearest.separability <= 1
-    named = [photo.recognised_as for photo in report.photos]
+    named = [photo.recognized_as for photo in report.photos]
     assert report.nearest.separability >= named.count("moth") / len(named)
 
 
@@ -157,7 +164,7 @@ def test_a_stream_keeps_few_frames_none_of_them_blurred_or_repeated(recognizer, 
 
     report = recognizer.enroll_stream("ant", frames(), shots=3)
     assert 1 <= report.shots <= 3
-    assert report.doubtful == ()
+    assert report.flagged == ()
     assert report.photos[0].name == "frame 2", "told by its place in the stream, where the first is unfit"
     assert len(read) < 13, "no more frames are read than are needed"
 

@@ -143,7 +143,7 @@ def test_species_that_several_processes_enroll_at_once_are_all_there(tmp_path):
 
 def test_commands_that_enroll_at_once_lose_nothing_of_each_other(tmp_path, photos_of):
     path = tmp_path / "site.gallery"
-    code = "import sys; from hmdrn.cli.main import main; sys.exit(main())"
+    code = "import sys; from hmdrn._entry_points import main; sys.exit(main())"
     runs = [
         process(code, "enroll", "default", photos_of(name), "--gallery", path, "--threads", 1)
         for name in ("moth", "bee")
@@ -220,7 +220,7 @@ def test_a_lock_held_by_the_same_process_says_so(tmp_path):
     with (
         file_lock(path, "gallery", GalleryError),
         pytest.raises(GalleryError, match="by this very process"),
-        file_lock(path, "gallery", GalleryError, wait=0.05),
+        file_lock(path, "gallery", GalleryError, timeout=0.05),
     ):
         pass
 
@@ -358,4 +358,4 @@ def test_a_file_that_is_a_mount_by_itself_is_left_and_the_error_says_so(tmp_path
         *(path, sys.executable, SAVER, Path(__file__).parent),
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "cannot write gallery /mnt/h: Device or resource busy; what was there before is" in done.stdout
+    assert "cannot write gallery /mnt/h: Device or resource busy; the file stays as it was" in done.stdout

@@ -13,16 +13,11 @@ from hypothesis import strategies as st
 
 from hmdrn_runtime.bundle.manifest import Fusion, Level, Network
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.gallery.gallery import (
-    MAX_LABEL,
-    Gallery,
-    MergeReport,
-    Species,
-    check_network,
-    clean_label,
-    with_photos,
-)
-from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, array_shapes, gram_sum
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.gallery.labels import MAX_LABEL, clean_label
+from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, array_shapes, check_network, gram_sum
+from hmdrn_runtime.gallery.species import Species, extend_species
+from hmdrn_runtime.gallery.state import MergeReport
 
 LEVELS = (Level("high", 3, 2), Level("mid", 2, 4))
 NETWORK = Network("ab" * 32, "conv4", "ridge", LEVELS, Fusion({"high": 1.0, "mid": 0.25}, 10.0, 6.0), "gram")
@@ -215,10 +210,10 @@ def test_a_photo_known_to_both_galleries_counts_once():
 
 def test_merging_what_is_known_changes_nothing():
     one = gallery(a=[photo(1), photo(2)])
-    before = one.snapshot()
+    before = one.state
     for other in (gallery(a=[photo(2)]), Gallery(NETWORK), one):
         assert one.merge(other) == MergeReport((), {})
-    assert one.snapshot() == before
+    assert one.state == before
 
 
 def test_merging_leaves_the_other_gallery_as_it_was():
@@ -233,19 +228,19 @@ def test_merging_leaves_the_other_gallery_as_it_was():
 def test_galleries_of_other_networks_are_refused_by_name_and_nothing_changes():
     one, other = gallery(a=[photo(1)]), Gallery(OTHER)
     other.add("b", [photo(2)])
-    before = one.snapshot()
+    before = one.state
     with pytest.raises(
         GalleryError,
         match=r"the other gallery was enrolled with other weights .*resnet12 ridge, "
         r"fingerprint cdcdcdcdcdcd\).*conv4 ridge, abababababab\).*enroll the photos again",
     ):
         one.merge(other)
-    assert one.snapshot() == before
+    assert one.state == before
 
 
 def test_networks_of_equal_weights_that_keep_other_statistics_are_refused():
     tokens = replace(NETWORK, statistics="tokens")
-    with pytest.raises(GalleryError, match="the gallery keeps other statistics than this bundle makes"):
+    with pytest.raises(GalleryError, match="the gallery has other statistics than this bundle's"):
         check_network(NETWORK, tokens, "the gallery")
     check_network(
         NETWORK, replace(NETWORK, fusion=Fusion({"high": 2.0, "mid": 1.0}, 1.0, 6.0)), "the gallery"
@@ -297,8 +292,8 @@ def test_species_of_other_statistics_have_other_keys():
 
 
 def test_a_key_is_that_of_the_photos_whatever_their_order():
-    def key(*photos: PhotoStatistics) -> tuple[str, ...]:
-        return with_photos(None, "a", photos).key
+    def key(*photos: PhotoStatistics) -> bytes:
+        return extend_species(None, "a", photos).key
 
     assert key(photo(1), photo(2)) == key(photo(2), photo(1))
     assert len({key(photo(1)), key(photo(2)), key(photo(1), photo(2))}) == 3
@@ -306,7 +301,7 @@ def test_a_key_is_that_of_the_photos_whatever_their_order():
 
 def test_a_snapshot_is_not_touched_by_later_changes():
     one = gallery(a=[photo(1)], b=[photo(2)])
-    taken = one.snapshot()
+    taken = one.state
     generation, species = taken.generation, taken.species
     before, a = dict(species), species["a"]
     one.add("a", [photo(3)])
@@ -354,7 +349,7 @@ def test_the_generation_counts_the_changes_and_nothing_else():
 
 
 def test_species_are_sorted_from_the_start():
-    species = {label: with_photos(None, label, [photo(1)]) for label in "ba"}
+    species = {label: extend_species(None, label, [photo(1)]) for label in "ba"}
     assert list(Gallery(NETWORK, species).species) == ["a", "b"]
 
 
@@ -427,9 +422,9 @@ def test_who_adds_what_another_thread_has_just_added_sees_it_as_well():
     other = threading.Thread(target=one.add, args=("kea", [photo(2)]))
     other.start()
     other.join()
-    assert one.changed_here < one.generation
+    assert one.thread_generation < one.generation
     assert one.add("kea", [photo(2)]) == 0
-    assert one.changed_here == one.generation
+    assert one.thread_generation == one.generation
 
 
 def test_labels_that_look_the_same_are_the_same():

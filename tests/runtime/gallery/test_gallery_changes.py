@@ -9,15 +9,16 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
-from gallery_files import NETWORKS, RIDGE, contents, header, photo, refused, rewritten, sample
+from gallery_files import NETWORKS, RIDGE, contents, photo, refused, rewritten, sample
 from safetensors.numpy import load_file
 
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.gallery.diff import difference
+from hmdrn_runtime.gallery.diff import diff_galleries
 from hmdrn_runtime.gallery.file import load_gallery, save_gallery
-from hmdrn_runtime.gallery.gallery import Gallery, MergeReport
-from hmdrn_runtime.gallery.history import KEPT
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.gallery.history import MAX_CHANGES
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, array_shapes, gram_sum
+from hmdrn_runtime.gallery.state import MergeReport
 
 
 @pytest.fixture
@@ -54,9 +55,9 @@ def test_a_renamed_species_keeps_its_photos():
     assert contents(one)["species"] == contents(Gallery(RIDGE, one.species))["species"]
     assert {label: s.shots for label, s in one.species.items()} == {"ant": 1, "hawk-moth": 2}
     assert one.species["hawk-moth"].label == "hawk-moth"
-    before = one.snapshot()
+    before = one.state
     one.rename("ant", "ant")
-    assert one.snapshot() is before
+    assert one.state is before
 
 
 def test_a_taken_name_is_refused_unless_the_two_are_to_be_one():
@@ -89,7 +90,7 @@ def test_some_species_of_another_gallery_can_be_taken_alone():
 
 
 def test_galleries_are_compared_species_by_species_and_photo_by_photo():
-    found = difference(
+    found = diff_galleries(
         gallery(a=[1, 2], b=[3], old=[5], same=[7]), gallery(a=[2, 4], c=[6], new=[5], same=[7])
     )
     digest = {seed: photo(RIDGE, seed).digest for seed in (1, 4)}
@@ -97,7 +98,7 @@ def test_galleries_are_compared_species_by_species_and_photo_by_photo():
     assert dict(found.differing) == {"a": ((digest[1],), (digest[4],))}
     assert dict(found.renamed) == {"old": "new"}
     assert found
-    assert not difference(gallery(a=[1]), gallery(a=[1]))
+    assert not diff_galleries(gallery(a=[1]), gallery(a=[1]))
 
 
 # --- Compacting -------------------------------------------------------------------------------------------
@@ -115,16 +116,16 @@ def test_a_compacted_gallery_gives_the_same_sums_to_the_last_bit_and_lives_in_a_
             assert dict(species.photos) == {}
             assert np.array_equal(gram_sum(network, (), species.sums).astype(np.float32), before[label])
             assert species.shots == {"ant": 2, "Zimtkäfer": 3}[label]
-    assert load_gallery(path).snapshot() == one.snapshot()
+    assert load_gallery(path).state == one.state
     assert load_file(path)["support"].shape[0] == 0
 
 
 def test_compacting_what_is_compact_changes_nothing():
     one = gallery(a=[1, 2])
     one.compact()
-    before = one.snapshot()
+    before = one.state
     assert one.compact() == 0
-    assert one.snapshot() is before
+    assert one.state is before
 
 
 def test_a_compacted_photo_counts_once_and_cannot_be_taken_out():
@@ -133,7 +134,7 @@ def test_a_compacted_photo_counts_once_and_cannot_be_taken_out():
     assert one.add("a", [photo(RIDGE, 2)]) == 0
     assert one.add("a", [photo(RIDGE, 3)]) == 1
     with pytest.raises(
-        GalleryError, match="is part of a sum since it was compacted, and cannot be taken out"
+        GalleryError, match="is part of a sum since the species was compacted, and cannot be removed"
     ):
         one.forget("a", photo(RIDGE, 1).digest)
     one.forget("a", photo(RIDGE, 3).digest)
@@ -164,10 +165,10 @@ def test_sums_that_share_some_photos_are_refused_and_those_within_another_count_
     one, other, larger = gallery(a=[1, 2]), gallery(a=[2, 3]), gallery(a=[1, 2, 3])
     for each in (one, other, larger):
         each.compact()
-    before = one.snapshot()
+    before = one.state
     with pytest.raises(GalleryError, match="'a' was compacted on both sides with some of the same photos"):
         one.merge(other)
-    assert one.snapshot() is before
+    assert one.state is before
     one.merge(larger)
     assert sums(one) == sums(larger)
 
@@ -186,7 +187,7 @@ def test_thumbnails_live_in_the_file_with_the_photos_that_have_one(path):
     one.add("b", [with_thumbnail(4)])
     save_gallery(one, path)
     found = load_gallery(path)
-    assert found.snapshot() == one.snapshot()
+    assert found.state == one.state
     assert load_file(path)["thumbnails"].shape == (3, 84, 84, 3)
     assert found.species["b"].photos[with_thumbnail(4).digest].thumbnail == with_thumbnail(4).thumbnail
     found.forget("a", with_thumbnail(1).digest)
@@ -242,10 +243,10 @@ def test_the_history_tells_what_was_done_and_when(path):
 
 def test_the_history_is_bounded():
     one = Gallery(RIDGE)
-    for i in range(KEPT + 7):
+    for i in range(MAX_CHANGES + 7):
         one.add(f"species {i % 2}", [photo(RIDGE, i % 256)])
-    assert len(one.history) == KEPT
-    assert one.history[-1].generation == one.generation == KEPT + 7
+    assert len(one.history) == MAX_CHANGES
+    assert one.history[-1].generation == one.generation == MAX_CHANGES + 7
 
 
 def test_a_calibration_is_kept_with_the_gallery_and_dropped_by_a_merge_that_changes_it(path):
@@ -262,27 +263,10 @@ def test_a_calibration_is_kept_with_the_gallery_and_dropped_by_a_merge_that_chan
     assert found.calibration == one.calibration
     found.merge(gallery(ant=[2]))
     assert found.calibration is None
-    with pytest.raises(GalleryError, match="the calibration is no JSON object"):
+    with pytest.raises(GalleryError, match="the calibration is not a JSON object"):
         one.calibrate({"threshold": np.float32(1)})
     one.calibrate(None)
     assert one.calibration is None
-
-
-def test_a_gallery_of_the_first_format_is_read_and_written_as_the_present_one(path):
-    save_gallery(sample(), path)
-
-    def first_format(metadata: dict) -> None:
-        metadata["format_version"] = 1
-        del metadata["history"], metadata["calibration"]
-
-    rewritten(path, first_format)
-    assert "history" not in header(path)
-    found = load_gallery(path)
-    assert contents(found) == contents(sample())
-    assert (found.history, found.calibration) == ((), None)
-    save_gallery(found, path)
-    assert header(path)["format_version"] == 2
-    assert contents(load_gallery(path)) == contents(sample())
 
 
 def test_more_photos_than_a_file_can_hold_are_refused_before_anything_is_written(path, monkeypatch):

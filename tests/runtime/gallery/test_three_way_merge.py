@@ -11,9 +11,9 @@ from hmdrn_runtime.bundle.manifest import Fusion, Level, Network
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.file import load_gallery, previous_path, save_gallery, sync_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
-from hmdrn_runtime.gallery.history import TOOK_IN, Change, together
+from hmdrn_runtime.gallery.history import MERGED_FILE, Change, merge_histories
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
-from hmdrn_runtime.gallery.three_way_merge import reconciled
+from hmdrn_runtime.gallery.three_way_merge import merge_states
 from hmdrn_runtime.io.locking import lock_path
 
 NETWORK = Network(
@@ -57,7 +57,7 @@ def test_what_both_have_added_is_there_in_the_file_and_in_memory(two, path):
     assert load_gallery(path).generation == second.generation > max(first.generation, 4)
     sync_gallery(first, path)
     assert photos(first) == photos(second) == photos(load_gallery(path))
-    assert first.snapshot() == second.snapshot()
+    assert first.state == second.state
 
 
 def test_what_one_has_forgotten_does_not_come_back_with_the_other(two, path):
@@ -216,9 +216,9 @@ def test_several_takings_in_a_row_are_one_entry():
     def change(second: int, what: str) -> Change:
         return Change(second, what, None, f"2026-05-01T08:30:{second:02}Z")
 
-    one = (change(0, "forgot"), change(1, TOOK_IN))
-    other = (change(2, TOOK_IN), change(3, "forgot"))
-    assert together(one, other) == (one[0], *other)
+    one = (change(0, "forgot"), change(1, MERGED_FILE))
+    other = (change(2, MERGED_FILE), change(3, "forgot"))
+    assert merge_histories(one, other) == (one[0], *other)
 
 
 def test_a_newer_format_in_the_file_is_neither_read_nor_overwritten(two, path, tmp_path):
@@ -252,7 +252,7 @@ def test_of_every_photo_the_one_who_changed_it_is_right_whoever_saves_first(befo
     start = Gallery(NETWORK)
     for _, what, label, seed in before:
         apply(start, what, label, seed)
-    base = start.snapshot()
+    base = start.state
     ours, theirs = (Gallery(NETWORK, base.species, base.generation) for _ in range(2))
     for who, what, label, seed in steps:
         apply(ours if who else theirs, what, label, seed)
@@ -261,7 +261,7 @@ def test_of_every_photo_the_one_who_changed_it_is_right_whoever_saves_first(befo
     )
     expected = (one & two) | (one - had) | (two - had)
     for mine, other in ((ours, theirs), (theirs, ours)):
-        found = reconciled(base, mine.snapshot(), other.snapshot())
+        found = merge_states(base, mine.state, other.state)
         assert {(label, d) for label, s in found.species.items() for d in s.digests} == expected
         assert all(s.shots for s in found.species.values())
         assert found.generation >= max(mine.generation, other.generation)

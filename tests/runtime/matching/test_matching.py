@@ -16,12 +16,13 @@ from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.bundle.manifest import Level, Network
 from hmdrn_runtime.errors import BackendError, EnrollmentError
-from hmdrn_runtime.gallery.gallery import Gallery, Species, with_photos
+from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, packed_gram
-from hmdrn_runtime.images.preprocessing import digest
+from hmdrn_runtime.gallery.species import Species, extend_species
+from hmdrn_runtime.images.preprocessing import hash_pixels
 from hmdrn_runtime.matching.attention import AttentionMatcher
 from hmdrn_runtime.matching.factory import open_matcher
-from hmdrn_runtime.matching.ridge import UNCONVERGED, RidgeMatcher
+from hmdrn_runtime.matching.ridge import MAX_RESIDUAL, RidgeMatcher
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 EPSILON = 2.0**-24
@@ -141,14 +142,14 @@ def photos(matcher, pixels):
 
     def make(head: str) -> list[PhotoStatistics]:
         if head not in made:
-            made[head] = matcher("conv4", head).photo_statistics(pixels)
+            made[head] = matcher("conv4", head).compute_statistics(pixels)
         return made[head]
 
     return make
 
 
 def classes_of(photos: Sequence[PhotoStatistics], *rows: Sequence[int]) -> list[Species]:
-    return [with_photos(None, f"species {i}", [photos[r] for r in part]) for i, part in enumerate(rows)]
+    return [extend_species(None, f"species {i}", [photos[r] for r in part]) for i, part in enumerate(rows)]
 
 
 def solved(matcher: RidgeMatcher, ridges: Sequence[Ridge], shots: Sequence[int], condition: float, seed: int):
@@ -306,7 +307,7 @@ def test_the_residual_of_the_solve_is_reported(matcher, ridges, backbone):
         one.solve(gram[None], np.ones(1, np.float32), ["a"])
         assert one.residual == residual[0]
         found.append(one.residual)
-    assert 0 < found[0] < found[1] < found[2] <= UNCONVERGED
+    assert 0 < found[0] < found[1] < found[2] <= MAX_RESIDUAL
     assert found[0] < 1e-5
 
 
@@ -500,7 +501,7 @@ def test_a_class_that_cannot_be_solved_does_not_make_the_others_be_solved_again(
     one.class_operands(good)
     empty = PhotoStatistics("0" * 64, "fp32", {name: a * 0 for name, a in made_up[0].arrays.items()})
     with pytest.raises(EnrollmentError, match="'none' cannot be enrolled: its Gram matrix is empty"):
-        one.class_operands([*good, with_photos(None, "none", [empty])])
+        one.class_operands([*good, extend_species(None, "none", [empty])])
     one.class_operands(good)
     assert counting.solved == [2]
 
@@ -520,8 +521,8 @@ def test_a_photo_whose_statistics_were_exchanged_is_solved_again(matcher, made_u
     # As a merge does that finds the photo on both devices, with other rounding.
     one = matcher()
     theirs = PhotoStatistics(made_up[0].digest, "fp32", made_up[1].arrays)
-    one.class_operands([with_photos(None, "moth", [made_up[0]])])
-    species = [with_photos(None, "moth", [theirs])]
+    one.class_operands([extend_species(None, "moth", [made_up[0]])])
+    species = [extend_species(None, "moth", [theirs])]
     np.testing.assert_array_equal(
         one.class_operands(species)["operator"], matcher().class_operands(species)["operator"]
     )
@@ -533,7 +534,7 @@ def test_a_photo_whose_statistics_were_exchanged_is_solved_again(matcher, made_u
 @pytest.mark.parametrize("head", ["ridge", "attention"])
 def test_photos_become_statistics_under_their_own_digest(matcher, photos, pixels, head):
     network = matcher("conv4", head).network
-    assert [p.digest for p in photos(head)] == [digest(image) for image in pixels]
+    assert [p.digest for p in photos(head)] == [hash_pixels(image) for image in pixels]
     assert {p.variant for p in photos(head)} == {"fp32"}
     sizes = {v.name: (v.tokens, v.channels) for v in network.levels}
     shapes = (
@@ -566,7 +567,7 @@ def test_a_network_that_gives_what_is_no_number_is_refused(backends, pixels, hea
 
     one = open_matcher(network, Counting(backend, spoil), "fp32")
     with pytest.raises(EnrollmentError, match=r"values that are not finite in '.*': the bundle is unusable"):
-        one.photo_statistics(pixels[:2])
+        one.compute_statistics(pixels[:2])
 
 
 def test_matching_outside_the_graph_gives_what_the_graph_gives(matcher, photos, pixels):
@@ -602,7 +603,7 @@ def test_a_distance_that_rounding_would_make_negative_is_zero_inside_and_outside
 @pytest.mark.slow
 def test_matching_tokens_outside_the_graph_gives_what_the_graph_gives(matcher, pixels):
     one = matcher("resnet12")
-    statistics = one.photo_statistics(pixels[:7])
+    statistics = one.compute_statistics(pixels[:7])
     assert statistics[0].arrays["support"].shape == (25 * 640 + 100 * 320,)
     operands = one.class_operands(classes_of(statistics, [0], [1, 2, 3, 4, 5]))
     inside = one.classify(pixels[:7], one.place(operands))

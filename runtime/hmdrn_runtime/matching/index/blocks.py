@@ -1,4 +1,4 @@
-"""Rows of many classes in blocks that are only ever appended to: who reads the first n rows needs no lock."""
+"""Append-only blocks of many classes' rows; reading the first n rows needs no lock."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
-from hmdrn_runtime.matching.index.folding import rounding
-from hmdrn_runtime.matching.index.products import products
+from hmdrn_runtime.matching.index.folding import rounding_error
+from hmdrn_runtime.matching.index.products import row_products
 from hmdrn_runtime.matching.index.projection import Basis
 
 ROWS = 4096
-"""Classes of a block."""
+"""Classes per block."""
 IN_MEMORY = 3
-"""Blocks whose operators are in memory (68 MB each, Conv-4); those of further blocks are in a mapped file."""
+"""Blocks with operators in memory (68 MB each, Conv-4); those of further blocks are in a mapped file."""
 _CHUNK = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Room for the classes of one block.
+    """Arrays for the classes of one block.
 
     Attributes:
         operators: float32 (rows, P), as solved.
-        projected: float32 (rows, R), the folded and centred operators along the basis' axes; R = 0 without.
-        terms: float32 (3, rows): the centred operator's product with the mean Gram matrix, its norm, and an
-            upper bound of the norm of what the axes leave of it. Without a basis 0, the norm and 0.
+        projected: float32 (rows, R), the folded and centered operators along the basis' axes; R = 0 without
+            a basis.
+        terms: float32 (3, rows): the centered operator's product with the mean Gram matrix, its norm, and an
+            upper bound of the norm of its residual. Without a basis 0, the norm and 0.
     """
 
     operators: Float32
@@ -46,57 +47,58 @@ class Block:
         if basis is None:
             self.terms[1, rows] = np.linalg.norm(folded, axis=1)
             return
-        centred = folded - basis.operator
-        single = centred.astype(np.float32)
+        centered = folded - basis.operator
+        single = centered.astype(np.float32)
         self.projected[rows] = projected = single @ basis.axes.T
-        squared = np.einsum("np,np->n", centred, centred)
-        self.terms[0, rows] = centred @ basis.gram
+        squared = np.einsum("np,np->n", centered, centered)
+        self.terms[0, rows] = centered @ basis.gram
         self.terms[1, rows] = np.sqrt(squared)
-        self.terms[2, rows] = rest(squared, projected, basis)
+        self.terms[2, rows] = residual_norm(squared, projected, basis)
 
     def restore(self, start: int, rows: Float32) -> None:
-        """Write classes from row `start` on, of which `rows` has told all."""
+        """Write classes from row `start` on, given as by `rows`."""
         end, size, rank = start + len(rows), self.operators.shape[1], self.projected.shape[1]
         self.operators[start:end] = rows[:, :size]
         self.projected[start:end] = rows[:, size : size + rank]
         self.terms[:, start:end] = rows[:, size + rank :].T
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> Float32:
-        """All that is known of some classes: operators, projections and terms, float32 (N, P + R + 3)."""
-        known = [self.operators[chosen], self.projected[chosen], self.terms[:, chosen].T]
-        return np.concatenate(known, axis=1)
+        """Return operators, projections and terms of some classes, float32 (N, P + R + 3)."""
+        return np.concatenate(
+            [self.operators[chosen], self.projected[chosen], self.terms[:, chosen].T], axis=1
+        )
 
-    def gather(self, rows: npt.NDArray[np.intp], grams: Float32) -> Float32:
-        """Products of some operators with a vector (P,), float32."""
-        found = np.empty(len(rows), np.float32)
-        # One small buffer that stays in the cache, where a copy of all rows would be fresh memory each time.
+    def multiply(self, rows: npt.NDArray[np.intp], vector: Float32) -> Float32:
+        """Return the products of some operators with a vector (P,), float32."""
+        result = np.empty(len(rows), np.float32)
+        # One small buffer that stays in the cache; a copy of all rows would be new memory each time.
         buffer = np.empty((min(_CHUNK, len(rows)), self.operators.shape[1]), np.float32)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
             chunk = np.take(self.operators, part, axis=0, out=buffer[: len(part)], mode="clip")
-            found[start : start + len(part)] = products(chunk, grams)
-        return found
+            result[start : start + len(part)] = row_products(chunk, vector)
+        return result
 
 
-def rest(squared: Float64, projected: Float32, basis: Basis) -> Float64:
-    """Upper bound of the norm of what the axes leave of vectors, given squared norms and projections."""
+def residual_norm(squared: Float64, projected: Float32, basis: Basis) -> Float64:
+    """Return an upper bound of the residuals' norms, from the vectors' squared norms and projections."""
     along = np.einsum("...r,...r->...", projected.astype(np.float64), projected.astype(np.float64))
-    return np.asarray(np.sqrt(np.maximum(squared - along, 0) + slack(basis) * squared))
+    return np.asarray(np.sqrt(np.maximum(squared - along, 0) + projection_error(basis) * squared))
 
 
-def slack(basis: Basis) -> float:
-    """Relative error of projections and of products along the axes."""
-    return basis.skew + 3 * rounding(basis.axes.shape[1])
+def projection_error(basis: Basis) -> float:
+    """Return the relative error of projections and of products along the axes."""
+    return basis.skew + 3 * rounding_error(basis.axes.shape[1])
 
 
 def new_block(size: int, rank: int, mapped: bool) -> Block:
-    """An empty block; memory and file grow as it is filled."""
+    """Return an empty block; memory and file grow as it is filled."""
     operators = _in_file((ROWS, size)) if mapped else np.empty((ROWS, size), np.float32)
     return Block(operators, np.empty((ROWS, rank), np.float32), np.zeros((3, ROWS), np.float32))
 
 
-def release(block: Block) -> None:
-    """Give back memory of a mapped block's operators that were read; they are read again when needed."""
+def release_memory(block: Block) -> None:
+    """Release the memory of a mapped block's operators; they are read again when needed."""
     owner = block.operators.base
     while isinstance(owner, np.ndarray):
         owner = owner.base

@@ -1,4 +1,4 @@
-"""The weights of fusion, folded into one vector: a logit is then a single inner product."""
+"""The fusion weights folded into the vectors: a logit is then a single inner product."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ _HALF_UNIT = 2.0**-24
 _DEVIATIONS = 6.0
 
 
-def rounding(terms: int) -> float:
-    """Relative error of a float32 inner product, in units of the product of the vectors' norms.
+def rounding_error(terms: int) -> float:
+    """Return the relative error of a float32 inner product, in units of the product of the norms.
 
     Higham and Mary, SIAM J. Sci. Comput. 41 (2019), theorem 3.1: sqrt(n) u instead of the worst case n u,
-    failing with a probability of 2 exp(-6^2 / 2), were the product summed term by term; libraries sum in
-    many short runs and stay far below.
+    with a failure probability of 2 exp(-6^2 / 2) for a sum term by term; libraries sum in many short runs
+    and stay far below.
     """
     return _DEVIATIONS * float(np.sqrt(terms)) * _HALF_UNIT
 
 
 @dataclass(frozen=True, eq=False)
 class Folding:
-    """What turns operators and Gram matrices into vectors whose inner product is the logit.
+    """Factors that turn operators and Gram matrices into vectors whose inner product is the logit.
 
-    Off-diagonal entries stand for two entries of a symmetric matrix: the vectors' inner product is that of
-    Frobenius, in which a bound by norms is tightest.
+    Off-diagonal entries stand for two entries of a symmetric matrix: the vectors' inner product is the
+    Frobenius product, for which a bound by norms is tightest.
 
     Attributes:
-        operator: float32 (P,), what an operator is multiplied with.
-        gram: float64 (P,), what a photo's packed Gram matrix is multiplied with, to meet a folded operator.
-        plain: float64 (P,), the same to meet an operator as it is.
+        operator: float32 (P,), factors of an operator.
+        gram: float64 (P,), factors of a photo's packed Gram matrix for the product with a folded operator.
+        plain: float64 (P,), the same for the product with an unfolded operator.
     """
 
     operator: Float32
@@ -41,8 +41,8 @@ class Folding:
     plain: Float64
 
     @classmethod
-    def of(cls, network: Network) -> Folding:
-        """The folding of a ridge network."""
+    def from_network(cls, network: Network) -> Folding:
+        """Return the folding of a ridge network."""
         weights, shares = [], []
         for level in network.levels:
             rows, columns = np.triu_indices(level.channels)
@@ -51,6 +51,6 @@ class Folding:
             shares.append(np.where(rows == columns, 1.0, np.sqrt(2.0)))
         weight, share = np.concatenate(weights), np.concatenate(shares)
         operator = (np.abs(weight) / share).astype(np.float32)
-        # A level that weighs nothing is left out of both.
+        # A level of weight 0 is left out of both.
         gram = np.divide(-weight, operator, out=np.zeros_like(weight), where=operator > 0)
         return cls(operator, gram, -weight)

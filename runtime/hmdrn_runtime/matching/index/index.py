@@ -1,10 +1,10 @@
-"""The index: operators in blocks, and the exact best of them for a photo.
+"""Exact search for a photo's best operators.
 
 A photo is compared with all classes along a basis' axes. By Cauchy-Schwarz each logit is then known up to
-|rest of the operator| |rest of the photo|. The classes of highest estimate, and all whose upper bound
-reaches the k-th lower bound, are computed in full in float32; those that rounding could still put among the
-first k, in float64. Where the bounds exclude nothing, all classes are computed in full: the answer is exact
-whatever the data.
+|residual of the operator| |residual of the photo|. The classes of highest estimate, and all whose upper
+bound reaches the k-th lower bound, are computed in full in float32; those that rounding could still put
+among the first k, in float64. If the bounds exclude nothing, all classes are computed in full: the answer is
+exact for any data.
 """
 
 from __future__ import annotations
@@ -17,37 +17,44 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.bundle.manifest import Network
-from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
-from hmdrn_runtime.matching.index.blocks import IN_MEMORY, Block, new_block, release, rest, slack
-from hmdrn_runtime.matching.index.folding import Folding, rounding
-from hmdrn_runtime.matching.index.products import products, table
+from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
+from hmdrn_runtime.matching.index.blocks import (
+    IN_MEMORY,
+    Block,
+    new_block,
+    projection_error,
+    release_memory,
+    residual_norm,
+)
+from hmdrn_runtime.matching.index.folding import Folding, rounding_error
+from hmdrn_runtime.matching.index.products import batch_products, row_products
 from hmdrn_runtime.matching.index.projection import Basis
 
-REFINED = 512
+MIN_REFINED = 512
 _REFINED_SHARE = 32
-"""Classes of highest estimate that are computed in full for every photo, where most of the softmax lies: so
-many, or one in so many if that is more."""
+"""Classes of highest estimate computed in full for every photo, with most of the softmax: this number, or
+this share (one in 32) if that is more."""
 _SPREAD = 1.6
-"""Variance of the estimates' errors, as a multiple of bound^2 / (P - R), which it were if the directions of
-both rests were independent; found on photographs."""
-AT_ONCE = 1024
-"""Rows read from a mapped file before its memory is given back: a row brings up to 64 KB of pages with it."""
+"""Variance of the estimates' errors in units of bound^2 / (P - R), its value for independent directions of
+both residuals; measured on photographs."""
+READ_ROWS = 1024
+"""Rows read from a mapped file before its memory is released: each row loads up to 64 KB of pages."""
 
 _FEW = 8
-"""One class in so many is compared by itself: to copy an operator takes longer than to pass over it."""
+"""Classes are copied if fewer than one in so many are compared: copying is slower than passing over."""
 
 Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """How one photo compares with all classes.
+class SearchResult:
+    """Comparison of one photo with all classes.
 
     Attributes:
-        logits: float64 (C,). In full where `exact`, else an estimate below the k-th best.
-        exact: bool (C,), which were computed in full.
+        logits: float64 (C,). Exact if `exact`, else an estimate below the k-th best.
+        exact: bool (C,), true for classes computed in full.
         best: The k best classes, best first; of equal ones the first.
-        distances: Of the best, by level.
+        distances: Distances of the best, by level.
     """
 
     logits: Float64
@@ -57,17 +64,17 @@ class Found:
 
 
 class Index:
-    """Operators of classes, appended and never changed. One thread may append while others search.
+    """Append-only operators of classes. One thread may append while others search.
 
     Args:
         network: A ridge network.
         basis: Directions to compare along; None to compare in full.
-        mapped_from: Blocks whose operators are in memory; those of further ones are in mapped files.
+        mapped_from: Number of blocks in memory; further blocks are in mapped files.
     """
 
     def __init__(self, network: Network, basis: Basis | None = None, mapped_from: int = IN_MEMORY) -> None:
         self.network, self.basis = network, basis
-        self.folding = Folding.of(network)
+        self.folding = Folding.from_network(network)
         self._mapped_from = mapped_from
         self._blocks: tuple[Block, ...] = ()
         self._used = 0
@@ -77,7 +84,7 @@ class Index:
 
     @property
     def capacity(self) -> int:
-        """Rows of all blocks."""
+        """Number of rows of all blocks."""
         return sum(len(block) for block in self._blocks)
 
     def add(self, operators: Float32) -> Rows:
@@ -88,7 +95,7 @@ class Index:
         )
 
     def restore(self, rows: Float32) -> Rows:
-        """Append classes by what `Classes.rows` has told of them with this basis; returns their slots."""
+        """Append classes given by `IndexView.rows` of an index with this basis; returns their slots."""
         if self.basis is None:
             return self.add(rows)
         return self._append(rows, lambda block, row, part: block.restore(row, part))
@@ -106,27 +113,20 @@ class Index:
             block = self._blocks[-1]
             write(block, len(block) - room, part)
             self._used += len(part)
-            release(block)
+            release_memory(block)
         return slots
 
-    def classes(self, slots: Rows) -> Classes:
-        """The classes of these slots, in this order, as they are now."""
-        return Classes(self, self._blocks, self._used, slots)
-
-    def blocks(self) -> Iterator[tuple[Block, int]]:
-        """Each block with the number of its rows in use."""
-        left = self._used
-        for block in self._blocks:
-            yield block, min(left, len(block))
-            left -= min(left, len(block))
+    def classes(self, slots: Rows) -> IndexView:
+        """Return a view of these slots, in this order, as they are now."""
+        return IndexView(self, self._blocks, self._used, slots)
 
 
 @dataclass(frozen=True, eq=False)
-class Classes:
-    """The classes of one generation. Never changed: what is added to the index later is not seen.
+class IndexView:
+    """An immutable view of some classes of an index; classes added later are not seen.
 
     Attributes:
-        index: Where they are.
+        index: The index.
         blocks: The blocks at that moment.
         used: Rows in use at that moment.
         slots: intp (C,), the classes' rows.
@@ -140,7 +140,7 @@ class Classes:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def search(self, gram: Float32, top: int) -> Found:
+    def search(self, gram: Float32, top: int) -> SearchResult:
         """Compare a photo with all classes.
 
         Args:
@@ -148,82 +148,80 @@ class Classes:
             top: Classes to rank, at least 1.
         """
         top = min(top, len(self.slots))
-        wide = gram.astype(np.float64)
-        folded, whole = wide * self.index.folding.gram, wide * self.index.folding.plain
-        plain = whole.astype(np.float32)
+        gram64 = gram.astype(np.float64)
+        folded, plain64 = gram64 * self.index.folding.gram, gram64 * self.index.folding.plain
+        plain = plain64.astype(np.float32)
         logits, bound = self._estimates(folded, plain)
         exact = np.full(len(logits), self.index.basis is None)
         if self.index.basis is not None:
-            first = _largest(logits, max(REFINED, len(logits) // _REFINED_SHARE, 4 * top))
+            first = _largest(logits, max(MIN_REFINED, len(logits) // _REFINED_SHARE, 4 * top))
             self._refine(first, plain, folded, logits, bound, exact)
             rows = np.flatnonzero((logits + bound >= _kth(logits - bound, top)) & ~exact)
             self._refine(rows, plain, folded, logits, bound, exact)
         rows = np.flatnonzero(logits + bound >= _kth(logits - bound, top))
         operators = replace(self, slots=self.slots[rows]).operators().astype(np.float64)
-        logits[rows] = refined = products(operators, whole)
+        logits[rows] = refined = row_products(operators, plain64)
         order = np.argsort(-refined, kind="stable")[:top]
         best = rows[order]
         if self.index.basis is not None:
             # With an error of variance v, exp of a logit is on average exp(v / 2) times that of its estimate.
-            left = max(len(gram) - len(self.index.basis.axes), 1)
-            raised = logits[~exact] + _SPREAD / 2 * bound[~exact] ** 2 / left
+            directions = max(len(gram) - len(self.index.basis.axes), 1)
+            raised = logits[~exact] + _SPREAD / 2 * bound[~exact] ** 2 / directions
             logits[~exact] = np.minimum(raised, logits[best[-1]])
-        return Found(logits, exact, best, self._distances(operators[order], wide))
+        return SearchResult(logits, exact, best, self._distances(operators[order], gram64))
 
     def logits(self, grams: Float32) -> Float32:
-        """Logits of photos (B, P) in full, float32 (B, C)."""
+        """Compute logits of photos (B, P) in full, float32 (B, C)."""
         plain = (grams * self.index.folding.plain).astype(np.float32)
         if len(self.slots) < self.used // _FEW:
-            found = table(self.operators(), plain)
-        else:
-            found = np.concatenate([table(b.operators[:n], plain) for b, n in self._parts()])[self.slots]
-        return np.asarray(found.T)
+            return np.asarray(batch_products(self.operators(), plain).T)
+        parts = [batch_products(b.operators[:n], plain) for b, n in self._parts()]
+        return np.asarray(np.concatenate(parts)[self.slots].T)
 
     def operators(self) -> Float32:
-        """A copy of the operators, float32 (C, P)."""
-        return self._gathered(self.index.network.packed, lambda block, rows: block.operators[rows])
+        """Copy the operators, float32 (C, P)."""
+        return self._gather(self.index.network.packed, lambda block, rows: block.operators[rows])
 
     def rows(self) -> Float32:
-        """A copy of all that is known of the classes, float32 (C, W).
-
-        Operators; with a basis followed by their projections (R,), and by `Block.terms` (3,).
-        """
+        """Copy the operators and, with a basis, projections (R,) and `Block.terms` (3,); float32 (C, W)."""
         basis, packed = self.index.basis, self.index.network.packed
         if basis is None:
             return self.operators()
-        found = self._gathered(packed + len(basis.axes) + 3, Block.rows)
+        rows = self._gather(packed + len(basis.axes) + 3, Block.rows)
         for block in self.blocks:
-            release(block)
-        return found
+            release_memory(block)
+        return rows
 
-    def _gathered(self, width: int, take: Callable[[Block, Rows], Float32]) -> Float32:
-        found = np.empty((len(self.slots), width), np.float32)
+    def _gather(self, width: int, take: Callable[[Block, Rows], Float32]) -> Float32:
+        rows = np.empty((len(self.slots), width), np.float32)
         start = 0
         for block in self.blocks:
             inside = np.flatnonzero((self.slots >= start) & (self.slots < start + len(block)))
-            found[inside] = take(block, self.slots[inside] - start)
+            rows[inside] = take(block, self.slots[inside] - start)
             start += len(block)
-        return found
+        return rows
 
     @cached_property
     def _terms(self) -> Float64:
         """`Block.terms` of the classes, float64 (3, C)."""
-        found = np.concatenate([b.terms[:, :n] for b, n in self._parts()], axis=1)
-        return found[:, self.slots].astype(np.float64)
+        terms = np.concatenate([b.terms[:, :n] for b, n in self._parts()], axis=1)
+        return terms[:, self.slots].astype(np.float64)
 
     def _estimates(self, folded: Float64, plain: Float32) -> tuple[Float64, Float64]:
-        """Logits of all classes, float64 (C,), and how far they may be off."""
+        """Return estimated logits of all classes, float64 (C,), and bounds of their errors."""
         basis = self.index.basis
         terms = self._terms
         if basis is None:
-            found = np.concatenate([products(b.operators[:n], plain) for b, n in self._parts()])
-            return found[self.slots].astype(np.float64), self._rounding(terms[1], folded)
-        centred = folded - basis.gram
-        along = products(basis.axes, centred.astype(np.float32))
-        found = np.concatenate([products(b.projected[:n], along) for b, n in self._parts()])[self.slots]
-        squared = centred @ centred
-        bound = terms[2] * rest(squared, along, basis) + slack(basis) * terms[1] * np.sqrt(squared)
-        return found + terms[0] + basis.operator @ folded, bound
+            logits = np.concatenate([row_products(b.operators[:n], plain) for b, n in self._parts()])
+            return logits[self.slots].astype(np.float64), self._rounding(terms[1], folded)
+        centered = folded - basis.gram
+        along = row_products(basis.axes, centered.astype(np.float32))
+        logits = np.concatenate([row_products(b.projected[:n], along) for b, n in self._parts()])[self.slots]
+        squared = centered @ centered
+        bound = terms[2] * residual_norm(squared, along, basis) + projection_error(basis) * terms[
+            1
+        ] * np.sqrt(squared)
+        return logits + terms[0] + basis.operator @ folded, bound
 
     def _refine(
         self,
@@ -234,7 +232,7 @@ class Classes:
         bound: Float64,
         exact: npt.NDArray[np.bool_],
     ) -> None:
-        """Compute classes in full, in float32, and write what they are known by."""
+        """Compute classes in full, in float32; updates their logits, bounds and `exact` in place."""
         if not len(rows):
             return
         # In the order of memory, block by block.
@@ -242,41 +240,40 @@ class Classes:
         slots, start, norms = self.slots[rows], 0, np.empty(len(rows))
         for block in self.blocks:
             first, last = np.searchsorted(slots, (start, start + len(block)))
-            for begin in range(first, last, AT_ONCE):
-                part = slice(begin, min(begin + AT_ONCE, last))
+            for begin in range(first, last, READ_ROWS):
+                part = slice(begin, min(begin + READ_ROWS, last))
                 inside = slots[part] - start
-                logits[rows[part]] = block.gather(inside, plain)
+                logits[rows[part]] = block.multiply(inside, plain)
                 norms[part] = block.terms[1, inside]
-                release(block)
+                release_memory(block)
             start += len(block)
         bound[rows], exact[rows] = self._rounding(norms, folded), True
 
     def _rounding(self, norms: Float64, folded: Float64) -> Float64:
-        """How far products in float32 may be off, of operators of these (centred) norms."""
+        """Return the error bound of float32 products, for operators of these (centered) norms."""
         mean = 0.0 if self.index.basis is None else float(np.linalg.norm(self.index.basis.operator))
-        # Twice: the folded query was rounded, too.
-        return 2 * rounding(self.index.network.packed) * (norms + mean) * float(np.linalg.norm(folded))
+        # Twice, because the folded query was rounded too.
+        return 2 * rounding_error(self.index.network.packed) * (norms + mean) * float(np.linalg.norm(folded))
 
     def _parts(self) -> Iterator[tuple[Block, int]]:
-        left = self.used
+        """Yield each block with the number of its rows in use."""
+        used = self.used
         for block in self.blocks:
-            yield block, min(left, len(block))
-            left -= min(left, len(block))
+            yield block, min(used, len(block))
+            used -= min(used, len(block))
 
     def _distances(self, operators: Float64, gram: Float64) -> dict[str, Float64]:
-        found, start = {}, 0
-        for level in self.index.network.levels:
-            part = slice(start, start + level.packed)
-            found[level.name] = np.maximum(products(operators[:, part], gram[part]), 0)
-            start += level.packed
-        return found
+        return {
+            name: np.maximum(row_products(operators[:, part], gram[part]), 0)
+            for name, part in level_slices(self.index.network).items()
+        }
 
 
 def _kth(values: Float64, k: int) -> float:
-    """The k-th largest."""
+    """Return the k-th largest value."""
     return float(np.partition(values, -k)[-k])
 
 
 def _largest(values: Float64, k: int) -> Rows:
-    """Where the k largest are, in no order."""
+    """Return the positions of the k largest values, unordered."""
     return np.arange(len(values)) if k >= len(values) else np.argpartition(values, -k)[-k:]

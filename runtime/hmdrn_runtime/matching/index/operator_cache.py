@@ -1,7 +1,7 @@
-"""Solved operators in a file beside the gallery, so that a start does not solve them again.
+"""Solved operators in a file beside the gallery, so that a start need not solve them again.
 
-Nothing depends on the file. A row counts where its SHA-256 is that of its species' statistics and its bytes,
-and the whole file where it was solved by the same graph; what does not count is solved anew.
+The file is optional. A row is valid if its SHA-256 is that of its species' statistics and its bytes, and the
+file if it was solved by the same graph; everything else is solved again.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from hmdrn_runtime.errors import GalleryError
-from hmdrn_runtime.gallery.file_format import seal_of
+from hmdrn_runtime.gallery.file_format import compute_checksum
 from hmdrn_runtime.gallery.photo_statistics import Float32
 from hmdrn_runtime.io.files import write_atomically
 from hmdrn_runtime.io.json_document import JsonObject, canonical_json
-from hmdrn_runtime.io.safetensors_header import check_header
+from hmdrn_runtime.io.safetensors_header import check_header_size
 from hmdrn_runtime.matching.index.projection import Basis
 
 FORMAT_VERSION = 1
@@ -33,21 +33,21 @@ _PART = 1024
 _TYPES = {"float32": "F32", "float64": "F64", "uint8": "U8"}
 
 
-def operators_path(gallery: Path) -> Path:
-    """Where the operators of the gallery at a path are kept."""
+def operator_cache_path(gallery: Path) -> Path:
+    """Return the path of a gallery's operator file."""
     return gallery.with_name(gallery.name + ".operators")
 
 
 @dataclass(frozen=True, eq=False)
-class Solved:
-    """The operators of a gallery, to be kept.
+class SolvedOperators:
+    """The operators of a gallery, ready to be written.
 
     Attributes:
-        keys: What each depends on, 32 bytes, no two equal.
-        rows: Rows from one number to another, float32 (n, W): operators, with a basis followed by what
-            `large.Index.rows` has of it.
-        basis: Of a gallery whose species are compared along few directions.
-        fitted: Species that the gallery had when the basis was fitted.
+        keys: Key of each operator, 32 bytes, no two equal.
+        rows: Returns rows from one number to another, float32 (n, W): operators, with a basis the rows of
+            `IndexView.rows`.
+        basis: Basis of the gallery's index, if any.
+        fitted: Species in the gallery when the basis was fitted.
     """
 
     keys: Sequence[bytes]
@@ -56,23 +56,23 @@ class Solved:
     fitted: int = 0
 
     def parts(self) -> Iterator[Float32]:
-        """All rows, some at a time: the file may be larger than the memory."""
+        """Yield all rows in parts: the file may be larger than the memory."""
         for start in range(0, len(self.keys), _PART):
             yield np.ascontiguousarray(self.rows(start, min(start + _PART, len(self.keys))))
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
-    """Operators as a file has them.
+class CachedOperators:
+    """The operators in a file.
 
     Attributes:
         path: The file.
-        rows: Numbers of its rows by key.
+        rows: Row numbers by key.
         digests: SHA-256 of key and row, uint8 (N, 32).
-        width: Numbers of a row.
-        start: Where the rows begin, in bytes.
-        basis: As in `Solved`.
-        fitted: As in `Solved`.
+        width: Numbers per row, W.
+        start: Byte offset of the first row.
+        basis: As in `SolvedOperators`.
+        fitted: As in `SolvedOperators`.
     """
 
     path: Path
@@ -84,30 +84,30 @@ class Kept:
     fitted: int
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Float32]:
-        """The rows (W,) of those species that are there and undamaged, by key."""
-        found: dict[bytes, Float32] = {}
+        """Return the rows (W,) of the keys that are there and undamaged."""
+        valid: dict[bytes, Float32] = {}
         size = 4 * self.width
-        # Where another process has replaced the file meanwhile, no digest fits.
+        # If another process has replaced the file meanwhile, no digest matches.
         with contextlib.suppress(OSError), self.path.open("rb") as file:
             for key in keys:
                 if (row := self.rows.get(key)) is not None:
                     file.seek(self.start + row * size)
                     data = file.read(size)
                     if _digest(key, data) == self.digests[row].tobytes():
-                        found[key] = np.frombuffer(data, np.float32)
-        return found
+                        valid[key] = np.frombuffer(data, np.float32)
+        return valid
 
 
-def write_operators(path: Path, origin: str, solved: Solved) -> None:
+def write_operators(path: Path, origin: str, solved: SolvedOperators) -> None:
     """Replace the file of operators.
 
     Args:
         path: The file.
-        origin: What solved them.
+        origin: Identifies the solver.
         solved: The operators.
 
     Raises:
-        OSError: It cannot be written; what was there is untouched.
+        OSError: It cannot be written; the file stays as it was.
     """
     digests, keys, width = [], iter(solved.keys), 0
     for part in solved.parts():
@@ -119,7 +119,7 @@ def write_operators(path: Path, origin: str, solved: Solved) -> None:
         basis = solved.basis
         tensors |= {"operator_mean": basis.operator, "gram_mean": basis.gram, "axes": basis.axes}
         metadata |= {"skew": basis.skew, "fitted": solved.fitted}
-    metadata["sha256"] = seal_of(metadata, tensors)
+    metadata["sha256"] = compute_checksum(metadata, tensors)
 
     def pieces() -> Iterator[bytes | memoryview]:
         yield _header(canonical_json(metadata), tensors, (len(digests), width))
@@ -129,16 +129,16 @@ def write_operators(path: Path, origin: str, solved: Solved) -> None:
     write_atomically(path, pieces())
 
 
-def open_operators(path: Path, origin: str, packed: int) -> Kept | None:
-    """What a file of operators has; None without one, of another origin, or where it is damaged.
+def read_operators(path: Path, origin: str, packed: int) -> CachedOperators | None:
+    """Open a file of operators; None if it is missing, damaged, or of another origin.
 
     Args:
         path: The file.
-        origin: What would solve them anew.
-        packed: Numbers of an operator.
+        origin: Identifies the solver.
+        packed: Numbers per operator, P.
     """
     try:
-        check_header(path, "file of operators", GalleryError)
+        check_header_size(path, "file of operators", GalleryError)
         with safe_open(path, framework="numpy") as file:
             document = JsonObject.parse((file.metadata() or {}).get(_METADATA, ""), str(path), GalleryError)
             names = [name for name in file.keys() if name != "rows"]  # noqa: SIM118 (no mapping)
@@ -146,7 +146,7 @@ def open_operators(path: Path, origin: str, packed: int) -> Kept | None:
             shape = file.get_slice("rows").get_shape()
         values = {key: value for key, value in document.values.items() if key != "sha256"}
         if (
-            document.get("sha256", str) != seal_of(values, tensors)
+            document.get("sha256", str) != compute_checksum(values, tensors)
             or document.get("format_version", int) != FORMAT_VERSION
             or document.get("origin", str) != origin
             or document.get("rows", list) != shape
@@ -162,13 +162,13 @@ def open_operators(path: Path, origin: str, packed: int) -> Kept | None:
         rows = {key.tobytes(): row for row, key in enumerate(tensors["keys"])}
         start = path.stat().st_size - 4 * count * width
         fitted = 0 if basis is None else document.get("fitted", int)
-        return Kept(path, rows, tensors["digests"], width, start, basis, fitted)
+        return CachedOperators(path, rows, tensors["digests"], width, start, basis, fitted)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, GalleryError):
         return None
 
 
 def _header(text: str, tensors: Mapping[str, npt.NDArray[Any]], rows: tuple[int, int]) -> bytes:
-    """The beginning of a safetensors file, whose library wants all of it in memory; the rows come last."""
+    """Return the header of a safetensors file; the library itself would need all rows in memory."""
     header: dict[str, Any] = {"__metadata__": {_METADATA: text}}
     shapes = {name: (array.dtype.name, array.shape) for name, array in tensors.items()}
     end = 0

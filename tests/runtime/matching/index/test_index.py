@@ -55,7 +55,7 @@ def basis_of(operators: np.ndarray, grams: np.ndarray, rank: int) -> Basis:
 @pytest.fixture(autouse=True)
 def few_are_refined(monkeypatch):
     """So that what is excluded is excluded by the bounds."""
-    monkeypatch.setattr(searching, "REFINED", 4)
+    monkeypatch.setattr(searching, "MIN_REFINED", 4)
     monkeypatch.setattr(blocks, "ROWS", 64)
 
 
@@ -105,7 +105,7 @@ def test_useless_directions_cost_time_and_not_answers():
     operators, grams = classes_and_photos(4, 200, 3)
     size = NETWORK.packed
     axes = np.linalg.qr(np.random.default_rng(0).standard_normal((size, 2)))[0].T.astype(np.float32)
-    index = Index(NETWORK, Basis.of(np.ascontiguousarray(axes), np.zeros(size), np.zeros(size)))
+    index = Index(NETWORK, Basis.from_axes(np.ascontiguousarray(axes), np.zeros(size), np.zeros(size)))
     index.add(operators)
     for gram in grams:
         found = index.classes(np.arange(200)).search(gram, 5)
@@ -160,7 +160,7 @@ def test_operators_in_mapped_files_answer_as_those_in_memory():
     memory, mapped = Index(NETWORK, basis), Index(NETWORK, basis, mapped_from=1)
     for index in (memory, mapped):
         index.add(operators)
-    assert isinstance(next(reversed(list(mapped.blocks())))[0].operators, np.memmap)
+    assert isinstance(mapped.classes(np.arange(1)).blocks[-1].operators, np.memmap)
     for gram in grams:
         one, other = (index.classes(np.arange(200)).search(gram, 5) for index in (memory, mapped))
         assert (one.logits == other.logits).all()
@@ -170,7 +170,7 @@ def test_operators_in_mapped_files_answer_as_those_in_memory():
 def test_axes_that_are_not_quite_orthonormal_widen_the_bounds():
     operators, grams = classes_and_photos(10, 100, 10)
     good = basis_of(operators, grams, 10)
-    bent = Basis.of(good.axes * np.float32(1.01), good.operator, good.gram)
+    bent = Basis.from_axes(good.axes * np.float32(1.01), good.operator, good.gram)
     assert bent.skew > 100 * good.skew
     index = Index(NETWORK, bent)
     index.add(operators)

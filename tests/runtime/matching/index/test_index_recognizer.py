@@ -9,10 +9,10 @@ import pytest
 
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.matching.base import Indexed
+from hmdrn_runtime.matching.base import IndexedOperands
 from hmdrn_runtime.matching.index import index as searching
 from hmdrn_runtime.matching.index import projection as basis
-from hmdrn_runtime.matching.index import species_index as enrolled
+from hmdrn_runtime.matching.index import species_index
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -36,12 +36,12 @@ def plain(opened):
 @pytest.fixture(params=["in full", "along few directions"])
 def large(request, monkeypatch):
     """Makes galleries of a dozen species count as large."""
-    monkeypatch.setattr("hmdrn_runtime.matching.ridge.OUTSIDE", 5)
-    monkeypatch.setattr(searching, "REFINED", 3)
+    monkeypatch.setattr("hmdrn_runtime.matching.ridge.MIN_INDEXED", 5)
+    monkeypatch.setattr(searching, "MIN_REFINED", 3)
     if request.param != "in full":
-        monkeypatch.setattr(enrolled, "PRUNED", 10)
+        monkeypatch.setattr(species_index, "MIN_PROJECTED", 10)
         fit = basis.fit_basis
-        monkeypatch.setattr(enrolled, "fit_basis", lambda *of: fit(*of, rank=16))
+        monkeypatch.setattr(species_index, "fit_basis", lambda *of: fit(*of, rank=16))
     return request.param
 
 
@@ -59,8 +59,8 @@ def test_a_large_gallery_ranks_as_a_small_one(opened, plain, large):
     one = Recognizer(*opened, known.gallery)
     for photo in photos:
         equal(one.classify(photo), known.classify(photo))
-    operands = one.generations.current().operands
-    assert isinstance(operands, Indexed)
+    operands = one.solved_gallery.current().operands
+    assert isinstance(operands, IndexedOperands)
     assert (operands.classes.index.basis is None) == (large == "in full")
 
 
@@ -102,7 +102,7 @@ def test_an_enrollment_is_reported_as_in_a_small_gallery(opened, plain, large, m
     for r in (one, other):
         r.gallery.merge(known.gallery)
     report = one.enroll("newcomer", photos[:2])
-    monkeypatch.setattr("hmdrn_runtime.matching.ridge.OUTSIDE", 10**6)
+    monkeypatch.setattr("hmdrn_runtime.matching.ridge.MIN_INDEXED", 10**6)
     expected = other.enroll("newcomer", photos[:2])
     assert report.nearest is not None
     assert report.nearest.label == expected.nearest.label
@@ -111,15 +111,15 @@ def test_an_enrollment_is_reported_as_in_a_small_gallery(opened, plain, large, m
 
 def test_a_comparison_is_of_one_moment_though_another_thread_moves_the_index(opened, plain, monkeypatch):
     known, photos = plain
-    monkeypatch.setattr("hmdrn_runtime.matching.ridge.OUTSIDE", 5)
-    monkeypatch.setattr(enrolled, "PRUNED", 10)
-    fit, ask = basis.fit_basis, enrolled.Enrolled.known
-    monkeypatch.setattr(enrolled, "fit_basis", lambda *of: fit(*of, rank=16))
+    monkeypatch.setattr("hmdrn_runtime.matching.ridge.MIN_INDEXED", 5)
+    monkeypatch.setattr(species_index, "MIN_PROJECTED", 10)
+    fit, ask = basis.fit_basis, species_index.SpeciesIndex.find
+    monkeypatch.setattr(species_index, "fit_basis", lambda *of: fit(*of, rank=16))
     one = Recognizer(*opened)
     one.gallery.merge(known.gallery)
     one.classify(photos[0])
     species = list(one.gallery.species.values())
-    queries = one.photo_statistics(np.stack(photos[:3]))
+    queries = one.matcher.compute_statistics(np.stack(photos[:3]))
     expected = one.matcher.compare(queries, {}, species)
     indices = []
 
@@ -137,6 +137,6 @@ def test_a_comparison_is_of_one_moment_though_another_thread_moves_the_index(ope
         indices.append(self.index)
         return found
 
-    monkeypatch.setattr(enrolled.Enrolled, "known", interrupted)
+    monkeypatch.setattr(species_index.SpeciesIndex, "find", interrupted)
     assert np.allclose(one.matcher.compare(queries, {}, species), expected, rtol=1e-5)
     assert indices[0] is not indices[1]

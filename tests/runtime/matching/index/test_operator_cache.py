@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 
 from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.matching.index.operator_cache import (
-    Solved,
-    open_operators,
-    operators_path,
+    SolvedOperators,
+    operator_cache_path,
+    read_operators,
     write_operators,
 )
 from hmdrn_runtime.matching.index.projection import Basis
@@ -23,13 +23,15 @@ PACKED, RANK, COUNT = 12, 3, 5
 random = np.random.default_rng(0)
 KEYS = [hashlib.sha256(bytes([i])).digest() for i in range(COUNT)]
 AXES = np.linalg.qr(random.standard_normal((PACKED, RANK)))[0].T.astype(np.float32)
-BASIS = Basis.of(np.ascontiguousarray(AXES), random.standard_normal(PACKED), random.standard_normal(PACKED))
+BASIS = Basis.from_axes(
+    np.ascontiguousarray(AXES), random.standard_normal(PACKED), random.standard_normal(PACKED)
+)
 PLAIN = random.standard_normal((COUNT, PACKED)).astype(np.float32)
 WIDE = random.standard_normal((COUNT, PACKED + RANK + 3)).astype(np.float32)
 
 
-def solved(rows: np.ndarray, basis: Basis | None = None) -> Solved:
-    return Solved(KEYS, lambda start, end: rows[start:end], basis, 5000 if basis else 0)
+def solved(rows: np.ndarray, basis: Basis | None = None) -> SolvedOperators:
+    return SolvedOperators(KEYS, lambda start, end: rows[start:end], basis, 5000 if basis else 0)
 
 
 @pytest.fixture(params=["operators alone", "with a basis"])
@@ -43,7 +45,7 @@ def written(request, tmp_path):
 
 def test_what_is_read_is_what_was_written_bit_for_bit_in_any_order(written):
     path, rows, basis = written
-    kept = open_operators(path, "origin", PACKED)
+    kept = read_operators(path, "origin", PACKED)
     found = kept.read([KEYS[3], b"?" * 32, KEYS[0]])
     assert list(found) == [KEYS[3], KEYS[0]]
     assert found[KEYS[3]].tobytes() == rows[3].tobytes()
@@ -66,7 +68,7 @@ def test_a_changed_byte_anywhere_is_noticed(written, place, bits):
     changed[int(place * len(data))] ^= bits
     other = path.with_name("changed")
     other.write_bytes(changed)
-    kept = open_operators(other, "origin", PACKED)
+    kept = read_operators(other, "origin", PACKED)
     if kept is None:
         return
     # The seal covers all but the rows and the header's blanks, and every row has a digest.
@@ -84,7 +86,7 @@ def test_a_file_that_was_cut_off_is_not_taken(written, share):
     data = path.read_bytes()
     other = path.with_name("cut")
     other.write_bytes(data[: int(share * len(data))])
-    assert open_operators(other, "origin", PACKED) is None
+    assert read_operators(other, "origin", PACKED) is None
 
 
 def test_rows_that_changed_places_are_noticed(written):
@@ -92,12 +94,12 @@ def test_rows_that_changed_places_are_noticed(written):
     data = path.read_bytes()
     size = 4 * rows.shape[1]
     path.write_bytes(data[: -2 * size] + data[-size:] + data[-2 * size : -size])
-    assert list(open_operators(path, "origin", PACKED).read(KEYS)) == KEYS[:-2]
+    assert list(read_operators(path, "origin", PACKED).read(KEYS)) == KEYS[:-2]
 
 
 def test_a_file_replaced_while_it_is_open_gives_no_row_that_is_another_ones(written):
     path, rows, basis = written
-    kept = open_operators(path, "origin", PACKED)
+    kept = read_operators(path, "origin", PACKED)
     write_operators(path, "origin", solved(rows[::-1], basis))
     assert list(kept.read(KEYS)) == [KEYS[COUNT // 2]]  # reversed, the middle one is where it was
     path.unlink()
@@ -106,21 +108,21 @@ def test_a_file_replaced_while_it_is_open_gives_no_row_that_is_another_ones(writ
 
 def test_operators_of_another_origin_or_size_are_not_taken(written):
     path, _, _ = written
-    assert open_operators(path, "another", PACKED) is None
-    assert open_operators(path, "origin", PACKED + 1) is None
+    assert read_operators(path, "another", PACKED) is None
+    assert read_operators(path, "origin", PACKED + 1) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"not safetensors at all"])
 def test_what_is_no_such_file_is_not_taken(tmp_path, content):
     path = tmp_path / "x"
     path.write_bytes(content)
-    assert open_operators(path, "origin", PACKED) is None
-    assert open_operators(tmp_path / "missing", "origin", PACKED) is None
-    assert open_operators(tmp_path, "origin", PACKED) is None
+    assert read_operators(path, "origin", PACKED) is None
+    assert read_operators(tmp_path / "missing", "origin", PACKED) is None
+    assert read_operators(tmp_path, "origin", PACKED) is None
 
 
 def test_the_file_is_a_safetensors_file_beside_the_gallery_and_is_called_what_it_is(written):
     path, rows, _ = written
     assert load_file(path)["rows"].tobytes() == rows.tobytes()
     assert detect_file_kind(path) == "the operators of a gallery"
-    assert operators_path(path.with_name("g.gallery")) == path
+    assert operator_cache_path(path.with_name("g.gallery")) == path

@@ -1,0 +1,77 @@
+"""Enrollment of photos, with a check of every photo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hmdrn_runtime.enrollment.leave_one_out import EnrollmentCheck, check_enrollment
+from hmdrn_runtime.enrollment.report import EnrollmentReport
+from hmdrn_runtime.errors import EnrollmentError, GalleryError
+from hmdrn_runtime.gallery.labels import clean_label
+from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
+from hmdrn_runtime.gallery.species import Species
+from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, prepare_photo
+from hmdrn_runtime.matching.base import Matcher
+from hmdrn_runtime.matching.snapshots import SolvedGallery
+
+
+def enroll_photos(
+    solved: SolvedGallery, label: str, sources: Sequence[PhotoSource], preprocessing: str
+) -> EnrollmentReport:
+    """Add photos to a species of the gallery, and check them; see `Recognizer.enroll`."""
+    label = clean_label(label)
+    if not sources:
+        raise EnrollmentError(f"no photo for {label!r}: give at least one")
+    photos, statistics = _prepare(solved.matcher, sources, preprocessing)
+    addition = solved.add(label, statistics)
+    known = set(addition.before[label].digests) if label in addition.before else set[str]()
+    added: list[str] = []
+    duplicates: list[str] = []
+    for photo in statistics:
+        (duplicates if photo.digest in known else added).append(photo.digest)
+        known.add(photo.digest)
+    report = EnrollmentReport(
+        label,
+        tuple(added),
+        tuple(duplicates),
+        addition.after[label].shots,
+        addition.holders,
+        addition.lookalikes,
+    )
+    return _check(solved, report, addition.after, photos, statistics)
+
+
+def review_photos(
+    solved: SolvedGallery, report: EnrollmentReport, sources: Sequence[PhotoSource], preprocessing: str
+) -> EnrollmentReport:
+    """Check enrolled photos again, against the present gallery; see `Recognizer.review`."""
+    label, species = report.label, solved.gallery.species
+    if label not in species:
+        raise GalleryError(f"{label!r} is no longer in the gallery: enroll it first")
+    photos, statistics = _prepare(solved.matcher, sources, preprocessing)
+    return _check(solved, report, species, photos, statistics)
+
+
+def _prepare(
+    matcher: Matcher, sources: Sequence[PhotoSource], preprocessing: str
+) -> tuple[list[PreparedPhoto], list[PhotoStatistics]]:
+    photos = [prepare_photo(source, preprocessing) for source in sources]
+    return photos, matcher.compute_statistics(np.stack([photo.pixels for photo in photos]))
+
+
+def _check(
+    solved: SolvedGallery,
+    report: EnrollmentReport,
+    species: Mapping[str, Species],
+    photos: Sequence[PreparedPhoto],
+    statistics: Sequence[PhotoStatistics],
+) -> EnrollmentReport:
+    """Complete a report with the check of its photos."""
+    label = report.label
+    previous = species[label].digests - set(report.added)
+    check = EnrollmentCheck(solved.matcher, solved.background, label, species, statistics, photos, previous)
+    reports, nearest, confusion = check_enrollment(check)
+    return replace(report, photos=reports, nearest=nearest, confusion=confusion)
