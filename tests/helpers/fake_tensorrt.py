@@ -1,8 +1,7 @@
-"""A stand-in for the hardware alone: device memory that is the host's, and engines that run by ONNX Runtime.
+"""A stand-in for the hardware alone: host memory as device memory, and ONNX Runtime as the engine.
 
-A plan is the path of an ONNX file and the sizes that it takes. What is given to a stream is done when the
-stream is waited for, not before, as on a device. The rules of TensorRT's and CUDA's that the backend must
-keep are checked.
+A plan holds the path of an ONNX file and the engine's maximum sizes. Work on a stream runs when the stream is
+synchronized, not before, as on a device. It checks the rules of TensorRT and CUDA that a backend must keep.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ DTYPES = {
 
 
 class FakeCuda(Cuda):
-    """`capturing` says whether streams can be captured; `memory` is what is in use, in bytes by address.
+    """With `capturing`, streams can be captured; `memory` is the memory in use, in bytes by address.
 
-    Once it is `full` there is no memory for another execution context.
+    Once it is `full`, another execution context does not fit.
     """
 
     def __init__(self, capturing=True):
@@ -52,16 +51,16 @@ class FakeCuda(Cuda):
     def check(self):
         assert getattr(self.depth, "value", 0) > 0, "no context is current"
 
-    def outside(self):
-        """What a capture of this thread does not allow, which it then spoils, as a call of CUDA's does."""
+    def forbid_in_capture(self):
+        """Fail inside a capture of this thread, and invalidate the capture, as some calls of CUDA do."""
         self.check()
         if getattr(self.recording, "captures", None):
-            self.recording.captures[-1] = "spoiled"
+            self.recording.captures[-1] = "invalidated"
             raise BackendError("operation not permitted when stream is capturing")
 
     def _allocate(self, size, kind, skew=0):
-        self.outside()
-        # Filled with what is not 0: memory that is read before it is written shows.
+        self.forbid_in_capture()
+        # Not zeros, so that reading memory before writing it shows.
         data = np.full(size + 512, 0xCD, np.uint8)
         address = -(-data.ctypes.data // 256) * 256 + skew
         self._held[address], kind[address] = data, size
@@ -71,7 +70,7 @@ class FakeCuda(Cuda):
         return self._allocate(size, self.memory)
 
     def free(self, address):
-        self.outside()
+        self.forbid_in_capture()
         del self.memory[address]
         self._held.pop(address)[:] = 0xEE
 
@@ -79,50 +78,53 @@ class FakeCuda(Cuda):
         return self._allocate(size, self.pinned)
 
     def free_pinned(self, address):
-        self.outside()
+        self.forbid_in_capture()
         del self.pinned[address], self._held[address]
 
     def create_stream(self):
-        self.outside()
+        self.forbid_in_capture()
         number = next(self._numbers)
-        self.streams[number] = SimpleNamespace(number=number, work=[], recording=None)
-        return self.streams[number]
+        self.streams[number] = SimpleNamespace(work=[], recording=None)
+        return number
 
     def destroy_stream(self, stream):
-        self.outside()
-        assert not stream.work, "a stream ends with work undone"
-        del self.streams[stream.number]
+        self.forbid_in_capture()
+        assert not self.streams.pop(stream).work, "a stream is destroyed with pending work"
 
-    def handle(self, stream):
-        return stream.number
-
-    def give(self, stream, work):
+    def enqueue(self, stream, work):
         self.check()
-        (stream.work if stream.recording is None else stream.recording).append(work)
+        queue = self.streams[stream]
+        (queue.work if queue.recording is None else queue.recording).append(work)
 
     def upload(self, address, host, stream):
         assert host.flags.c_contiguous
-        self.give(
-            stream, lambda: ctypes.memmove(self.inside(address, host.nbytes), host.ctypes.data, host.nbytes)
+        self.enqueue(
+            stream,
+            lambda: ctypes.memmove(self.check_address(address, host.nbytes), host.ctypes.data, host.nbytes),
         )
 
     def download(self, host, address, stream):
         assert host.flags.c_contiguous
-        self.give(
-            stream, lambda: ctypes.memmove(host.ctypes.data, self.inside(address, host.nbytes), host.nbytes)
+        self.enqueue(
+            stream,
+            lambda: ctypes.memmove(host.ctypes.data, self.check_address(address, host.nbytes), host.nbytes),
         )
 
     def copy(self, target, source, size, stream):
-        self.give(stream, lambda: ctypes.memmove(self.inside(target, size), self.inside(source, size), size))
+        self.enqueue(
+            stream,
+            lambda: ctypes.memmove(self.check_address(target, size), self.check_address(source, size), size),
+        )
 
-    def inside(self, address, size):
-        """The address, which must be of memory that is in use."""
+    def check_address(self, address, size):
+        """Return the address, which must lie in allocated memory."""
         assert any(a <= address and address + size <= a + n for a, n in self.memory.items()), "not allocated"
         return address
 
     def synchronize(self, stream):
-        self.outside()
-        work, stream.work = stream.work, []
+        self.forbid_in_capture()
+        queue = self.streams[stream]
+        work, queue.work = queue.work, []
         for step in work:
             step()
 
@@ -130,14 +132,15 @@ class FakeCuda(Cuda):
         if not self.capturing:
             return None
         self.captures += 1
-        stream.recording, self.recording.captures = [], ["sound"]
+        queue = self.streams[stream]
+        queue.recording, self.recording.captures = [], ["valid"]
         try:
             work()
         finally:
-            recorded, stream.recording = stream.recording, None
+            recorded, queue.recording = queue.recording, None
             (state,) = self.recording.captures
             self.recording.captures = []
-        if state == "spoiled":
+        if state == "invalidated":
             raise BackendError("operation failed due to a previous error during capture")
         self.graphs.add(number := next(self._numbers))
         return SimpleNamespace(number=number, work=recorded)
@@ -145,10 +148,10 @@ class FakeCuda(Cuda):
     def launch(self, graph, stream):
         assert graph.number in self.graphs
         self.launches += 1
-        stream.work += graph.work
+        self.streams[stream].work += graph.work
 
     def destroy_graph(self, graph):
-        self.outside()
+        self.forbid_in_capture()
         self.graphs.remove(graph.number)
 
 
@@ -156,16 +159,16 @@ class _Context:
     def __init__(self, engine):
         self.engine, self.shapes, self.addresses, self.running = engine, {}, {}, threading.Lock()
         self.profiler = None
-        # TensorRT makes the context all the same, but it has no profile to run with.
+        # TensorRT still makes the context, but without a profile it cannot run.
         self.has_profile = engine.shares_profile or not engine.living
         if not self.has_profile:
             engine.log.log("ERROR", "Profile 0 has been chosen by another IExecutionContext.")
         engine.living.add(self)
 
     def set_input_shape(self, name, shape):
-        least, _, most = self.engine.get_tensor_profile_shape(name, 0)
-        fits = len(shape) == len(most) and all(
-            a <= s <= b for a, s, b in zip(least, shape, most, strict=True)
+        smallest, _, largest = self.engine.get_tensor_profile_shape(name, 0)
+        fits = len(shape) == len(largest) and all(
+            a <= s <= b for a, s, b in zip(smallest, shape, largest, strict=True)
         )
         self.shapes[name] = tuple(shape)
         return fits and self.has_profile
@@ -188,10 +191,10 @@ class _Context:
             if self.engine.failing is True:
                 self.engine.log.log("ERROR", "the device is on fire")
             return False
-        cuda.give(cuda.streams[handle], lambda: self._run(cuda, addresses, shapes))
+        cuda.enqueue(handle, lambda: self._run(cuda, addresses, shapes))
         if self.profiler is not None:
-            assert cuda.streams[handle].recording is None, "a profiler waits, which a capture does not allow"
-            cuda.synchronize(cuda.streams[handle])
+            assert cuda.streams[handle].recording is None, "a profiler synchronizes, which a capture forbids"
+            cuda.synchronize(handle)
             for layer, ms in self.engine.layers.items():
                 self.profiler.report_layer_time(layer, ms)
         return True
@@ -212,12 +215,12 @@ class _Context:
 class _Engine:
     def __init__(self, cuda, log, plan, version):
         values = json.loads(plan)
-        # Before TensorRT 10 a profile is of one context at a time, unless the builder was told otherwise.
+        # Before TensorRT 10 a profile serves one context at a time, unless it was built to be shared.
         self.shares_profile = values["sharing"] or int(version.split(".")[0]) >= 10
         self.living = weakref.WeakSet()
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
-        self.cuda, self.log, self.largest, self.failing = cuda, log, values["largest"], False
+        self.cuda, self.log, self.max_sizes, self.failing = cuda, log, values["max_sizes"], False
         self.session = ort.InferenceSession(values["path"], options, providers=["CPUExecutionProvider"])
         self._io = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.contexts = 0
@@ -239,9 +242,9 @@ class _Engine:
     def get_tensor_profile_shape(self, name, profile):
         assert profile == 0
         shape = next(t.shape for t in self.session.get_inputs() if t.name == name)
-        least = tuple(1 if isinstance(s, str) else s for s in shape)
-        most = tuple(self.largest[s] if isinstance(s, str) else s for s in shape)
-        return least, least, most
+        smallest = tuple(1 if isinstance(s, str) else s for s in shape)
+        largest = tuple(self.max_sizes[s] if isinstance(s, str) else s for s in shape)
+        return smallest, smallest, largest
 
     def create_engine_inspector(self):
         layers = [{"Name": "conv + relu", "LayerType": "CaskConvolution"}, "gemm"]
@@ -257,9 +260,9 @@ class _Engine:
 
 
 def fake_trt(cuda, version="10.3.0"):
-    """A module in TensorRT's place; `engines` are those that were deserialised.
+    """Return a module in TensorRT's place; `engines` are the deserialized ones.
 
-    With `driverless` it finds no driver that does.
+    With `driverless` it finds no usable driver.
     """
     engines = []
 
@@ -299,17 +302,17 @@ def fake_trt(cuda, version="10.3.0"):
     return module
 
 
-def plan_of(path, largest, sharing=False):
-    """A plan of an ONNX file for the sizes up to `largest`, whose contexts may share its profile."""
-    return json.dumps({"path": str(path), "largest": largest, "sharing": sharing}).encode()
+def make_plan(path, max_sizes, sharing=False):
+    """Return a plan of an ONNX file for sizes up to `max_sizes`; its contexts may share its profile."""
+    return json.dumps({"path": str(path), "max_sizes": max_sizes, "sharing": sharing}).encode()
 
 
 def _view(cuda, address, shape, dtype):
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    data = (ctypes.c_uint8 * size).from_address(cuda.inside(address, size))
+    data = (ctypes.c_uint8 * size).from_address(cuda.check_address(address, size))
     return np.ctypeslib.as_array(data).view(dtype).reshape(shape)
 
 
-def lost(*_):
-    """Stands for any call to a device that is gone."""
+def fail_as_lost(*_):
+    """Fail like any call to a lost device."""
     raise BackendError("CUDA could not do it: device lost")

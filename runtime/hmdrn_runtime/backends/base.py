@@ -1,4 +1,4 @@
-"""What every executor offers."""
+"""The interface of every executor of a bundle's graphs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Resident:
+class ResidentArray:
     """An array that stays where the graphs run, from call to call.
 
     Attributes:
@@ -24,30 +24,27 @@ class Resident:
     shape: tuple[int, ...]
 
 
+GraphInputs: TypeAlias = Mapping[str, npt.NDArray[Any] | ResidentArray]
+"""Arrays by input name; those that `Backend.place` returned are not copied again."""
+GraphOutputs: TypeAlias = dict[str, npt.NDArray[Any]]
+"""Arrays by output name."""
+
+
 class Backend(ABC):
     """Runs the graphs of one bundle. Calls from several threads at once are safe."""
 
     name: str
-    passed_over: Mapping[str, str] = MappingProxyType({})
-    """Backends that were tried before this one, each with what was against it."""
+    rejected: Mapping[str, str] = MappingProxyType({})
+    """Backends that were tried before this one, each with the reason why it cannot be used."""
 
     @abstractmethod
-    def place(self, array: npt.NDArray[Any]) -> Resident:
-        """Bring an array to where the graphs run, and keep it there."""
+    def place(self, array: npt.NDArray[Any]) -> ResidentArray:
+        """Copy an array to where the graphs run, and keep it there."""
 
     @abstractmethod
-    def run(
-        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
-    ) -> dict[str, npt.NDArray[Any]]:
-        """Run a graph.
-
-        Args:
-            graph: Its name in the bundle.
-            inputs: Arrays by input name, or what `place` returned.
-
-        Returns:
-            The outputs by name.
+    def run(self, graph: str, inputs: GraphInputs) -> GraphOutputs:
+        """Run a graph, given by its name in the bundle.
 
         Raises:
-            BackendError: The graph cannot be loaded, or refuses these inputs.
+            BackendError: The graph cannot be loaded, or does not accept these inputs.
         """

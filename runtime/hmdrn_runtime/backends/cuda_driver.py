@@ -1,4 +1,4 @@
-"""Is there an NVIDIA GPU? Asked of the driver itself, before anything that would crash without one."""
+"""Search for an NVIDIA GPU through the driver itself, before any library that would crash without one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Gpu:
 
 
 def find_gpu() -> Gpu:
-    """The machine's first NVIDIA GPU.
+    """Return the machine's first NVIDIA GPU.
 
     Raises:
-        BackendError: There is no driver, or it finds no GPU.
+        BackendError: The driver is missing, or finds no GPU.
     """
-    driver = _driver()
+    driver = _load_driver()
     count = ctypes.c_int()
     status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if status or count.value < 1:
@@ -44,23 +44,23 @@ def find_gpu() -> Gpu:
     return Gpu(name.value.decode(errors="replace"), f"{major.value}.{minor.value}")
 
 
-def cuda_version() -> str:
-    """The newest CUDA that the driver serves, e.g. "12.6".
+def read_cuda_version() -> str:
+    """Return the newest CUDA version that the driver supports, e.g. "12.6".
 
     Raises:
-        BackendError: There is no driver, or it does not tell.
+        BackendError: The driver is missing, or does not report a version.
     """
     version = ctypes.c_int()
-    status = _driver().cuDriverGetVersion(ctypes.byref(version))
+    status = _load_driver().cuDriverGetVersion(ctypes.byref(version))
     if status:
-        raise BackendError(f"the NVIDIA driver does not tell its version (CUDA error {status})")
+        raise BackendError(f"the NVIDIA driver does not report its version (CUDA error {status})")
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
 
 
-def _driver() -> ctypes.CDLL:
+def _load_driver() -> ctypes.CDLL:
     for library in _LIBRARIES:
         try:
             return ctypes.CDLL(library)
         except OSError:
             continue
-    raise BackendError(f"there is no NVIDIA driver ({_LIBRARIES[0]} is not found)")
+    raise BackendError(f"no NVIDIA driver is installed ({_LIBRARIES[0]} is not found)")

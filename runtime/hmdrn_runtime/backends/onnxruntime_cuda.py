@@ -13,17 +13,17 @@ PROVIDER = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
-    """As `OnnxRuntimeBackend`, on the GPU; what is placed stays in its memory.
+    """An `OnnxRuntimeBackend` on the GPU; placed arrays stay in the GPU's memory.
 
-    ONNX Runtime falls back to the CPU with no more than a line in its log: the first session is made at once,
-    and must have the provider.
+    ONNX Runtime falls back to the CPU with no more than a line in its log. So the first session is made at
+    once, and must have the provider.
 
     Args:
-        bundle: What to run.
-        threads: CPU threads for what the GPU leaves; all cores if None.
+        bundle: The bundle to run.
+        threads: CPU threads for nodes that do not run on the GPU; all cores if None.
 
     Raises:
-        BackendError: There is no GPU, or the provider does not load.
+        BackendError: No GPU is found, or the provider does not load.
     """
 
     name = "onnxruntime-cuda"
@@ -38,7 +38,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
             raise BackendError(
                 "the installed onnxruntime has no CUDA provider: install onnxruntime-gpu in its place"
             )
-        self.session("classify")
+        self._get_session("classify")
 
     def _load(self, graph: str) -> ort.InferenceSession:
         session = super()._load(graph)

@@ -1,4 +1,4 @@
-"""What runs a bundle's graphs, and why not another of its variants."""
+"""Report of the backend and variant that run a bundle, and of why others do not."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.bundle.bundle import Bundle
-from hmdrn_runtime.bundle.variants import why_not
+from hmdrn_runtime.bundle.variants import find_incompatibility
 
 
 @dataclass(frozen=True)
 class BackendReport:
-    """What was chosen to run a bundle.
+    """The backend and variant in use.
 
     Attributes:
-        backend: The executor.
+        backend: The name of the backend.
         variant: The variant of the graphs that it runs.
         passed_over: The bundle's other variants, each with the reason.
-        not_used: Backends that were tried before, each with what was against it.
+        not_used: Backends that were tried before, each with the reason why it cannot be used.
     """
 
     backend: str
@@ -27,22 +27,17 @@ class BackendReport:
     not_used: Mapping[str, str]
 
     def __str__(self) -> str:
-        """One line for people."""
-        against = {**self.passed_over, **self.not_used}
-        others = "".join(f"; not {name}: {reason}" for name, reason in against.items())
+        """Describe the choice in one line."""
+        reasons = {**self.passed_over, **self.not_used}
+        others = "".join(f"; not {name}: {reason}" for name, reason in reasons.items())
         return f"{self.backend} runs the {self.variant} graphs{others}"
 
 
-def backend_report(bundle: Bundle, backend: Backend) -> BackendReport:
-    """Say what runs a bundle that was opened.
-
-    Args:
-        bundle: At the variant in use.
-        backend: What runs it.
-    """
+def make_backend_report(bundle: Bundle, backend: Backend) -> BackendReport:
+    """Describe the choice of a backend for a bundle, which is at the variant in use."""
     reasons = {
-        variant: why_not(graphs, backend.name) or f"{bundle.variant} was chosen"
+        variant: find_incompatibility(graphs, backend.name) or f"{bundle.variant} was chosen"
         for variant, graphs in bundle.manifest.variants.items()
         if variant != bundle.variant
     }
-    return BackendReport(backend.name, bundle.variant, reasons, backend.passed_over)
+    return BackendReport(backend.name, bundle.variant, reasons, backend.rejected)

@@ -1,4 +1,4 @@
-"""Which executor runs a bundle: the fastest that this machine has everything for."""
+"""Choice of the executor of a bundle: the fastest that this machine has everything for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.bundle.bundle import Bundle
-from hmdrn_runtime.bundle.variants import choose_variant, why_not
+from hmdrn_runtime.bundle.variants import choose_variant, find_incompatibility
 from hmdrn_runtime.errors import BackendError
 
 BACKENDS = ("auto", "tensorrt", "onnxruntime-cuda", "onnxruntime")
@@ -14,16 +14,7 @@ BACKENDS = ("auto", "tensorrt", "onnxruntime-cuda", "onnxruntime")
 
 
 def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None) -> Backend:
-    """The executor of a bundle's graphs, at the variant that it was opened at.
-
-    Args:
-        bundle: What to run.
-        name: One of `BACKENDS`.
-        threads: CPU threads for one call; all cores if None.
-
-    Raises:
-        BackendError: As `choose_backend`.
-    """
+    """Open the backend of a bundle, as `choose_backend` does, at the variant that the bundle is at."""
     return choose_backend(bundle, name, threads, bundle.variant)[1]
 
 
@@ -34,43 +25,36 @@ def choose_backend(
     variant: str | None = None,
     trust_engines: bool = False,
 ) -> tuple[Bundle, Backend]:
-    """The executor of a bundle, and the bundle at the variant that it runs.
+    """Open the backend of a bundle, and return it with the bundle at the variant that it runs.
 
     Args:
-        bundle: What to run.
+        bundle: The bundle to run.
         name: One of `BACKENDS`.
         threads: CPU threads for one call; all cores if None.
-        variant: Which of the bundle's graphs to run; those that are best for the executor if None.
-        trust_engines: Whether TensorRT engines may run that were not built on this device by this user.
+        variant: The variant of the graphs to run; the best one for the backend if None.
+        trust_engines: Also run TensorRT engines that were not built on this device by this user.
 
     Raises:
-        BackendError: An unknown executor, or one that this machine cannot offer.
+        BackendError: The backend is unknown, or this machine cannot offer it.
     """
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
     if threads is not None and threads < 1:
         raise BackendError(f"threads is {threads}: give at least 1, or None for all cores")
-    if name != "auto":
+    rejected: dict[str, str] = {}
+    for candidate in BACKENDS[1:] if name == "auto" else (name,):
         try:
-            return _open(bundle, name, threads, variant, trust_engines)
+            opened, backend = _open(bundle, candidate, threads, variant, trust_engines)
         except BackendError as error:
-            if name == BACKENDS[-1]:
+            if candidate == BACKENDS[-1]:
                 raise
-            raise BackendError(
-                f"backend {name!r} cannot be used: {error}; backend='auto' takes what there is"
-            ) from error
-    *others, last = BACKENDS[1:]
-    passed_over: dict[str, str] = {}
-    for other in others:
-        try:
-            opened, backend = _open(bundle, other, threads, variant, trust_engines)
-            break
-        except BackendError as error:
-            passed_over[other] = str(error)
-    else:
-        opened, backend = _open(bundle, last, threads, variant, trust_engines)
-    backend.passed_over = passed_over
-    return opened, backend
+            rejected[candidate] = str(error)
+        else:
+            backend.rejected = rejected
+            return opened, backend
+    raise BackendError(
+        f"backend {name!r} cannot be used: {rejected[name]}; backend='auto' uses what is available"
+    )
 
 
 def _open(
@@ -90,11 +74,12 @@ def _open(
 
 
 def _check_variant(bundle: Bundle, name: str) -> None:
-    wanted = bundle.graph("classify").backends
-    if "onnxruntime" not in wanted:
+    intended = bundle.graph("classify").backends
+    if "onnxruntime" not in intended:
         raise BackendError(
-            f"variant {bundle.variant!r} of {bundle.path} is for {', '.join(wanted)}: build its engines on "
+            f"variant {bundle.variant!r} of {bundle.path} is for {', '.join(intended)}: build its engines on "
             "the device with hmdrn build, or open the bundle's variant 'fp32'"
         )
-    if name == "onnxruntime-cuda" and (reason := why_not(bundle.manifest.variants[bundle.variant], name)):
+    reason = find_incompatibility(bundle.manifest.variants[bundle.variant], name)
+    if name == "onnxruntime-cuda" and reason:
         raise BackendError(f"variant {bundle.variant!r} of {bundle.path} does not run on {name}: {reason}")

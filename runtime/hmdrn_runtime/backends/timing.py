@@ -1,23 +1,20 @@
-"""What a backend may offer to be measured from within. ONNX Runtime's CPU has no transfers to time."""
+"""Optional abilities of a backend to measure itself. ONNX Runtime on the CPU has no transfers to time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-import numpy.typing as npt
-
-from hmdrn_runtime.backends.base import Resident
+from hmdrn_runtime.backends.base import GraphInputs, GraphOutputs
 
 
 @dataclass(frozen=True)
-class Transfers:
-    """One run of a graph on a device with memory of its own, in seconds.
+class TransferTimes:
+    """One run of a graph on a device with its own memory, in seconds.
 
     Attributes:
-        to_device: Copying the inputs there.
-        compute: The graph.
+        to_device: Copying the inputs to the device.
+        compute: Running the graph.
         to_host: Copying the outputs back.
     """
 
@@ -27,18 +24,16 @@ class Transfers:
 
 
 @runtime_checkable
-class TimesTransfers(Protocol):
-    """A backend that tells the times of its copies."""
+class SupportsTransferTiming(Protocol):
+    """A backend that can time its copies."""
 
-    def run_timed(
-        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
-    ) -> tuple[dict[str, npt.NDArray[Any]], Transfers]:
-        """As `Backend.run`, with the times."""
+    def run_timed(self, graph: str, inputs: GraphInputs) -> tuple[GraphOutputs, TransferTimes]:
+        """Run a graph as `Backend.run` does, and time its parts."""
 
 
 @dataclass(frozen=True)
 class NodeTime:
-    """One operator of a graph as it was executed: after fusion, so it may stand for several nodes.
+    """One operator of a graph as executed: after fusion it may stand for several nodes.
 
     Attributes:
         name: Its name.
@@ -52,16 +47,8 @@ class NodeTime:
 
 
 @runtime_checkable
-class ProfilesNodes(Protocol):
-    """A backend with a profiler of its own, as TensorRT's IProfiler."""
+class SupportsNodeProfiling(Protocol):
+    """A backend with its own profiler, such as TensorRT's IProfiler."""
 
-    def node_times(
-        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident], runs: int
-    ) -> list[NodeTime]:
-        """Time the layers of a graph, in the order of execution.
-
-        Args:
-            graph: Its name in the bundle.
-            inputs: As `Backend.run` takes them.
-            runs: How often to run it.
-        """
+    def profile_nodes(self, graph: str, inputs: GraphInputs, runs: int) -> list[NodeTime]:
+        """Time the layers of a graph over so many runs; they are returned in the order of execution."""

@@ -19,7 +19,9 @@ def test_a_builder_that_is_not_to_be_had_says_what_to_look_at_in_one_line(tmp_pa
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     trt = SimpleNamespace(__name__="tensorrt", __version__="10.3.0", ILogger=ILogger, Builder=no_builder)
-    with pytest.raises(BackendError, match=r"failure with error: 35. Look whether the NVIDIA driver") as told:
+    with pytest.raises(
+        BackendError, match=r"failure with error: 35. Check with hmdrn doctor that the NVIDIA driver"
+    ) as raised:
         build_engine(trt, tmp_path / "classify.onnx", {})
-    assert "\n" not in str(told.value)
-    assert told.value.exit_code == 2
+    assert "\n" not in str(raised.value)
+    assert raised.value.exit_code == 2

@@ -11,12 +11,12 @@ import onnxruntime as ort
 import pytest
 
 from hmdrn_runtime.backends import onnxruntime_cuda
-from hmdrn_runtime.backends.base import Resident
+from hmdrn_runtime.backends.base import ResidentArray
 from hmdrn_runtime.backends.cuda_driver import Gpu
-from hmdrn_runtime.backends.report import backend_report
+from hmdrn_runtime.backends.report import make_backend_report
 from hmdrn_runtime.backends.selection import BACKENDS, open_backend
 from hmdrn_runtime.backends.tensorrt import open as opening
-from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
 from hmdrn_runtime.errors import BackendError, BundleError
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -50,14 +50,14 @@ def refused(call, match):
 
 
 @pytest.mark.parametrize("name", ["", "cuda", "ONNXRuntime", "onnx"])
-def test_an_unknown_backend_is_refused_with_those_there_are(bundle, name):
+def test_an_unknown_backend_is_refused_with_the_known_ones(bundle, name):
     message = refused(lambda: open_backend(bundle, name), f"unknown backend '{name}': choose one of ")
     assert all(known in message for known in BACKENDS)
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Let ONNX Runtime think of a GPU: gpu(found, provider)."""
+    """Make ONNX Runtime see a GPU, with or without its provider: gpu(provider)."""
 
     def be(provider):
         monkeypatch.setattr(onnxruntime_cuda, "find_gpu", lambda: Gpu("GPU", "8.6"))
@@ -68,31 +68,31 @@ def gpu(monkeypatch):
 
 
 def no_gpu():
-    raise BackendError("there is no NVIDIA driver")
+    raise BackendError("no NVIDIA driver is installed")
 
 
 @pytest.mark.parametrize("name", ["tensorrt", "onnxruntime-cuda"])
-def test_a_backend_that_needs_a_gpu_is_refused_without_one_and_says_what_to_do(bundle, name, monkeypatch):
+def test_a_gpu_backend_without_a_gpu_is_refused_and_says_what_to_do(bundle, name, monkeypatch):
     monkeypatch.setattr(onnxruntime_cuda, "find_gpu", no_gpu)
     monkeypatch.setattr(opening, "find_gpu", no_gpu)
     message = refused(
-        lambda: open_backend(bundle, name), f"backend '{name}' cannot be used: there is no NVIDIA driver"
+        lambda: open_backend(bundle, name), f"backend '{name}' cannot be used: no NVIDIA driver is installed"
     )
-    assert message.endswith("; backend='auto' takes what there is")
+    assert message.endswith("; backend='auto' uses what is available")
     if name == "tensorrt" and importlib.util.find_spec("tensorrt") is None:
         assert "package 'tensorrt' is not installed" in message
         assert f"the bundle has no engines (run hmdrn build {bundle.path})" in message
 
 
-def test_auto_tells_what_it_passed_over_and_why(bundle, monkeypatch):
+def test_auto_reports_the_backends_it_rejected_and_why(bundle, monkeypatch):
     monkeypatch.setattr(onnxruntime_cuda, "find_gpu", no_gpu)
     monkeypatch.setattr(opening, "find_gpu", no_gpu)
-    report = backend_report(bundle, open_backend(bundle))
+    report = make_backend_report(bundle, open_backend(bundle))
     assert report.backend == "onnxruntime"
     assert list(report.not_used) == ["tensorrt", "onnxruntime-cuda"]
     assert all("no NVIDIA driver" in reason for reason in report.not_used.values())
-    assert "; not onnxruntime-cuda: there is no NVIDIA driver" in str(report)
-    assert backend_report(bundle, open_backend(bundle, "onnxruntime")).not_used == {}
+    assert "; not onnxruntime-cuda: no NVIDIA driver is installed" in str(report)
+    assert make_backend_report(bundle, open_backend(bundle, "onnxruntime")).not_used == {}
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this one has CUDA")
@@ -111,16 +111,16 @@ def test_a_cuda_provider_that_is_listed_and_does_not_load_is_refused(bundle, gpu
     )
     backend = open_backend(bundle)
     assert backend.name == "onnxruntime"
-    assert "did not load" in backend.passed_over["onnxruntime-cuda"]
+    assert "did not load" in backend.rejected["onnxruntime-cuda"]
 
 
-def test_the_cuda_provider_gets_tf32_off_and_holds_what_is_placed(bundle, gpu, monkeypatch, operator):
+def test_the_cuda_provider_has_tf32_off_and_holds_placed_arrays(bundle, gpu, monkeypatch, operator):
     gpu(provider=True)
-    asked, placed = [], []
+    requested, placed = [], []
 
     class Session:
         def __init__(self, path, options, providers):
-            asked.append(providers)
+            requested.append(providers)
 
         def get_providers(self):
             return ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -128,7 +128,7 @@ def test_the_cuda_provider_gets_tf32_off_and_holds_what_is_placed(bundle, gpu, m
     monkeypatch.setattr(ort, "InferenceSession", Session)
     monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", lambda a, d, n: placed.append((d, n, a.shape)))
     backend = open_backend(bundle, "onnxruntime-cuda")
-    assert asked == [[("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]]
+    assert requested == [[("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]]
     assert backend.place(operator).shape == operator.shape
     assert placed == [("cuda", 0, operator.shape)]
 
@@ -149,9 +149,9 @@ def test_a_backend_runs_the_graphs_as_onnx_runtime_itself_does(bundle, name, pix
     expected = dict(
         zip([o.name for o in session.get_outputs()], session.run(None, {"images": pixels}), strict=True)
     )
-    found = backend.run("enroll", {"images": pixels})
-    assert set(found) == set(expected) == {"support_gram", "query_gram"}
-    for key, array in found.items():
+    outputs = backend.run("enroll", {"images": pixels})
+    assert set(outputs) == set(expected) == {"support_gram", "query_gram"}
+    for key, array in outputs.items():
         assert array.dtype == np.float32
         np.testing.assert_allclose(array, expected[key], rtol=1e-6, atol=1e-6 * np.abs(expected[key]).max())
 
@@ -184,7 +184,7 @@ def test_a_graph_is_loaded_once_and_only_when_it_is_asked_for(bundle, monkeypatc
 
 
 def test_several_threads_at_once_load_a_graph_once_and_get_equal_answers(bundle, monkeypatch, pixels):
-    loaded, found = [], []
+    loaded, answers = [], []
     session = ort.InferenceSession
     monkeypatch.setattr(
         ort, "InferenceSession", lambda path, *a, **k: (loaded.append(path), session(path, *a, **k))[1]
@@ -194,7 +194,7 @@ def test_several_threads_at_once_load_a_graph_once_and_get_equal_answers(bundle,
 
     def work():
         start.wait()
-        found.append(backend.run("encode", {"images": pixels})["query_gram"].tobytes())
+        answers.append(backend.run("encode", {"images": pixels})["query_gram"].tobytes())
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -202,13 +202,13 @@ def test_several_threads_at_once_load_a_graph_once_and_get_equal_answers(bundle,
     for thread in threads:
         thread.join()
     assert len(loaded) == 1
-    assert len(found) == 4
-    assert len(set(found)) == 1
+    assert len(answers) == 4
+    assert len(set(answers)) == 1
 
 
-def test_what_is_placed_serves_as_an_input_as_the_array_itself_does(backend, pixels, operator):
+def test_a_placed_array_gives_the_same_outputs_as_the_array_itself(backend, pixels, operator):
     placed = backend.place(operator)
-    assert isinstance(placed, Resident)
+    assert isinstance(placed, ResidentArray)
     assert placed.shape == operator.shape
     direct = backend.run("classify", {"images": pixels, "operator": operator})
     for _ in range(2):
@@ -228,13 +228,13 @@ def test_changing_an_array_after_it_was_placed_changes_nothing(backend, pixels, 
     assert np.abs(before).min() > 0
 
 
-def test_a_placed_array_outlives_the_one_that_it_was_made_of(backend, pixels, operator):
+def test_a_placed_array_outlives_its_source(backend, pixels, operator):
     placed = backend.place(operator.copy())
     expected = backend.run("classify", {"images": pixels, "operator": operator})["logits"]
-    # Whatever is allocated next would be written over memory that was let go.
+    # Later allocations would overwrite memory that was freed.
     _litter = [np.full(operator.shape, np.nan, np.float32) for _ in range(20)]
-    found = backend.run("classify", {"images": pixels, "operator": placed})["logits"]
-    np.testing.assert_array_equal(found, expected)
+    logits = backend.run("classify", {"images": pixels, "operator": placed})["logits"]
+    np.testing.assert_array_equal(logits, expected)
 
 
 def test_outputs_of_one_call_are_not_touched_by_the_next(backend, pixels):
@@ -263,8 +263,8 @@ def test_arrays_in_any_layout_are_read_as_what_they_hold(backend, pixels, operat
 def test_photos_and_classes_may_be_of_any_number(backend, bundle, photos, classes):
     images = np.zeros((photos, 84, 84, 3), np.uint8)
     operators = np.ones((classes, bundle.manifest.network.packed), np.float32)
-    found = backend.run("classify", {"images": images, "operator": operators})
-    assert {name: a.shape for name, a in found.items()} == dict.fromkeys(
+    outputs = backend.run("classify", {"images": images, "operator": operators})
+    assert {name: a.shape for name, a in outputs.items()} == dict.fromkeys(
         ("distance_high", "distance_mid", "logits"), (photos, classes)
     )
 
@@ -286,7 +286,7 @@ def test_inputs_that_a_graph_cannot_take_are_refused_in_one_line(backend, inputs
     refused(lambda: backend.run("encode", inputs), "ONNX Runtime could not run graph 'encode': .")
 
 
-def test_an_input_too_many_is_refused_in_one_line(backend, pixels, operator):
+def test_a_superfluous_input_is_refused_in_one_line(backend, pixels, operator):
     refused(
         lambda: backend.run("encode", {"images": pixels, "operator": operator}),
         "ONNX Runtime could not run graph 'encode'",
@@ -315,7 +315,7 @@ def test_a_refused_call_does_not_harm_the_next(backend, pixels):
     np.testing.assert_array_equal(backend.run("encode", {"images": pixels})["query_gram"], expected)
 
 
-def test_a_graph_that_the_bundle_does_not_have_is_refused_with_those_it_has(backend):
+def test_a_graph_that_a_bundle_lacks_is_refused_with_those_it_has(backend):
     with pytest.raises(BundleError, match="no graph 'train' in variant 'fp32': it has classify, encode"):
         backend.run("train", {})
 
@@ -326,14 +326,14 @@ def test_a_graph_that_onnx_runtime_cannot_load_is_named_in_one_line(bundle, tmp_
     shutil.copytree(bundle.path, folder)
     name = bundle.graph("encode").file
     (folder / name).write_bytes(content)
-    # Under a digest and a seal that fit, as a faulty exporter would leave it.
-    values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    # With matching digest and checksum, as a faulty exporter would leave it.
+    values = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
     values["files"][name] = hashlib.sha256(content).hexdigest()
     del values["sha256"]
     for _ in range(2):
         text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         values.setdefault("sha256", hashlib.sha256(text.encode()).hexdigest())
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
     backend = open_backend(open_bundle(folder), threads=1)
     message = refused(
         lambda: backend.run("encode", {"images": np.zeros((1, 84, 84, 3), np.uint8)}), "could not load"

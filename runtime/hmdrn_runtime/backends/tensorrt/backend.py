@@ -4,48 +4,40 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from dataclasses import astuple
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.backends.base import Backend, Resident
-from hmdrn_runtime.backends.tensorrt.batching import (
-    Sizes,
-    blocks,
-    index_of,
-    padded,
-    sizes_of,
-    too_large,
-    with_padding,
-    within,
-)
-from hmdrn_runtime.backends.tensorrt.context_pool import Executions
+from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, ResidentArray
+from hmdrn_runtime.backends.tensorrt import batching
+from hmdrn_runtime.backends.tensorrt.context_pool import ContextPool
 from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda, DeviceBuffer, Stream
 from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
-from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, build_command
-from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution, Inputs
+from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, format_build_command
+from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution, Inputs, Value
 from hmdrn_runtime.backends.tensorrt.profiler import make_profiler
-from hmdrn_runtime.backends.timing import NodeTime, Transfers
+from hmdrn_runtime.backends.timing import NodeTime, TransferTimes
 from hmdrn_runtime.bundle.bundle import Bundle
-from hmdrn_runtime.bundle.manifest import Graph
+from hmdrn_runtime.bundle.manifest import Graph, Tensor
 from hmdrn_runtime.errors import BackendError
 
-Outputs = dict[str, npt.NDArray[Any]]
+ExecutionCall: TypeAlias = Callable[[Execution, Inputs], GraphOutputs]
 
 
 class TensorRTBackend(Backend):
-    """Engines of a bundle's graphs: `classify` is loaded at once, each other when first asked for.
+    """Engines of a bundle's graphs: `classify` is loaded at once, each other on first use.
 
-    That files fit does not tell whether TensorRT takes them and has the memory: the first engine does, before
-    a caller settles for this backend.
+    Files that fit may still be refused by TensorRT or need too much memory. Loading the first engine shows
+    this before a caller chooses this backend.
 
     Args:
-        bundle: What to run, at the variant of the engines.
+        bundle: The bundle to run, at the variant of the engines.
         files: Its engines, which fit this device.
-        trt: TensorRT's module. Without a driver its first call ends the process: look for a GPU before.
+        trt: TensorRT's module. Without a driver its first call ends the process: find a GPU first.
         cuda: The GPU.
 
     Raises:
@@ -57,166 +49,156 @@ class TensorRTBackend(Backend):
     def __init__(self, bundle: Bundle, files: EngineFiles, trt: Any, cuda: Cuda) -> None:
         self._bundle, self._files, self._trt, self._cuda = bundle, files, trt, cuda
         self._lock = threading.Lock()
-        self._engines: dict[str, Executions] = {}
-        # Before the interpreter takes the modules apart that their destructors need.
-        self.close = weakref.finalize(self, _close, cuda, self._engines)
+        self._pools: dict[str, ContextPool] = {}
+        # Runs before the interpreter unloads the modules that the destructors need.
+        self.close = weakref.finalize(self, _close, cuda, self._pools)
         with cuda.current():
             try:
-                classify = self._engine("classify")
-                classify.prepare()
+                classify = self._get_pool("classify")
+                classify.warm_up()
             except BaseException:
                 self.close()
                 raise
-        self._most_classes = classify.loaded.largest["classes"]
+        self._max_classes = classify.loaded.max_sizes["classes"]
 
-    def place(self, array: npt.NDArray[Any]) -> Resident:
-        """As `Backend.place`: device memory, given back when nothing refers to the result any more.
+    def place(self, array: npt.NDArray[Any]) -> ResidentArray:
+        """Copy an array to device memory, which is freed with the last reference to the result.
 
-        The rows are taken for classes, and padded.
+        The rows are taken as classes, and padded.
         """
         array = np.ascontiguousarray(array)
         if array.dtype.hasobject or array.size == 0:
-            raise BackendError(f"TensorRT takes no array {array.dtype}{list(array.shape)}")
-        row, rows = array.nbytes // len(array), padded(len(array), self._most_classes)
+            raise BackendError(f"TensorRT does not accept an array {array.dtype}{list(array.shape)}")
+        row_size, rows = array.nbytes // len(array), batching.pad_class_count(len(array), self._max_classes)
         with self._cuda.current():
             stream = Stream(self._cuda)
-            buffer = self._allocated(rows * row)
+            buffer = self._allocate(rows * row_size)
             self._cuda.upload(buffer.address, array, stream.stream)
             filled = len(array)
             while filled < rows:
-                more = min(filled, rows - filled)
-                self._cuda.copy(buffer.address + filled * row, buffer.address, more * row, stream.stream)
-                filled += more
+                count = min(filled, rows - filled)
+                target = buffer.address + filled * row_size
+                self._cuda.copy(target, buffer.address, count * row_size, stream.stream)
+                filled += count
             self._cuda.synchronize(stream.stream)
             stream.release()
-        return Resident(DeviceArray(buffer, array.shape, array.dtype), array.shape)
+        return ResidentArray(DeviceArray(buffer, array.shape, array.dtype), array.shape)
 
-    def _allocated(self, size: int) -> DeviceBuffer:
+    def _allocate(self, size: int) -> DeviceBuffer:
         try:
             return DeviceBuffer(self._cuda, size)
         except BackendError:
-            # Executions are made as long as there is memory: arrays must not want for it because of them.
-            for executions in tuple(self._engines.values()):
-                executions.clear()
+            # Idle executions may have taken all memory: arrays come before them.
+            for pool in tuple(self._pools.values()):
+                pool.clear()
             return DeviceBuffer(self._cuda, size)
 
-    def run(
-        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
-    ) -> dict[str, npt.NDArray[Any]]:
-        """As `Backend.run`; what is larger than the engine takes runs in blocks."""
+    def run(self, graph: str, inputs: GraphInputs) -> GraphOutputs:
+        """Run a graph, in blocks if the inputs exceed the engine's maximum; see `Backend.run`."""
         return self._run(graph, inputs, Execution.run)
 
-    def run_timed(
-        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
-    ) -> tuple[dict[str, npt.NDArray[Any]], Transfers]:
-        """As `hooks.TimesTransfers.run_timed`; blocks are added up."""
-        times: list[Transfers] = []
+    def run_timed(self, graph: str, inputs: GraphInputs) -> tuple[GraphOutputs, TransferTimes]:
+        """Run and time a graph; see `timing.SupportsTransferTiming`. The times of blocks are added up."""
+        block_times: list[TransferTimes] = []
 
-        def timed(execution: Execution, values: Inputs) -> Outputs:
-            outputs, taken = execution.run_timed(values)
-            times.append(taken)
+        def run_timed(execution: Execution, values: Inputs) -> GraphOutputs:
+            outputs, times = execution.run_timed(values)
+            block_times.append(times)
             return outputs
 
-        outputs = self._run(graph, inputs, timed)
-        return outputs, Transfers(
-            sum(t.to_device for t in times), sum(t.compute for t in times), sum(t.to_host for t in times)
-        )
+        outputs = self._run(graph, inputs, run_timed)
+        return outputs, TransferTimes(*map(sum, zip(*map(astuple, block_times), strict=True)))
 
-    def node_times(
-        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident], runs: int
-    ) -> list[NodeTime]:
-        """As `hooks.ProfilesNodes.node_times`, by TensorRT's profiler; blocks are added up."""
+    def profile_nodes(self, graph: str, inputs: GraphInputs, runs: int) -> list[NodeTime]:
+        """Time the layers by TensorRT's profiler; see `timing.SupportsNodeProfiling`. Blocks are added up."""
         profiler = make_profiler(self._trt)
         with self._cuda.current():
-            executions = self._engine(graph)
+            pool = self._get_pool(graph)
 
             def work(execution: Execution) -> None:
                 self._run(graph, inputs, Execution.run, execution)
-                profiler.taken.clear()  # the first run is slower
+                profiler.times.clear()  # the first run is slower
                 for _ in range(runs):
                     self._run(graph, inputs, Execution.run, execution)
 
-            executions.profile(profiler, work)
-            kinds = executions.loaded.layer_kinds()
+            pool.profile(profiler, work)
+            types = pool.loaded.read_layer_types()
         return [
-            NodeTime(name, kinds.get(name, "layer"), float(np.median(ms)) * len(ms) / runs)
-            for name, ms in profiler.taken.items()
+            NodeTime(name, types.get(name, "layer"), float(np.median(ms)) * len(ms) / runs)
+            for name, ms in profiler.times.items()
         ]
 
     def _run(
-        self,
-        graph: str,
-        inputs: Mapping[str, npt.NDArray[Any] | Resident],
-        call: Callable[[Execution, Inputs], Outputs],
-        own: Execution | None = None,
-    ) -> Outputs:
-        """Cut the inputs into blocks, call an execution with each, and join what it makes of them."""
-        described = self._bundle.graph(graph)
+        self, name: str, inputs: GraphInputs, call: ExecutionCall, execution: Execution | None = None
+    ) -> GraphOutputs:
+        """Split the inputs into blocks, run each by `execution` or one of the pool, and join the outputs."""
+        graph = self._bundle.graph(name)
         values: Inputs = {
-            name: value.handle if isinstance(value, Resident) else np.asarray(value)
-            for name, value in inputs.items()
+            key: value.handle if isinstance(value, ResidentArray) else np.asarray(value)
+            for key, value in inputs.items()
         }
-        sizes = sizes_of(graph, described, {name: (str(v.dtype), v.shape) for name, v in values.items()})
+        sizes = batching.infer_sizes(name, graph, {key: (str(v.dtype), v.shape) for key, v in values.items()})
         outputs = {
             tensor.name: np.empty([sizes[s] if isinstance(s, str) else s for s in tensor.shape], tensor.dtype)
-            for tensor in described.outputs
+            for tensor in graph.outputs
         }
         with self._cuda.current():
-            executions = self._engine(graph)
-            loaded = executions.loaded
-            self._check_sizes(loaded, sizes)
-            padding = _has_padding(described, values, sizes, loaded.largest)
-            pieces = []
-            for block in blocks(sizes, loaded.largest):
-                whole = with_padding(block, sizes, loaded.largest) if padding else block
-                part = {t.name: _cut(values[t.name], index_of(t, whole)) for t in described.inputs}
-                pieces.append((block, part))
-            for share in executions.shares(pieces):
-                _, first = share[0]
-                with executions.lend(first) if own is None else nullcontext(own) as execution:
-                    for block, part in share:
-                        found = call(execution, part)
-                        for tensor in described.outputs:
-                            real = found[tensor.name][index_of(tensor, within(block))]
-                            outputs[tensor.name][index_of(tensor, block)] = real
+            pool = self._get_pool(name)
+            max_sizes = pool.loaded.max_sizes
+            self._check_sizes(name, sizes, max_sizes)
+            padded = _has_padding(graph, values, sizes, max_sizes)
+            parts = []
+            for block in batching.split_blocks(sizes, max_sizes):
+                whole = batching.extend_into_padding(block, sizes, max_sizes) if padded else block
+                parts.append((block, {t.name: _slice(values[t.name], t, whole) for t in graph.inputs}))
+            for group in pool.group_blocks(parts):
+                with pool.acquire(group[0][1]) if execution is None else nullcontext(execution) as acquired:
+                    for block, part in group:
+                        results = call(acquired, part)
+                        for tensor in graph.outputs:
+                            unpadded = batching.index_block(tensor, batching.drop_padding(block))
+                            target = batching.index_block(tensor, block)
+                            outputs[tensor.name][target] = results[tensor.name][unpadded]
         return outputs
 
-    def _engine(self, graph: str) -> Executions:
-        # Loading one engine must not hold up those that run another.
-        if graph not in self._engines:
+    def _get_pool(self, graph: str) -> ContextPool:
+        # Loading one engine must not block threads that run another.
+        if graph not in self._pools:
             with self._lock:
-                if graph not in self._engines:
-                    made = self._files.fingerprint
+                if graph not in self._pools:
+                    fingerprint, plan = self._files.fingerprint, self._files.read_plan(graph)
                     loaded = LoadedEngine(
-                        self._trt, self._files.plan(graph), graph, self._bundle.graph(graph), made.dla_core
+                        self._trt, plan, graph, self._bundle.graph(graph), fingerprint.dla_core
                     )
-                    self._engines[graph] = Executions(self._cuda, loaded, made.one_context)
-        return self._engines[graph]
+                    self._pools[graph] = ContextPool(self._cuda, loaded, fingerprint.single_context)
+        return self._pools[graph]
 
-    def _check_sizes(self, loaded: LoadedEngine, sizes: Mapping[str, int]) -> None:
-        for axis in too_large(sizes, loaded.largest):
+    def _check_sizes(self, name: str, sizes: batching.Sizes, max_sizes: batching.Sizes) -> None:
+        for axis in batching.find_oversized_axes(sizes, max_sizes):
             raise BackendError(
-                f"the engine of graph {loaded.name!r} takes at most {loaded.largest[axis]} of {axis}, not "
-                f"{sizes[axis]}: build it for more photos of a species: "
-                f"{build_command(self._bundle)} --shots N"
+                f"the engine of graph {name!r} takes at most {max_sizes[axis]} of {axis}, not {sizes[axis]}: "
+                f"build it for more photos of a species: {format_build_command(self._bundle)} --shots N"
             )
 
 
-def _has_padding(described: Graph, values: Inputs, sizes: Sizes, largest: Sizes) -> bool:
-    """Whether all that a graph takes of classes is on the device, with the padding after it."""
-    of_classes = [values[tensor.name] for tensor in described.inputs if "classes" in tensor.shape]
-    needed = padded(sizes["classes"], largest["classes"]) if of_classes else 0
-    return bool(of_classes) and all(isinstance(v, DeviceArray) and v.room >= needed for v in of_classes)
+def _has_padding(graph: Graph, values: Inputs, sizes: batching.Sizes, max_sizes: batching.Sizes) -> bool:
+    """Return True if all inputs with classes are on the device, with their padding."""
+    class_inputs = [values[tensor.name] for tensor in graph.inputs if "classes" in tensor.shape]
+    if not class_inputs:
+        return False
+    rows = batching.pad_class_count(sizes["classes"], max_sizes["classes"])
+    return all(isinstance(value, DeviceArray) and value.capacity >= rows for value in class_inputs)
 
 
-def _cut(value: npt.NDArray[Any] | DeviceArray, index: tuple[slice, ...]) -> npt.NDArray[Any] | DeviceArray:
+def _slice(value: Value, tensor: Tensor, block: batching.Block) -> Value:
+    index = batching.index_block(tensor, block)
     if isinstance(value, DeviceArray):
-        return value.rows(index[0])  # photos and classes are rows in all that is ever resident
+        return value.slice_rows(index[0])  # the first axis of a resident array is photos or classes
     return np.ascontiguousarray(value[index])
 
 
-def _close(cuda: Cuda, engines: dict[str, Executions]) -> None:
+def _close(cuda: Cuda, pools: dict[str, ContextPool]) -> None:
     with cuda.current():
-        for executions in engines.values():
-            executions.clear()  # before their engine
-        engines.clear()
+        for pool in pools.values():
+            pool.clear()  # before its engine
+        pools.clear()

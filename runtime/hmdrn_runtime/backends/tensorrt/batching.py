@@ -1,8 +1,8 @@
-"""Inputs larger than an engine was built for: cut into blocks, and the blocks' outputs joined.
+"""Inputs larger than an engine's maximum: split into blocks, whose outputs are joined.
 
-Classes that stay on the device are padded to a few sizes, so that a species more or less changes no shape,
-and a captured graph stays as good. What they are padded with are copies of themselves, which bring no values
-that the graph does not see anyway, and the outputs are cut to the real ones.
+Classes that stay on the device are padded to a few sizes, so that one species more or less changes no shape
+and a captured graph stays valid. The padding repeats the classes themselves, which adds no values that the
+graph does not see anyway, and is cut off the outputs.
 """
 
 from __future__ import annotations
@@ -18,97 +18,74 @@ Block = Mapping[str, slice]
 
 SEPARATE = ("batch", "classes")
 """Axes along which a graph's results do not depend on each other. Tokens do: a softmax adds over them."""
+_MIN_CLASSES = 8
 
 
-_FEWEST_CLASSES = 8
-
-
-def sizes_of(name: str, graph: Graph, given: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, int]:
-    """The free sizes that a call's inputs have, by axis.
+def infer_sizes(name: str, graph: Graph, given: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, int]:
+    """Return the sizes of the free axes in a call's inputs, by axis.
 
     Args:
         name: The graph's name, for messages.
-        graph: What it takes.
+        graph: The graph.
         given: Dtype and shape of each input.
 
     Raises:
-        BackendError: Inputs that the graph does not take.
+        BackendError: The graph does not accept these inputs.
     """
+    refusal = f"TensorRT could not run graph {name!r}: it was given "
     expected = {tensor.name: tensor for tensor in graph.inputs}
     if given.keys() != expected.keys():
-        raise _refusal(name, f"{', '.join(given) or 'nothing'}, and takes {', '.join(expected)}")
+        raise BackendError(f"{refusal}{', '.join(given) or 'nothing'}, and takes {', '.join(expected)}")
     sizes: dict[str, int] = {}
     for key, tensor in expected.items():
         dtype, shape = given[key]
-        text = f"{key} {dtype}{list(shape)}, and takes {tensor.dtype}{list(tensor.shape)}"
-        if dtype != tensor.dtype or len(shape) != len(tensor.shape):
-            raise _refusal(name, text.replace("'", ""))
-        for axis, size in zip(tensor.shape, shape, strict=True):
-            wanted = axis if isinstance(axis, int) else sizes.setdefault(axis, size)
-            if size != wanted or size < 1:
-                raise _refusal(name, text.replace("'", ""))
+        fits = dtype == tensor.dtype and len(shape) == len(tensor.shape)
+        for axis, size in zip(tensor.shape, shape, strict=False):
+            required = axis if isinstance(axis, int) else sizes.setdefault(axis, size)
+            fits = fits and size == required and size >= 1
+        if not fits:
+            accepted = f"{tensor.dtype}{list(tensor.shape)}".replace("'", "")
+            raise BackendError(f"{refusal}{key} {dtype}{list(shape)}, and takes {accepted}")
     return sizes
 
 
-def blocks(sizes: Sizes, largest: Sizes) -> Iterator[dict[str, slice]]:
-    """Blocks that an engine takes, which together are everything.
-
-    Args:
-        sizes: Free sizes by axis.
-        largest: The most that the engine takes of each.
-
-    Yields:
-        A slice of each of the axes that are cut.
-    """
-    cut = [axis for axis in SEPARATE if axis in sizes]
-    ranges = [
-        [
-            slice(start, min(start + largest[axis], sizes[axis]))
-            for start in range(0, sizes[axis], largest[axis])
-        ]
-        for axis in cut
-    ]
-    for chosen in itertools.product(*ranges):
-        yield dict(zip(cut, chosen, strict=True))
+def split_blocks(sizes: Sizes, max_sizes: Sizes) -> Iterator[dict[str, slice]]:
+    """Split a call of these sizes into blocks that an engine accepts: slices of the separate axes."""
+    axes = [axis for axis in SEPARATE if axis in sizes]
+    for parts in itertools.product(*(_split_axis(sizes[axis], max_sizes[axis]) for axis in axes)):
+        yield dict(zip(axes, parts, strict=True))
 
 
-def padded(classes: int, most: int) -> int:
-    """How many classes there are with the padding.
-
-    Args:
-        classes: How many there are.
-        most: How many the engine takes at once.
-
-    Returns:
-        A power of two from 8 on, or `most`, or whole blocks of `most`.
-    """
-    if classes > most:
-        return -(-classes // most) * most
-    return min(max(_FEWEST_CLASSES, 1 << (classes - 1).bit_length()), most)
+def _split_axis(size: int, maximum: int) -> list[slice]:
+    return [slice(start, min(start + maximum, size)) for start in range(0, size, maximum)]
 
 
-def with_padding(block: Block, sizes: Sizes, largest: Sizes) -> dict[str, slice]:
-    """A block of classes and the padding that belongs to it."""
-    start, most = block["classes"].start, largest["classes"]
-    return {**block, "classes": slice(start, min(start + most, padded(sizes["classes"], most)))}
+def pad_class_count(classes: int, maximum: int) -> int:
+    """Return the number of classes with padding: a power of two from 8 on, `maximum`, or a multiple of it."""
+    if classes > maximum:
+        return -(-classes // maximum) * maximum
+    return min(max(_MIN_CLASSES, 1 << (classes - 1).bit_length()), maximum)
 
 
-def within(block: Block) -> dict[str, slice]:
-    """What of a block's outputs is not padding."""
+def extend_into_padding(block: Block, sizes: Sizes, max_sizes: Sizes) -> dict[str, slice]:
+    """Return a block of classes with its padding."""
+    start, maximum = block["classes"].start, max_sizes["classes"]
+    stop = min(start + maximum, pad_class_count(sizes["classes"], maximum))
+    return {**block, "classes": slice(start, stop)}
+
+
+def drop_padding(block: Block) -> dict[str, slice]:
+    """Return the part of a block's outputs that is not padding."""
     return {axis: slice(part.stop - part.start) for axis, part in block.items()}
 
 
-def too_large(sizes: Sizes, largest: Sizes) -> list[str]:
-    """Axes that are larger than an engine takes and cannot be cut."""
-    return [axis for axis in sizes if axis not in SEPARATE and sizes[axis] > largest[axis]]
+def find_oversized_axes(sizes: Sizes, max_sizes: Sizes) -> list[str]:
+    """Return the axes that exceed an engine's maximum and cannot be split."""
+    return [axis for axis in sizes if axis not in SEPARATE and sizes[axis] > max_sizes[axis]]
 
 
-def index_of(tensor: Tensor, block: Block) -> tuple[slice, ...]:
-    """Where a block lies in a tensor."""
+def index_block(tensor: Tensor, block: Block) -> tuple[slice, ...]:
+    """Return the index of a block in a tensor."""
     return tuple(
         block.get(axis, slice(None)) if isinstance(axis, str) else slice(None) for axis in tensor.shape
     )
-
-
-def _refusal(name: str, text: str) -> BackendError:
-    return BackendError(f"TensorRT could not run graph {name!r}: it was given {text}")

@@ -1,4 +1,4 @@
-"""A bundle's engines as files: found, compared with the device and checked before any is deserialised."""
+"""Files of a bundle's engines: found, compared with the device and checked before any is deserialized."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
 from hmdrn_runtime.backends.tensorrt.trust import is_trusted
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.io.files import reason
+from hmdrn_runtime.io.files import describe_os_error
 
 ENGINES = "engines"
 FINGERPRINT = "fingerprint.json"
@@ -22,83 +22,70 @@ class EngineFiles:
     """Engines that may run here.
 
     Attributes:
-        folder: Where they lie.
-        fingerprint: What they are for.
+        folder: The folder that holds them.
+        fingerprint: The device and graphs that they were built for.
     """
 
     folder: Path
     fingerprint: Fingerprint
 
-    def plan(self, graph: str) -> bytes:
-        """The engine of a graph: the very bytes whose digest was checked.
+    def read_plan(self, graph: str) -> bytes:
+        """Return the engine of a graph, as the very bytes whose digest was checked.
 
         Raises:
-            BackendError: It is missing, or not the one that was built.
+            BackendError: It is missing, or is not the one that was built.
         """
         path = self.folder / f"{graph}.plan"
-        try:
-            plan = path.read_bytes()
-        except OSError as error:
-            raise BackendError(f"cannot read engine {path} ({reason(error)})") from error
-        found, expected = hashlib.sha256(plan).hexdigest(), self.fingerprint.plans[graph]
-        if found != expected:
+        plan = _read_bytes(path, f"engine {path}")
+        digest, expected = hashlib.sha256(plan).hexdigest(), self.fingerprint.plans[graph]
+        if digest != expected:
             raise BackendError(
-                f"engine {path} was changed or damaged: its SHA-256 is {found[:12]}..., its fingerprint says "
-                f"{expected[:12]}..."
+                f"engine {path} was changed or damaged: its SHA-256 is {digest[:12]}..., its fingerprint "
+                f"says {expected[:12]}..."
             )
         return plan
 
 
 def find_engines(bundle: Bundle, platform: Platform, trusted: bool = False) -> EngineFiles:
-    """The engines of a bundle that fit this device, every one checked.
+    """Return the first engines of a bundle that fit this device, every one checked.
 
     Args:
-        bundle: The bundle; its variant does not matter, the engines tell theirs.
-        platform: What runs them.
-        trusted: Whether the caller vouches for engines that were not built here.
-
-    Returns:
-        The first that fit.
+        bundle: The bundle; its variant does not matter, because the fingerprint names the engines' variant.
+        platform: The platform that runs them.
+        trusted: The caller vouches for engines that were not built here.
 
     Raises:
-        BackendError: None, or each has something against it; the message says what, and what to run.
+        BackendError: No engines fit; the message says why and names the command to run.
     """
-    check_engines(bundle)
+    require_engines(bundle)
     refusals = []
-    for path in _fingerprints(bundle):
+    for path in _list_fingerprints(bundle):
         try:
-            return _checked(bundle, path, platform, trusted)
+            return _check_folder(bundle, path, platform, trusted)
         except BackendError as error:
             refusals.append(str(error))
-    raise BackendError(f"{'; '.join(refusals)}: run {build_command(bundle)}")
+    raise BackendError(f"{'; '.join(refusals)}: run {format_build_command(bundle)}")
 
 
-def check_engines(bundle: Bundle) -> None:
-    """Look whether a bundle has engines of any kind.
-
-    Raises:
-        BackendError: It has none.
-    """
-    if not _fingerprints(bundle):
-        raise BackendError(f"the bundle has no engines (run {build_command(bundle)})")
+def require_engines(bundle: Bundle) -> None:
+    """Raise BackendError if the bundle has no engines of any kind."""
+    if not _list_fingerprints(bundle):
+        raise BackendError(f"the bundle has no engines (run {format_build_command(bundle)})")
 
 
-def build_command(bundle: Bundle) -> str:
-    """The command that builds a bundle's engines."""
+def format_build_command(bundle: Bundle) -> str:
+    """Return the command that builds a bundle's engines."""
     return f"hmdrn build {shlex.quote(str(bundle.path))}"
 
 
-def _fingerprints(bundle: Bundle) -> list[Path]:
+def _list_fingerprints(bundle: Bundle) -> list[Path]:
     return sorted((bundle.path / ENGINES).glob(f"*/{FINGERPRINT}"))
 
 
-def _checked(bundle: Bundle, path: Path, platform: Platform, trusted: bool) -> EngineFiles:
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise BackendError(f"cannot read {path} ({reason(error)})") from error
+def _check_folder(bundle: Bundle, path: Path, platform: Platform, trusted: bool) -> EngineFiles:
+    text = _read_bytes(path, str(path))
     fingerprint = Fingerprint.from_json(text, str(path))
-    differences = list(fingerprint.differences(platform, bundle.manifest))
+    differences = list(fingerprint.find_differences(platform, bundle.manifest))
     if differences:
         raise BackendError(f"engines in {path.parent} do not fit: {', '.join(differences)}")
     if not trusted and not is_trusted(text):
@@ -108,5 +95,12 @@ def _checked(bundle: Bundle, path: Path, platform: Platform, trusted: bool) -> E
         )
     files = EngineFiles(path.parent, fingerprint)
     for graph in fingerprint.plans:
-        files.plan(graph)
+        files.read_plan(graph)
     return files
+
+
+def _read_bytes(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BackendError(f"cannot read {name} ({describe_os_error(error)})") from error

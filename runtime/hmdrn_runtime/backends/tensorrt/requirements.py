@@ -1,4 +1,4 @@
-"""What a device must have for TensorRT, looked for before anything that would end the process without it."""
+"""Requirements of TensorRT on a device, checked before any call that would end the process without them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.messages import one_line
+from hmdrn_runtime.messages import format_error
 
 
 def import_tensorrt() -> Any:
-    """TensorRT's module.
+    """Import TensorRT's module.
 
     Raises:
         BackendError: It is not installed, or cannot be imported.
@@ -23,24 +23,26 @@ def import_tensorrt() -> Any:
             "index)"
         )
     try:
-        # Not by a plain import: type checkers need not have it.
+        # Not a plain import statement: type checkers need not have the package.
         return importlib.import_module("tensorrt")
-    except Exception as error:  # its libraries raise what they like
-        raise BackendError(f"the Python package 'tensorrt' cannot be imported ({one_line(error)})") from error
+    except Exception as error:  # its libraries raise arbitrary exceptions
+        raise BackendError(
+            f"the Python package 'tensorrt' cannot be imported ({format_error(error)})"
+        ) from error
 
 
-def require_all(*needs: Callable[[], Any]) -> tuple[Any, ...]:
-    """What all of the needs give.
+def require_all(*requirements: Callable[[], Any]) -> tuple[Any, ...]:
+    """Call all requirements and return their results.
 
     Raises:
         BackendError: Some are not met; the message names all of these.
     """
-    found, missing = [], []
-    for need in needs:
+    results, missing = [], []
+    for require in requirements:
         try:
-            found.append(need())
+            results.append(require())
         except BackendError as error:
             missing.append(str(error))
     if missing:
         raise BackendError("; ".join(missing))
-    return tuple(found)
+    return tuple(results)

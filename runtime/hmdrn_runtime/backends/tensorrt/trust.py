@@ -1,8 +1,8 @@
-"""Whose engines may run: an engine is native code, and a bundle comes from anywhere.
+"""Trust in engines: an engine is native code, and a bundle may come from anywhere.
 
-The rule: an engine runs if this user built it on this device, or vouches for it. `hmdrn build` notes the
-SHA-256 of the fingerprint, which has those of all engines, in the user's state folder, outside of every
-bundle: one that comes with engines of its own is not in there, whatever its files say of themselves.
+An engine runs if this user built it on this device, or vouches for it. `hmdrn build` records the SHA-256 of
+the fingerprint, which has those of all engines, in the user's state folder, outside of every bundle: engines
+that came with a bundle are not recorded there, whatever its files claim.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ import os
 from pathlib import Path
 
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.io.files import reason, write_atomically
+from hmdrn_runtime.io.files import describe_os_error, write_atomically
 
 
-def state_folder() -> Path:
-    """Where it is noted: $XDG_STATE_HOME/hmdrn/engines, ~/.local/state/hmdrn/engines without it."""
+def locate_trust_folder() -> Path:
+    """Return $XDG_STATE_HOME/hmdrn/engines, or ~/.local/state/hmdrn/engines without that variable."""
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "hmdrn" / "engines"
 
 
 def trust(fingerprint: bytes, engines: Path) -> None:
-    """Note that engines were built here.
+    """Record that engines were built here.
 
     Args:
-        fingerprint: The content of their fingerprint's file.
-        engines: Where they lie, for people who look into the note.
+        fingerprint: The content of their fingerprint file.
+        engines: Their folder, for people who read the record.
 
     Raises:
-        BackendError: The note cannot be written.
+        BackendError: The record cannot be written.
     """
-    path = _note(fingerprint)
+    path = _locate_record(fingerprint)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(path, f"{engines.resolve()}\n".encode())
     except OSError as error:
         raise BackendError(
-            f"cannot note in {path.parent} that the engines were built here ({reason(error)}): without it "
-            "they run with trust_engines=True only; set XDG_STATE_HOME to a folder that can be written"
+            f"cannot record in {path.parent} that the engines were built here ({describe_os_error(error)}): "
+            "without it they run with trust_engines=True only; set XDG_STATE_HOME to a writable folder"
         ) from error
 
 
 def is_trusted(fingerprint: bytes) -> bool:
-    """Whether engines with this fingerprint were built here by this user."""
-    return _note(fingerprint).is_file()
+    """Return True if this user built the engines with this fingerprint here."""
+    return _locate_record(fingerprint).is_file()
 
 
-def _note(fingerprint: bytes) -> Path:
-    return state_folder() / hashlib.sha256(fingerprint).hexdigest()
+def _locate_record(fingerprint: bytes) -> Path:
+    return locate_trust_folder() / hashlib.sha256(fingerprint).hexdigest()

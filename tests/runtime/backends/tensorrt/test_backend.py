@@ -10,28 +10,33 @@ import threading
 
 import numpy as np
 import pytest
-from fake_tensorrt import FakeCuda, fake_trt, lost, plan_of
+from fake_tensorrt import FakeCuda, fail_as_lost, fake_trt, make_plan
 
-from hmdrn.loading import bundle_path
+from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
-from hmdrn_runtime.backends.tensorrt.batching import blocks, padded, sizes_of, too_large
-from hmdrn_runtime.backends.tensorrt.context_pool import KEPT
+from hmdrn_runtime.backends.tensorrt.batching import (
+    find_oversized_axes,
+    infer_sizes,
+    pad_class_count,
+    split_blocks,
+)
+from hmdrn_runtime.backends.tensorrt.context_pool import MAX_EXECUTIONS
 from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
-from hmdrn_runtime.backends.timing import NodeTime, ProfilesNodes, TimesTransfers
+from hmdrn_runtime.backends.timing import NodeTime, SupportsNodeProfiling, SupportsTransferTiming
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.bundle.manifest import Graph, Tensor
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
-LARGEST = {"batch": 2, "classes": 3}
+MAX_SIZES = {"batch": 2, "classes": 3}
 
 
 @pytest.fixture(scope="module")
 def bundle():
-    return open_bundle(bundle_path("default"))
+    return open_bundle(resolve_bundle("default"))
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +56,21 @@ def operator(bundle):
 
 @pytest.fixture
 def opened(bundle, tmp_path):
-    """opened(cuda): a backend on the stand-in."""
+    """Open a backend on the stand-in: opened(cuda)."""
 
     def make(
-        cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False, trt=None, of=None, dla=None
+        cuda,
+        max_sizes=MAX_SIZES,
+        graphs=None,
+        version="10.3.0",
+        sharing=False,
+        trt=None,
+        given=bundle,
+        dla=None,
     ):
-        plans, given = {}, of or bundle
+        plans = {}
         for name in given.manifest.variants["fp32"]:
-            plan = plan_of(given.graph_path((graphs or {}).get(name, name)), largest, sharing)
+            plan = make_plan(given.graph_path((graphs or {}).get(name, name)), max_sizes, sharing)
             (tmp_path / f"{name}.plan").write_bytes(plan)
             plans[name] = hashlib.sha256(plan).hexdigest()
         here = Platform("stand-in", "0.0", f"tensorrt {version}", None)
@@ -69,21 +81,19 @@ def opened(bundle, tmp_path):
     return make
 
 
-def equal(found, expected):
-    assert found.keys() == expected.keys()
+def assert_equal(outputs, expected):
+    assert outputs.keys() == expected.keys()
     for name, array in expected.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5 * np.abs(array).max())
+        assert outputs[name].dtype == array.dtype
+        np.testing.assert_allclose(outputs[name], array, rtol=1e-5, atol=1e-5 * np.abs(array).max())
 
 
 @pytest.mark.parametrize("photos", [1, 2, 5])
 @pytest.mark.parametrize("classes", [1, 3, 8])
-def test_more_photos_and_classes_than_an_engine_takes_run_in_blocks_and_are_joined(
-    opened, reference, pixels, operator, photos, classes
-):
+def test_inputs_beyond_an_engines_maximum_run_in_blocks(opened, reference, pixels, operator, photos, classes):
     backend = opened(FakeCuda())
     inputs = {"images": pixels[:photos], "operator": operator[:classes]}
-    equal(backend.run("classify", inputs), reference.run("classify", inputs))
+    assert_equal(backend.run("classify", inputs), reference.run("classify", inputs))
 
 
 @pytest.mark.parametrize(("built_for", "loaded_for"), [(None, -1), (0, 0), (1, 1)])
@@ -98,29 +108,25 @@ def test_an_engine_is_loaded_for_the_accelerator_that_it_was_built_for(
 
 @pytest.mark.parametrize("graph", ["enroll", "encode", "explain"])
 def test_every_graph_gives_what_onnx_runtime_gives(opened, reference, pixels, graph):
-    equal(opened(FakeCuda()).run(graph, {"images": pixels}), reference.run(graph, {"images": pixels}))
+    assert_equal(opened(FakeCuda()).run(graph, {"images": pixels}), reference.run(graph, {"images": pixels}))
 
 
-def test_what_is_placed_stays_on_the_device_and_is_read_there_block_by_block(
-    opened, reference, pixels, operator
-):
+def test_placed_arrays_stay_on_the_device_and_are_read_block_by_block(opened, reference, pixels, operator):
     cuda = FakeCuda()
     backend = opened(cuda)
     mine = operator.copy()
     placed = backend.place(mine)
-    # With one class more: the last block is as large as the others.
+    # One class of padding: the last block is as large as the others.
     assert list(cuda.memory.values()) == [mine.nbytes // 8 * 9]
     mine[:] = 0
     expected = reference.run("classify", {"images": pixels, "operator": operator})
     for _ in range(2):
-        equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
-    # Blocks are read in place: no other memory is as large as one of them.
+        assert_equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
+    # Blocks are read in place: no other allocation is as large as one of them.
     assert sum(size >= operator[:3].nbytes for size in cuda.memory.values()) == 1
 
 
-def test_blocks_whose_address_does_not_suit_tensorrt_are_moved_on_the_device(
-    opened, reference, pixels, operator
-):
+def test_blocks_at_unaligned_addresses_are_moved_on_the_device(opened, reference, pixels, operator):
     class Skewed(FakeCuda):
         def allocate(self, size):
             whole = size == operator.nbytes
@@ -130,7 +136,7 @@ def test_blocks_whose_address_does_not_suit_tensorrt_are_moved_on_the_device(
     for operators in (operator, operator[::-1]):
         placed = backend.place(operators)
         for _ in range(3):
-            equal(
+            assert_equal(
                 backend.run("classify", {"images": pixels[:1], "operator": placed}),
                 reference.run("classify", {"images": pixels[:1], "operator": operators}),
             )
@@ -156,21 +162,19 @@ def test_a_stream_of_frames_is_captured_once_and_launched_from_then_on(opened, r
     backend = opened(cuda)
     placed = backend.place(operator[:3])
     for i in range(6):
-        equal(
+        assert_equal(
             backend.run("classify", {"images": pixels[i : i + 1], "operator": placed}),
             reference.run("classify", {"images": pixels[i : i + 1], "operator": operator[:3]}),
         )
     assert (cuda.captures, cuda.launches) == (1, 5)
 
 
-def test_other_shapes_and_operators_have_graphs_of_their_own_which_stay_with_them(
-    opened, reference, pixels, operator
-):
+def test_other_shapes_and_operators_keep_their_own_captured_graphs(opened, reference, pixels, operator):
     cuda = FakeCuda()
     backend = opened(cuda)
     galleries = {n: backend.place(operator[:n]) for n in (2, 3)}
     for photos, classes in [(1, 2)] * 3 + [(2, 2)] * 3 + [(2, 3)] * 3 + [(1, 2)] * 3:
-        equal(
+        assert_equal(
             backend.run("classify", {"images": pixels[:photos], "operator": galleries[classes]}),
             reference.run("classify", {"images": pixels[:photos], "operator": operator[:classes]}),
         )
@@ -179,14 +183,14 @@ def test_other_shapes_and_operators_have_graphs_of_their_own_which_stay_with_the
 
 
 class Reusing(FakeCuda):
-    """Gives memory that was freed to the next that asks for as much, as CUDA does as a rule."""
+    """Reuses freed memory for the next allocation of the same size, as CUDA usually does."""
 
     def __init__(self):
         super().__init__()
         self.freed = {}
 
     def allocate(self, size):
-        self.outside()
+        self.forbid_in_capture()
         if not self.freed.get(size):
             return super().allocate(size)
         address, data = self.freed[size].pop()
@@ -199,9 +203,7 @@ class Reusing(FakeCuda):
         super().free(address)
 
 
-def test_species_are_added_without_a_new_capture_until_a_power_of_two_is_full(
-    opened, reference, pixels, operator
-):
+def test_added_species_need_no_capture_until_a_power_of_two_is_full(opened, reference, pixels, operator):
     cuda = Reusing()
     backend = opened(cuda, {"batch": 2, "classes": 16})
     more = np.concatenate([operator, operator])
@@ -209,42 +211,38 @@ def test_species_are_added_without_a_new_capture_until_a_power_of_two_is_full(
     for classes in range(1, 12):
         placed = backend.place(more[:classes])
         for image in pixels[:3, None]:
-            equal(
+            assert_equal(
                 backend.run("classify", {"images": image, "operator": placed}),
                 reference.run("classify", {"images": image, "operator": more[:classes]}),
             )
         captures.append(cuda.captures)
-    # The next gallery is placed while the one before is still there: they take turns in two places.
+    # A gallery is placed while the previous one is still there: they alternate between two addresses.
     assert captures == [1, 2, 2, 2, 2, 2, 2, 2, 3, 4, 4]
-    assert len(cuda.graphs) == KEPT
+    assert len(cuda.graphs) == MAX_EXECUTIONS
 
 
-def test_blocks_of_a_gallery_are_captured_each_and_what_are_too_many_run_step_by_step(
-    opened, reference, pixels, operator
-):
+def test_each_block_of_a_gallery_is_captured_and_too_many_run_stepwise(opened, reference, pixels, operator):
     for classes, launches in ((6, 3), (8, 2)):
         cuda = FakeCuda()
         backend = opened(cuda, {"batch": 2, "classes": 2})
         inputs = {"images": pixels[:1], "operator": backend.place(operator[:classes])}
         expected = reference.run("classify", {"images": pixels[:1], "operator": operator[:classes]})
         for _ in range(4):
-            equal(backend.run("classify", inputs), expected)
+            assert_equal(backend.run("classify", inputs), expected)
         assert (cuda.captures, cuda.launches) == (launches, 3 * launches)
         (engine,) = backend._trt.engines
-        assert engine.contexts == KEPT
+        assert engine.contexts == MAX_EXECUTIONS
 
 
-def test_galleries_that_come_and_go_leave_a_few_contexts_and_one_where_memory_is_short(
-    opened, reference, pixels, operator
-):
-    for full, contexts in ((False, KEPT), (True, 1)):
+def test_changing_galleries_leave_few_contexts_and_one_without_memory(opened, reference, pixels, operator):
+    for full, contexts in ((False, MAX_EXECUTIONS), (True, 1)):
         cuda = FakeCuda()
         backend = opened(cuda)
         cuda.full = full
         galleries = [backend.place(operator[n : n + 3]) for n in range(5)]
         for _ in range(2):
             for n, placed in enumerate(galleries):
-                equal(
+                assert_equal(
                     backend.run("classify", {"images": pixels[:1], "operator": placed}),
                     reference.run("classify", {"images": pixels[:1], "operator": operator[n : n + 3]}),
                 )
@@ -252,7 +250,7 @@ def test_galleries_that_come_and_go_leave_a_few_contexts_and_one_where_memory_is
         assert engine.contexts == contexts
 
 
-def test_memory_that_idle_contexts_hold_is_there_for_a_gallery(opened, reference, pixels, operator):
+def test_memory_of_idle_contexts_is_freed_for_a_gallery(opened, reference, pixels, operator):
     class Small(FakeCuda):
         def allocate(self, size):
             if size > operator.nbytes and any(engine.living for engine in backend._trt.engines):
@@ -263,7 +261,7 @@ def test_memory_that_idle_contexts_hold_is_there_for_a_gallery(opened, reference
     more = np.concatenate([operator, operator])
     inputs = {"images": pixels[:1], "operator": more}
     placed = backend.place(more)
-    equal(backend.run("classify", {**inputs, "operator": placed}), reference.run("classify", inputs))
+    assert_equal(backend.run("classify", {**inputs, "operator": placed}), reference.run("classify", inputs))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +273,7 @@ def test_memory_that_idle_contexts_hold_is_there_for_a_gallery(opened, reference
     ],
 )
 def test_classes_are_padded_to_powers_of_two_and_to_whole_blocks(most, expected):
-    assert {classes: padded(classes, most) for classes in expected} == expected
+    assert {classes: pad_class_count(classes, most) for classes in expected} == expected
 
 
 def test_classes_are_padded_with_copies_of_themselves(opened, operator):
@@ -283,15 +281,17 @@ def test_classes_are_padded_with_copies_of_themselves(opened, operator):
     backend = opened(cuda, {"batch": 2, "classes": 16})
     for classes in (1, 3, 7, 8):
         placed = backend.place(operator[:classes]).handle
-        kept = np.ctypeslib.as_array((ctypes.c_float * (8 * operator.shape[1])).from_address(placed.address))
+        rows = np.ctypeslib.as_array((ctypes.c_float * (8 * operator.shape[1])).from_address(placed.address))
         np.testing.assert_array_equal(
-            kept.reshape(8, -1), np.resize(operator[:classes], (8, operator.shape[1]))
+            rows.reshape(8, -1), np.resize(operator[:classes], (8, operator.shape[1]))
         )
 
 
 @pytest.mark.parametrize("head", ["ridge", "attention"])
 @pytest.mark.parametrize("classes", [3, 6])
-def test_whatever_the_padding_is_it_stays_out_of_the_answers(opened, bundle, exported, pixels, head, classes):
+def test_the_content_of_the_padding_does_not_reach_the_outputs(
+    opened, bundle, exported, pixels, head, classes
+):
     given = bundle if head == "ridge" else open_bundle(exported("conv4", head))
     tokens = {f"tokens_{level.name}": level.tokens for level in given.manifest.network.levels}
     rng = np.random.default_rng(1)
@@ -302,7 +302,7 @@ def test_whatever_the_padding_is_it_stays_out_of_the_answers(opened, bundle, exp
 
     taken = {t.name: t for t in given.graph("classify").inputs if t.name != "images"}
     operands = {name: operand(tensor) for name, tensor in taken.items()}
-    backend = opened(FakeCuda(), {**tokens, "batch": 2, "classes": 4}, of=given)
+    backend = opened(FakeCuda(), {**tokens, "batch": 2, "classes": 4}, given=given)
     placed = {name: backend.place(array) for name, array in operands.items()}
     for array in (value.handle for value in placed.values()):
         padding = array.buffer.size - array.size
@@ -310,48 +310,48 @@ def test_whatever_the_padding_is_it_stays_out_of_the_answers(opened, bundle, exp
         # Ones in every bit are no number.
         ctypes.memset(array.address + array.size, 1 if array.dtype == bool else 0xFF, padding)
     reference = open_backend(given, "onnxruntime", threads=1)
-    found = backend.run("classify", {"images": pixels[:2], **placed})
-    assert all(np.isfinite(array).all() for array in found.values())
-    equal(found, reference.run("classify", {"images": pixels[:2], **operands}))
+    outputs = backend.run("classify", {"images": pixels[:2], **placed})
+    assert all(np.isfinite(array).all() for array in outputs.values())
+    assert_equal(outputs, reference.run("classify", {"images": pixels[:2], **operands}))
 
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_without_capture_every_frame_runs_step_by_step(opened, reference, pixels, operator, broken):
     cuda = FakeCuda(capturing=False)
     if broken:
-        cuda.capture = lost
+        cuda.capture = fail_as_lost
     backend = opened(cuda)
     inputs = {"images": pixels[:1], "operator": operator[:2]}
     for _ in range(3):
-        equal(backend.run("classify", inputs), reference.run("classify", inputs))
+        assert_equal(backend.run("classify", inputs), reference.run("classify", inputs))
     assert cuda.launches == 0
 
 
-def test_copies_are_timed_apart_and_the_answer_is_the_same(opened, reference, pixels, operator):
+def test_copies_are_timed_and_the_outputs_are_the_same(opened, reference, pixels, operator):
     cuda = FakeCuda()
     backend = opened(cuda)
-    assert isinstance(backend, TimesTransfers)
+    assert isinstance(backend, SupportsTransferTiming)
     inputs = {"images": pixels[:5], "operator": operator}
-    found, taken = backend.run_timed("classify", inputs)
-    equal(found, reference.run("classify", inputs))
-    assert min(taken.to_device, taken.compute, taken.to_host) > 0
-    equal(backend.run("classify", inputs), found)
+    outputs, times = backend.run_timed("classify", inputs)
+    assert_equal(outputs, reference.run("classify", inputs))
+    assert min(times.to_device, times.compute, times.to_host) > 0
+    assert_equal(backend.run("classify", inputs), outputs)
 
 
 def test_layers_are_timed_by_tensorrts_profiler_block_by_block(opened, pixels, operator):
     cuda = FakeCuda()
     backend = opened(cuda)
-    assert isinstance(backend, ProfilesNodes)
-    few = backend.node_times("classify", {"images": pixels[:1], "operator": operator[:3]}, runs=4)
+    assert isinstance(backend, SupportsNodeProfiling)
+    few = backend.profile_nodes("classify", {"images": pixels[:1], "operator": operator[:3]}, runs=4)
     assert few == [NodeTime("conv + relu", "CaskConvolution", 0.5), NodeTime("gemm", "layer", 0.25)]
     # Two blocks of photos by two of classes.
-    four = backend.node_times("classify", {"images": pixels[:4], "operator": operator[:6]}, runs=2)
+    four = backend.profile_nodes("classify", {"images": pixels[:4], "operator": operator[:6]}, runs=2)
     assert [node.ms for node in four] == [2.0, 1.0]
     assert cuda.captures == 0
 
 
 def at_once(count, work):
-    """Call `work` in so many threads at the same time, three times; returns what they raised."""
+    """Call `work` in so many threads at once, three times, and return what they raised."""
     failures = []
     for _ in range(3):
         start = threading.Barrier(count)
@@ -371,11 +371,11 @@ def at_once(count, work):
     return failures
 
 
-# TensorRT 8.6 shares a profile in engines that were built for it; 8.5, and older engines of ours, do not.
+# TensorRT 8.6 shares a profile in engines that were built for it; 8.5 cannot.
 @pytest.mark.parametrize(
     ("version", "sharing", "most"), [("10.3.0", False, 4), ("8.6.1", True, 4), ("8.6.1", False, 1)]
 )
-def test_threads_have_a_context_each_where_they_may_and_those_that_follow_use_them_again(
+def test_threads_have_a_context_each_if_allowed_and_later_ones_reuse_them(
     opened, reference, pixels, operator, version, sharing, most
 ):
     backend = opened(FakeCuda(), version=version, sharing=sharing)
@@ -384,7 +384,7 @@ def test_threads_have_a_context_each_where_they_may_and_those_that_follow_use_th
 
     def work():
         for _ in range(3):
-            equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
+            assert_equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
 
     assert at_once(4, work) == []
     (engine,) = backend._trt.engines
@@ -392,7 +392,7 @@ def test_threads_have_a_context_each_where_they_may_and_those_that_follow_use_th
 
 
 @pytest.mark.parametrize(("version", "most"), [("10.3.0", 4), ("8.5.3", 1)])
-def test_threads_with_galleries_of_all_sizes_make_no_more_contexts_than_there_are_threads(
+def test_threads_with_many_galleries_make_one_context_per_thread_at_most(
     opened, reference, pixels, operator, version, most
 ):
     backend = opened(FakeCuda(), {"batch": 2, "classes": 2}, version=version)
@@ -407,32 +407,28 @@ def test_threads_with_galleries_of_all_sizes_make_no_more_contexts_than_there_ar
         order = np.random.default_rng(threading.get_ident()).permutation(calls)
         for n, photos in map(tuple, order.tolist()):
             inputs = {"images": pixels[:photos], "operator": galleries[n]}
-            equal(backend.run("classify", inputs), expected[n, photos])
+            assert_equal(backend.run("classify", inputs), expected[n, photos])
 
     assert at_once(4, work) == []
     (engine,) = backend._trt.engines
     assert 1 <= engine.contexts <= most
 
 
-def test_an_engine_with_one_context_is_profiled_between_the_calls_of_other_threads(
-    opened, reference, pixels, operator
-):
+def test_a_single_context_is_profiled_between_calls_of_other_threads(opened, reference, pixels, operator):
     backend = opened(FakeCuda(), version="8.5.3")
     inputs = {"images": pixels[:1], "operator": operator[:3]}
     expected = reference.run("classify", inputs)
 
     def work():
-        equal(backend.run("classify", inputs), expected)
-        assert [node.ms for node in backend.node_times("classify", inputs, runs=2)] == [0.5, 0.25]
-        equal(backend.run("classify", inputs), expected)
+        assert_equal(backend.run("classify", inputs), expected)
+        assert [node.ms for node in backend.profile_nodes("classify", inputs, runs=2)] == [0.5, 0.25]
+        assert_equal(backend.run("classify", inputs), expected)
 
     work()
     assert at_once(2, work) == []
 
 
-def test_an_engine_with_one_context_runs_again_while_the_error_before_is_still_held(
-    opened, reference, pixels
-):
+def test_a_single_context_runs_again_while_an_earlier_error_is_held(opened, reference, pixels):
     backend = opened(FakeCuda(), version="8.5.3")
     inputs = {"images": pixels[:1]}
     backend.run("encode", inputs)
@@ -442,7 +438,7 @@ def test_an_engine_with_one_context_runs_again_while_the_error_before_is_still_h
         backend.run("encode", inputs)
     engine.failing = False
     for _ in range(3):
-        equal(backend.run("encode", inputs), reference.run("encode", inputs))
+        assert_equal(backend.run("encode", inputs), reference.run("encode", inputs))
     assert held.tb is not None
     assert engine.contexts == 1
 
@@ -469,20 +465,18 @@ def test_outputs_of_one_call_are_not_touched_by_the_next(opened, pixels):
         ({"images": np.zeros((0, 84, 84, 3), np.uint8)}, r"uint8\[0, 84"),
     ],
 )
-def test_inputs_that_a_graph_does_not_take_are_refused_before_they_reach_the_device(opened, inputs, match):
+def test_wrong_inputs_are_refused_before_they_reach_the_device(opened, inputs, match):
     with pytest.raises(BackendError, match=f"could not run graph 'encode': .*{match}"):
         opened(FakeCuda()).run("encode", inputs)
 
 
 @pytest.mark.parametrize("array", [np.array([None]), np.zeros(0)])
-def test_what_cannot_lie_on_a_device_is_not_placed(opened, array):
-    with pytest.raises(BackendError, match="TensorRT takes no array"):
+def test_arrays_of_objects_and_empty_ones_cannot_be_placed(opened, array):
+    with pytest.raises(BackendError, match="TensorRT does not accept an array"):
         opened(FakeCuda()).place(array)
 
 
-def test_an_engine_that_fails_says_so_in_tensorrts_words_and_the_next_call_starts_afresh(
-    opened, reference, pixels
-):
+def test_a_failed_run_reports_tensorrts_message_and_the_next_one_works(opened, reference, pixels):
     backend = opened(FakeCuda())
     backend.run("encode", {"images": pixels[:1]})
     _, engine = backend._trt.engines
@@ -492,7 +486,9 @@ def test_an_engine_that_fails_says_so_in_tensorrts_words_and_the_next_call_start
     ):
         backend.run("encode", {"images": pixels[:2]})
     engine.failing = False
-    equal(backend.run("encode", {"images": pixels[:2]}), reference.run("encode", {"images": pixels[:2]}))
+    assert_equal(
+        backend.run("encode", {"images": pixels[:2]}), reference.run("encode", {"images": pixels[:2]})
+    )
     assert engine.contexts == 2
 
 
@@ -506,31 +502,33 @@ def test_errors_of_other_calls_and_threads_are_not_quoted(opened, pixels):
         backend.run("encode", inputs)
     engine.failing = "in silence"
     other = threading.Thread(target=engine.log.log, args=("ERROR", "said elsewhere"))
-    log, began = engine.log, engine.log.begin
+    log, real_begin_call = engine.log, engine.log.begin_call
 
-    def begin():
-        began()
+    def begin_call():
+        real_begin_call()
         if not other.ident:
             other.start()
             other.join()
 
-    log.begin = begin
+    log.begin_call = begin_call
     with pytest.raises(BackendError, match="the engine of graph 'encode': it does not say why"):
         backend.run("encode", inputs)
     assert list(log.errors)[-2:] == ["the device is on fire", "said elsewhere"]
 
 
-def test_what_tensorrt_says_in_months_takes_no_more_memory_than_what_it_says_in_a_day(opened):
+def test_the_log_of_an_engine_does_not_grow_without_limit(opened):
     backend = opened(FakeCuda())
     (engine,) = backend._trt.engines
     for i in range(10_000):
         engine.log.log("ERROR", f"message {i}")
-    assert len(engine.log.lines) == len(engine.log.errors) == len(engine.log.of_thread.errors) == 100
+    assert len(engine.log.lines) == len(engine.log.errors) == 100
     assert engine.log.lines[-1] == "message 9999"
 
 
-def test_an_engine_that_tensorrt_refuses_or_that_is_of_another_graph_is_told(opened, bundle, pixels):
-    with pytest.raises(BackendError, match="the engine of graph 'encode' is of another graph: it has input"):
+def test_a_refused_engine_and_one_of_another_graph_are_reported(opened, bundle, pixels):
+    with pytest.raises(
+        BackendError, match="the engine of graph 'encode' belongs to another graph: it has input"
+    ):
         opened(FakeCuda(), graphs={"encode": "classify"}).run("encode", {"images": pixels})
     backend = opened(FakeCuda())
     files = backend._files
@@ -543,9 +541,9 @@ def test_an_engine_that_tensorrt_refuses_or_that_is_of_another_graph_is_told(ope
         backend.run("encode", {"images": pixels})
 
 
-def test_an_engine_that_cannot_run_is_told_when_the_backend_is_opened_which_leaves_nothing_behind(opened):
+def test_an_engine_that_cannot_run_is_reported_on_opening(opened):
     cuda = FakeCuda()
-    with pytest.raises(BackendError, match="the engine of graph 'classify' is of another graph"):
+    with pytest.raises(BackendError, match="the engine of graph 'classify' belongs to another graph"):
         opened(cuda, graphs={"classify": "encode"})
     cuda.full = True
     with pytest.raises(BackendError, match="make an execution context, which takes device memory, of graph"):
@@ -553,16 +551,16 @@ def test_an_engine_that_cannot_run_is_told_when_the_backend_is_opened_which_leav
     trt = fake_trt(cuda)
     trt.driverless = True
     with pytest.raises(
-        BackendError, match=r"TensorRT could not start: it does not say why. Look whether the"
+        BackendError, match=r"TensorRT could not start: it does not say why. Check with hmdrn doctor"
     ):
         opened(cuda, trt=trt)
     gc.collect()
     assert (cuda.memory, cuda.pinned, cuda.streams, cuda.graphs) == ({}, {}, {}, set())
 
 
-def test_a_device_without_memory_says_what_could_not_be_had(opened, pixels):
+def test_a_device_without_memory_is_reported(opened, pixels):
     cuda = FakeCuda()
-    cuda.allocate = lost
+    cuda.allocate = fail_as_lost
     with pytest.raises(BackendError, match="device lost"):
         opened(cuda).run("encode", {"images": pixels})
 
@@ -583,11 +581,11 @@ def test_tokens_of_a_class_cannot_be_cut_and_are_refused_by_name():
     graph = Graph(
         "f", "fp32", "onnx", 18, ("tensorrt",), (Tensor("k", "float32", ("classes", "tokens_high", 4)),), ()
     )
-    sizes = sizes_of("classify", graph, {"k": ("float32", (7, 75, 4))})
+    sizes = infer_sizes("classify", graph, {"k": ("float32", (7, 75, 4))})
     assert sizes == {"classes": 7, "tokens_high": 75}
-    assert too_large(sizes, {"classes": 3, "tokens_high": 50}) == ["tokens_high"]
-    assert too_large(sizes, {"classes": 3, "tokens_high": 75}) == []
-    cut = list(blocks(sizes, {"classes": 3, "tokens_high": 75}))
+    assert find_oversized_axes(sizes, {"classes": 3, "tokens_high": 50}) == ["tokens_high"]
+    assert find_oversized_axes(sizes, {"classes": 3, "tokens_high": 75}) == []
+    cut = list(split_blocks(sizes, {"classes": 3, "tokens_high": 75}))
     assert cut == [{"classes": slice(0, 3)}, {"classes": slice(3, 6)}, {"classes": slice(6, 7)}]
 
 

@@ -1,4 +1,4 @@
-"""The two implementations of device memory, over stand-ins for the packages that call the driver."""
+"""The two implementations of `Cuda`, over stand-ins for the packages that call the driver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hmdrn_runtime.backends.tensorrt.cuda import cuda_python, find
-from hmdrn_runtime.backends.tensorrt.cuda import pycuda as with_pycuda
+from hmdrn_runtime.backends.tensorrt.cuda import pycuda as pycuda_module
 from hmdrn_runtime.backends.tensorrt.cuda.base import DeviceBuffer, PinnedBuffer, Stream
 from hmdrn_runtime.backends.tensorrt.cuda.cuda_python import CudaPython
 from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
@@ -23,7 +23,7 @@ INVALIDATED = SimpleNamespace(name="cudaErrorStreamCaptureInvalidated")
 
 
 class Contexts:
-    """What is current in a thread: a stack, as the driver keeps it."""
+    """The stack of current contexts that the driver keeps for a thread."""
 
     def __init__(self):
         self.stack = []
@@ -60,15 +60,15 @@ class CudaDriver:
 
 
 class Cudart:
-    """cuda-python's runtime: every call gives a tuple that begins with its error.
+    """cuda-python's runtime: every call returns a tuple that begins with its error code.
 
-    Calls work in the context that is current, and make the primary one current in a thread that has none.
-    `graphs` are those that nobody has destroyed, `last` is the error that cudaGetLastError would tell.
+    Calls work in the current context, and make the primary one current in a thread that has none. `graphs`
+    are those not yet destroyed, `last` is the error that cudaGetLastError would return.
     """
 
     def __init__(self, contexts):
-        self.contexts, self.calls, self.most, self.held = contexts, [], 1 << 20, {}
-        self.graphs, self.last, self.spoiled = set(), OK, None
+        self.contexts, self.calls, self.limit, self.held = contexts, [], 1 << 20, {}
+        self.graphs, self.last, self.invalid = set(), OK, None
         self.cudaError_t = SimpleNamespace(cudaSuccess=OK)
         self.cudaStreamNonBlocking = 1
         self.cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal="thread")
@@ -76,7 +76,7 @@ class Cudart:
         self.cudaMemcpyKind = SimpleNamespace(**{kind: kind for kind in kinds})
         self.cudaMallocHost, self.cudaFreeHost = self.cudaMalloc, self.cudaFree
 
-    def settle(self):
+    def check_context(self):
         if not self.contexts.stack:
             self.contexts.stack.append("primary of device 0")
         assert self.contexts.current() == "primary of device 0", "in another context"
@@ -89,7 +89,7 @@ class Cudart:
             raise AttributeError(name)
 
         def call(*arguments):
-            self.settle()
+            self.check_context()
             self.calls.append((name, *arguments))
             return (OK, 77) if name.endswith("Flags") else (OK,)
 
@@ -105,12 +105,12 @@ class Cudart:
 
     def cudaStreamBeginCapture(self, stream, mode):
         assert mode == "thread"
-        self.spoiled = False
+        self.invalid = False
         return (OK,)
 
     def cudaStreamEndCapture(self, stream):
-        spoiled, self.spoiled = self.spoiled, None
-        if spoiled:
+        invalid, self.invalid = self.invalid, None
+        if invalid:
             return self.failed(INVALIDATED)
         self.graphs.add(number := 100 + len(self.graphs))
         return OK, number
@@ -123,17 +123,17 @@ class Cudart:
         return OK, b"out of memory"
 
     def cudaMalloc(self, size):
-        self.settle()
-        if size > self.most:
+        self.check_context()
+        if size > self.limit:
             return self.failed(OUT_OF_MEMORY)
         data = (ctypes.c_uint8 * size)()
         self.held[ctypes.addressof(data)] = data
         return OK, ctypes.addressof(data)
 
     def cudaFree(self, address):
-        self.settle()
-        if self.spoiled is not None:
-            self.spoiled = True
+        self.check_context()
+        if self.invalid is not None:
+            self.invalid = True
             return self.failed(INVALIDATED)
         del self.held[address]
         return (OK,)
@@ -193,7 +193,7 @@ class Driver:
                 pass
 
             def __del__(self):
-                if driver.stack:  # else pycuda cannot end it, and it leaks
+                if driver.stack:  # else pycuda cannot destroy it, and it leaks
                     driver.streams.remove(self.handle)
 
         self.Context, self.Device, self.mem_alloc, self.Stream = Context, Device, Allocation, Stream
@@ -226,7 +226,7 @@ def cudart(monkeypatch):
 @pytest.fixture
 def driver(monkeypatch):
     module = Driver()
-    monkeypatch.setattr(with_pycuda.importlib, "import_module", {"pycuda.driver": module}.__getitem__)
+    monkeypatch.setattr(pycuda_module.importlib, "import_module", {"pycuda.driver": module}.__getitem__)
     return module
 
 
@@ -236,26 +236,26 @@ def cuda(request):
     return CudaPython() if isinstance(module, Cudart) else PyCuda()
 
 
-def test_what_is_uploaded_and_copied_on_the_device_comes_back(cuda):
+def test_uploaded_and_copied_data_comes_back(cuda):
     array = np.arange(12, dtype=np.float32)
     with cuda.current():
         stream = cuda.create_stream()
-        one, other = DeviceBuffer(cuda, array.nbytes), DeviceBuffer(cuda, array.nbytes)
+        first, second = DeviceBuffer(cuda, array.nbytes), DeviceBuffer(cuda, array.nbytes)
         host = PinnedBuffer(cuda, array.nbytes)
-        cuda.upload(one.address, array, stream)
-        cuda.copy(other.address, one.address, array.nbytes, stream)
-        cuda.download(host.bytes, other.address, stream)
+        cuda.upload(first.address, array, stream)
+        cuda.copy(second.address, first.address, array.nbytes, stream)
+        cuda.download(host.bytes, second.address, stream)
         cuda.synchronize(stream)
         np.testing.assert_array_equal(host.bytes.view(np.float32), array)
 
 
-def test_memory_that_is_not_to_be_had_is_told_with_cudas_words(cuda):
+def test_a_failed_allocation_is_reported_with_cudas_message(cuda):
     with cuda.current(), pytest.raises(BackendError, match=r"could not allocate 2.0 MiB .*out of memory"):
         DeviceBuffer(cuda, 2 << 20)
 
 
 @pytest.mark.parametrize("before", [[], ["pycuda's context"]])
-def test_cuda_python_leaves_whatever_context_was_current_before(cudart, before):
+def test_cuda_python_restores_the_previous_context(cudart, before):
     stack = cudart.contexts.stack
     stack += before
     cuda = CudaPython()
@@ -276,7 +276,7 @@ def test_cuda_python_leaves_whatever_context_was_current_before(cudart, before):
     assert stack == before
 
 
-def test_what_cudas_driver_refuses_is_told_with_its_words(cudart):
+def test_a_failure_of_cudas_driver_is_reported_with_its_message(cudart):
     cudart.driver.refusal = SimpleNamespace(name="CUDA_ERROR_SYSTEM_NOT_READY")
     with pytest.raises(
         BackendError, match=r"not start: the system is not yet .*\(CUDA_ERROR_SYSTEM_NOT_READY"
@@ -287,38 +287,38 @@ def test_what_cudas_driver_refuses_is_told_with_its_words(cudart):
 def test_a_capture_that_fails_leaves_neither_a_graph_nor_an_error_behind(cudart):
     cuda = CudaPython()
 
-    def refused():
-        cudart.last = INVALIDATED  # TensorRT's, which it does not take back
+    def fail():
+        cudart.last = INVALIDATED  # set by TensorRT, which does not clear it
         raise BackendError("no")
 
     with cuda.current(), pytest.raises(BackendError, match="no"):
-        cuda.capture("stream", refused)
-    assert (cudart.spoiled, cudart.graphs, cudart.last) == (None, set(), OK)
+        cuda.capture("stream", fail)
+    assert (cudart.invalid, cudart.graphs, cudart.last) == (None, set(), OK)
 
-    def spoilt():
-        cudart.spoiled = True
+    def invalidate():
+        cudart.invalid = True
 
     with cuda.current(), pytest.raises(BackendError, match=r"end a capture.*StreamCaptureInvalidated"):
-        cuda.capture("stream", spoilt)
+        cuda.capture("stream", invalidate)
     assert (cudart.graphs, cudart.last) == (set(), OK)
 
 
-def test_a_capture_gives_what_runs_and_destroys_what_it_was_made_of(cudart):
+def test_a_capture_returns_an_executable_and_destroys_its_source(cudart):
     cuda = CudaPython()
     with cuda.current():
         assert cuda.capture("stream", lambda: None) == 77
-    assert (cudart.graphs, cudart.spoiled) == (set(), None)
+    assert (cudart.graphs, cudart.invalid) == (set(), None)
     assert ("cudaGraphInstantiateWithFlags", 100, 0) in cudart.calls
 
 
-def test_an_error_that_was_told_is_not_told_once_more_by_the_next_call(cudart):
+def test_an_error_is_not_reported_again_by_the_next_call(cudart):
     cuda = CudaPython()
     with cuda.current(), pytest.raises(BackendError, match="out of memory"):
         DeviceBuffer(cuda, 2 << 20)
     assert cudart.last == OK
 
 
-def test_what_is_collected_inside_a_capture_is_freed_after_it(cudart):
+def test_objects_collected_during_a_capture_are_freed_after_it(cudart):
     cuda = CudaPython()
     with cuda.current():
         buffers = [DeviceBuffer(cuda, 16), PinnedBuffer(cuda, 16)]
@@ -332,7 +332,7 @@ def test_what_is_collected_inside_a_capture_is_freed_after_it(cudart):
     assert cudart.held == {}
 
 
-def test_pycuda_pops_its_context_whatever_happens_and_makes_none_of_its_own(driver):
+def test_pycuda_pops_its_context_after_errors_and_makes_no_other(driver):
     cuda = PyCuda()
     assert driver.stack == []
     with pytest.raises(ZeroDivisionError), cuda.current():
@@ -348,25 +348,25 @@ def test_pycuda_pops_its_context_whatever_happens_and_makes_none_of_its_own(driv
     assert "pycuda.autoinit" not in sys.modules
 
 
-def test_a_pycuda_stream_ends_in_its_context_whoever_gives_it_back(driver):
+def test_a_pycuda_stream_is_destroyed_in_its_context(driver):
     cuda = PyCuda()
     with cuda.current():
         stream = Stream(cuda)
-    assert driver.streams == {cuda.handle(stream.stream)}
+    assert driver.streams == {stream.stream}
     del stream
     gc.collect()
     assert driver.streams == set()
 
 
-def test_the_package_that_is_installed_is_taken_cuda_python_first(monkeypatch):
+def test_the_installed_package_is_chosen_cuda_python_first(monkeypatch):
     for there, kind in (
         ({"cuda.bindings.runtime", "pycuda.driver"}, CudaPython),
         ({"cuda.cudart"}, CudaPython),
         ({"pycuda.driver"}, PyCuda),
     ):
-        monkeypatch.setattr(find, "_installed", there.__contains__)
+        monkeypatch.setattr(find, "_is_installed", there.__contains__)
         assert find_cuda() is kind
-    monkeypatch.setattr(find, "_installed", lambda name: False)
+    monkeypatch.setattr(find, "_is_installed", lambda name: False)
     with pytest.raises(BackendError, match="neither cuda-python nor pycuda is installed"):
         find_cuda()
 

@@ -1,4 +1,4 @@
-"""Engines are refused, with the reason, before anything deserialises them."""
+"""Engines are refused, with the reason, before anything deserializes them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import shutil
 import pytest
 from fake_tensorrt import FakeCuda, fake_trt
 
-from hmdrn.loading import bundle_path, load
+from hmdrn.loading import load, resolve_bundle
 from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.backends.tensorrt import open as opening
 from hmdrn_runtime.backends.tensorrt.engine_files import FINGERPRINT, find_engines
-from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform, files_of
-from hmdrn_runtime.backends.tensorrt.trust import state_folder, trust
-from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
+from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform, select_digests
+from hmdrn_runtime.backends.tensorrt.trust import locate_trust_folder, trust
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
 from hmdrn_runtime.errors import BackendError
 
 HERE = Platform("Orin (nvgpu)", "8.7", "tensorrt 10.3.0", "R36 (release), REVISION: 4.3")
@@ -30,12 +30,12 @@ def state(tmp_path, monkeypatch):
 
 @pytest.fixture
 def built(tmp_path):
-    """A bundle with engines built here; built(**changes): with another fingerprint, noted as ours."""
+    """A bundle with engines built here; built(**changes): with another fingerprint, recorded as ours."""
 
-    def make(noted=True, **changes):
+    def make(recorded=True, **changes):
         path = tmp_path / "birds.hmdrn"
         shutil.rmtree(path, ignore_errors=True)
-        shutil.copytree(bundle_path("default"), path)
+        shutil.copytree(resolve_bundle("default"), path)
         bundle = open_bundle(path)
         folder = path / "engines" / "orin"
         folder.mkdir(parents=True)
@@ -46,14 +46,14 @@ def built(tmp_path):
             "platform": HERE,
             "variant": "fp32",
             "precision": "fp32",
-            "files": files_of(bundle.manifest, "fp32"),
+            "files": select_digests(bundle.manifest, "fp32"),
             "options": {"tf32": False},
             "plans": {name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()},
             **changes,
         }
         text = Fingerprint(**values).to_json().encode()
         (folder / FINGERPRINT).write_bytes(text)
-        if noted:
+        if recorded:
             trust(text, folder)
         return bundle, folder
 
@@ -74,10 +74,10 @@ def test_engines_that_were_built_here_are_found_with_their_bytes(built, state):
     files = find_engines(bundle, HERE)
     assert files.folder == folder
     assert files.fingerprint.platform == HERE
-    assert files.plan("solve") == b"native code of solve"
-    (note,) = state.iterdir()
-    assert note.name == hashlib.sha256((folder / FINGERPRINT).read_bytes()).hexdigest()
-    assert note.read_text().strip() == str(folder.resolve())
+    assert files.read_plan("solve") == b"native code of solve"
+    (record,) = state.iterdir()
+    assert record.name == hashlib.sha256((folder / FINGERPRINT).read_bytes()).hexdigest()
+    assert record.read_text().strip() == str(folder.resolve())
 
 
 @pytest.mark.parametrize(
@@ -114,16 +114,16 @@ def test_one_changed_byte_of_any_engine_is_refused_trusted_or_not(built):
             refused(bundle, f"engine .*{name}.plan was changed or damaged: its SHA-256 is", trusted=trusted)
 
 
-def test_an_engine_changed_after_the_bundle_was_opened_is_refused_when_it_is_read(built):
+def test_an_engine_changed_after_opening_is_refused_when_it_is_read(built):
     bundle, folder = built()
     files = find_engines(bundle, HERE)
     (folder / "solve.plan").write_bytes(b"other native code")
     with pytest.raises(BackendError, match=r"solve.plan was changed or damaged"):
-        files.plan("solve")
+        files.read_plan("solve")
 
 
-def test_engines_that_come_with_a_bundle_run_only_if_the_user_vouches_for_them(built):
-    bundle, _ = built(noted=False)
+def test_engines_that_came_with_a_bundle_run_only_if_trusted(built):
+    bundle, _ = built(recorded=False)
     refused(bundle, r"not built here.* native code.* trust_engines=True")
     assert find_engines(bundle, HERE, trusted=True).fingerprint.platform == HERE
 
@@ -131,10 +131,10 @@ def test_engines_that_come_with_a_bundle_run_only_if_the_user_vouches_for_them(b
 def test_engines_of_graphs_or_weights_that_were_replaced_are_refused(built):
     bundle, _ = built()
     for name in ("graphs/fp32/solve.onnx", "graphs/fp32/weights.bin"):
-        files = files_of(bundle.manifest, "fp32")
+        files = select_digests(bundle.manifest, "fp32")
         assert name in files
         changed, _ = built(files={**files, name: "0" * 64})
-        refused(changed, f"built of another {name} than the bundle has now")
+        refused(changed, f"built from a {name} that differs from the bundle's")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_engines_of_graphs_or_weights_that_were_replaced_are_refused(built):
         ({"plans": {"solve": "0" * 64}}, "it has engines for solve, not for classify"),
     ],
 )
-def test_engines_that_do_not_do_for_the_bundle_are_refused(built, changes, match):
+def test_engines_that_do_not_fit_the_bundle_are_refused(built, changes, match):
     bundle, _ = built(**changes)
     refused(bundle, match)
 
@@ -160,7 +160,7 @@ def test_a_damaged_fingerprint_is_refused(built, content):
     refused(bundle, FINGERPRINT)
 
 
-def test_a_missing_engine_and_a_missing_folder_are_told(built):
+def test_a_missing_engine_and_a_missing_folder_are_reported(built):
     bundle, folder = built()
     (folder / "encode.plan").unlink()
     refused(bundle, "cannot read engine .*encode.plan")
@@ -168,7 +168,7 @@ def test_a_missing_engine_and_a_missing_folder_are_told(built):
     refused(bundle, "no engines")
 
 
-def test_of_several_devices_engines_those_that_fit_are_taken(built):
+def test_the_engines_that_fit_are_chosen_among_several_devices(built):
     bundle, folder = built()
     other = folder.with_name("another")
     shutil.copytree(folder, other)
@@ -178,23 +178,23 @@ def test_of_several_devices_engines_those_that_fit_are_taken(built):
 
 
 def test_a_bundle_with_a_lying_fingerprint_never_reaches_tensorrt(built, monkeypatch):
-    """The whole way of `hmdrn.load`, on a machine that has all but sound engines."""
+    """`hmdrn.load` as a whole, on a machine that has everything but valid engines."""
 
-    class DeserialisedError(Exception):
+    class DeserializedError(Exception):
         pass
 
     class TensorRT:
         __name__, __version__ = "tensorrt", "10.3.0"
 
         def __getattr__(self, name):
-            raise DeserialisedError(name)
+            raise DeserializedError(name)
 
     bundle, folder = built()
     monkeypatch.setattr(opening, "find_gpu", lambda: Gpu(HERE.gpu, HERE.compute_capability))
     monkeypatch.setattr(opening, "import_tensorrt", TensorRT)
     monkeypatch.setattr(opening, "find_cuda", lambda: FakeCuda)
-    monkeypatch.setattr(opening, "platform_of", lambda trt, gpu: HERE)
-    with pytest.raises(DeserialisedError):  # sound ones do reach it
+    monkeypatch.setattr(opening, "detect_platform", lambda trt, gpu: HERE)
+    with pytest.raises(DeserializedError):  # valid ones do reach it
         load(bundle.path, backend="tensorrt")
     values = json.loads((folder / FINGERPRINT).read_text())
     values["plans"]["solve"] = "0" * 64
@@ -206,16 +206,16 @@ def test_a_bundle_with_a_lying_fingerprint_never_reaches_tensorrt(built, monkeyp
     birds = load(bundle.path)
     assert birds.backend.name == "onnxruntime"
     assert f"{FINGERPRINT} was changed" in birds.backend_report.not_used["tensorrt"]
-    assert (bundle.path / MANIFEST).is_file()
+    assert (bundle.path / MANIFEST_NAME).is_file()
 
 
-def test_engines_that_tensorrt_refuses_are_passed_over_with_its_words(built, monkeypatch):
+def test_engines_that_tensorrt_refuses_are_reported_with_its_message(built, monkeypatch):
     bundle, _ = built()
     trt = fake_trt(cuda := FakeCuda())
     monkeypatch.setattr(opening, "find_gpu", lambda: Gpu(HERE.gpu, HERE.compute_capability))
     monkeypatch.setattr(opening, "find_cuda", lambda: lambda: cuda)
     monkeypatch.setattr(opening, "import_tensorrt", lambda: trt)
-    monkeypatch.setattr(opening, "platform_of", lambda trt, gpu: HERE)
+    monkeypatch.setattr(opening, "detect_platform", lambda trt, gpu: HERE)
     for driverless, match in ((False, "Magic tag does not match"), (True, "TensorRT could not start")):
         trt.driverless = driverless
         birds = load(bundle.path)
@@ -225,11 +225,13 @@ def test_engines_that_tensorrt_refuses_are_passed_over_with_its_words(built, mon
             load(bundle.path, backend="tensorrt")
 
 
-def test_a_note_that_cannot_be_written_says_what_to_do(built, tmp_path, monkeypatch):
-    _, folder = built(noted=False)
+def test_a_trust_record_that_cannot_be_written_says_what_to_do(built, tmp_path, monkeypatch):
+    _, folder = built(recorded=False)
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
     monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
-    assert state_folder().parent.parent == blocked
-    with pytest.raises(BackendError, match=r"cannot note in .*: without it they run with trust_engines=True"):
+    assert locate_trust_folder().parent.parent == blocked
+    with pytest.raises(
+        BackendError, match=r"cannot record in .*: without it they run with trust_engines=True"
+    ):
         trust((folder / FINGERPRINT).read_bytes(), folder)

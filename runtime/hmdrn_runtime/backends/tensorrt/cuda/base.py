@@ -1,4 +1,4 @@
-"""Memory, streams and captured graphs of a GPU, behind one small interface with two implementations."""
+"""The interface to a GPU's memory, streams and captured graphs, with one implementation for each package."""
 
 from __future__ import annotations
 
@@ -17,143 +17,133 @@ import numpy.typing as npt
 
 from hmdrn_runtime.errors import BackendError
 
-Bytes = npt.NDArray[np.uint8]
-
 
 class Cuda(ABC):
     """CUDA on the machine's first GPU, in its primary context, which other libraries of the process share.
 
-    Addresses are plain numbers. All methods but `current` are called with the context current, and raise
-    BackendError with CUDA's own message.
+    Addresses and streams are plain numbers; TensorRT takes both as they are. All methods but `current` are
+    called with the context current, and raise BackendError with CUDA's own message.
     """
 
     def __init__(self) -> None:
-        self._in_thread = _HeldBack()
+        self._deferred = _DeferredFrees()
 
     @abstractmethod
     def current(self) -> AbstractContextManager[None]:
-        """Make the primary context current in this thread, and what was before afterwards."""
+        """Make the primary context current in this thread, and restore the previous one afterwards."""
 
     @abstractmethod
     def allocate(self, size: int) -> int:
-        """Device memory of so many bytes, aligned to 256."""
+        """Allocate so many bytes on the device, aligned to 256."""
 
     @abstractmethod
     def free(self, address: int) -> None:
-        """Give device memory back."""
+        """Free device memory."""
 
     @abstractmethod
     def allocate_pinned(self, size: int) -> int:
-        """Page-locked memory of the host, which the GPU copies from and to without a detour."""
+        """Allocate page-locked host memory, which the GPU copies to and from directly."""
 
     @abstractmethod
     def free_pinned(self, address: int) -> None:
-        """Give page-locked memory back."""
+        """Free page-locked memory."""
 
     @abstractmethod
-    def create_stream(self) -> Any:
-        """A stream that waits for no other."""
+    def create_stream(self) -> int:
+        """Create a stream that waits for no other."""
 
     @abstractmethod
-    def destroy_stream(self, stream: Any) -> None:
-        """Give a stream back."""
+    def destroy_stream(self, stream: int) -> None:
+        """Destroy a stream."""
 
     @abstractmethod
-    def handle(self, stream: Any) -> int:
-        """A stream as TensorRT takes it."""
+    def upload(self, address: int, host: npt.NDArray[Any], stream: int) -> None:
+        """Enqueue a copy of a C-contiguous array to the device."""
 
     @abstractmethod
-    def upload(self, address: int, host: npt.NDArray[Any], stream: Any) -> None:
-        """Have a C-contiguous array copied to the device."""
+    def download(self, host: npt.NDArray[Any], address: int, stream: int) -> None:
+        """Enqueue a copy of device memory to a C-contiguous array."""
 
     @abstractmethod
-    def download(self, host: npt.NDArray[Any], address: int, stream: Any) -> None:
-        """Have device memory copied into a C-contiguous array."""
+    def copy(self, target: int, source: int, size: int, stream: int) -> None:
+        """Enqueue a copy of so many bytes on the device."""
 
     @abstractmethod
-    def copy(self, target: int, source: int, size: int, stream: Any) -> None:
-        """Have device memory copied on the device."""
+    def synchronize(self, stream: int) -> None:
+        """Wait until the stream has finished its work."""
 
-    @abstractmethod
-    def synchronize(self, stream: Any) -> None:
-        """Wait until all is done that a stream was given."""
+    def capture(self, stream: int, work: Callable[[], None]) -> Any | None:
+        """Record what `work` enqueues on a stream as a graph, without running it; None if unsupported.
 
-    def capture(self, stream: Any, work: Callable[[], None]) -> Any | None:
-        """A graph of what `work` gives to a stream, which does not run it; None if that is not to be had.
-
-        What the garbage collector gives back in this thread meanwhile is held back until the end, as to free
-        anything would spoil the capture.
+        To free anything would invalidate the capture: whatever the garbage collector releases in this thread
+        meanwhile is freed at the end.
         """
-        held = self._in_thread.frees = []
+        frees = self._deferred.frees = []
         try:
             return self._capture(stream, work)
         finally:
-            self._in_thread.frees = None
-            for free in held:
-                self.give_back(free)
+            self._deferred.frees = None
+            for free in frees:
+                self.release(free)
 
-    def give_back(self, free: Callable[[], None]) -> None:
-        """Free something, in whatever context; inside a capture of this thread, after it."""
-        if self._in_thread.frees is not None:
-            self._in_thread.frees.append(free)
+    def release(self, free: Callable[[], None]) -> None:
+        """Call `free` in the primary context, whichever is current; during a capture, after it."""
+        if self._deferred.frees is not None:
+            self._deferred.frees.append(free)
             return
-        # A device that is lost has lost its memory with it; an exception here would reach nobody.
+        # A lost device has lost its memory too, and nobody could catch an exception raised here.
         with contextlib.suppress(BackendError), self.current():
             free()
 
-    def _capture(self, stream: Any, work: Callable[[], None]) -> Any | None:
-        """As `capture`; a failure leaves neither a graph nor an error that a later call would report."""
+    def _capture(self, stream: int, work: Callable[[], None]) -> Any | None:
+        """Implement `capture`; a failure must leave no graph and no error that a later call would report."""
         return None
 
-    def launch(self, graph: Any, stream: Any) -> None:
+    def launch(self, graph: Any, stream: int) -> None:
         """Run a captured graph."""
         raise NotImplementedError
 
     def destroy_graph(self, graph: Any) -> None:
-        """Give a captured graph back."""
+        """Destroy a captured graph."""
         raise NotImplementedError
 
 
-class _HeldBack(threading.local):
-    """What a thread may not free yet: a list inside a capture, None outside."""
+class _DeferredFrees(threading.local):
+    """Functions to call after a thread's capture: a list during the capture, None outside."""
 
     frees: list[Callable[[], None]] | None = None
 
 
 class DeviceBuffer:
-    """Device memory that is given back with the object.
-
-    Args:
-        cuda: Where it lies; its context is current.
-        size: Bytes.
-    """
+    """Device memory of `size` bytes, freed with the object."""
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         self.size = size
         self.address = cuda.allocate(size)
-        self.release = weakref.finalize(self, cuda.give_back, partial(cuda.free, self.address))
+        self.release = weakref.finalize(self, cuda.release, partial(cuda.free, self.address))
 
 
 class PinnedBuffer:
-    """Page-locked memory that is given back with the object; `bytes` is valid as long as the object lives."""
+    """Page-locked memory, freed with the object; `bytes` is valid as long as the object lives."""
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         address = cuda.allocate_pinned(size)
-        self.bytes: Bytes = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
-        self.release = weakref.finalize(self, cuda.give_back, partial(cuda.free_pinned, address))
+        memory = (ctypes.c_uint8 * size).from_address(address)
+        self.bytes: npt.NDArray[np.uint8] = np.ctypeslib.as_array(memory)
+        self.release = weakref.finalize(self, cuda.release, partial(cuda.free_pinned, address))
 
 
 class Stream:
-    """A stream that is given back with the object."""
+    """A stream, destroyed with the object."""
 
     def __init__(self, cuda: Cuda) -> None:
         self.stream = cuda.create_stream()
-        self.release = weakref.finalize(self, cuda.give_back, partial(cuda.destroy_stream, self.stream))
+        self.release = weakref.finalize(self, cuda.release, partial(cuda.destroy_stream, self.stream))
 
 
 class CapturedGraph:
-    """A captured graph that is given back with the object."""
+    """A captured graph, destroyed with the object."""
 
     def __init__(self, cuda: Cuda, graph: Any) -> None:
         self.graph = graph
-        self.release = weakref.finalize(self, cuda.give_back, partial(cuda.destroy_graph, graph))
+        self.release = weakref.finalize(self, cuda.release, partial(cuda.destroy_graph, graph))
