@@ -1,1 +1,1 @@
-"""What a device is and how it is doing, read from the kernel's files; `root` lets tests record a tree."""
+"""Description and state of the device, read from the kernel's files under a root that tests can choose."""

@@ -1,4 +1,4 @@
-"""How fast the processors are clocked, and by whose decision: cpufreq and devfreq in sysfs."""
+"""Clocks of the processors and their governors: cpufreq and devfreq in sysfs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.device.sysfs import read_number, read_text, scaled
+from hmdrn_runtime.device.sysfs import read_number, read_text
 
 _JETSON_GPU = re.compile(r"(^|[.])(gpu|gm20b|gp10b|gv11b|ga10b|gb10b)\b")
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The clock of some cores, or of a GPU.
+    """The clock of some cores, or of a GPU; all but the name is None where the machine does not report it.
 
     Attributes:
-        name: "cpu 0-3" for cores that are clocked together, "gpu" for that of a Jetson.
-        mhz: Its frequency now, MHz.
-        min_mhz: The lowest that the governor may choose.
-        max_mhz: The highest that the governor may choose: what a power mode caps.
-        governor: Who chooses, e.g. "schedutil".
-
-    Each but the name is None where the machine does not tell.
+        name: "cpu 0-3" for cores that share a clock, "gpu" for a Jetson's GPU.
+        mhz: Its current frequency, MHz.
+        min_mhz: The lowest frequency that the governor may choose.
+        max_mhz: The highest frequency that the governor may choose, which a power mode limits.
+        governor: The name of the governor, e.g. "schedutil".
     """
 
     name: str
@@ -33,53 +31,38 @@ class Clock:
 
     @property
     def locked(self) -> bool:
-        """Whether there is nothing to choose, as after `jetson_clocks`: timings are then comparable."""
+        """True if the frequency is fixed, as after `jetson_clocks`: timings are then comparable."""
         return self.max_mhz is not None and self.min_mhz == self.max_mhz
 
 
 def read_clocks(root: Path = Path("/")) -> tuple[Clock, ...]:
-    """The clocks of the CPU's cores, then that of a Jetson's GPU; empty where the kernel does not tell.
-
-    Args:
-        root: Where the file system begins.
-    """
-    policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"), key=_number)
+    """Read the clocks of the CPU's cores, then of a Jetson's GPU, in the file system under `root`."""
+    policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"), key=_read_suffix)
     gpus = [p for p in sorted((root / "sys/class/devfreq").glob("*")) if _JETSON_GPU.search(p.name)]
-    return (*map(_policy, policies), *map(_gpu, gpus[:1]))
-
-
-def _policy(folder: Path) -> Clock:
-    cores = read_text(folder / "affected_cpus") or str(_number(folder))
-    return Clock(
-        f"cpu {_ranges([int(core) for core in cores.split() if core.isdigit()])}",
-        scaled(read_number(folder / "scaling_cur_freq"), 1e-3),
-        scaled(read_number(folder / "scaling_min_freq"), 1e-3),
-        scaled(read_number(folder / "scaling_max_freq"), 1e-3),
-        read_text(folder / "scaling_governor"),
+    return (
+        *(_read_clock(_name_cores(folder), folder, "scaling_", 1e-3) for folder in policies),
+        *(_read_clock("gpu", folder, "", 1e-6) for folder in gpus[:1]),
     )
 
 
-def _gpu(folder: Path) -> Clock:
-    return Clock(
-        "gpu",
-        scaled(read_number(folder / "cur_freq"), 1e-6),
-        scaled(read_number(folder / "min_freq"), 1e-6),
-        scaled(read_number(folder / "max_freq"), 1e-6),
-        read_text(folder / "governor"),
-    )
+def _read_clock(name: str, folder: Path, prefix: str, unit: float) -> Clock:
+    """Read a clock whose files have this prefix and are in this unit of MHz."""
+    numbers = (read_number(folder / f"{prefix}{key}_freq") for key in ("cur", "min", "max"))
+    mhz, min_mhz, max_mhz = (None if number is None else round(number * unit, 3) for number in numbers)
+    return Clock(name, mhz, min_mhz, max_mhz, read_text(folder / f"{prefix}governor"))
 
 
-def _number(folder: Path) -> int:
-    digits = re.search(r"\d+$", folder.name)
-    return int(digits[0]) if digits else 0
-
-
-def _ranges(cores: list[int]) -> str:
-    """[0, 1, 2, 5] to "0-2, 5"."""
+def _name_cores(folder: Path) -> str:
+    """Return e.g. "cpu 0-2, 5" for the cores 0, 1, 2 and 5."""
+    text = read_text(folder / "affected_cpus") or str(_read_suffix(folder))
     runs: list[list[int]] = []
-    for core in sorted(cores):
+    for core in sorted(int(core) for core in text.split() if core.isdigit()):
         if runs and core == runs[-1][1] + 1:
             runs[-1][1] = core
         else:
             runs.append([core, core])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    return "cpu " + ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _read_suffix(folder: Path) -> int:
+    return int(re.sub(r"\D", "", folder.name) or 0)

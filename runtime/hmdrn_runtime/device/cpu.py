@@ -1,4 +1,4 @@
-"""The processor and its memory: /proc/cpuinfo and /proc/meminfo."""
+"""The processor and its memory, from /proc/cpuinfo and /proc/meminfo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hmdrn_runtime.device.sysfs import read_text
 
-_SPEAKING = {
+_FEATURES = {
     "avx2": "AVX2",
     "avx512f": "AVX-512",
     "avx_vnni": "AVX-VNNI",
@@ -23,7 +23,7 @@ _SPEAKING = {
     "i8mm": "I8MM",
     "sve": "SVE",
 }
-"""What makes the graphs quicker or slower, by the kernel's names for it."""
+"""Features that affect the graphs' speed, by the kernel's names for them."""
 _ARM_PARTS = {
     "0xd03": "Cortex-A53",
     "0xd07": "Cortex-A57",
@@ -34,7 +34,7 @@ _ARM_PARTS = {
     "0x003": "Denver 2",
     "0x004": "Carmel",
 }
-"""Cores of Jetsons and Raspberry Pis, which do not tell their names."""
+"""Cores of Jetsons and Raspberry Pis, whose kernels report numbers instead of names."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Cpu:
     """The processor.
 
     Attributes:
-        model: Its name; the architecture where it does not tell one.
+        model: Its name; the architecture where the kernel reports no name.
         architecture: As the operating system calls it, e.g. "x86_64", "aarch64".
         cores: Cores that this process may use.
-        features: Of "AVX2", "AVX-512", "AVX512-VNNI", "AVX-VNNI", "AMX-INT8", "NEON", "FP16", "dotprod",
-            "I8MM", "SVE" those that it has.
+        features: Its features among "AVX2", "AVX-512", "AVX512-VNNI", "AVX-VNNI", "AMX-INT8", "NEON", "FP16",
+            "dotprod", "I8MM", "SVE".
     """
 
     model: str
@@ -60,29 +60,29 @@ class Memory:
     """Working memory in MiB.
 
     Attributes:
-        total_mib: What the machine has.
-        available_mib: What programs could still take without swapping.
+        total_mib: Memory of the machine.
+        available_mib: Memory that programs can still use without swapping.
     """
 
     total_mib: int
     available_mib: int
 
 
-def cpu_flags(cpuinfo: str) -> frozenset[str]:
-    """The features that the kernel lists for the processor, in its own names."""
-    lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
-    return frozenset(flag for line in lines[:1] for flag in line.split())
+def parse_cpu_flags(cpuinfo: str) -> frozenset[str]:
+    """Return the features in the text of /proc/cpuinfo, by the kernel's names."""
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return frozenset(flags[1].split()) if flags else frozenset()
 
 
 def parse_cpu(cpuinfo: str, architecture: str, cores: int) -> Cpu:
-    """The processor, from the text of /proc/cpuinfo."""
-    flags = cpu_flags(cpuinfo)
-    features = dict.fromkeys(name for flag, name in _SPEAKING.items() if flag in flags)
-    return Cpu(_model(cpuinfo) or architecture, architecture, cores, tuple(features))
+    """Describe the processor from the text of /proc/cpuinfo."""
+    flags = parse_cpu_flags(cpuinfo)
+    features = dict.fromkeys(name for flag, name in _FEATURES.items() if flag in flags)
+    return Cpu(_find_model(cpuinfo) or architecture, architecture, cores, tuple(features))
 
 
 def parse_memory(meminfo: str) -> Memory | None:
-    """Memory, from the text of /proc/meminfo; None if it does not tell."""
+    """Return the memory from the text of /proc/meminfo; None if it is not reported."""
     sizes = {name: int(kib) // 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", meminfo, re.MULTILINE)}
     if "MemTotal" not in sizes or "MemAvailable" not in sizes:
         return None
@@ -90,24 +90,21 @@ def parse_memory(meminfo: str) -> Memory | None:
 
 
 def read_cpu(root: Path = Path("/")) -> Cpu:
-    """The processor of this machine; the kernel's files are read under `root`."""
-    return parse_cpu(read_text(root / "proc/cpuinfo") or "", platform.machine(), _cores())
+    """Describe the processor of this machine, whose kernel's files are under `root`."""
+    # A container or a service may have fewer cores than the machine.
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return parse_cpu(read_text(root / "proc/cpuinfo") or "", platform.machine(), cores)
 
 
 def read_memory(root: Path = Path("/")) -> Memory | None:
-    """The memory of this machine; the kernel's files are read under `root`."""
+    """Read the memory of this machine, whose kernel's files are under `root`."""
     return parse_memory(read_text(root / "proc/meminfo") or "")
 
 
-def _cores() -> int:
-    # A container or a service may be given fewer than there are.
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
-def _model(cpuinfo: str) -> str | None:
-    named = re.search(r"^(?:model name|Model name|cpu model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    if named and not named[1].startswith("ARMv"):
-        return named[1].strip()
+def _find_model(cpuinfo: str) -> str | None:
+    name = re.search(r"^(?:model name|Model name|cpu model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    if name and not name[1].startswith("ARMv"):
+        return name[1].strip()
     parts = dict.fromkeys(re.findall(r"^CPU part\s*:\s*(\w+)$", cpuinfo, re.MULTILINE))
     return " + ".join(_ARM_PARTS.get(part, f"Arm part {part}") for part in parts) or None

@@ -1,4 +1,4 @@
-"""Is this a Jetson, and which software does it have?"""
+"""Detection of a Jetson and of its software."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ _BOARD = re.compile(r"\b(jetson|tegra)\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Jetson:
-    """A Jetson.
+    """A Jetson; an attribute is None where the system does not report it.
 
     Attributes:
-        model: The board, e.g. "NVIDIA Jetson Orin Nano Developer Kit"; None if it does not tell, as in a
-            container.
-        l4t: Version of its Linux for Tegra, e.g. "36.4.3"; None if it does not tell.
-        jetpack: Major version of JetPack, e.g. "6"; None if unknown.
+        model: The board, e.g. "NVIDIA Jetson Orin Nano Developer Kit"; usually None in a container.
+        l4t: Version of its Linux for Tegra, e.g. "36.4.3".
+        jetpack: Major version of JetPack, e.g. "6".
     """
 
     model: str | None
@@ -31,23 +30,19 @@ class Jetson:
 
 
 def parse_l4t(release: str) -> str | None:
-    """Version of Linux for Tegra, e.g. "36.4.3", in the text of /etc/nv_tegra_release; None if not there."""
-    found = _RELEASE.search(release)
-    return f"{found[1]}.{found[2]}" if found else None
+    """Return the version of Linux for Tegra in /etc/nv_tegra_release, e.g. "36.4.3"; None if not found."""
+    match = _RELEASE.search(release)
+    return f"{match[1]}.{match[2]}" if match else None
 
 
 def read_l4t_release(root: Path = Path("/")) -> str | None:
-    """The first line of /etc/nv_tegra_release without its mark: what engines are told apart by."""
+    """Return the first line of /etc/nv_tegra_release without its "# "; engines are bound to it."""
     text = read_text(root / "etc/nv_tegra_release")
     return text.splitlines()[0].strip("# ") if text else None
 
 
 def read_jetson(root: Path = Path("/")) -> Jetson | None:
-    """What Jetson this is; None if it is none.
-
-    Args:
-        root: Where the file system begins.
-    """
+    """Identify this Jetson, in the file system under `root`; None on another machine."""
     model = read_text(root / "proc/device-tree/model")
     l4t = parse_l4t(read_l4t_release(root) or "")
     if l4t is None and not (model and _BOARD.search(model)):

@@ -1,31 +1,28 @@
-"""What NVIDIA's own tools and files tell: the CUDA toolkit, and how a GPU that is no Jetson's is doing."""
+"""The CUDA toolkit, and the state of an NVIDIA GPU other than a Jetson's."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.device.sysfs import read_text
+from hmdrn_runtime.device.sysfs import read_text, run_tool
 
 _QUERY = ("temperature.gpu", "clocks.sm", "clocks.max.sm", "power.draw", "memory.total", "memory.free")
-_TIMEOUT = 10
 
 
 @dataclass(frozen=True)
 class GpuState:
-    """The first GPU as `nvidia-smi` sees it; what it does not tell is None.
+    """The first GPU as `nvidia-smi` reports it; a value that it does not report is None.
 
     Attributes:
         celsius: Temperature.
-        mhz: Clock of its processors now, MHz.
-        max_mhz: The highest that they can have.
+        mhz: Current clock of its processors, MHz.
+        max_mhz: Highest possible clock, MHz.
         watts: Power drawn.
         total_mib: Its memory.
-        free_mib: What of it is free.
+        free_mib: Its free memory.
     """
 
     celsius: float | None
@@ -37,28 +34,20 @@ class GpuState:
 
 
 def parse_gpu_state(text: str) -> GpuState | None:
-    """The first line of `nvidia-smi --query-gpu=... --format=csv,noheader,nounits`; None if it is none."""
+    """Parse the first line of `nvidia-smi --query-gpu=... --format=csv,noheader,nounits`; None if invalid."""
     fields = text.strip().splitlines()[0].split(",") if text.strip() else []
-    if len(fields) != len(_QUERY):
-        return None
-    return GpuState(*map(_number, fields))
+    return GpuState(*map(_parse_number, fields)) if len(fields) == len(_QUERY) else None
 
 
 def read_gpu_state() -> GpuState | None:
-    """Ask `nvidia-smi`; None where there is none, or it does not answer."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    query = [program, f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return parse_gpu_state(done.stdout) if done.returncode == 0 else None
+    """Query `nvidia-smi`; None where it is missing or does not answer."""
+    return parse_gpu_state(
+        run_tool("nvidia-smi", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader,nounits") or ""
+    )
 
 
 def read_cuda_toolkit(root: Path = Path("/")) -> str | None:
-    """Version of the CUDA toolkit, e.g. "12.6.68"; None if there is none where it usually is."""
+    """Return the version of the CUDA toolkit in its usual place, e.g. "12.6.68"; None if there is none."""
     text = read_text(root / "usr/local/cuda/version.json")
     if text is not None:
         try:
@@ -69,7 +58,7 @@ def read_cuda_toolkit(root: Path = Path("/")) -> str | None:
     return older[1] if older else None
 
 
-def _number(field: str) -> float | None:
+def _parse_number(field: str) -> float | None:
     try:
         return float(field)
     except ValueError:  # [N/A], [Not Supported]

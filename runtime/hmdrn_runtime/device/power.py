@@ -1,26 +1,23 @@
-"""A Jetson's power: the mode that caps its clocks, and the rails that its INA3221 sensors measure."""
+"""A Jetson's power: the mode that limits its clocks, and the rails that its INA3221 sensors measure."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.device.sysfs import read_number, read_text
+from hmdrn_runtime.device.sysfs import read_number, read_text, run_tool
 
 _STATUS = re.compile(r"\bpmode:(\d+)")
 _MODEL = re.compile(r"^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", re.MULTILINE)
 _QUERY = re.compile(r"NV Power Mode:\s*(\S+)\s+(\d+)")
-_TIMEOUT = 10
 _MODULE_INPUT = ("VDD_IN", "VIN_SYS_5V0", "POM_5V_IN")
 
 
 @dataclass(frozen=True)
 class PowerMode:
-    """What `nvpmodel` is set to.
+    """The setting of `nvpmodel`.
 
     Attributes:
         id: Its number, as `nvpmodel -m` takes it.
@@ -31,58 +28,43 @@ class PowerMode:
     name: str | None
 
     def __str__(self) -> str:
-        """For people."""
+        """Return the name and number."""
         return f"{self.name} (mode {self.id})" if self.name else f"mode {self.id}"
 
 
 def read_power_mode(root: Path = Path("/")) -> PowerMode | None:
-    """The power mode, from what nvpmodel keeps: no rights are needed and no process is started.
-
-    Args:
-        root: Where the file system begins.
-
-    Returns:
-        None where there is no nvpmodel, or it was never set.
-    """
+    """Read the power mode from nvpmodel's files under `root`, without any rights; None if never set."""
     status = _STATUS.search(read_text(root / "var/lib/nvpmodel/status") or "")
     if status is None:
         return None
-    number = int(status[1])
     names = {mode.id: mode.name for mode in read_power_modes(root)}
-    return PowerMode(number, names.get(number))
+    return PowerMode(int(status[1]), names.get(int(status[1])))
 
 
 def read_power_modes(root: Path = Path("/")) -> tuple[PowerMode, ...]:
-    """All power modes that the board has; empty where there is no nvpmodel."""
+    """Return all power modes of the board; empty without nvpmodel."""
     table = read_text(root / "etc/nvpmodel.conf") or ""
     return tuple(PowerMode(int(number), name) for number, name in _MODEL.findall(table))
 
 
 def query_power_mode() -> PowerMode | None:
-    """Ask `nvpmodel` itself, where its files are out of sight; None where there is none or it refuses."""
-    program = shutil.which("nvpmodel")
-    if program is None:
-        return None
-    try:
-        done = subprocess.run([program, "-q"], capture_output=True, text=True, timeout=_TIMEOUT, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return parse_power_mode(done.stdout)
+    """Run `nvpmodel -q`, for where its files cannot be read; None where it is missing or refuses."""
+    return parse_power_mode(run_tool("nvpmodel", "-q") or "")
 
 
 def parse_power_mode(query: str) -> PowerMode | None:
-    """The power mode in what `nvpmodel -q` prints; None if there is none in it."""
-    found = _QUERY.search(query)
-    return PowerMode(int(found[2]), found[1]) if found else None
+    """Return the power mode that `nvpmodel -q` printed; None if not found."""
+    match = _QUERY.search(query)
+    return PowerMode(int(match[2]), match[1]) if match else None
 
 
 @dataclass(frozen=True)
 class Rail:
-    """One supply as measured.
+    """One power rail as measured.
 
     Attributes:
         name: The board's name for it, e.g. "VDD_IN", the whole module.
-        watts: Power at this moment.
+        watts: Its power at this moment.
     """
 
     name: str
@@ -90,29 +72,23 @@ class Rail:
 
 
 def read_rails(root: Path = Path("/")) -> tuple[Rail, ...]:
-    """What a Jetson's rails draw now; empty where there are no INA3221 sensors.
-
-    Args:
-        root: Where the file system begins.
-    """
+    """Measure the rails of a Jetson, in the file system under `root`; empty without INA3221 sensors."""
     drivers = root / "sys/bus/i2c/drivers"
-    chips = sorted((drivers / "ina3221").glob("*/hwmon/hwmon*"))
-    older = sorted((drivers / "ina3221x").glob("*/iio:device*"))
-    return tuple(
-        rail
-        for folders, read in ((chips, _hwmon), (older, _iio))
-        for folder in folders
-        for rail in read(folder)
+    sensors = sorted((drivers / "ina3221").glob("*/hwmon/hwmon*"))
+    older_sensors = sorted((drivers / "ina3221x").glob("*/iio:device*"))
+    return (
+        *(rail for folder in sensors for rail in _read_hwmon(folder)),
+        *(rail for folder in older_sensors for rail in _read_iio(folder)),
     )
 
 
-def module_input(rails: tuple[Rail, ...]) -> Rail | None:
-    """The rail that feeds the whole module; None where the board does not measure it."""
+def find_module_input(rails: tuple[Rail, ...]) -> Rail | None:
+    """Return the rail that feeds the whole module; None where the board does not measure it."""
     return next((rail for name in _MODULE_INPUT for rail in rails if rail.name == name), None)
 
 
-def _hwmon(folder: Path) -> Iterator[Rail]:
-    """JetPack 5 and later: millivolts and milliamperes of three channels; 4 to 7 are of the shunts."""
+def _read_hwmon(folder: Path) -> Iterator[Rail]:
+    """JetPack 5 and later: millivolts and milliamperes of channels 1 to 3; 4 to 7 belong to the shunts."""
     for channel in (1, 2, 3):
         name = read_text(folder / f"in{channel}_label")
         millivolts = read_number(folder / f"in{channel}_input")
@@ -122,7 +98,7 @@ def _hwmon(folder: Path) -> Iterator[Rail]:
             yield Rail(str(name), millivolts * milliamperes / 1e6)
 
 
-def _iio(folder: Path) -> Iterator[Rail]:
+def _read_iio(folder: Path) -> Iterator[Rail]:
     """JetPack 4: milliwatts."""
     for channel in (0, 1, 2):
         name = read_text(folder / f"rail_name_{channel}")

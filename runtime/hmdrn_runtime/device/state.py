@@ -1,4 +1,4 @@
-"""What a measurement depends on besides the program: power mode, clocks, temperatures, power drawn."""
+"""The state of the device that a measurement depends on: power mode, clocks, temperatures, power drawn."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class DeviceState:
     """The device at one moment.
 
     Attributes:
-        power_mode: Of a Jetson; None elsewhere.
-        clocks: Of CPU and Jetson GPU; empty where the kernel does not tell.
+        power_mode: Power mode of a Jetson; None elsewhere.
+        clocks: Clocks of the CPU and of a Jetson's GPU; empty where the kernel does not report any.
         temperatures: Degrees Celsius by sensor.
-        rails: What a Jetson's supplies draw.
+        rails: Power drawn from a Jetson's rails.
     """
 
     power_mode: PowerMode | None
@@ -28,14 +28,10 @@ class DeviceState:
     rails: tuple[Rail, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return asdict(self)
 
 
 def read_state(root: Path = Path("/")) -> DeviceState:
-    """Read the state; a few milliseconds, no rights needed.
-
-    Args:
-        root: Where the file system begins.
-    """
+    """Read the state in the file system under `root`; takes a few milliseconds, needs no rights."""
     return DeviceState(read_power_mode(root), read_clocks(root), read_temperatures(root), read_rails(root))

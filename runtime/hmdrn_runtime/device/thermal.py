@@ -1,4 +1,4 @@
-"""Temperatures: the kernel's thermal zones, else the sensors of hwmon."""
+"""Temperatures from the kernel's thermal zones, or else from the CPU's hwmon sensors."""
 
 from __future__ import annotations
 
@@ -7,38 +7,35 @@ from pathlib import Path
 
 from hmdrn_runtime.device.sysfs import read_number, read_text
 
-_PLAUSIBLE = (-40.0, 150.0)
+_MIN_CELSIUS, _MAX_CELSIUS = -40.0, 150.0
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 
 
 def read_temperatures(root: Path = Path("/")) -> dict[str, float]:
-    """Temperatures in degrees Celsius by the sensor's name; empty where the machine has none to show.
+    """Return temperatures in degrees Celsius by sensor, in the file system under `root`.
 
-    Zones that are switched off, which fail to be read or show impossible values, are left out.
-
-    Args:
-        root: Where the file system begins.
+    Zones that are switched off, cannot be read or show impossible values are left out.
     """
-    found: dict[str, float] = {}
-    for name, value in list(_zones(root)) or list(_cpu_sensors(root)):
-        if _PLAUSIBLE[0] < value < _PLAUSIBLE[1]:
-            found[name] = max(value, found.get(name, value))  # sockets share a name
-    return found
+    temperatures: dict[str, float] = {}
+    for name, value in list(_read_zones(root)) or list(_read_cpu_sensors(root)):
+        if _MIN_CELSIUS < value < _MAX_CELSIUS:
+            temperatures[name] = max(value, temperatures.get(name, value))  # CPU sockets share a name
+    return temperatures
 
 
-def hottest(temperatures: dict[str, float]) -> tuple[str, float] | None:
-    """The hottest sensor and what it shows; None without any."""
+def find_hottest(temperatures: dict[str, float]) -> tuple[str, float] | None:
+    """Return the hottest sensor and its temperature; None without any."""
     return max(temperatures.items(), key=lambda item: item[1]) if temperatures else None
 
 
-def _zones(root: Path) -> Iterator[tuple[str, float]]:
+def _read_zones(root: Path) -> Iterator[tuple[str, float]]:
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         name, value = read_text(zone / "type"), read_number(zone / "temp")
         if name is not None and value is not None:
             yield name, value / 1000
 
 
-def _cpu_sensors(root: Path) -> Iterator[tuple[str, float]]:
+def _read_cpu_sensors(root: Path) -> Iterator[tuple[str, float]]:
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         name = read_text(chip / "name")
         if name not in _CPU_SENSORS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hmdrn_runtime.device.cpu import Memory, cpu_flags, parse_cpu, parse_memory, read_cpu, read_memory
+from hmdrn_runtime.device.cpu import Memory, parse_cpu, parse_cpu_flags, parse_memory, read_cpu, read_memory
 
 LAPTOP = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -27,7 +27,7 @@ Serial\t\t: 1421423012345
 TX2 = "CPU part\t: 0x003\nCPU part\t: 0xd07\nCPU part\t: 0xd07\n"
 
 
-def test_a_processor_that_tells_its_name_has_it_and_its_features():
+def test_a_named_processor_has_its_name_and_features():
     laptop = parse_cpu(LAPTOP, "x86_64", 8)
     assert laptop.model == "Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz"
     assert (laptop.architecture, laptop.cores, laptop.features) == ("x86_64", 8, ("AVX2",))
@@ -41,14 +41,14 @@ def test_a_core_of_arms_is_named_by_its_part():
     assert parse_cpu("CPU part\t: 0xabc\n", "aarch64", 1).model == "Arm part 0xabc"
 
 
-def test_a_processor_that_tells_nothing_is_its_architecture():
+def test_a_processor_without_details_is_its_architecture():
     silent = parse_cpu("", "riscv64", 4)
     assert (silent.model, silent.features) == ("riscv64", ())
 
 
-def test_flags_are_those_of_the_line_of_flags_alone():
-    assert "avx2" in cpu_flags(LAPTOP)
-    assert "avx512_vnni" not in cpu_flags(LAPTOP)
+def test_flags_come_from_the_line_of_flags_alone():
+    assert "avx2" in parse_cpu_flags(LAPTOP)
+    assert "avx512_vnni" not in parse_cpu_flags(LAPTOP)
 
 
 def test_memory_is_in_mebibytes():

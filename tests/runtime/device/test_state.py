@@ -12,7 +12,7 @@ from hmdrn_runtime.device.nvidia import GpuState, parse_gpu_state, read_cuda_too
 from hmdrn_runtime.device.power import (
     PowerMode,
     Rail,
-    module_input,
+    find_module_input,
     parse_power_mode,
     query_power_mode,
     read_power_mode,
@@ -20,7 +20,7 @@ from hmdrn_runtime.device.power import (
     read_rails,
 )
 from hmdrn_runtime.device.state import read_state
-from hmdrn_runtime.device.thermal import hottest, read_temperatures
+from hmdrn_runtime.device.thermal import find_hottest, read_temperatures
 
 ORIN_RELEASE = (
     "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, "
@@ -69,7 +69,7 @@ ORIN = {
     "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/in7_label": "sum of shunt voltages\n",
     "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/in7_input": "3440\n",
 }
-"""An Orin Nano under JetPack 6, as far as is read of it."""
+"""The files of an Orin Nano under JetPack 6 that are read."""
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def tree(tmp_path):
     return write
 
 
-def test_an_orin_tells_its_board_its_release_and_its_jetpack(tree):
+def test_an_orin_reports_its_board_release_and_jetpack(tree):
     assert read_jetson(tree(ORIN)) == Jetson("NVIDIA Jetson Orin Nano Developer Kit", "36.4.3", "6")
 
 
@@ -103,13 +103,13 @@ def test_every_release_of_linux_for_tegra_belongs_to_a_jetpack(line, l4t, jetpac
     assert read_jetson(tree({"etc/nv_tegra_release": line})) == Jetson(None, l4t, jetpack)
 
 
-def test_a_board_of_another_maker_and_a_damaged_release_are_no_jetson(tree):
+def test_another_makers_board_and_a_damaged_release_are_not_a_jetson(tree):
     root = tree({"proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0", "etc/nv_tegra_release": "R?"})
     assert read_jetson(root) is None
     assert parse_l4t("R36 (release)") is None
 
 
-def test_the_release_line_of_engine_fingerprints_has_lost_its_mark_alone(tree):
+def test_the_release_line_of_fingerprints_lacks_only_its_comment_sign(tree):
     assert read_l4t_release(tree(ORIN)) == ORIN_RELEASE.splitlines()[0].removeprefix("# ")
 
 
@@ -128,7 +128,7 @@ def test_the_power_mode_is_found_in_what_nvpmodel_prints():
     assert parse_power_mode("command not found") is None
 
 
-def test_nvpmodel_itself_is_asked_where_its_files_are_out_of_sight(tmp_path, monkeypatch):
+def test_nvpmodel_is_run_where_its_files_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert query_power_mode() is None
     program = tmp_path / "nvpmodel"
@@ -166,8 +166,8 @@ def test_the_gpu_of_every_jetson_is_found(name, tree):
 def test_zones_that_are_off_or_cannot_be_read_are_left_out(tree):
     temperatures = read_temperatures(tree(ORIN))
     assert temperatures == {"cpu-thermal": 47.281, "gpu-thermal": 45.906}
-    assert hottest(temperatures) == ("cpu-thermal", 47.281)
-    assert hottest({}) is None
+    assert find_hottest(temperatures) == ("cpu-thermal", 47.281)
+    assert find_hottest({}) is None
 
 
 def test_without_thermal_zones_the_cpus_own_sensor_is_read(tree):
@@ -186,8 +186,8 @@ def test_without_thermal_zones_the_cpus_own_sensor_is_read(tree):
 def test_rails_are_volts_times_amperes_of_the_channels_that_are_connected(tree):
     rails = read_rails(tree(ORIN))
     assert rails == (Rail("VDD_IN", 5.072 * 0.928), Rail("VDD_CPU_GPU_CV", 5.064 * 0.152))
-    assert module_input(rails) == rails[0]
-    assert module_input(rails[1:]) is None
+    assert find_module_input(rails) == rails[0]
+    assert find_module_input(rails[1:]) is None
 
 
 def test_rails_of_jetpack_4_are_read_in_milliwatts(tree):
@@ -196,7 +196,7 @@ def test_rails_of_jetpack_4_are_read_in_milliwatts(tree):
     assert read_rails(tree(files)) == (Rail("POM_5V_IN", 2.193),)
 
 
-def test_a_machine_that_tells_nothing_has_an_empty_state(tmp_path):
+def test_a_machine_without_sensors_has_an_empty_state(tmp_path):
     state = read_state(tmp_path)
     assert (state.power_mode, state.clocks, state.temperatures, state.rails) == (None, (), {}, ())
     assert read_jetson(tmp_path) is None
@@ -209,7 +209,7 @@ def test_the_state_is_ready_for_json(tree):
     assert values["rails"][0]["name"] == "VDD_IN"
 
 
-def test_numbers_that_are_no_numbers_are_not_told(tree):
+def test_values_that_are_not_numbers_are_left_out(tree):
     files = {
         "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
         "sys/class/thermal/thermal_zone0/temp": "warm",
@@ -220,7 +220,7 @@ def test_numbers_that_are_no_numbers_are_not_told(tree):
     assert read_clocks(root) == (Clock("gpu", None, None, None, None),)
 
 
-def test_all_power_modes_of_a_board_are_told(tree):
+def test_all_power_modes_of_a_board_are_listed(tree):
     modes = (PowerMode(0, "15W"), PowerMode(1, "25W"), PowerMode(2, "MAXN_SUPER"))
     assert read_power_modes(tree(ORIN)) == modes
 
