@@ -1,1 +1,1 @@
-"""Measuring how fast a bundle is on the machine at hand."""
+"""Measurement of a bundle's speed on this machine."""

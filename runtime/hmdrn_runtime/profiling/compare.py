@@ -1,15 +1,16 @@
-"""Two bundles against each other."""
+"""Comparison of two bundles' latencies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from hmdrn_runtime.images.preprocessing import ImageSource
+from hmdrn_runtime.images.decoding import ImageSource
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.ratios import Ratio, ratio_of_medians
-from hmdrn_runtime.profiling.timing import Call, Plan, in_turns
+from hmdrn_runtime.profiling.timing import Call, TimingPlan, time_interleaved
 from hmdrn_runtime.recognizer import Recognizer
 
 _BLOCK = 0.02
@@ -17,11 +18,11 @@ _BLOCK = 0.02
 
 @dataclass(frozen=True)
 class Comparison:
-    """One source classified by two recognizers in turns.
+    """One source classified by two recognizers in turns of several calls each.
 
     Attributes:
-        first: Latency of the first, of turns of several calls each.
-        second: The same of the second.
+        first: Latency of the first recognizer.
+        second: Latency of the second one.
         ratio: Median of the first over that of the second: above 1 the first is slower.
     """
 
@@ -30,38 +31,32 @@ class Comparison:
     ratio: Ratio
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        latencies = {"first": self.first.to_dict(), "second": self.second.to_dict()}
-        return {**latencies, "ratio": self.ratio.to_dict()}
+        """Return a JSON-ready dictionary."""
+        return asdict(self)
 
 
-def compare(
+def compare_recognizers(
     first: Recognizer,
     second: Recognizer,
     sources: Mapping[str, ImageSource],
-    plan: Plan,
+    plan: TimingPlan,
     after: Call = lambda: None,
 ) -> dict[str, Comparison]:
-    """Classify every source with both, ABAB....
+    """Classify every source with both recognizers in turns, ABAB....
 
     Args:
         first: One recognizer.
-        second: The other.
-        sources: What to classify, by name.
-        plan: How long to measure each.
+        second: The other one.
+        sources: Images to classify, by name.
+        plan: Duration of each measurement.
         after: Called between the turns, untimed.
     """
-    found = {}
+    comparisons = {}
     for name, source in sources.items():
-        calls: dict[str, Call] = {
-            "first": _classifying(first, source),
-            "second": _classifying(second, source),
-        }
-        times = in_turns(calls, plan, _BLOCK, after)
-        one, two = times["first"], times["second"]
-        found[name] = Comparison(Latency.of(one), Latency.of(two), ratio_of_medians(one, two))
-    return found
-
-
-def _classifying(recognizer: Recognizer, source: ImageSource) -> Call:
-    return lambda: recognizer.classify(source)
+        calls = {"first": partial(first.classify, source), "second": partial(second.classify, source)}
+        times = time_interleaved(calls, plan, _BLOCK, after)
+        ratio = ratio_of_medians(times["first"], times["second"])
+        comparisons[name] = Comparison(
+            Latency.from_seconds(times["first"]), Latency.from_seconds(times["second"]), ratio
+        )
+    return comparisons

@@ -1,20 +1,19 @@
-"""What the machine was like while something was measured."""
+"""State of the machine during a measurement."""
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from hmdrn_runtime.device.cpu import Cpu, read_cpu
 from hmdrn_runtime.device.nvidia import GpuState, read_gpu_state
-from hmdrn_runtime.device.power import module_input, read_rails
+from hmdrn_runtime.device.power import find_module_input, read_rails
 from hmdrn_runtime.device.state import DeviceState, read_state
 
-_EVERY = 0.2
+_SAMPLING_PERIOD = 0.2
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Conditions:
         cpu: Its processor.
         before: Power mode, clocks, temperatures and rails before.
         after: The same after.
-        load: Load average over a minute before; None where the system has none.
+        load: Load average over the minute before; None where the system has none.
         watts: Mean power of a Jetson's module meanwhile; None elsewhere.
-        gpu_before: An NVIDIA GPU that is no Jetson's before; None without.
+        gpu_before: An NVIDIA GPU other than a Jetson's before; None without one.
         gpu_after: The same after.
     """
 
@@ -39,45 +38,39 @@ class Conditions:
     gpu_before: GpuState | None = None
     gpu_after: GpuState | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return asdict(self)
 
+class ConditionsMonitor:
+    """Observes the machine from its creation on."""
 
-@dataclass
-class Watch:
-    """Looks at the machine from now on."""
+    def __init__(self) -> None:
+        self._cpu, self._before = read_cpu(), read_state()
+        self._load, self._gpu = read_load_average(), read_gpu_state()
+        self._watts: list[float] = []
+        self._reported = 0
+        self._next_sample = 0.0
 
-    cpu: Cpu = field(default_factory=read_cpu)
-    before: DeviceState = field(default_factory=read_state)
-    load: float | None = field(default_factory=lambda: load_average())
-    gpu: GpuState | None = field(default_factory=read_gpu_state)
-    _watts: list[float] = field(default_factory=list)
-    _told: int = 0
-    _next: float = 0.0
-
-    def look(self) -> None:
-        """Read the power drawn, if it was not read a moment ago; between measurements, within none."""
-        if not self.before.rails or time.monotonic() < self._next:
+    def sample_power(self) -> None:
+        """Read the power drawn, at most every 0.2 s; to be called between measurements."""
+        if not self._before.rails or time.monotonic() < self._next_sample:
             return
-        self._next = time.monotonic() + _EVERY
-        rail = module_input(read_rails())
+        self._next_sample = time.monotonic() + _SAMPLING_PERIOD
+        rail = find_module_input(read_rails())
         if rail is not None:
             self._watts.append(rail.watts)
 
-    def watts(self) -> float | None:
-        """Mean power since this was last asked; None where none was read."""
-        recent = self._watts[self._told :]
-        self._told = len(self._watts)
+    def take_mean_watts(self) -> float | None:
+        """Return the mean power since the last call of this method; None without samples."""
+        recent = self._watts[self._reported :]
+        self._reported = len(self._watts)
         return float(np.mean(recent)) if recent else None
 
-    def conditions(self) -> Conditions:
-        """What was seen up to now."""
+    def summarize(self) -> Conditions:
+        """Return the conditions up to now."""
         watts = float(np.mean(self._watts)) if self._watts else None
-        after = None if self.gpu is None else read_gpu_state()
-        return Conditions(self.cpu, self.before, read_state(), self.load, watts, self.gpu, after)
+        gpu_after = None if self._gpu is None else read_gpu_state()
+        return Conditions(self._cpu, self._before, read_state(), self._load, watts, self._gpu, gpu_after)
 
 
-def load_average() -> float | None:
-    """Load over the last minute; None where the system has none."""
+def read_load_average() -> float | None:
+    """Return the load over the last minute; None where the system has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

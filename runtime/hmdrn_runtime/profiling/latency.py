@@ -1,4 +1,4 @@
-"""What many durations of one call come to."""
+"""Statistics of the durations of a call."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from hmdrn_runtime.profiling.timing import Seconds
 
 UNSTABLE = 0.025
-"""Relative spread above which the machine's clocks were not stable while it was measured."""
+"""Relative spread above which the machine's clocks were not stable during a measurement."""
 _PARTS = 10
-_LEAST = 5
+_MIN_PART = 5
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Latency:
     """Latency of one call.
 
     Attributes:
-        runs: How often it was measured.
-        p50: Milliseconds that half of the calls took at most.
-        p90: That nine in ten took at most: what MLPerf's single-stream scenario reports.
-        p99: That 99 in a hundred took at most.
+        runs: Number of measurements.
+        p50: 50th percentile in milliseconds.
+        p90: 90th percentile, which MLPerf's single-stream scenario reports.
+        p99: 99th percentile.
         mean: Mean in milliseconds.
-        spread: `relative_spread`; None where it cannot be told.
+        spread: `relative_spread`; None where it cannot be computed.
     """
 
     runs: int
@@ -38,35 +38,35 @@ class Latency:
     spread: float | None
 
     @classmethod
-    def of(cls, seconds: Seconds) -> Latency:
-        """The latency that durations show."""
+    def from_seconds(cls, seconds: Seconds) -> Latency:
+        """Summarize durations."""
         p50, p90, p99 = (1e3 * percentile(seconds, share) for share in (50, 90, 99))
         return cls(len(seconds), p50, p90, p99, 1e3 * float(seconds.mean()), relative_spread(seconds))
 
     @property
     def unstable(self) -> bool:
-        """Whether the clocks seem to have changed while it was measured."""
+        """True if the clocks seem to have changed during the measurement."""
         return self.spread is not None and self.spread > UNSTABLE
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return asdict(self)
 
 
 def percentile(seconds: Seconds, share: float) -> float:
-    """The smallest duration that `share` percent (0-100) of all do not exceed: a duration that occurred."""
+    """Return the smallest of the durations that `share` percent (0-100) of them do not exceed."""
     ordered = np.sort(seconds)
     return float(ordered[max(math.ceil(len(ordered) * share / 100), 1) - 1])
 
 
 def relative_spread(seconds: Seconds) -> float | None:
-    """How far latency wandered: standard deviation over mean, of the medians of ten stretches of the run.
+    """Return the drift of a latency: standard deviation over mean, of the medians of ten parts of the run.
 
-    A single late call moves no median of a stretch; a clock that changes, or a chip that heats up, does. Of
-    fewer than 50 runs the stretches are fewer, of five runs each; None where there are not two of
-    them, or where the clock is too coarse for durations so short.
+    A single slow call moves none of the medians; a change of the clock, or a chip that heats up, does. Fewer
+    than 50 runs are divided into fewer parts, of five runs each. The result is None for fewer than two parts,
+    or where the clock is too coarse for such short durations.
     """
-    parts = min(_PARTS, len(seconds) // _LEAST)
+    parts = min(_PARTS, len(seconds) // _MIN_PART)
     if parts < 2:
         return None
     medians = np.array([np.median(part) for part in np.array_split(seconds, parts)])
@@ -75,10 +75,5 @@ def relative_spread(seconds: Seconds) -> float | None:
 
 
 def throughput(latencies: Sequence[float] | Seconds, photos: int = 1) -> float:
-    """Photos a second when calls of so many photos follow each other without a pause.
-
-    Args:
-        latencies: Seconds of every call.
-        photos: Photos in a call.
-    """
+    """Return photos a second for calls without a pause, from the seconds of every call of `photos` photos."""
     return photos * len(latencies) / float(np.sum(latencies))

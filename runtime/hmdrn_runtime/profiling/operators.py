@@ -1,4 +1,4 @@
-"""Where the time of a graph goes, operator by operator."""
+"""Time of a graph's operators."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend
-from hmdrn_runtime.backends.timing import NodeTime, ProfilesNodes
+from hmdrn_runtime.backends.timing import NodeTime, SupportsNodeProfiling
 from hmdrn_runtime.bundle.bundle import Bundle
 
 _WARMUP = 5
@@ -27,9 +27,9 @@ class OperatorTime:
 
     Attributes:
         operator: The type, e.g. "Conv".
-        count: How many there are.
+        count: Number of operators.
         ms: Milliseconds of all of them in one run.
-        share: Their part of the time of all operators, 0-1.
+        share: Their share of the time of all operators, 0-1.
     """
 
     operator: str
@@ -37,12 +37,8 @@ class OperatorTime:
     ms: float
     share: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return asdict(self)
 
-
-def node_times(
+def measure_node_times(
     bundle: Bundle,
     backend: Backend,
     graph: str,
@@ -50,41 +46,34 @@ def node_times(
     threads: int | None = None,
     runs: int = 50,
 ) -> list[NodeTime]:
-    """The operators of a graph, in the order of execution.
+    """Time the operators of a graph; they are returned in the order of execution.
 
-    A backend with a profiler of its own (`hooks.ProfilesNodes`) is asked; else it is ONNX Runtime's, in a
-    session beside the backend's. Profiling costs each operator a little, so that the sum is more than the
-    graph takes without it.
+    The times come from the backend's own profiler (`timing.SupportsNodeProfiling`), or else from ONNX
+    Runtime's, in a separate session. Profiling slows each operator down a little, so that their sum exceeds
+    the graph's usual time.
 
     Args:
-        bundle: At the variant in use.
-        backend: What runs it.
-        graph: Its name.
+        bundle: The bundle at the variant in use.
+        backend: Its backend.
+        graph: Name of the graph.
         inputs: Arrays by input name.
         threads: CPU threads; all cores if None.
-        runs: How often it is run.
+        runs: Number of runs.
     """
-    if isinstance(backend, ProfilesNodes):
-        return backend.node_times(graph, inputs, runs)
-    return onnxruntime_node_times(bundle.graph_path(graph), inputs, threads, runs)
+    if isinstance(backend, SupportsNodeProfiling):
+        return backend.profile_nodes(graph, inputs, runs)
+    types: dict[str, str] = {}
+    times: dict[str, list[float]] = defaultdict(list)
+    for event in record_onnxruntime_events(bundle.graph_path(graph), inputs, threads, _WARMUP + runs):
+        types[event["name"]] = event["args"]["op_name"]
+        times[event["name"]].append(event["dur"] / 1e3)
+    return [NodeTime(name, types[name], float(np.median(ms[_WARMUP:]))) for name, ms in times.items()]
 
 
-def onnxruntime_node_times(
-    model: Path, inputs: Mapping[str, npt.NDArray[Any]], threads: int | None = None, runs: int = 50
-) -> list[NodeTime]:
-    """As `node_times`, of an ONNX file by ONNX Runtime's profiler."""
-    kinds: dict[str, str] = {}
-    taken: dict[str, list[float]] = defaultdict(list)
-    for event in onnxruntime_events(model, inputs, threads, _WARMUP + runs):
-        kinds[event["name"]] = event["args"]["op_name"]
-        taken[event["name"]].append(event["dur"] / 1e3)
-    return [NodeTime(name, kinds[name], float(np.median(ms[_WARMUP:]))) for name, ms in taken.items()]
-
-
-def onnxruntime_events(
+def record_onnxruntime_events(
     model: Path, inputs: Mapping[str, npt.NDArray[Any]], threads: int | None, runs: int
 ) -> list[dict[str, Any]]:
-    """What ONNX Runtime's profiler writes of every execution of an operator, in their order.
+    """Return the events of ONNX Runtime's profiler for every execution of an operator, in order.
 
     Each has `name`, `dur` in microseconds, and in `args` `op_name` and the shapes of inputs and outputs.
     """
@@ -108,11 +97,11 @@ def onnxruntime_events(
     ]
 
 
-def by_operator(nodes: Iterable[NodeTime]) -> list[OperatorTime]:
-    """Node times added up by type, the longest first."""
+def sum_by_operator(nodes: Iterable[NodeTime]) -> list[OperatorTime]:
+    """Add up node times by type, the longest first."""
     groups: dict[str, list[float]] = defaultdict(list)
     for node in nodes:
         groups[node.operator].append(node.ms)
     total = sum(map(sum, groups.values())) or 1.0
-    found = [OperatorTime(name, len(ms), sum(ms), sum(ms) / total) for name, ms in groups.items()]
-    return sorted(found, key=lambda one: -one.ms)
+    operators = [OperatorTime(name, len(ms), sum(ms), sum(ms) / total) for name, ms in groups.items()]
+    return sorted(operators, key=lambda operator: -operator.ms)

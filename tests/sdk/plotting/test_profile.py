@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmdrn_runtime.profiling.conditions import Watch
+from hmdrn_runtime.profiling.conditions import ConditionsMonitor
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.result import Profile
-from hmdrn_runtime.profiling.stages import Stages
+from hmdrn_runtime.profiling.stages import StageLatencies
 
 pytest.importorskip("matplotlib", reason="needs matplotlib: the extra plots")
 
 
-def stages(**seconds: list[float]) -> Stages:
+def stages(**seconds: list[float]) -> StageLatencies:
     times = {name: np.array(one) for name, one in seconds.items()}
     total = np.sum(list(times.values()), axis=0)
-    return Stages({name: Latency.of(one) for name, one in times.items()}, Latency.of(total), total)
+    return StageLatencies(
+        {name: Latency.from_seconds(one) for name, one in times.items()}, Latency.from_seconds(total)
+    )
 
 
 def test_the_bars_lie_within_the_axes_and_the_legend_outside(monkeypatch, tmp_path):
@@ -27,7 +29,9 @@ def test_the_bars_lie_within_the_axes_and_the_legend_outside(monkeypatch, tmp_pa
     # Of the frame the mean is far above the p90: one call in twelve was very late.
     late = [0.001] * 11 + [0.5]
     sources = {"jpeg": stages(preprocessing=[0.002] * 12), "frame": stages(preprocessing=late, answer=late)}
-    profile_picture.draw_profile(Profile(Watch().conditions(), 5, sources), "title", tmp_path / "p.png")
+    profile_picture.draw_profile(
+        Profile(ConditionsMonitor().summarize(), 5, sources), "title", tmp_path / "p.png"
+    )
     (figure,) = figures
     figure.draw_without_rendering()
     axes = figure.axes[0]
