@@ -1,4 +1,4 @@
-"""What all species share: the outlines, veins and body of a butterfly."""
+"""Anatomy that all species share: the outlines, veins and body of a butterfly."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _HINDWING += [(0.05, 0.27), (0.02, 0.1)]
 _TAIL = [(0.47, 0.6), (0.46, 0.68), (0.455, 0.76), (0.475, 0.84), (0.45, 0.885), (0.405, 0.85), (0.385, 0.76)]
 _TAIL += [(0.35, 0.68), (0.34, 0.6)]
 _FORE_CELL, _HIND_CELL = ((0.44, -0.4), (0.47, -0.19)), ((0.44, 0.08), (0.29, 0.27))
-_FORE_MARGIN, _HIND_MARGIN = (5, 11), (3, 11)  # the points above between which lies the outer margin
+_FORE_MARGIN, _HIND_MARGIN = (5, 11), (3, 11)  # the outer margin lies between these points
 WING_ORIGIN, _WING_EXTENT = (-0.02, -0.76), (1.06, 1.7)
 BODY_ORIGIN, _BODY_EXTENT = (-0.4, -0.75), (0.8, 1.4)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What all species share at one resolution: float32 fields over the two wings of one side."""
+class BodyPlan:
+    """The shared anatomy at one resolution: float32 fields over the two wings of one side."""
 
     per_unit: float
     x: Field
@@ -44,52 +44,54 @@ class Plan:
 
 
 @lru_cache(maxsize=8)
-def plan_at(size: int) -> Plan:
-    """The body plan for images of `size` pixels a side."""
+def make_body_plan(size: int) -> BodyPlan:
+    """Compute the body plan for images of `size` pixels a side."""
     per_unit = 0.62 * size
     wide, high = (round(extent * per_unit) for extent in _WING_EXTENT)
     x = (WING_ORIGIN[0] + (np.arange(wide)[None, :] + 0.5) / per_unit).astype(np.float32)
     y = (WING_ORIGIN[1] + (np.arange(high)[:, None] + 0.5) / per_unit).astype(np.float32)
 
-    def filled(*curves: Field) -> Field:
+    def fill(*curves: Field) -> Field:
         mask = Image.new("L", (wide * 4, high * 4))
         for curve in curves:
             ImageDraw.Draw(mask).polygon(((curve - WING_ORIGIN) * per_unit * 4).ravel().tolist(), fill=255)
         return np.asarray(mask.reduce(4), np.float32) / 255
 
-    def distance(points: Field) -> Field:
+    def measure_distance(points: Field) -> Field:
         nearest = np.full((high, wide), 9, np.float32)
         for px, py in points.tolist():
             np.minimum(nearest, (x - px) ** 2 + (y - py) ** 2, out=nearest)
         return np.sqrt(nearest)
 
     curves = fore_curve, hind_curve = _smooth(_FOREWING), _smooth(_HINDWING)
-    plain, fore = filled(*curves), filled(fore_curve) >= 0.5
+    plain, fore = fill(*curves), fill(fore_curve) >= 0.5
     margins = [c[20 * a : 20 * b] for c, (a, b) in zip(curves, (_FORE_MARGIN, _HIND_MARGIN), strict=True)]
-    (fore_veins, fore_cells), (hind_veins, hind_cells) = map(_venation, (_FORE_CELL, _HIND_CELL), margins)
-    to_fore = distance(fore_curve)
-    rim = np.clip(1 - np.where(fore, to_fore, distance(hind_curve)) / 0.022, 0, 1)
+    (fore_veins, fore_cells), (hind_veins, hind_cells) = map(_draw_veins, (_FORE_CELL, _HIND_CELL), margins)
+    to_fore = measure_distance(fore_curve)
+    rim = np.clip(1 - np.where(fore, to_fore, measure_distance(hind_curve)) / 0.022, 0, 1)
     # The forewing shades the hindwing beneath it; wing scales are a grain that moves with the wing.
     shade = (1 - 0.5 * rim) * (1 - 0.45 * np.clip(1 - to_fore / 0.1, 0, 1) * ~fore)
     grain = np.random.default_rng(1).uniform(0.94, 1.06, (high, wide))
-    # The tail lies beyond the margin and takes the border's colour.
-    margin = np.where(plain > 0.5, np.where(fore, distance(margins[0]), distance(margins[1])), 0)
-    return Plan(
+    # The tail lies beyond the margin and has the border's color.
+    margin = np.where(
+        plain > 0.5, np.where(fore, measure_distance(margins[0]), measure_distance(margins[1])), 0
+    )
+    return BodyPlan(
         per_unit=per_unit,
         x=x,
         y=y,
         fore=fore.astype(np.float32),
         margin=margin.astype(np.float32),
-        vein=np.where(fore, distance(fore_veins), distance(hind_veins)),
+        vein=np.where(fore, measure_distance(fore_veins), measure_distance(hind_veins)),
         shade=(shade * grain).astype(np.float32),
-        alphas=(plain, filled(*curves, _smooth(_TAIL))),
+        alphas=(plain, fill(*curves, _smooth(_TAIL))),
         cells=fore_cells + hind_cells,
-        body=_body(per_unit),
+        body=_draw_body(per_unit),
     )
 
 
 def _smooth(points: list[tuple[float, float]], steps: int = 20) -> Field:
-    """A closed Catmull-Rom curve through the points: (len(points) * steps, 2)."""
+    """Return a closed Catmull-Rom curve through the points: (len(points) * steps, 2)."""
     p = np.asarray(points)[:, None]
     t = (np.arange(steps) / steps)[:, None]
     before, after, later = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
@@ -98,9 +100,9 @@ def _smooth(points: list[tuple[float, float]], steps: int = 20) -> Field:
     return curve.reshape(-1, 2)
 
 
-def _venation(cell: tuple[tuple[float, float], ...], margin: Field) -> tuple[Field, list[list[float]]]:
-    """Points along a wing's six veins and its discal cell, and for each of the five cells between the veins
-    where it meets the margin and its direction inward: (x, y, dx, dy).
+def _draw_veins(cell: tuple[tuple[float, float], ...], margin: Field) -> tuple[Field, list[list[float]]]:
+    """Return points along a wing's six veins and its discal cell, and for each of the five cells between the
+    veins its point on the margin and its direction inward: (x, y, dx, dy).
     """
     start, end = np.asarray(cell)
     along, fine = np.linspace(0, 1, 11)[:, None], np.linspace(0, 1, 60)[:, None]
@@ -112,8 +114,8 @@ def _venation(cell: tuple[tuple[float, float], ...], margin: Field) -> tuple[Fie
     return np.concatenate(veins), np.hstack([outer, inward])[1::2].tolist()
 
 
-def _body(per_unit: float) -> Image.Image:
-    """The body and antennae, alike in all species, as RGBA."""
+def _draw_body(per_unit: float) -> Image.Image:
+    """Draw the body and antennae, alike in all species, as RGBA."""
     image = Image.new("RGBA", (round(_BODY_EXTENT[0] * per_unit * 4), round(_BODY_EXTENT[1] * per_unit * 4)))
     draw = ImageDraw.Draw(image)
 

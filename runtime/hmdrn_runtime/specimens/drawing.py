@@ -1,4 +1,4 @@
-"""Specimens as images: the wings painted, the butterfly put together and set in its scene."""
+"""Drawing of specimens: the wings are painted, the butterfly is assembled and set in its scene."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy.typing as npt
 from numpy.random import Generator
 from PIL import Image
 
-from hmdrn_runtime.specimens.anatomy import BODY_ORIGIN, WING_ORIGIN, Field, Plan, plan_at
-from hmdrn_runtime.specimens.scene import Pose, photograph, random_background, random_pose
-from hmdrn_runtime.specimens.traits import Traits, individual, traits_of
+from hmdrn_runtime.specimens.anatomy import BODY_ORIGIN, WING_ORIGIN, BodyPlan, Field, make_body_plan
+from hmdrn_runtime.specimens.scene import Pose, compose_photo, draw_background, draw_pose
+from hmdrn_runtime.specimens.traits import Traits, draw_traits, vary_traits
 
 
 def draw_specimen(species: int, specimen: int, *, size: int = 128, seed: int = 0) -> npt.NDArray[np.uint8]:
     """Draw one specimen as an RGB image: (size, size, 3) uint8, values 0..255.
 
-    The same arguments always give the same image, but for a few background pixels that another version of
-    Pillow may round otherwise. `seed` changes the pose, light and background of the specimens, never the
+    The same arguments always give the same image, except for a few background pixels that another version of
+    Pillow may round differently. `seed` changes the pose, light and background of the specimens, never the
     markings of the species; `size` changes only how finely they are drawn.
 
     Raises ValueError for a negative species, specimen or seed, and for a size under 32.
@@ -29,8 +29,8 @@ def draw_specimen(species: int, specimen: int, *, size: int = 128, seed: int = 0
     if size < 32:
         raise ValueError(f"size must be 32 or more, got {size}")
     rng = np.random.default_rng((seed, species, specimen))
-    traits, pose, background = individual(traits_of(species), rng), random_pose(rng), random_background(rng)
-    return photograph(_insect(plan_at(size), traits, pose, size, rng), background, pose, rng)
+    traits, pose, background = vary_traits(draw_traits(species), rng), draw_pose(rng), draw_background(rng)
+    return compose_photo(_draw_insect(make_body_plan(size), traits, pose, size, rng), background, pose, rng)
 
 
 def draw_specimens(
@@ -38,23 +38,23 @@ def draw_specimens(
 ) -> npt.NDArray[np.uint8]:
     """Draw specimens first..first+count-1 of each species: (len(species), count, size, size, 3) uint8.
 
-    Raises ValueError for a count under 1 and for what `draw_specimen` refuses.
+    Raises ValueError for a count under 1 and for arguments that `draw_specimen` refuses.
     """
     if count < 1:
         raise ValueError(f"count must be 1 or more, got {count}")
-    wanted = range(first, first + count)
-    images = [draw_specimen(one, specimen, size=size, seed=seed) for one in species for specimen in wanted]
+    specimens = range(first, first + count)
+    images = [draw_specimen(s, specimen, size=size, seed=seed) for s in species for specimen in specimens]
     return np.array(images, np.uint8).reshape(-1, count, size, size, 3)
 
 
 def _step(field: Field, soft: float = 0.02) -> Field:
-    """0 below zero, 1 above it, with an anti-aliased edge."""
+    """Return 0 below zero and 1 above it, with an anti-aliased edge."""
     edge: Field = np.clip(field * (1 / soft) + 0.5, 0, 1)
     return edge
 
 
-def _wing(plan: Plan, traits: Traits, wear: float, rng: Generator) -> Field:
-    """The colours of one side's wings: (3, h, w) float32."""
+def _paint_wing(plan: BodyPlan, traits: Traits, wear: float, rng: Generator) -> Field:
+    """Paint the wings of one side: (3, h, w) float32."""
     x, y, margin, vein, fore, dark = plan.x, plan.y, plan.margin, plan.vein, plan.fore, traits.border
     root, apex = np.sqrt(x * x + y * y), np.sqrt((x - 0.97) ** 2 + (y + 0.66) ** 2)
     scalloped = margin + 0.45 * np.minimum(vein, 0.06)
@@ -73,7 +73,7 @@ def _wing(plan: Plan, traits: Traits, wear: float, rng: Generator) -> Field:
     wing = np.empty((3, *margin.shape), np.float32)
     wing[:] = np.asarray(traits.ground)[:, None, None]
     wing *= 1.12 - 0.25 * root * fore
-    for colour, mask in (
+    for color, mask in (
         (traits.band, 0.85 * _step(traits.band_width / 2 - np.abs(scalloped - traits.band_at))),
         (dark, 0.6 * _step(0.012 - np.abs(scalloped - traits.line_at))),
         (dark, 0.75 * np.clip(1 - root * 2.5, 0, 1)),
@@ -87,16 +87,16 @@ def _wing(plan: Plan, traits: Traits, wear: float, rng: Generator) -> Field:
         (traits.pupil, _step(0.36 - spots, 0.3)),
         ((0.72, 0.62, 0.5), rubbed),
     ):
-        wing += mask * (np.asarray(colour, np.float32)[:, None, None] - wing)
+        wing += mask * (np.asarray(color, np.float32)[:, None, None] - wing)
     return wing * plan.shade
 
 
-def _insect(plan: Plan, traits: Traits, pose: Pose, size: int, rng: Generator) -> Image.Image:
-    """The posed butterfly without its surroundings: RGBA (size, size)."""
-    wing, insect = _wing(plan, traits, pose.wear, rng), Image.new("RGBA", (size, size))
+def _draw_insect(plan: BodyPlan, traits: Traits, pose: Pose, size: int, rng: Generator) -> Image.Image:
+    """Draw the posed butterfly without its surroundings: RGBA (size, size)."""
+    wing, insect = _paint_wing(plan, traits, pose.wear, rng), Image.new("RGBA", (size, size))
     layers = [(plan.body, BODY_ORIGIN, 1.0, 0.0)]
     for side, opened in zip((-1, 1), pose.opened, strict=True):
-        # A side turned away from the camera is also turned away from the light.
+        # A wing turned away from the camera is also turned away from the light.
         pixels = np.concatenate([wing * (0.72 + 0.28 * opened), plan.alphas[traits.tailed][None]])
         texture = Image.fromarray(np.clip(pixels * 255, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy())
         layers.insert(0, (texture, WING_ORIGIN, side * opened, pose.sweep))
@@ -104,7 +104,7 @@ def _insect(plan: Plan, traits: Traits, pose: Pose, size: int, rng: Generator) -
     turned = np.array([[cos, -sin], [sin, cos]]) @ [[1, pose.shear], [0, 1]] * (pose.scale * size)
     for texture, origin, opened, sweep in layers:
         back = np.linalg.inv(turned @ [[opened, 0], [sweep, 1]]) * plan.per_unit
-        offset = -np.asarray(origin) * plan.per_unit - back @ np.asarray(pose.centre) * size
+        offset = -np.asarray(origin) * plan.per_unit - back @ np.asarray(pose.center) * size
         affine = tuple(np.column_stack([back, offset]).ravel().tolist())
         insect.alpha_composite(
             texture.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""How a specimen is photographed: its pose and light, what lies behind it, and the camera."""
+"""Photography of a specimen: its pose and light, the background, and the camera."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 from numpy.random import Generator
 from PIL import Image, ImageColor, ImageDraw, ImageFilter
 
-from hmdrn_runtime.specimens.traits import Colour
+from hmdrn_runtime.specimens.traits import Color
 
-# Colours behind and in front, and the length, slenderness and number of the shapes in front.
+# Colors behind and in front, and the length, slenderness and number of the shapes in front.
 _SCENES = (
     ("#26421e #46682c #68863e", "#3e6e2c #5c8a3a #80a24c", 68, 0.36, 9),  # foliage
     ("#3c5432 #5c7046 #80845c", "#788c46 #98a05c #58743a", 130, 0.06, 24),  # grass
@@ -25,29 +25,29 @@ _SCENES = (
 
 @dataclass(frozen=True)
 class Pose:
-    """How one specimen sits before the camera, and how it is lit."""
+    """Pose of one specimen before the camera, and its light."""
 
     angle: float
     scale: float
-    centre: tuple[float, float]
+    center: tuple[float, float]
     opened: tuple[float, float]
     sweep: float
     shear: float
-    gain: Colour
+    gain: Color
     slope: tuple[float, float]
     shadow: float
     wear: float
 
 
-def random_pose(rng: Generator) -> Pose:
-    """Draw by lot how a specimen sits and is lit."""
+def draw_pose(rng: Generator) -> Pose:
+    """Draw a random pose and light."""
     near, far = rng.uniform(0.92, 1.0), rng.uniform(0.55, 1.0)
     exposure, warmth, tint = rng.uniform(0.78, 1.15), rng.uniform(-0.1, 0.1), rng.uniform(-0.03, 0.03)
     slant, toward = rng.uniform(0.05, 0.3), rng.uniform(0, 2 * math.pi)
     return Pose(
         angle=math.radians(rng.uniform(-35, 35)),
         scale=rng.uniform(0.37, 0.46),
-        centre=(rng.uniform(0.45, 0.55), rng.uniform(0.44, 0.54)),
+        center=(rng.uniform(0.45, 0.55), rng.uniform(0.44, 0.54)),
         opened=(near, far) if rng.random() < 0.5 else (far, near),
         sweep=rng.uniform(-0.14, 0.12),
         shear=rng.uniform(-0.1, 0.1),
@@ -58,8 +58,8 @@ def random_pose(rng: Generator) -> Pose:
     )
 
 
-def random_background(rng: Generator) -> Image.Image:
-    """Leaves, grass, petals or stones out of focus: RGB (64, 64), to be enlarged."""
+def draw_background(rng: Generator) -> Image.Image:
+    """Draw leaves, grass, petals or stones out of focus: RGB (64, 64), to be enlarged."""
     behind, front, length, slender, number = _SCENES[rng.integers(len(_SCENES))]
     scene = Image.new("RGB", (64, 64), behind[:7])
     _scatter(scene, behind, 30, 0.7, 14, rng)
@@ -72,13 +72,13 @@ def _scatter(
     scene: Image.Image, palette: str, length: float, slender: float, number: int, rng: Generator
 ) -> None:
     """Draw leaf-like shapes, or round ones if not slender, each with a lit and a shaded half."""
-    colours = np.array([ImageColor.getrgb(name) for name in palette.split()])
+    colors = np.array([ImageColor.getrgb(name) for name in palette.split()])
     px, py, turn, long, glow = rng.uniform(0, 1, (5, number, 1))
     angle, reach = rng.uniform(0, 2 * math.pi) + 2.4 * turn, length * (0.35 + 0.3 * long)
     ax, ay, px, py = np.cos(angle) * reach, np.sin(angle) * reach, px * scene.width, py * scene.height
     t = np.linspace(-1, 1, 9)
     bulge = slender * (np.sqrt(1 - t * t) if slender > 0.6 else 1 - t * t)
-    base = colours[rng.integers(len(colours), size=number)] * (0.8 + 0.4 * glow)
+    base = colors[rng.integers(len(colors), size=number)] * (0.8 + 0.4 * glow)
     halves = []
     for lean, light in ((1, 1.08), (-1, 0.9)):
         outline = np.stack([px + t * ax - lean * bulge * ay, py + t * ay + lean * bulge * ax], 2)
@@ -90,7 +90,9 @@ def _scatter(
             draw.polygon(half, fill=(red, green, blue))
 
 
-def photograph(insect: Image.Image, scene: Image.Image, pose: Pose, rng: Generator) -> npt.NDArray[np.uint8]:
+def compose_photo(
+    insect: Image.Image, scene: Image.Image, pose: Pose, rng: Generator
+) -> npt.NDArray[np.uint8]:
     """Set the butterfly on its background, with its shadow, the light and the camera's noise."""
     size, (right, down) = insect.width, pose.slope
     # The shadow falls away from the light; a 32-pixel one is soft at any size.

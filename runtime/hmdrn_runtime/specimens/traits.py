@@ -1,4 +1,4 @@
-"""What sets species apart, and one specimen from the next: names and markings."""
+"""Names and markings of species, and the variation between specimens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.random import Generator
 
-Colour: TypeAlias = tuple[float, float, float]
+Color: TypeAlias = tuple[float, float, float]
 
 _NAMES = (
     "Ringed Alpine Marsh Meadow Coastal Highland Woodland River Common Lesser Greater Northern Southern "
@@ -20,7 +20,7 @@ _NAMES = (
     "wing brow ling glider",
 )
 
-# Few and similar colours, so that colour alone does not tell the species apart.
+# Few and similar colors, so that color alone does not identify a species.
 _GROUNDS = ((0.85, 0.5, 0.17), (0.8, 0.43, 0.15), (0.74, 0.38, 0.17), (0.84, 0.56, 0.23))
 _BORDERS = ((0.17, 0.1, 0.07), (0.27, 0.14, 0.07), (0.15, 0.13, 0.17), (0.36, 0.18, 0.08))
 _BANDS = ((0.96, 0.85, 0.6), (0.95, 0.75, 0.42), (0.97, 0.9, 0.76))
@@ -30,13 +30,13 @@ _PUPILS = ((0.97, 0.97, 0.95), (0.62, 0.76, 0.95))
 
 @dataclass(frozen=True)
 class Traits:
-    """The markings of a species: colours in [0, 1], lengths in half wing-spans."""
+    """The markings of a species: colors in [0, 1], lengths in half wing-spans."""
 
-    ground: Colour
-    border: Colour
-    band: Colour
-    ring: Colour
-    pupil: Colour
+    ground: Color
+    border: Color
+    band: Color
+    ring: Color
+    pupil: Color
     tailed: bool
     bars: int
     lunule: float
@@ -47,28 +47,27 @@ class Traits:
     band_at: float
     line_at: float
     spot_inset: float
-    spots: tuple[float, ...]  # radii in the forewing's five cells, then the hindwing's; 0 where there is none
+    spots: tuple[float, ...]  # radii in the forewing's five cells, then the hindwing's; 0 without a spot
 
 
-def species_name(species: int) -> str:
-    """Return the invented two-word English name of a species, unique within species 0..2047.
-
-    Raises ValueError for a negative species.
-    """
+def name_species(species: int) -> str:
+    """Return an invented two-word English name, unique for 0 <= species < 2048; ValueError if negative."""
     if species < 0:
         raise ValueError(f"species must be 0 or more, got {species}")
     first, stem, ending = (words.split() for words in _NAMES)
-    # An odd multiplier permutes the 2048 names, so that neighbouring species do not sound alike.
-    rest, one = divmod((species * 1237 + 389) % 2048, len(first))
-    return f"{first[one]} {stem[rest % len(stem)]}{ending[rest // len(stem)]}"
+    # An odd multiplier permutes the 2048 names, so that neighboring species do not sound alike.
+    rest, index = divmod((species * 1237 + 389) % 2048, len(first))
+    return f"{first[index]} {stem[rest % len(stem)]}{ending[rest // len(stem)]}"
 
 
 @lru_cache(maxsize=4096)
-def traits_of(species: int) -> Traits:
-    """The markings of a species, the same every time."""
+def draw_traits(species: int) -> Traits:
+    """Draw the markings of a species, the same every time."""
     rng = np.random.default_rng((0x5BEC1E5, species))
     palettes = (_GROUNDS, _BORDERS, _BANDS, _RINGS, _PUPILS)
-    (red, green, blue), border, band, ring, pupil = (each[rng.integers(len(each))] for each in palettes)
+    (red, green, blue), border, band, ring, pupil = (
+        palette[rng.integers(len(palette))] for palette in palettes
+    )
     hue, spots = rng.uniform(-0.03, 0.03, 3).tolist(), rng.uniform(0.045, 0.08, 10)
     spots[rng.permutation(5)[rng.integers(1, 4) :]] = 0
     spots[5 + rng.permutation(5)[rng.integers(0, 5) :]] = 0
@@ -92,8 +91,8 @@ def traits_of(species: int) -> Traits:
     )
 
 
-def individual(traits: Traits, rng: Generator) -> Traits:
-    """Vary a species' markings by less than what sets species apart."""
+def vary_traits(traits: Traits, rng: Generator) -> Traits:
+    """Vary a species' markings by less than the difference between species."""
     names = ("border_width", "tip", "band_width", "band_at", "line_at", "spot_inset")
     lengths = {name: getattr(traits, name) * rng.uniform(0.94, 1.06) for name in names}
     return replace(traits, **lengths, spots=tuple(spot * rng.uniform(0.92, 1.08) for spot in traits.spots))

@@ -7,7 +7,7 @@ import pytest
 
 from hmdrn_runtime.specimens import anatomy, drawing, traits
 from hmdrn_runtime.specimens.drawing import draw_specimen, draw_specimens
-from hmdrn_runtime.specimens.traits import species_name
+from hmdrn_runtime.specimens.traits import name_species
 
 
 def test_a_specimen_is_a_square_rgb_image_of_the_size_asked_for():
@@ -25,8 +25,8 @@ def test_the_same_specimen_is_drawn_identically_twice():
 def test_drawing_others_in_between_does_not_change_a_specimen():
     before = draw_specimen(4, 0, size=64)
     draw_specimens([1, 2, 4], 3, size=64, seed=1)
-    anatomy.plan_at.cache_clear()
-    traits.traits_of.cache_clear()
+    anatomy.make_body_plan.cache_clear()
+    traits.draw_traits.cache_clear()
     assert np.array_equal(before, draw_specimen(4, 0, size=64))
 
 
@@ -36,7 +36,7 @@ def test_numpy_integers_draw_what_python_integers_draw():
 
 def test_every_species_specimen_and_seed_gives_another_image():
     images = [
-        draw_specimen(*which, size=48, seed=seed).tobytes() for which in np.ndindex(3, 3) for seed in (0, 1)
+        draw_specimen(*ids, size=48, seed=seed).tobytes() for ids in np.ndindex(3, 3) for seed in (0, 1)
     ]
     assert len(set(images)) == len(images)
 
@@ -54,19 +54,19 @@ def test_another_size_shows_the_same_scene():
 
 
 def test_markings_depend_on_the_species_and_not_on_the_seed():
-    before = [traits.traits_of(species) for species in range(200)]
-    traits.traits_of.cache_clear()
+    before = [traits.draw_traits(species) for species in range(200)]
+    traits.draw_traits.cache_clear()
     draw_specimens(range(5), 1, size=32, seed=9)
-    assert [traits.traits_of(species) for species in range(200)] == before
+    assert [traits.draw_traits(species) for species in range(200)] == before
     assert len(set(before)) == 200
 
 
-def test_specimens_of_a_species_share_its_markings_more_than_those_of_another():
-    plan = anatomy.plan_at(48)
+def test_specimens_share_the_markings_of_their_own_species():
+    plan = anatomy.make_body_plan(48)
     wings = np.stack(
         [
             [
-                drawing._wing(plan, traits.individual(traits.traits_of(species), rng), 0.15, rng)
+                drawing._paint_wing(plan, traits.vary_traits(traits.draw_traits(species), rng), 0.15, rng)
                 for rng in map(np.random.default_rng, range(4))
             ]
             for species in range(8)
@@ -92,15 +92,15 @@ def test_specimens_of_several_species_are_those_drawn_one_by_one():
             assert np.array_equal(images[row, column], draw_specimen(species, 4 + column, size=40, seed=8))
 
 
-def test_no_species_give_no_images():
+def test_an_empty_list_of_species_gives_an_empty_array():
     assert draw_specimens([], 2, size=32).shape == (0, 2, 32, 32, 3)
 
 
 def test_the_first_thousand_names_are_unique_and_of_two_words():
-    names = [species_name(species) for species in range(1000)]
+    names = [name_species(species) for species in range(1000)]
     assert len(set(names)) == 1000
     assert all(len(name.split()) == 2 and name.replace(" ", "").isalpha() for name in names)
-    assert names == [species_name(species) for species in range(1000)]
+    assert names == [name_species(species) for species in range(1000)]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,6 @@ def test_a_negative_first_specimen_is_refused():
         draw_specimens([0], 2, first=-1)
 
 
-def test_a_negative_species_has_no_name():
+def test_a_negative_species_is_refused():
     with pytest.raises(ValueError, match="species"):
-        species_name(-1)
+        name_species(-1)
