@@ -11,12 +11,12 @@ from PIL import Image
 
 from hmdrn.cli.main import cli, run
 from hmdrn_runtime.specimens.drawing import draw_specimens
-from hmdrn_runtime.specimens.traits import species_name
+from hmdrn_runtime.specimens.traits import name_species
 
 
 @pytest.fixture
 def hmdrn():
-    """Run `hmdrn <arguments>` as the entry point does, without the cost of a new process."""
+    """Run `hmdrn <arguments>` as the entry point does, without a new process."""
 
     def call(*arguments: object) -> Outcome:
         out, err = io.StringIO(), io.StringIO()
@@ -32,9 +32,9 @@ def specimens(tmp_path_factory):
     """Photos of four species as files: <species>/<n>.png, six each."""
     folder = tmp_path_factory.mktemp("specimens")
     for s, images in enumerate(draw_specimens(range(4), 6, size=96)):
-        (folder / species_name(s)).mkdir()
+        (folder / name_species(s)).mkdir()
         for n, image in enumerate(images):
-            Image.fromarray(image).save(folder / species_name(s) / f"{n}.png")
+            Image.fromarray(image).save(folder / name_species(s) / f"{n}.png")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""From nothing to a device: a network trained on drawn specimens names species that it never saw."""
+"""A network trained on drawn specimens recognizes unseen species, also as a bundle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hmdrn_network.scoring import NetworkScorer
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.photos import PhotoGroup
 from hmdrn_network.training.run import train
-from hmdrn_runtime.evaluation.evaluation import BundleScorer, Setting, evaluate
+from hmdrn_runtime.evaluation.evaluation import BundleScorer, EpisodeSetting, evaluate
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 TRAINED, PHOTOS = range(100, 132), 14
@@ -34,7 +34,7 @@ class Drawn:
 
 
 @pytest.mark.slow
-def test_a_network_trained_from_scratch_names_new_species_and_its_bundle_does_the_same(tmp_path):
+def test_a_network_trained_from_scratch_names_new_species_as_its_bundle(tmp_path):
     images = torch.from_numpy(draw_specimens(TRAINED, PHOTOS, size=96).reshape(-1, 96, 96, 3))
     group = PhotoGroup("drawn", images, torch.arange(len(images)).split(PHOTOS))
     train(NetworkConfig(), [group], CONFIG, tmp_path / "run", ModelCard("drawn"))
@@ -43,7 +43,7 @@ def test_a_network_trained_from_scratch_names_new_species_and_its_bundle_does_th
 
     photos = draw_specimens(UNSEEN, 12, size=84)
     classes = {f"species {i}": [Drawn(pixels) for pixels in photos[i]] for i in UNSEEN}
-    setting = Setting(way=5, shot=5, queries=7, episodes=100)
+    setting = EpisodeSetting(way=5, shot=5, queries=7, episodes=100)
     (torch_result,) = evaluate(NetworkScorer(checkpoint.network), classes, [setting])
     (device_result,) = evaluate(BundleScorer(load(tmp_path / "drawn.hmdrn")), classes, [setting])
     assert torch_result.accuracy > 90

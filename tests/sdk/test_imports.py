@@ -1,4 +1,4 @@
-"""A device needs neither torch nor onnx; each proof runs in a process of its own."""
+"""A device needs neither torch nor onnx; each test runs a new process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def test_importing_hmdrn_loads_next_to_nothing():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_errors_and_version_are_to_be_had_without_torch_and_onnx():
+def test_errors_and_version_are_available_without_torch_and_onnx():
     code = """
 import hmdrn, inspect
 from hmdrn_runtime import errors
@@ -28,7 +28,7 @@ print(hmdrn.__version__)
 
 
 @pytest.mark.parametrize("entry", ["main", "export_main"])
-def test_an_interrupt_while_the_commands_are_imported_ends_without_a_traceback(entry):
+def test_an_interrupt_during_imports_ends_without_a_traceback(entry):
     code = f"""
 import builtins
 find = builtins.__import__
@@ -65,7 +65,7 @@ print(again.classify(images[2]).label)
 
 @pytest.mark.parametrize("verb", ["enroll", "classify", "eval", "inspect", "demo", "doctor", "explain"])
 def test_a_devices_commands_start_without_torch_and_onnx(verb):
-    code = "from hmdrn.cli.main import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+    code = "from hmdrn._entry_points import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
     done = run_python(code, verb, "--help")
     assert done.returncode == 0, done.stderr
 
@@ -81,7 +81,7 @@ def test_a_workstations_commands_say_which_extra_they_need(arguments, extra, tmp
     code = (
         "import importlib.util; find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: None if name in ('torch', 'onnx') else find(name, *a)\n"
-        "from hmdrn.cli.main import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+        "from hmdrn._entry_points import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
     )
     done = run_python(code, *arguments)
     assert done.returncode == 2
