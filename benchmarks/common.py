@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.load_monitor import LoadMonitor
 from hmdrn.cli.messages import print_message
-from hmdrn.cli.options import print_facts, print_table
+from hmdrn.cli.output import print_facts, print_table
 from hmdrn_runtime.device.cpu import read_cpu
 from hmdrn_runtime.device.state import read_state
 from hmdrn_runtime.errors import HmdrnError
@@ -71,7 +71,7 @@ class BenchmarkRun:
 
     def latency(self, call: Call) -> Latency:
         """Measure the latency of a call, checking for other load."""
-        return Latency.of(time_single_stream(call, self.plan, self.load_monitor.check))
+        return Latency.from_seconds(time_single_stream(call, self.plan, self.load_monitor.check))
 
     def find_best_threads(self, make: Callable[[int], Call]) -> tuple[int, Call]:
         """Find the faster thread count as `find_best_threads` does, checking for other load."""

@@ -16,9 +16,9 @@ from typing import Any
 import click
 import numpy as np
 
-from hmdrn.cli.options import print_table, progress
+from hmdrn.cli.output import print_table, progress
 from hmdrn.loading import load
-from hmdrn.open_set import photo_statistics
+from hmdrn.open_set import compute_photo_statistics
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.enrollment.leave_one_out import EnrollmentCheck, check_enrollment
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, packed_gram
@@ -111,7 +111,7 @@ def main(bundle: str, data: tuple[Path, ...], split: str, trials: int, seed: int
     total = {"report": [0, 0, 0], "means": [0, 0, 0]}
     with progress() as report:
         for path in data:
-            group = photo_statistics(recognizer, open_dataset(path, split).classes, None, report)
+            group = compute_photo_statistics(recognizer, open_dataset(path, split).classes, None, report)
             for check, counts in measure(recognizer, group, trials, seed).items():
                 total[check] = [a + b for a, b in zip(total[check], counts, strict=True)]
                 results.append({"data": str(path), "check": check, **summarize(counts, trials)})

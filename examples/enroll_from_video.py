@@ -1,12 +1,12 @@
-"""Enroll a species from a video: a few of its frames, from all over the film, are taken.
+"""Enroll a species from a few frames of a video, spread over its length.
 
 Needs: `pip install '.[camera]'` in a checkout (OpenCV). Run:
 
     python examples/enroll_from_video.py clip.mp4 "Sooty Albatross" --gallery site7.gallery
 
-The gallery is made if there is none. Film one animal that fills most of the picture, from several sides. The
-whole film is read first. Frames that are blurred, badly lit or like the one before are left out, the rest is
-divided into as many stretches as photos are wanted, and the sharpest frame of each is enrolled.
+A missing gallery is created. Film one animal that fills most of the frame, from several sides. The whole video
+is read first. Frames that are blurred, badly lit or like the previous one are left out; the rest is divided
+into as many parts as there are photos to enroll, and the sharpest frame of each part is enrolled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 import hmdrn
-from hmdrn.plotting.contact_sheet import check_sheet_place, draw_sheet
+from hmdrn.plotting.contact_sheet import check_sheet_path, draw_contact_sheet
 from hmdrn_runtime.images.quality import PreparedPhoto, is_near_duplicate, measure_quality, prepare_photo
 
 try:
@@ -31,15 +31,15 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 
-def frames_of(video: str, every: int = 1) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """Every so-manieth frame of a video: its number and time in the video, and RGB uint8 (H, W, 3).
+def read_frames(video: str, every: int = 1) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Yield every n-th frame of a video: its number and time in the video, and RGB uint8 (H, W, 3).
 
     Args:
-        video: File, or whatever else OpenCV opens.
-        every: 1 for all frames; 5 at 30 frames a second is six a second, in which an animal moves enough.
+        video: A file, or another source that OpenCV opens.
+        every: n; 1 for all frames. With 5, a video of 30 frames a second gives six a second.
 
     Raises:
-        hmdrn.ImageError: It cannot be opened, or has no frame.
+        hmdrn.ImageError: The video cannot be opened, or has no frame.
     """
     capture = cv2.VideoCapture(video)
     try:
@@ -61,41 +61,41 @@ def frames_of(video: str, every: int = 1) -> Iterator[tuple[str, npt.NDArray[np.
         capture.release()
 
 
-def choose(frames: Iterable[PreparedPhoto], shots: int) -> list[PreparedPhoto]:
-    """The sharpest frame of each of so many stretches of the film, without blurred, dark and repeated ones.
+def choose_frames(frames: Iterable[PreparedPhoto], shots: int) -> list[PreparedPhoto]:
+    """Choose the sharpest frame of each part of the video, without blurred, dark and repeated ones.
 
     Args:
-        frames: In the order of the film.
-        shots: Frames to choose at most.
+        frames: The frames in order.
+        shots: Number of parts, the most frames to choose.
     """
-    fit: list[PreparedPhoto] = []
+    usable: list[PreparedPhoto] = []
     for frame in frames:
-        if not measure_quality(frame).doubts and not (
-            fit and is_near_duplicate(frame.pixels, fit[-1].pixels)
+        if not measure_quality(frame).issues and not (
+            usable and is_near_duplicate(frame.pixels, usable[-1].pixels)
         ):
-            fit.append(frame)
-    ends = [round(len(fit) * i / shots) for i in range(shots + 1)]
+            usable.append(frame)
+    ends = [round(len(usable) * i / shots) for i in range(shots + 1)]
     chosen: list[PreparedPhoto] = []
     for start, end in pairwise(ends):
         new = [
-            one
-            for one in fit[start:end]
-            if not any(is_near_duplicate(one.pixels, other.pixels) for other in chosen)
+            frame
+            for frame in usable[start:end]
+            if not any(is_near_duplicate(frame.pixels, other.pixels) for other in chosen)
         ]
         if new:
-            chosen.append(max(new, key=lambda one: measure_quality(one).sharpness))
+            chosen.append(max(new, key=lambda frame: measure_quality(frame).sharpness))
     return chosen
 
 
-def describe(report: hmdrn.EnrollmentReport) -> str:
-    """The report of an enrollment, for people."""
+def describe_report(report: hmdrn.EnrollmentReport) -> str:
+    """Return the report of an enrollment as text."""
     lines = [f"{report.label}: {len(report.added)} frames added, {report.shots} photos now"]
     lines += [f"  {photo.name}: {photo.verdict}" for photo in report.photos]
-    lines += [f"  {report.doubt}"] if report.doubt else []
+    lines += [f"  {report.issue}"] if report.issue else []
     if report.nearest is not None:
         share = f"{100 * report.nearest.separability:.0f} %"
         lines.append(
-            f"  most easily confused with {report.nearest.label}: {share} of its photos are told apart"
+            f"  most easily confused with {report.nearest.label}: {share} of its photos can be distinguished"
         )
     lines += [
         f"  one of these frames is also in {label}: one of the labels is wrong" for label in report.also_in
@@ -107,47 +107,49 @@ def describe(report: hmdrn.EnrollmentReport) -> str:
 def enroll(
     recognizer: hmdrn.Recognizer, label: str, video: str, shots: int, every: int
 ) -> tuple[hmdrn.EnrollmentReport, list[PreparedPhoto]]:
-    """Enroll a few frames of a film, and return them too, in its order.
+    """Enroll a few frames of a video, and return the report and the frames.
 
     Raises:
-        hmdrn.HmdrnError: The video cannot be read, or no frame of it is fit.
+        hmdrn.HmdrnError: The video cannot be read, or has no usable frame.
     """
-    mode = recognizer.bundle.manifest.input.preprocessing
-    # Of every frame only the network's 84 x 84 pixels are kept: an hour's film fits into memory.
-    chosen = choose((prepare_photo(frame, mode, name) for name, frame in frames_of(video, every)), shots)
+    mode = recognizer.preprocessing
+    # Only the network's 84 x 84 pixels of a frame are stored: an hour of video fits into memory.
+    chosen = choose_frames(
+        (prepare_photo(frame, mode, name) for name, frame in read_frames(video, every)), shots
+    )
     if not chosen:
         raise hmdrn.EnrollmentError(f"no frame of {video} was sharp and well lit: film it in better light")
     return recognizer.enroll(label, chosen), chosen
 
 
 def main() -> int:
-    """Enroll from the video that the command line names, and save the gallery."""
+    """Enroll from the video on the command line, and save the gallery."""
     parser = argparse.ArgumentParser(description="Enroll a species from a video.")
     parser.add_argument("video")
     parser.add_argument("label", help="the species' name")
-    parser.add_argument("--gallery", type=Path, required=True, help="file, made if there is none")
+    parser.add_argument("--gallery", type=Path, required=True, help="file, created if missing")
     parser.add_argument("--bundle", default="default", help="folder NAME.hmdrn (%(default)s)")
-    parser.add_argument("--shots", type=int, default=5, help="frames to take at most (%(default)s)")
-    parser.add_argument("--every", type=int, default=5, help="look at every so-manieth frame (%(default)s)")
+    parser.add_argument("--shots", type=int, default=5, help="most frames to enroll (%(default)s)")
+    parser.add_argument("--every", type=int, default=5, help="use every n-th frame (%(default)s)")
     arguments = parser.parse_args()
     if arguments.shots < 1 or arguments.every < 1:
-        parser.error("--shots and --every are 1 or more")
+        parser.error("--shots and --every must be 1 or more")
     gallery: Path = arguments.gallery
     try:
-        sheet = check_sheet_place(gallery.with_name(f"{gallery.name}.png"))
+        sheet = check_sheet_path(gallery.with_name(f"{gallery.name}.png"))
         recognizer = hmdrn.load(arguments.bundle, gallery=gallery if gallery.exists() else None)
         report, frames = enroll(
             recognizer, arguments.label, arguments.video, arguments.shots, arguments.every
         )
         recognizer.save_gallery(gallery)
-        draw_sheet([report], [frames], sheet)
+        draw_contact_sheet([report], [frames], sheet)
     except hmdrn.HmdrnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(describe(report))
+    print(describe_report(report))
     print(f"the frames are in {sheet}: look at them")
     calibrate = f"hmdrn gallery calibrate {gallery} --bundle {arguments.bundle} --far 0.05"
-    print(f"to be told what is unknown: {calibrate}")
+    print(f"to recognize unknown species: {calibrate}")
     return 0
 
 

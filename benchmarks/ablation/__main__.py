@@ -15,7 +15,8 @@ from benchmarks.ablation.experiment import Experiment, Outcome, write_file
 from benchmarks.ablation.summary import Summary
 from benchmarks.ablation.variants import FULL, VARIANTS
 from hmdrn.cli.main import run
-from hmdrn.cli.options import json_option, print_json, print_table, progress, with_schema
+from hmdrn.cli.options import json_option
+from hmdrn.cli.output import print_json, print_table, progress, with_schema
 from hmdrn.cli.parameters import FiniteRange
 from hmdrn_network.config import BackboneName
 from hmdrn_network.training.config import TrainingConfig

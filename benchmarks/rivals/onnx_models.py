@@ -13,10 +13,11 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from benchmarks.rivals.episode import SHOT, WAY, Classify, Episode, Pixels
+from benchmarks.rivals.episode import SHOT, WAY, Classify, Episode
 from benchmarks.rivals.torch_models import CachedFeatures, DirectRidge
 from hmdrn.cli.options import require_package
-from hmdrn_export.graphs.modules import RidgeSolve, Subgraph, TraceJob
+from hmdrn_export.graphs.modules import RidgeSolve
+from hmdrn_export.graphs.trace_jobs import Subgraph, TraceJob
 from hmdrn_export.graphs.tracing import trace_graphs
 from hmdrn_network.heads.ridge import gram, pack
 from hmdrn_network.hmdrn import HMDRN
@@ -34,7 +35,7 @@ class EpisodeGraph(nn.Module):
         names = self.network.config.levels
         tokens = self.network.encode(support, masked=False)
         packed = torch.cat([pack(gram(tokens[name])) for name in names], dim=1)
-        operator, _ = self.solve(packed.unflatten(0, (WAY, SHOT)).sum(dim=1), torch.full((WAY,), float(SHOT)))
+        operator, _ = self.solve(packed.reshape(WAY, SHOT, -1).sum(dim=1), torch.full((WAY,), float(SHOT)))
         parts = torch.split(operator, self.solve.sizes, dim=1)
         query = self.network.encode(images, masked=True)
         distances = {
@@ -46,12 +47,12 @@ class EpisodeGraph(nn.Module):
 
 def export_graph(module: nn.Module, **inputs: Tensor) -> bytes:
     """Export a module to an ONNX file with fixed sizes and the weights inside."""
-    fixed = {name: {} for name in inputs}
+    fixed: dict[str, dict[int, str]] = {name: {} for name in inputs}
     cut = Subgraph(tuple(inputs), {"logits": "logits"})
     model: onnx.ModelProto = trace_graphs(TraceJob(module, inputs, ("logits",), fixed, {"episode": cut}), {})[
         "episode"
     ]
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def export_episode(episode: Episode) -> bytes:
@@ -106,11 +107,7 @@ def classify_episodes(run: Run, episode: Episode) -> Classify:
 
 def classify_queries(run: Run) -> Classify:
     """Return a classifier that passes the query photo alone to the graph."""
-
-    def classify(photo: Pixels) -> np.ndarray:
-        return run({"images": photo[None]})[0]
-
-    return classify
+    return lambda photo: run({"images": photo[None]})[0]
 
 
 def _support(episode: Episode) -> Tensor:

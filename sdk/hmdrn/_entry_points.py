@@ -1,4 +1,4 @@
-"""The entry points, which import nothing before an interrupt can be caught."""
+"""Entry points of the two programs; nothing is imported before an interrupt can be caught."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ _INTERRUPTED = 130
 
 
 def main() -> int:
-    """Entry point of `hmdrn`."""
+    """Run `hmdrn`."""
     try:
-        from hmdrn.cli import main as cli
-        from hmdrn.cli.signals import leave
+        from hmdrn.cli.main import cli, run
+        from hmdrn.cli.signals import exit_process
 
-        return leave(cli.main())
+        return exit_process(run(cli, "hmdrn"))
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
 def export_main() -> int:
-    """Entry point of `hmdrn-export`."""
+    """Run `hmdrn-export`."""
     try:
-        from hmdrn.cli import main as cli
+        from hmdrn.cli.commands.export import command
+        from hmdrn.cli.main import run
 
-        return cli.export_main()
+        return run(command, "hmdrn-export")
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -1,4 +1,4 @@
-"""The command line: `hmdrn <verb>`, and `hmdrn-export`."""
+"""The command line: `hmdrn <verb>`."""
 
 from __future__ import annotations
 
@@ -11,38 +11,35 @@ import click
 
 from hmdrn.cli.messages import print_message
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.io.files import reason
-from hmdrn_runtime.messages import did_you_mean
 
 _VERBS = {
     "build": "Build TensorRT engines of a bundle, on the device that will run them.",
     "classify": "Name the species on photos.",
     "demo": "See it work: enroll five species, name new specimens, draw the result.",
-    "doctor": "Show what this device has, what would be used of it, and what to do next.",
+    "doctor": "Show what this device has, what hmdrn uses of it, and what to do next.",
     "enroll": "Enroll species from a folder of photos for each.",
     "eval": "Measure the episodic accuracy of a bundle.",
-    "explain": "Show why a photo is named as it is, on the photo.",
+    "explain": "Show on the photo why it got its name.",
     "export": "Turn a checkpoint into a bundle (also: hmdrn-export).",
     "gallery": "Look at galleries, merge those of several devices, change them.",
-    "inspect": "Show what is in a bundle or a gallery.",
+    "inspect": "Show the contents of a bundle or a gallery.",
     "prepare": "Turn the original archives of a data set into a zip with splits.",
     "profile": "Measure how fast a bundle is on this machine.",
     "quantize-report": "Show what INT8 would cost a bundle, layer by layer.",
     "train": "Train a model on photographs by class.",
-    "watch": "Name what a camera, stream or video shows, as it runs.",
+    "watch": "Name what a camera, stream or video shows, while it runs.",
 }
 """Every verb with its line in the overview, which must not import the verb's module."""
 
 _ALIASES = {"calibrate": "quantize-report"}
-"""Old verbs that still work: each with the verb that replaced it."""
+"""Old verbs that still work, each with its new name."""
 
 INTERRUPTED = 130
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a full disk says, in writing alone."""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class _Verbs(click.Group):
+class _LazyGroup(click.Group):
     """Imports a verb's module when the verb is used: classifying must not wait for what exporting needs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -53,11 +50,13 @@ class _Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         verb = args[0]
         if verb in _ALIASES:
-            print_message(f"hmdrn {verb} is now called hmdrn {_ALIASES[verb]}")
+            print_message(f"note: hmdrn {verb} is now called hmdrn {_ALIASES[verb]}")
             args = [_ALIASES[verb], *args[1:]]
         elif verb not in _VERBS and not verb.startswith("-"):
-            meant = did_you_mean(verb, _VERBS)
-            raise click.UsageError(f"no command {verb!r}: {meant}There are {', '.join(sorted(_VERBS))}", ctx)
+            from hmdrn_runtime.messages import suggest_names
+
+            guess = suggest_names(verb, _VERBS)
+            raise click.UsageError(f"no command {verb!r}: {guess}There are {', '.join(sorted(_VERBS))}", ctx)
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -73,7 +72,7 @@ class _Verbs(click.Group):
 
 
 @click.group(
-    cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.version_option(package_name="hmdrn")
 @click.pass_context
@@ -83,59 +82,48 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def run(command: click.Command, name: str, arguments: list[str] | None = None) -> int:
-    """Run a command; every foreseen error becomes one line and its exit code.
-
-    Args:
-        command: What to run.
-        name: The program's name in messages.
-        arguments: Its arguments; those of the process if None.
+def run(command: click.Command, program: str, arguments: list[str] | None = None) -> int:
+    """Run a command as `program`, by default with the process's arguments; print an error as one line.
 
     Returns:
         0 done, 1 a fault of ours, 2 the user's input or environment, 3 a limit missed, 130 interrupted.
     """
     try:
-        result = command.main(arguments, prog_name=name, standalone_mode=False)
+        result = command.main(arguments, prog_name=program, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
-        asked = error.ctx.command_path if error.ctx else name
-        return _fail(name, f"{error.format_message().rstrip('.')}; see {asked} --help", 2)
+        path = error.ctx.command_path if error.ctx else program
+        return _fail(program, f"{error.format_message().rstrip('.')}; see {path} --help", 2)
     except click.ClickException as error:
-        return _fail(name, error.format_message(), 2)
+        return _fail(program, error.format_message(), 2)
     except HmdrnError as error:
-        return _fail(name, str(error), error.exit_code)
+        return _fail(program, str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return _fail(name, "interrupted", INTERRUPTED)
+        return _fail(program, "interrupted", INTERRUPTED)
     except SystemExit:
-        # What click and rich make of a closed pipe: whoever read our output has seen enough.
+        # click and rich raise it on a closed pipe: the reader has seen enough.
         return 0
     except OSError as error:
-        # Files are written elsewhere, with errors of their own: what is left is what was printed.
-        if error.errno not in _FULL:
+        # Commands catch the errors of the files they write, so this one is about standard output.
+        if error.errno not in _DISK_FULL:
             raise
-        _give_up_output()
-        return _fail(name, f"cannot write the output: {reason(error)}; make room, or write it elsewhere", 2)
+        from hmdrn_runtime.io.files import describe_os_error
+
+        _discard_output()
+        return _fail(
+            program,
+            f"cannot write the output: {describe_os_error(error)}; make room, or write it elsewhere",
+            2,
+        )
 
 
-def _give_up_output() -> None:
-    """Drop what is still to be printed: Python would try once more at its end, and complain."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _discard_output() -> None:
+    """Drop buffered output: Python would try to write it once more at exit, and complain."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
 
 
-def _fail(name: str, message: str, code: int) -> int:
-    print_message(message, name)
+def _fail(program: str, message: str, code: int) -> int:
+    print_message(message, program)
     return code
-
-
-def main() -> int:
-    """Entry point of `hmdrn`."""
-    return run(cli, "hmdrn")
-
-
-def export_main() -> int:
-    """Entry point of `hmdrn-export`."""
-    from hmdrn.cli.commands.export import command
-
-    return run(command, "hmdrn-export")

@@ -8,11 +8,11 @@ import click
 
 
 def print_message(message: str, program: str = "hmdrn") -> None:
-    """One line on standard error, whatever the message holds; nothing where that cannot be written to."""
+    """Print one line on standard error; do nothing where that cannot be written to."""
     with contextlib.suppress(OSError):
         click.echo(format_message(message, program), err=True)
 
 
 def format_message(message: str, program: str = "hmdrn") -> str:
-    """The line that `print_message` writes."""
+    """Return the line that `print_message` prints: program name, and message without line breaks."""
     return f"{program}: {' '.join(message.split())}"

@@ -1,4 +1,4 @@
-"""Where a command writes what it was asked for, checked before the work."""
+"""Paths that a command writes to, checked before the work."""
 
 from __future__ import annotations
 
@@ -8,34 +8,39 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.io.files import check_apart, check_folder_of, user_path
+from hmdrn_runtime.io.files import check_not_input, check_parent_folder, expand_path
 
 
-def output_place(path: Path, what: str, inputs: Iterable[str | os.PathLike[str]]) -> Path:
-    """The file to write, where there is a place for it.
+def check_output_path(
+    path: Path, kind: str, inputs: Iterable[str | os.PathLike[str]] = (), suffixes: tuple[str, ...] = ()
+) -> Path:
+    """Return a path to write, with `~` expanded.
 
     Args:
         path: As the user gives it.
-        what: What it is to be, for the message, e.g. "picture".
-        inputs: What the command reads, files and folders; a bundle by its `bundle_path`.
+        kind: Kind of the file, for the message, e.g. "picture".
+        inputs: Files and folders that the command reads; a bundle by its `bundle_path`.
+        suffixes: Suffixes that it may have; any if empty.
 
     Raises:
-        HmdrnError: Its folder is missing, it is a folder, or it would replace something that is read.
+        HmdrnError: Its folder is missing, it is a folder, it would replace an input, or its suffix is wrong.
     """
-    path = user_path(path, HmdrnError)
-    check_folder_of(path, what, HmdrnError)
+    path = expand_path(path, HmdrnError)
     if path.is_dir():
-        raise HmdrnError(f"cannot write {what} {path}: it is a folder; give the path of a file")
-    check_apart(path, what, [user_path(one, HmdrnError) for one in inputs], HmdrnError)
+        raise HmdrnError(f"cannot write {kind} {path}: it is a folder; give the path of a file")
+    check_parent_folder(path, kind, HmdrnError)
+    check_not_input(path, kind, [expand_path(item, HmdrnError) for item in inputs], HmdrnError)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise HmdrnError(f"cannot write {kind} {path}: give a file that ends with {' or '.join(suffixes)}")
     return path
 
 
-def photos_of(data: str | os.PathLike[str]) -> list[Path]:
-    """What of a data set must not be replaced: its zip, or its folders of photos.
+def list_dataset_paths(data: str | os.PathLike[str]) -> list[Path]:
+    """Return the paths of a data set that must not be replaced: its zip, or its folders of photos.
 
-    A file beside these, such as the picture of an earlier run, is none of its photos.
+    A file beside these folders, such as the picture of an earlier run, is not one of them.
     """
-    folder = user_path(data, HmdrnError)
+    folder = expand_path(data, HmdrnError)
     with contextlib.suppress(OSError):
-        return [one for one in folder.iterdir() if one.is_dir()]
+        return [path for path in folder.iterdir() if path.is_dir()]
     return [folder]

@@ -1,4 +1,4 @@
-"""Lines to a reader that may be slow, or not read at all, and must not hold up the end."""
+"""Output for a reader that may be slow, or may not read at all, and must not delay the end."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from typing import Literal, TextIO
 
 import click
 
-_SLICE = 0.05
+_POLL_SECONDS = 0.05
 _PATIENCE = 0.2
-"""Seconds for the reader of a full pipe once it is to end."""
-_ROOM = min(select.PIPE_BUF, 4096) if hasattr(select, "PIPE_BUF") else 0
-"""Bytes that a pipe that can be written to takes without blocking; 0 where the system does not tell."""
+"""Seconds that the reader of a full pipe gets once the command is to end."""
+_CHUNK = min(select.PIPE_BUF, 4096) if hasattr(select, "PIPE_BUF") else 0
+"""Bytes that a writable pipe takes without blocking; 0 where the system does not say."""
 
 
-class Lines:
-    """Writes lines to standard output or standard error, and gives up on a full pipe when it is to end.
+class PipeWriter:
+    """Writes lines to standard output or standard error, and gives up on a full pipe when the command ends.
 
     Args:
-        stream: Which.
-        ending: Whether to give up, a little later, on a reader that does not read.
+        stream: Name of the stream.
+        is_ending: Returns True once the command is to end.
     """
 
-    def __init__(self, stream: Literal["stdout", "stderr"], ending: Callable[[], bool]) -> None:
-        self._stream, self._ending = stream, ending
-        self._until: float | None = None
-        self.lost = 0
-        """Lines that were given up, a broken one among them."""
+    def __init__(self, stream: Literal["stdout", "stderr"], is_ending: Callable[[], bool]) -> None:
+        self._stream, self._is_ending = stream, is_ending
+        self._deadline: float | None = None
+        self._broken = False
 
     def __call__(self, line: str) -> None:
         """Write a line.
 
         Raises:
-            BrokenPipeError: Whoever read has left.
+            BrokenPipeError: The reader has closed its end.
         """
         descriptor = _descriptor(getattr(sys, self._stream))
         if descriptor is None:
@@ -45,27 +44,27 @@ class Lines:
             return
         data = memoryview(f"{line}\n".encode())
         while data:
-            # What follows half a line would be taken for the rest of it.
-            if self.lost or not self.ready():
-                self.lost += 1
+            # Nothing may follow half a line: it would read as its other half.
+            if self._broken or not self.wait_until_writable():
+                self._broken = True
                 return
-            data = data[os.write(descriptor, data[:_ROOM]) :]
+            data = data[os.write(descriptor, data[:_CHUNK]) :]
 
-    def ready(self) -> bool:
-        """Wait until there is room for some more, or it is given up; returns whether there is."""
+    def wait_until_writable(self) -> bool:
+        """Wait until the pipe takes more data; return False if its reader is given up."""
         descriptor = _descriptor(getattr(sys, self._stream))
-        while descriptor is not None and not select.select([], [descriptor], [], _SLICE)[1]:
-            if self._until is None and self._ending():
-                self._until = time.monotonic() + _PATIENCE
-            if self._until is not None and time.monotonic() >= self._until:
+        while descriptor is not None and not select.select([], [descriptor], [], _POLL_SECONDS)[1]:
+            if self._deadline is None and self._is_ending():
+                self._deadline = time.monotonic() + _PATIENCE
+            if self._deadline is not None and time.monotonic() >= self._deadline:
                 return False
         return True
 
 
 def _descriptor(stream: TextIO) -> int | None:
-    """What a stream writes to, flushed; None where that is no descriptor, or cannot be waited for."""
+    """Return a flushed stream's descriptor; None if it has none, or the system cannot wait for it."""
     try:
         stream.flush()
-        return stream.fileno() if _ROOM else None
+        return stream.fileno() if _CHUNK else None
     except io.UnsupportedOperation:
         return None

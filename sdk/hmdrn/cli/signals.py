@@ -1,4 +1,4 @@
-"""Ending a command's loop cleanly when a signal asks for it, and the process after it."""
+"""Ends a command's loop cleanly when a signal asks for it, and then the process."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from hmdrn.watching import READING
+from hmdrn.watching.opencv import READER_THREAD_NAME
 
 
-def leave(code: int) -> int:
-    """Hand back the exit code; or end the process with it at once, where a thread hangs in a camera's driver.
+def exit_process(code: int) -> int:
+    """Return the exit code; or exit with it at once, if a thread hangs in a camera's driver.
 
-    Such a thread that wakes up while the interpreter ends would abort the process: the interpreter unwinds
-    it through the driver's C++, which takes that for an exception that nobody catches.
+    If such a thread woke up while the interpreter ends, it would abort the process: the interpreter would
+    unwind it through the driver's C++, which sees an exception that nobody catches.
     """
-    if any(thread.name == READING for thread in threading.enumerate()):
+    if any(thread.name == READER_THREAD_NAME for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
@@ -28,38 +28,39 @@ def leave(code: int) -> int:
     return code
 
 
-class Stop:
-    """Makes Ctrl-C and SIGTERM end a loop after the step in work; the second of them ends it at once.
+class StopOnSignal:
+    """Context in which Ctrl-C and SIGTERM end a loop after its current step; a second one ends it at once.
 
-    `asked` is the signal that came first, or None.
+    Attributes:
+        received: The first signal's number, or None.
     """
 
     def __init__(self) -> None:
-        self.asked: int | None = None
-        self._end: Callable[[], None] | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self.received: int | None = None
+        self._stop: Callable[[], None] | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
 
-    def ends(self, end: Callable[[], None]) -> None:
-        """How to end the loop; done at once if a signal has come already."""
-        self._end = end
-        if self.asked is not None:
-            end()
+    def call(self, stop: Callable[[], None]) -> None:
+        """Set the function that stops the loop; it is called at once if a signal has come already."""
+        self._stop = stop
+        if self.received is not None:
+            stop()
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> StopOnSignal:
         if threading.current_thread() is threading.main_thread():
-            for one in (signal.SIGINT, signal.SIGTERM):
-                self._before[one] = signal.signal(one, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._restore()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.asked = number
+        self.received = number
         self._restore()
-        if self._end is not None:
-            self._end()
+        if self._stop is not None:
+            self._stop()
 
     def _restore(self) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)

@@ -1,1 +1,1 @@
-"""`hmdrn doctor`: what a device has, what the SDK would use of it, and what to do next."""
+"""`hmdrn doctor`: the hardware and software of a device, the use hmdrn makes of it, and advice."""

@@ -1,4 +1,4 @@
-"""From what a device has to what its user should do next."""
+"""Advice on what to do next on a device."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hmdrn.doctor.report import Facts
+from hmdrn.doctor.report import DeviceReport
 
 _LITTLE_MEMORY = 400
+"""MiB."""
 _HOT = 85.0
-_CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+"""Degrees Celsius."""
+_CUDA = "CUDAExecutionProvider"
+_REINSTALL = "pip install --force-reinstall onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -18,9 +21,9 @@ class Advice:
     """One thing to do.
 
     Attributes:
-        what: What is wrong, or what could be better, in a sentence.
-        command: What to run, quoted for a shell.
-        needed: Whether the SDK does not work without it.
+        what: The problem, or the possible improvement, in a sentence.
+        command: Command to run, quoted for a shell.
+        needed: Whether hmdrn does not work without it.
     """
 
     what: str
@@ -28,111 +31,105 @@ class Advice:
     needed: bool = False
 
 
-def advise(facts: Facts) -> tuple[Advice, ...]:
-    """What to do, the most pressing first; never empty."""
-    broken = tuple(_broken(facts))
-    if broken:
-        return broken
-    return (*_accelerators(facts), *_conditions(facts), _use(facts), *_variants(facts), *_extras(facts))
+def advise(report: DeviceReport) -> tuple[Advice, ...]:
+    """Return advice, the most urgent first; never empty."""
+    broken = _find_broken(report)
+    if broken is not None:
+        return (broken,)
+    bundle = shlex.quote(report.bundle)
+    enroll = Advice(
+        "hmdrn works here: enroll your species, a folder of photos for each",
+        f"hmdrn enroll {bundle} FOLDER --gallery my.gallery",
+    )
+    return (*_accelerators(report), *_conditions(report), enroll, *_variants(report), *_extras(report))
 
 
-def _broken(facts: Facts) -> Iterator[Advice]:
-    if "error" in facts.onnxruntime:
-        what = f"ONNX Runtime cannot be imported: {facts.onnxruntime['error']}"
-        yield Advice(what, "pip install --force-reinstall onnxruntime", needed=True)
-    elif facts.providers.get("CPUExecutionProvider", "it is not listed") is not None:
-        reason = facts.providers.get("CPUExecutionProvider", "it is not listed")
-        what = f"ONNX Runtime does not work on the CPU: {reason}"
-        yield Advice(what, "pip install --force-reinstall onnxruntime", needed=True)
-    elif "error" in facts.choice:
-        what = f"bundle {facts.bundle} does not run here: {facts.choice['error']}"
-        other = facts.bundle != "default"
-        command = "hmdrn doctor default" if other else "pip install --force-reinstall --no-deps ."
-        yield Advice(what, command, needed=True)
+def _find_broken(report: DeviceReport) -> Advice | None:
+    if "error" in report.onnxruntime:
+        problem = f"ONNX Runtime cannot be imported: {report.onnxruntime['error']}"
+        return Advice(problem, _REINSTALL, needed=True)
+    cpu_problem = report.providers.get("CPUExecutionProvider", "it is not listed")
+    if cpu_problem is not None:
+        return Advice(f"ONNX Runtime does not work on the CPU: {cpu_problem}", _REINSTALL, needed=True)
+    if "error" in report.choice:
+        default = report.bundle == "default"
+        command = "pip install --force-reinstall --no-deps ." if default else "hmdrn doctor default"
+        problem = f"bundle {report.bundle} does not run here: {report.choice['error']}"
+        return Advice(problem, command, needed=True)
+    return None
 
 
-def _accelerators(facts: Facts) -> Iterator[Advice]:
-    if "error" in facts.gpu:
-        if facts.jetson is not None:
-            what = f"this is a Jetson, but its GPU does not answer: {facts.gpu['error']}"
-            yield Advice(what, "sudo apt-get install --reinstall nvidia-l4t-cuda")
+def _accelerators(report: DeviceReport) -> Iterator[Advice]:
+    if "error" in report.gpu:
+        if report.jetson is not None:
+            problem = f"this is a Jetson, but its GPU does not answer: {report.gpu['error']}"
+            yield Advice(problem, "sudo apt-get install --reinstall nvidia-l4t-cuda")
         return
-    used = facts.choice["backend"]
-    if used == "tensorrt":
+    backend = report.choice["backend"]
+    if backend == "tensorrt":
         return
-    if facts.system_tensorrt:
+    if report.system_tensorrt:
         yield Advice(
             "the system has TensorRT, but this Python environment does not see it: from a checkout of hmdrn",
             "python3 -m venv --system-site-packages hmdrn-env && hmdrn-env/bin/pip install .",
         )
-    elif "error" in facts.tensorrt and facts.jetson is not None:
-        what = f"TensorRT, which is fastest on a Jetson, cannot be used: {facts.tensorrt['error']}"
-        yield Advice(what, "sudo apt-get install python3-libnvinfer")
-    elif "error" not in facts.tensorrt and "error" in facts.cuda_bindings:
-        what = f"TensorRT is there, but its memory cannot be managed: {facts.cuda_bindings['error']}"
-        yield Advice(what, "pip install '.[tensorrt]'")
-    elif "error" not in facts.tensorrt:
-        reason = facts.choice["not_used"].get("tensorrt", "it has no engines yet")
+    elif "error" in report.tensorrt:
+        if report.jetson is not None:
+            problem = f"TensorRT, which is fastest on a Jetson, cannot be used: {report.tensorrt['error']}"
+            yield Advice(problem, "sudo apt-get install python3-libnvinfer")
+    elif "error" in report.cuda_bindings:
+        problem = f"TensorRT is there, but its memory cannot be managed: {report.cuda_bindings['error']}"
+        yield Advice(problem, "pip install '.[tensorrt]'")
+    else:
+        reason = report.choice["not_used"].get("tensorrt", "it has no engines yet")
+        problem = f"TensorRT is not used for this bundle: {reason}"
+        yield Advice(problem, f"hmdrn build {shlex.quote(report.bundle)}")
+    if backend != "onnxruntime" or report.jetson is not None:
+        return
+    if _CUDA not in report.providers:
         yield Advice(
-            f"TensorRT is not used for this bundle: {reason}", f"hmdrn build {shlex.quote(facts.bundle)}"
-        )
-    if used == "onnxruntime" and facts.jetson is None:
-        yield from _cuda_provider(facts)
-
-
-def _cuda_provider(facts: Facts) -> Iterator[Advice]:
-    if _CUDA not in facts.providers:
-        yield Advice(
-            f"there is a GPU ({facts.gpu['name']}), but the installed ONNX Runtime is for CPUs alone",
+            f"there is a GPU ({report.gpu['name']}), but the installed ONNX Runtime is for CPUs alone",
             "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
         )
-    elif facts.providers[_CUDA] is not None:
-        yield Advice(
-            f"ONNX Runtime lists the CUDA provider, and {facts.providers[_CUDA]}",
-            "pip install 'onnxruntime-gpu[cuda,cudnn]'",
-        )
+    elif report.providers[_CUDA] is not None:
+        problem = f"ONNX Runtime lists the CUDA provider, and {report.providers[_CUDA]}"
+        yield Advice(problem, "pip install 'onnxruntime-gpu[cuda,cudnn]'")
 
 
-def _variants(facts: Facts) -> Iterator[Advice]:
-    if "error" in facts.gpu and facts.int8 and "int8-ort" not in facts.choice["variants"]:
+def _variants(report: DeviceReport) -> Iterator[Advice]:
+    if "error" in report.gpu and report.int8 and "int8-ort" not in report.choice["variants"]:
         yield Advice(
             "this CPU multiplies 8-bit numbers exactly and quickly, and the bundle has no INT8 variant",
             "hmdrn-export --precision int8 --calibration PHOTOS",
         )
 
 
-def _conditions(facts: Facts) -> Iterator[Advice]:
-    fastest = next((mode for mode in facts.power_modes if (mode.name or "").startswith("MAXN")), None)
-    mode = facts.state.power_mode
+def _conditions(report: DeviceReport) -> Iterator[Advice]:
+    fastest = next((mode for mode in report.power_modes if (mode.name or "").startswith("MAXN")), None)
+    mode = report.state.power_mode
     if mode is not None and fastest is not None and mode.id != fastest.id:
-        what = f"the power mode is {mode}, which caps the clocks; {fastest} does not"
-        yield Advice(what, f"sudo nvpmodel -m {fastest.id}")
-    saving = [clock.name for clock in facts.state.clocks if clock.governor == "powersave"]
-    # Intel's driver calls its ordinary, load-following governor so.
-    if saving and facts.cpu.architecture not in ("x86_64", "AMD64"):
+        problem = f"the power mode is {mode}, which caps the clocks; {fastest} does not"
+        yield Advice(problem, f"sudo nvpmodel -m {fastest.id}")
+    powersave = [clock.name for clock in report.state.clocks if clock.governor == "powersave"]
+    # On x86 this is the name of Intel's ordinary governor, which follows the load.
+    if powersave and report.cpu.architecture not in ("x86_64", "AMD64"):
         yield Advice(
-            f"the governor of {', '.join(saving)} is powersave, which stays at the lowest clock",
+            f"the governor of {', '.join(powersave)} is powersave, which stays at the lowest clock",
             "echo schedutil | sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
         )
-    if facts.memory is not None and facts.memory.available_mib < _LITTLE_MEMORY:
-        what = f"only {facts.memory.available_mib} MiB of memory are free"
-        yield Advice(what, "ps aux --sort=-rss | head")
-    hot = {name: t for name, t in facts.state.temperatures.items() if t >= _HOT}
+    if report.memory is not None and report.memory.available_mib < _LITTLE_MEMORY:
+        problem = f"only {report.memory.available_mib} MiB of memory are free"
+        yield Advice(problem, "ps aux --sort=-rss | head")
+    hot = [f"{name} {t:.0f} °C" for name, t in report.state.temperatures.items() if t >= _HOT]
     if hot:
-        shown = ", ".join(f"{name} {t:.0f} °C" for name, t in hot.items())
+        problem = f"it is hot ({', '.join(hot)}) and may be slowed down: cool it"
+        yield Advice(problem, f"hmdrn profile {shlex.quote(report.bundle)}")
+
+
+def _extras(report: DeviceReport) -> Iterator[Advice]:
+    if report.missing_extras:
+        extras = [f"{extra} ({' '.join(packages)})" for extra, packages in report.missing_extras.items()]
         yield Advice(
-            f"it is hot ({shown}) and may be slowed down: cool it",
-            f"hmdrn profile {shlex.quote(facts.bundle)}",
+            f"optional parts that are not installed, from a checkout of hmdrn: {', '.join(extras)}",
+            f"pip install '.[{','.join(report.missing_extras)}]'",
         )
-
-
-def _extras(facts: Facts) -> Iterator[Advice]:
-    if facts.missing_extras:
-        parts = ", ".join(f"{extra} ({' '.join(names)})" for extra, names in facts.missing_extras.items())
-        command = f"pip install '.[{','.join(facts.missing_extras)}]'"
-        yield Advice(f"optional parts that are not installed, from a checkout of hmdrn: {parts}", command)
-
-
-def _use(facts: Facts) -> Advice:
-    command = f"hmdrn enroll {shlex.quote(facts.bundle)} FOLDER --gallery my.gallery"
-    return Advice("the SDK works here: enroll your species, a folder of photos for each", command)

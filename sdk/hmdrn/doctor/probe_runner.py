@@ -1,4 +1,4 @@
-"""Trials in a process of their own, and what came of them."""
+"""Runs probes, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 _TIMEOUT = 120
 _COMPLAINT = re.compile(r"cannot open|error|fail|not found|could not", re.IGNORECASE)
-_MOST = 300
+_MAX_LENGTH = 300
 
 
-def attempt(*arguments: str, timeout: float = _TIMEOUT) -> dict[str, Any]:
-    """Run a trial of `child`.
+def run_probe(*arguments: str, timeout: float = _TIMEOUT) -> dict[str, Any]:
+    """Run a probe of `hmdrn.doctor.probes`.
 
     Returns:
-        What it answers; {"error": reason} where it raised, crashed or did not end. "complaint" is what its
-        libraries wrote on standard error, in one line, where they did.
+        Its answer; {"error": reason} if it raised, crashed or did not end. "complaint" is the last line of
+        its standard error that reads like one, if there is such a line.
     """
     command = [sys.executable, "-m", "hmdrn.doctor.probes", *arguments]
     try:
@@ -30,17 +30,18 @@ def attempt(*arguments: str, timeout: float = _TIMEOUT) -> dict[str, Any]:
         return {"error": f"it did not answer within {timeout:g} s"}
     except OSError as error:
         return {"error": f"no process could be started ({error.strerror})"}
-    complaint = _complaint(done.stderr)
+    complaint = _find_complaint(done.stderr)
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
         if done.returncode == 0 and isinstance(answer, dict):
             return {**answer, "complaint": complaint} if complaint else answer
     except (ValueError, IndexError):
         pass
-    return {"error": f"its process {_end(done.returncode)}" + (f" ({complaint})" if complaint else "")}
+    end = _describe_end(done.returncode)
+    return {"error": f"its process {end}" + (f" ({complaint})" if complaint else "")}
 
 
-def _end(code: int) -> str:
+def _describe_end(code: int) -> str:
     if code >= 0:
         return f"ended with code {code}"
     try:
@@ -49,8 +50,7 @@ def _end(code: int) -> str:
         return f"was ended by signal {-code}"
 
 
-def _complaint(stderr: str) -> str:
-    """The last line that sounds like one."""
+def _find_complaint(stderr: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", stderr)
     lines = [" ".join(line.split()) for line in plain.splitlines() if _COMPLAINT.search(line)]
-    return lines[-1][-_MOST:] if lines else ""
+    return lines[-1][-_MAX_LENGTH:] if lines else ""

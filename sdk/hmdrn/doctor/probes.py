@@ -1,6 +1,6 @@
-"""What doctor tries in a process of its own: a library that crashes takes that process alone with it.
+"""Probes of libraries that may crash, each run in a process of its own.
 
-`python -m hmdrn.doctor.probes WHAT [ARGUMENT]` prints one line of JSON last.
+`python -m hmdrn.doctor.probes NAME [ARGUMENT]` prints one line of JSON last.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ _ADD = "CAcSADo1Cg4KAXgKAXgSAXkiA0FkZBIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAES
 """An ONNX model, base64: y = x + x, float32 (1,)."""
 
 
-def gpu() -> dict[str, Any]:
-    """The first GPU, and the newest CUDA that its driver serves."""
-    from hmdrn_runtime.backends.cuda_driver import cuda_version, find_gpu
+def probe_gpu() -> dict[str, Any]:
+    """Find the first GPU, and the newest CUDA that its driver serves."""
+    from hmdrn_runtime.backends.cuda_driver import find_gpu, read_cuda_version
 
-    found = find_gpu()
-    return {"name": found.name, "compute_capability": found.compute_capability, "cuda": cuda_version()}
+    gpu = find_gpu()
+    return {"name": gpu.name, "compute_capability": gpu.compute_capability, "cuda": read_cuda_version()}
 
 
-def package(name: str) -> dict[str, Any]:
-    """The version of a package that can be imported."""
+def probe_package(name: str) -> dict[str, Any]:
+    """Import a package, for its version."""
     return {"version": str(getattr(importlib.import_module(name), "__version__", "unknown"))}
 
 
-def bindings() -> dict[str, Any]:
-    """What TensorRT's memory is managed through."""
+def probe_bindings() -> dict[str, Any]:
+    """Find the bindings that manage TensorRT's memory."""
     from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
 
     return {"name": find_cuda().__name__}
 
 
-def providers() -> dict[str, Any]:
-    """The providers that ONNX Runtime lists."""
+def probe_providers() -> dict[str, Any]:
+    """List the providers of ONNX Runtime."""
     import onnxruntime
 
     return {"version": onnxruntime.__version__, "providers": onnxruntime.get_available_providers()}
 
 
-def provider(name: str) -> dict[str, Any]:
-    """Run the smallest of models on a provider; "used" is what ONNX Runtime ran it on."""
+def probe_provider(name: str) -> dict[str, Any]:
+    """Run a minimal model on a provider; "used" names the providers that ONNX Runtime ran it on."""
     import numpy as np
     import onnxruntime
 
@@ -55,8 +55,8 @@ def provider(name: str) -> dict[str, Any]:
     return {"used": session.get_providers(), "right": bool(y[0] == 2.0)}
 
 
-def choice(bundle: str) -> dict[str, Any]:
-    """Open a bundle as `hmdrn.load` does, and look at a photo with it."""
+def probe_choice(bundle: str) -> dict[str, Any]:
+    """Open a bundle as `hmdrn.load` does, and classify a photo with it."""
     import numpy as np
 
     from hmdrn.loading import load
@@ -74,28 +74,27 @@ def choice(bundle: str) -> dict[str, Any]:
     }
 
 
-TRIALS: dict[str, Callable[..., dict[str, Any]]] = {
-    "gpu": gpu,
-    "package": package,
-    "bindings": bindings,
-    "providers": providers,
-    "provider": provider,
-    "choice": choice,
+PROBES: dict[str, Callable[..., dict[str, Any]]] = {
+    "gpu": probe_gpu,
+    "package": probe_package,
+    "bindings": probe_bindings,
+    "providers": probe_providers,
+    "provider": probe_provider,
+    "choice": probe_choice,
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Run one trial; what it raises is part of the answer."""
-    name, *rest = arguments
+def main(name: str, *arguments: str) -> None:
+    """Run one probe; an exception is its answer."""
     try:
-        answer = TRIALS[name](*rest)
+        answer = PROBES[name](*arguments)
     except Exception as error:
         from hmdrn_runtime.errors import HmdrnError
-        from hmdrn_runtime.messages import one_line
+        from hmdrn_runtime.messages import format_error
 
-        answer = {"error": str(error) if isinstance(error, HmdrnError) else one_line(error)}
+        answer = {"error": str(error) if isinstance(error, HmdrnError) else format_error(error)}
     print(f"\n{json.dumps(answer)}", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

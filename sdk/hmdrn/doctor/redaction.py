@@ -1,4 +1,4 @@
-"""Taking out of a report what is nobody's business: a report of a bug is read by strangers."""
+"""Removes private names and folders from a report: strangers read bug reports."""
 
 from __future__ import annotations
 
@@ -14,56 +14,55 @@ from typing import Any
 _MAC = re.compile(r"\b[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}\b")
 _PATH = re.compile(r"(?:~|[A-Za-z]:(?=[\\/]))?(?:[\\/][^\\/\s:'\"(),;]+)+[\\/](?=[^\\/\s:'\"(),;])")
 """The folders of a path, up to its last part."""
-_SHORTEST = 3
-"""Letters of a name: the word "a" says nothing of a user who is called so."""
+_MIN_NAME_LENGTH = 3
+"""Shorter names are ordinary words or parts of them, and identify nobody."""
 
 
-def names() -> dict[str, str]:
-    """The names of this user and this machine, each with what stands for it in a report."""
-    found = {socket.gethostname(): "<host>", Path.home().name: "<user>"}
-    found |= {os.environ[key]: "<user>" for key in ("USER", "LOGNAME", "USERNAME") if key in os.environ}
+def private_names() -> dict[str, str]:
+    """Return the names of this user and this machine, each with its substitute."""
+    names = {socket.gethostname(): "<host>", Path.home().name: "<user>"}
+    names |= {os.environ[key]: "<user>" for key in ("USER", "LOGNAME", "USERNAME") if key in os.environ}
     with contextlib.suppress(OSError, KeyError, ImportError):  # a user without a name, as in containers
-        found[getpass.getuser()] = "<user>"
-    return {name: sign for name, sign in found.items() if len(name) >= _SHORTEST}
+        names[getpass.getuser()] = "<user>"
+    return {name: substitute for name, substitute in names.items() if len(name) >= _MIN_NAME_LENGTH}
 
 
-def folders(bundle: str) -> dict[str, str]:
-    """The folders that a report may name in full, each with what stands for it: the bundle's, and home.
+def private_folders(bundle: str) -> dict[str, str]:
+    """Return the folders above a bundle, and home, each with its substitute.
 
-    Other folders are told by their slashes; of these alone it is known how long they are where they have
-    blanks in them or are relative.
+    Other folders are recognized by their slashes; these may also have blanks in them, or be relative.
     """
     given = Path(bundle)
     spellings = [given, Path(os.path.expanduser(bundle)), Path(os.path.abspath(bundle))]  # noqa: PTH100, PTH111
-    above = {
+    parents = {
         f"{path.parent}{os.sep}": "" for path in spellings if path.parent not in (Path(), Path(path.anchor))
     }
-    return {**above, str(Path.home()): "~"}
+    return {**parents, str(Path.home()): "~"}
 
 
-def scrub(text: str, private: Mapping[str, str], known: Mapping[str, str]) -> str:
-    """A text without folders, MAC addresses and the names in `private`.
+def redact_text(text: str, names: Mapping[str, str], folders: Mapping[str, str]) -> str:
+    """Replace names, folders and MAC addresses in a text.
 
     Args:
         text: Any text, as libraries write it.
-        private: What stands for each name.
-        known: What stands for folders that are known, as `folders` gives them.
+        names: Names with their substitutes.
+        folders: Folders with their substitutes; others become ".../".
     """
-    for folder in sorted(known, key=len, reverse=True):
+    for folder in sorted(folders, key=len, reverse=True):
         if len(folder) > 1:
-            text = text.replace(folder, known[folder])
+            text = text.replace(folder, folders[folder])
     text = _MAC.sub("<mac>", _PATH.sub(".../", text))
-    for name in sorted(private, key=len, reverse=True):
-        text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", private[name], text)
+    for name in sorted(names, key=len, reverse=True):
+        text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", names[name], text)
     return text
 
 
-def scrubbed(value: Any, private: Mapping[str, str], known: Mapping[str, str]) -> Any:
-    """A JSON value with every text in it scrubbed."""
+def redact(value: Any, names: Mapping[str, str], folders: Mapping[str, str]) -> Any:
+    """Return a JSON value with every text in it redacted."""
     if isinstance(value, str):
-        return scrub(value, private, known)
+        return redact_text(value, names, folders)
     if isinstance(value, Mapping):
-        return {scrub(str(key), private, known): scrubbed(v, private, known) for key, v in value.items()}
+        return {redact_text(str(k), names, folders): redact(v, names, folders) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [scrubbed(v, private, known) for v in value]
+        return [redact(v, names, folders) for v in value]
     return value

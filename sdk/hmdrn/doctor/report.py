@@ -1,4 +1,4 @@
-"""What doctor finds out."""
+"""Report on a device and its software."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hmdrn.doctor.probe_runner import attempt
-from hmdrn_runtime.bundle.variants import exact_integer_products
+from hmdrn.doctor.probe_runner import run_probe
+from hmdrn_runtime.bundle.variants import has_exact_int8_products
 from hmdrn_runtime.device.cpu import Cpu, Memory, read_cpu, read_memory
 from hmdrn_runtime.device.jetson import Jetson, read_jetson
 from hmdrn_runtime.device.nvidia import GpuState, read_cuda_toolkit, read_gpu_state
@@ -26,35 +26,34 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "plots": ("matplotlib",),
     "train": ("torch", "scipy", "matplotlib"),
 }
-"""What the extras bring, by the names that are imported."""
+"""Packages that each extra installs, by their import names."""
 
 Answer = Mapping[str, Any]
-Attempt = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """The device, its software, and what the SDK would use of them.
+class DeviceReport:
+    """A device, its software, and the use that hmdrn would make of them.
 
-    What was tried in a process of its own (`gpu`, `tensorrt`, `cuda_bindings`, `onnxruntime`, `choice`) is
-    what `child` answers, {"error": reason} where it failed.
+    `gpu`, `tensorrt`, `cuda_bindings`, `onnxruntime` and `choice` are answers of probes, {"error": reason} if
+    one failed.
 
     Attributes:
-        bundle: The bundle that was asked about.
+        bundle: The bundle that the report is for.
         hmdrn, python, system: Versions, and the kind of operating system.
         cpu, memory, jetson, state: As `hmdrn_runtime.device` reads them.
         power_modes: Those that the board has.
         int8: Whether this CPU multiplies 8-bit numbers exactly.
         gpu: Name, compute capability and newest CUDA of the first GPU.
-        gpu_state: How it is doing; None on a Jetson and without one.
-        cuda_toolkit: Version of the toolkit that is installed, or None.
-        tensorrt: Version of the package, or why it cannot be imported.
+        gpu_state: Its state; None on a Jetson and without a GPU.
+        cuda_toolkit: Version of the installed toolkit, or None.
+        tensorrt: Version of the package.
         system_tensorrt: Whether the system has a package tensorrt that this Python does not see.
-        cuda_bindings: What TensorRT's memory is managed through, or why there is nothing.
-        onnxruntime: Version, or why it cannot be imported.
-        providers: By name, why a provider that ONNX Runtime lists does not work, or None if it does.
+        cuda_bindings: Name of the bindings that manage TensorRT's memory.
+        onnxruntime: Version of the package.
+        providers: For each provider that ONNX Runtime lists, its problem, or None if it works.
         missing_extras: Packages that are missing, by extra.
-        choice: Backend and variant that the SDK uses for the bundle, and why not others.
+        choice: Backend and variant for the bundle, and the reasons against others.
     """
 
     bundle: str
@@ -79,28 +78,30 @@ class Facts:
     choice: Answer
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary, not yet scrubbed."""
+        """Return a JSON-ready dictionary, not yet redacted."""
         return asdict(self)
 
 
-def collect(bundle: str, root: Path = Path("/"), attempt: Attempt = attempt) -> Facts:
-    """Find everything out; some seconds.
+def collect_report(
+    bundle: str, root: Path = Path("/"), probe: Callable[..., dict[str, Any]] = run_probe
+) -> DeviceReport:
+    """Collect the report; it takes some seconds.
 
     Args:
         bundle: A bundle's folder, or "default".
-        root: Where the file system of the device begins.
-        attempt: Runs a trial.
+        root: Root of the device's file system.
+        probe: Runs a probe, as `run_probe`.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        trials = (("gpu",), ("package", "tensorrt"), ("bindings",), ("choice", bundle))
-        gpu, tensorrt, bindings, choice = (pool.submit(attempt, *trial) for trial in trials)
-        listed = attempt("providers")
+        calls = (("gpu",), ("package", "tensorrt"), ("bindings",), ("choice", bundle))
+        gpu, tensorrt, bindings, choice = (pool.submit(probe, *call) for call in calls)
+        listed = probe("providers")
         names = listed.get("providers", [])
-        tried = dict(zip(names, pool.map(lambda name: attempt("provider", name), names), strict=True))
-    seen, jetson, state = _installed("tensorrt"), read_jetson(root), read_state(root)
+        answers = dict(zip(names, pool.map(lambda name: probe("provider", name), names), strict=True))
+    sees_tensorrt, jetson, state = _is_installed("tensorrt"), read_jetson(root), read_state(root)
     if jetson is not None and state.power_mode is None:
         state = replace(state, power_mode=query_power_mode())
-    return Facts(
+    return DeviceReport(
         bundle=bundle,
         hmdrn=version("hmdrn"),
         python=platform.python_version(),
@@ -110,38 +111,38 @@ def collect(bundle: str, root: Path = Path("/"), attempt: Attempt = attempt) -> 
         jetson=jetson,
         state=state,
         power_modes=read_power_modes(root),
-        int8=exact_integer_products(),
+        int8=has_exact_int8_products(),
         gpu=gpu.result(),
         gpu_state=None if "error" in gpu.result() else read_gpu_state(),
         cuda_toolkit=read_cuda_toolkit(root),
-        tensorrt=tensorrt.result() if seen else {"error": "it is not installed"},
-        system_tensorrt=not seen and any(root.glob("usr/lib/python3*/dist-packages/tensorrt")),
+        tensorrt=tensorrt.result() if sees_tensorrt else {"error": "it is not installed"},
+        system_tensorrt=not sees_tensorrt and any(root.glob("usr/lib/python3*/dist-packages/tensorrt")),
         cuda_bindings=bindings.result(),
         onnxruntime={key: listed[key] for key in ("version", "error") if key in listed},
-        providers={name: verdict(name, answer) for name, answer in tried.items()},
-        missing_extras=missing_extras(),
+        providers={name: find_provider_problem(name, answer) for name, answer in answers.items()},
+        missing_extras=_find_missing_extras(),
         choice=choice.result(),
     )
 
 
-def verdict(provider: str, answer: Answer) -> str | None:
-    """Why a provider does not work; None if it does."""
+def find_provider_problem(provider: str, answer: Answer) -> str | None:
+    """Return the reason why a provider does not work; None if it does."""
     if "error" in answer:
         return str(answer["error"])
     if provider not in answer["used"]:
-        reason = answer.get("complaint") or "ONNX Runtime does not say why"
-        return f"it does not load: {reason}"
+        return f"it does not load: {answer.get('complaint') or 'ONNX Runtime does not say why'}"
     return None if answer["right"] else "it computes 1 + 1 wrongly"
 
 
-def missing_extras() -> dict[str, tuple[str, ...]]:
-    """Packages that are not installed, by the extra that brings them."""
-    absent = {extra: tuple(name for name in names if not _installed(name)) for extra, names in EXTRAS.items()}
-    return {extra: names for extra, names in absent.items() if names}
+def _find_missing_extras() -> dict[str, tuple[str, ...]]:
+    missing = {
+        extra: tuple(p for p in packages if not _is_installed(p)) for extra, packages in EXTRAS.items()
+    }
+    return {extra: packages for extra, packages in missing.items() if packages}
 
 
-def _installed(name: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
-        return importlib.util.find_spec(name) is not None
+        return importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):
         return False

@@ -1,4 +1,4 @@
-"""The picture of `hmdrn explain`: why a photo was named so; it needs matplotlib (extra `plots`)."""
+"""Picture of `hmdrn explain`; it needs matplotlib (extra `plots`)."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from matplotlib.patches import Rectangle
 
 from hmdrn.plotting.figures import save_figure
 from hmdrn_runtime.explanation import Explanation, LevelExplanation
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE, Box, crop_box, seen_box
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE, Box, crop_box, find_visible_box
 
 _BEST, _OTHER = "#1b5fb4", "#c85200"
 _SPEAKS_FOR = LinearSegmentedColormap.from_list("speaks for", [_OTHER, "#f4f4f4", _BEST])
 _MEANING = {"high": "whole shapes", "mid": "finer parts"}
 _PANEL, _HEAD = 3.0, 1.1
 _VIEW = 480
-"""Pixels of the side of a panel's photo."""
-_THROUGH = 0.62
-"""How much of a map covers the photo under it."""
+"""Side of a panel's photo, in pixels."""
+_MAP_ALPHA = 0.62
+"""Opacity of a map over the photo."""
 
 
 def draw_explanation(
     explanation: Explanation, photo: PIL.Image.Image, mode: str, box: Box | None, path: Path
 ) -> None:
-    """Draw the photo, what the mask keeps, where each species fails, and what separates the two.
+    """Draw the photo, the foreground mask, each species' errors, and the difference of the two.
 
     Args:
-        explanation: What to draw.
+        explanation: The explanation.
         photo: The whole photo, RGB and upright.
-        mode: The bundle's preprocessing, which says what of the photo the network saw.
+        mode: The bundle's preprocessing, which gives the part of the photo that the network saw.
         box: The region that was explained; the whole photo if None.
         path: The picture; its suffix is the format.
 
@@ -57,19 +57,19 @@ def draw_explanation(
     view = _View(region, mapped)
     for row, level in zip(axes, explanation.levels, strict=True):
         _draw_level(figure, row[1:], level, explanation, view)
-    figure.suptitle(headline(explanation), fontsize=13, fontweight="bold")
+    figure.suptitle(format_headline(explanation), fontsize=13, fontweight="bold")
     figure.supxlabel(_legend(explanation), fontsize=9)
     save_figure(figure, path)
 
 
-def headline(explanation: Explanation) -> str:
-    """The answer in one line."""
+def format_headline(explanation: Explanation) -> str:
+    """Return the answer in one line."""
     prediction = explanation.prediction
     first, *others = (f"{m.label} ({_percent(m.probability)})" for m in explanation.matches)
-    beside = f", compared with {others[0]}" if others else ""
+    rival = f", compared with {others[0]}" if others else ""
     if prediction.known is False:
-        return f"Unknown, none of the enrolled species. Nearest: {first}{beside}"
-    return f"{'Known: ' if prediction.known else ''}{first}{beside}"
+        return f"Unknown, none of the enrolled species. Nearest: {first}{rival}"
+    return f"{'Known: ' if prediction.known else ''}{first}{rival}"
 
 
 def _percent(probability: float) -> str:
@@ -102,13 +102,13 @@ class _View:
     def __init__(self, region: PIL.Image.Image, mapped: Box) -> None:
         size, extent = (_VIEW, _VIEW), PIL.Image.Transform.EXTENT
         shown = region.transform(size, extent, mapped, PIL.Image.Resampling.BICUBIC)
-        # Stretched, or a dark photo would be nothing but its map.
-        self.grey = np.asarray(PIL.ImageOps.autocontrast(shown.convert("L"), cutoff=1))
+        # With full contrast, or the map would hide a dark photo.
+        self.gray = np.asarray(PIL.ImageOps.autocontrast(shown.convert("L"), cutoff=1))
         self.aspect = (mapped[3] - mapped[1]) / (mapped[2] - mapped[0])
 
     def draw(self, axes: Axes) -> None:
-        # Lighter than it is, so that colours on it are those of the scale.
-        axes.imshow(self.grey, cmap="gray", vmin=-160, vmax=255, extent=(0, 1, 1, 0), aspect=self.aspect)
+        # Lighter than it is, so that colors on it are those of the scale.
+        axes.imshow(self.gray, cmap="gray", vmin=-160, vmax=255, extent=(0, 1, 1, 0), aspect=self.aspect)
         axes.set_xticks([])
         axes.set_yticks([])
 
@@ -116,16 +116,16 @@ class _View:
         self,
         axes: Axes,
         values: npt.NDArray[np.float64],
-        colours: str | Colormap,
+        colors: str | Colormap,
         scale: Normalize,
         alpha: float | npt.NDArray[np.float64],
     ) -> None:
-        axes.imshow(values, cmap=colours, norm=scale, alpha=alpha, extent=(0, 1, 1, 0), aspect=self.aspect)
+        axes.imshow(values, cmap=colors, norm=scale, alpha=alpha, extent=(0, 1, 1, 0), aspect=self.aspect)
 
 
 def _mapped(region: PIL.Image.Image, mode: str, level: LevelExplanation) -> Box:
-    """What of a region the maps lie on: pooling leaves out the last few rows and columns of the input."""
-    x0, y0, x1, y1 = seen_box(region.width, region.height, mode)
+    """Return the part of a region under the maps: pooling drops the input's last few rows and columns."""
+    x0, y0, x1, y1 = find_visible_box(region.width, region.height, mode)
     share = level.side * level.cell / INPUT_SIZE
     return x0, y0, x0 + share * (x1 - x0), y0 + share * (y1 - y0)
 
@@ -136,26 +136,25 @@ def _draw_photo(axes: Axes, photo: PIL.Image.Image, corner: tuple[float, float],
     outline = Rectangle((corner[0] + x0 - 0.5, corner[1] + y0 - 0.5), x1 - x0, y1 - y0, fill=False)
     outline.set(edgecolor="#ffd400", linewidth=2)
     axes.add_patch(outline)
-    axes.set_title("the photo; yellow: what is looked at", fontsize=9)
+    axes.set_title("the photo; yellow: the part in use", fontsize=9)
     axes.set_axis_off()
 
 
 def _draw_balance(axes: Axes, explanation: Explanation) -> None:
-    """How much each level speaks for either species."""
+    """Draw how much each level favors either species."""
     if len(explanation.matches) < 2:
-        axes.text(
-            0.5, 0.5, "One species is enrolled:\nthere is no other to compare.", ha="center", va="center"
-        )
+        text = "One species is enrolled:\nno other to compare with."
+        axes.text(0.5, 0.5, text, ha="center", va="center")
         axes.set_axis_off()
         return
     first, second = explanation.matches
     names = [*(f"{level.name} level" for level in explanation.levels), "both"]
     parts = [float(_advantage(level).sum()) for level in explanation.levels]
     values = [*parts, sum(parts)]
-    places = range(len(names))
-    bars = axes.barh(places, values, color=[_BEST if value >= 0 else _OTHER for value in values])
+    positions = range(len(names))
+    bars = axes.barh(positions, values, color=[_BEST if value >= 0 else _OTHER for value in values])
     axes.bar_label(bars, [f"{value:+.2f}" for value in values], padding=3, fontsize=9)
-    axes.set_yticks(places, names, fontsize=9)
+    axes.set_yticks(positions, names, fontsize=9)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     axes.margins(x=0.3)
@@ -175,18 +174,17 @@ def _draw_level(
         view.draw(axes)
     count = len(explanation.matches)
     masks = level.mask.shape[0] * level.mask.shape[1]
-    whole = Normalize(0, 100)
-    view.overlay(row[0], 100 * level.foreground, "viridis", whole, _THROUGH)
+    percent = Normalize(0, 100)
+    view.overlay(row[0], 100 * level.foreground, "viridis", percent, _MAP_ALPHA)
     row[0].set_title("foreground: how many masks\nkeep each location", fontsize=9)
     meaning = _MEANING.get(level.name, "")
     row[0].set_ylabel(f"{level.name} level: {meaning}\n{level.side} x {level.side} locations", fontsize=10)
-    _scale(figure, row[:1], "viridis", whole, f"% of the {masks} masks (3 layers x 2 heads)")
+    _scale(figure, row[:1], "viridis", percent, f"% of the {masks} masks (3 layers x 2 heads)")
     worst = Normalize(0, float(level.errors.max()) or 1.0)
-    for axes, match, errors, ink in zip(
-        row[1:], explanation.matches, level.errors, (_BEST, _OTHER), strict=False
-    ):
-        view.overlay(axes, errors, "inferno", worst, _THROUGH)
-        axes.set_title(f"error of {_short(match.label)}\n{errors.sum():.1f} in all", fontsize=9, color=ink)
+    panels = zip(row[1:], explanation.matches, level.errors, (_BEST, _OTHER), strict=False)
+    for axes, match, errors, color in panels:
+        view.overlay(axes, errors, "inferno", worst, _MAP_ALPHA)
+        axes.set_title(f"error of {_short(match.label)}\n{errors.sum():.1f} in all", fontsize=9, color=color)
     _scale(figure, row[1 : 1 + count], "inferno", worst, "squared error (less fits better)")
     if count > 1:
         _draw_difference(figure, row[3], level, explanation, view)
@@ -201,19 +199,16 @@ def _draw_difference(
     view.overlay(axes, advantage, _SPEAKS_FOR, scale, 0.1 + 0.75 * np.abs(advantage) / strongest)
     axes.set_title(f"what separates them:\n{advantage.sum():+.2f} logits at this level", fontsize=9)
     first, second = (_short(match.label) for match in explanation.matches)
-    axes.text(
-        0, -0.03, f"blue: {first} fits better", color=_BEST, fontsize=8, va="top", transform=axes.transAxes
-    )
-    axes.text(
-        0, -0.1, f"orange: {second} fits better", color=_OTHER, fontsize=8, va="top", transform=axes.transAxes
-    )
+    for y, name, label, color in ((-0.03, "blue", first, _BEST), (-0.1, "orange", second, _OTHER)):
+        text = f"{name}: {label} fits better"
+        axes.text(0, y, text, color=color, fontsize=8, va="top", transform=axes.transAxes)
     _scale(figure, [axes], _SPEAKS_FOR, scale, "logits")
 
 
 def _scale(
-    figure: Figure, axes: Iterable[Axes], colours: str | Colormap, scale: Normalize, label: str
+    figure: Figure, axes: Iterable[Axes], colors: str | Colormap, scale: Normalize, label: str
 ) -> None:
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(axes), shrink=0.8, pad=0.02, aspect=25)
+    bar = figure.colorbar(ScalarMappable(scale, colors), ax=list(axes), shrink=0.8, pad=0.02, aspect=25)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
 

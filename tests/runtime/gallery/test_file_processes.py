@@ -74,7 +74,7 @@ def labels_after(turns: int) -> set[str]:
 
 
 @pytest.mark.slow
-def test_a_process_killed_at_any_moment_leaves_the_gallery_of_before_or_after(tmp_path):
+def test_a_process_killed_at_any_moment_leaves_the_old_or_new_gallery(tmp_path):
     """HMDRN_KILLS sets how often; 300 have been run."""
     import hmdrn
 
@@ -88,11 +88,11 @@ def test_a_process_killed_at_any_moment_leaves_the_gallery_of_before_or_after(tm
         assert writer.stdout.readline() == "ready\n", writer.communicate()[1]
         time.sleep(rng.uniform(0, 0.2))
         writer.send_signal(signal.SIGKILL)
-        told = [turn, *(int(line) + 1 for line in writer.communicate()[0].splitlines())]
+        turns = [turn, *(int(line) + 1 for line in writer.communicate()[0].splitlines())]
         inside += lock_path(path).exists()
         found = contents(path)
-        reached = [n for n in (told[-1], told[-1] + 1) if labels_after(n) == set(found)]
-        assert reached, f"after {told[-1]} turns: {sorted(found)}"
+        reached = [n for n in (turns[-1], turns[-1] + 1) if labels_after(n) == set(found)]
+        assert reached, f"after {turns[-1]} turns: {sorted(found)}"
         for label, photos in found.items():
             assert known.setdefault(label, photos) == photos
         if previous_path(path).exists():
@@ -191,7 +191,7 @@ def photo(seed: int) -> PhotoStatistics:
     return PhotoStatistics(f"{seed:064x}", "fp32", {"support": array, "query": array})
 
 
-def test_a_gallery_that_another_process_holds_is_waited_for_and_then_its_process_named(tmp_path):
+def test_a_gallery_held_by_another_process_is_waited_for_then_named(tmp_path):
     path = tmp_path / "site.gallery"
     holder = process(HOLDER, path)
     try:
@@ -290,13 +290,13 @@ def in_own_mounts(script: str, *arguments: object) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ("head -c 1m /dev/zero > /mnt/filling 2> /dev/null || true", "No space left on device"),
         ("mount -o remount,ro /mnt", "Read-only file system"),
     ],
 )
-def test_a_full_disk_and_a_read_only_one_leave_the_old_gallery_and_say_why(tmp_path, change, told):
+def test_a_full_disk_and_a_read_only_one_leave_the_old_gallery_and_say_why(tmp_path, change, expected):
     path = tmp_path / "site.gallery"
     with edit_gallery(path, NETWORK) as gallery:
         gallery.add("moth", [photo(1)])
@@ -309,7 +309,7 @@ def test_a_full_disk_and_a_read_only_one_leave_the_old_gallery_and_say_why(tmp_p
     assert done.returncode == 0, done.stderr
     message, *left = done.stdout.splitlines()
     assert message.startswith("cannot write gallery /mnt/g: ")
-    assert told in message
+    assert expected in message
     assert [name for name in left if name != "filling"] == ["g"]
 
 

@@ -9,7 +9,7 @@ import zlib
 import pytest
 from outcomes import assert_refused
 
-from hmdrn.loading import bundle_path
+from hmdrn.loading import resolve_bundle
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def gallery(hmdrn, specimens, tmp_path):
 
 @pytest.fixture
 def copied_bundle(tmp_path):
-    return shutil.copytree(bundle_path("default"), tmp_path / "copy.hmdrn")
+    return shutil.copytree(resolve_bundle("default"), tmp_path / "copy.hmdrn")
 
 
 def huge_png(side: int = 30_000) -> bytes:
@@ -116,7 +116,7 @@ def test_unreadable_photos_are_left_out_when_asked(hmdrn, photo, tmp_path):
     assert outcome.json["species"][0]["shots"] == 1
 
 
-def test_what_was_left_out_is_named_once_and_the_option_is_named_where_it_helps(hmdrn, photo, tmp_path):
+def test_a_photo_left_out_is_named_once_and_a_refusal_names_the_option(hmdrn, photo, tmp_path):
     photo("species/Good/a.png")
     (tmp_path / "species" / "Good" / "b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
     arguments = ("enroll", "default", tmp_path / "species", "--gallery", tmp_path / "g.gallery")
@@ -186,7 +186,7 @@ def test_missing_things_are_named(hmdrn, gallery, photo, tmp_path):
     assert_refused(hmdrn("train", missing, "--output", tmp_path / "run"), str(missing))
 
 
-def test_a_video_in_place_of_photos_is_told_what_takes_it(hmdrn, gallery, tmp_path):
+def test_a_video_in_place_of_photos_is_refused_with_what_reads_it(hmdrn, gallery, tmp_path):
     video = tmp_path / "clip.mp4"
     video.write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
     for verb in ("classify", "explain", "enroll"):
@@ -199,7 +199,7 @@ def test_a_mistyped_default_is_guessed(hmdrn, gallery, photo):
     assert_refused(outcome, "no bundle at defualt", "did you mean default?")
 
 
-def test_a_bundle_and_a_gallery_are_told_apart(hmdrn, gallery, photo, copied_bundle):
+def test_a_bundle_and_a_gallery_are_not_confused(hmdrn, gallery, photo, copied_bundle):
     image = photo()
     assert_refused(hmdrn("classify", gallery, image, "--gallery", gallery), f"{gallery} is a gallery")
     outcome = hmdrn("classify", "default", image, "--gallery", copied_bundle)
@@ -292,7 +292,7 @@ def test_a_picture_that_cannot_be_written_is_refused(hmdrn, tmp_path):
     assert_refused(hmdrn("demo", "--output", tmp_path / "no" / "such" / "folder.png"), "folder.png")
     assert_refused(hmdrn("demo", "--output", tmp_path / "no" / "demo.png"), "make it first")
     assert_refused(hmdrn("demo", "--output", tmp_path / "demo.xyz"), "demo.xyz", ".png")
-    assert_refused(hmdrn("demo", "--output", tmp_path), "is a folder; give the path of a picture")
+    assert_refused(hmdrn("demo", "--output", tmp_path), "is a folder; give the path of a file")
 
 
 def test_a_gallery_that_cannot_be_written_is_refused(hmdrn, specimens, photo):

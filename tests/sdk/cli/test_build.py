@@ -19,7 +19,7 @@ def no_gpu():
     pytest.skip("this machine has a GPU")
 
 
-def test_build_without_a_gpu_says_in_one_line_what_is_missing_and_what_to_do(hmdrn, no_gpu):
+def test_build_without_a_gpu_says_what_is_missing_and_what_to_do(hmdrn, no_gpu):
     done = hmdrn("build", "default")
     assert done.code == 2
     assert done.err.count("\n") == 1

@@ -10,7 +10,7 @@ from PIL import Image
 
 import hmdrn as hmdrn_package
 from hmdrn.cli.main import run
-from hmdrn.demo import _font, _wrapped
+from hmdrn.demo import _font, _wrap_text
 from hmdrn_runtime.gallery.file import load_gallery
 
 
@@ -43,7 +43,7 @@ def test_enroll_adds_a_species_to_a_gallery(hmdrn, gallery, photo, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
-def test_a_disk_that_is_full_when_the_picture_is_drawn_does_not_hide_the_enrollment(hmdrn, photo, tmp_path):
+def test_a_disk_too_full_for_the_picture_does_not_hide_the_enrollment(hmdrn, photo, tmp_path):
     photo("more/Jay/a.png")
     path, sheet = tmp_path / "site.gallery", tmp_path / "sheet.png"
     for flags in ((), ("--json",)):
@@ -61,9 +61,7 @@ def test_a_disk_that_is_full_when_the_picture_is_drawn_does_not_hide_the_enrollm
     assert load_gallery(path).species["Jay"].shots == 1
 
 
-def test_enroll_warns_of_a_photo_in_two_species_and_of_labels_that_look_alike(
-    hmdrn, gallery, photo, tmp_path
-):
+def test_enroll_warns_of_a_photo_in_two_species_and_of_similar_labels(hmdrn, gallery, photo, tmp_path):
     photo("more/Jay/a.png", seed=1)
     photo("more/Tit/a.png", seed=1)
     photo("more/tit/b.png", seed=2)
@@ -102,7 +100,7 @@ def test_classify_takes_folders_and_top(hmdrn, gallery, specimens):
     assert all(len(entry["ranking"]) == 2 for entry in outcome.json)
 
 
-def test_the_table_of_classify_has_the_ranking_and_no_verdict_that_is_not_known(hmdrn, gallery, specimens):
+def test_the_table_of_classify_has_the_ranking_and_no_unknown_verdict(hmdrn, gallery, specimens):
     image = next(specimens.rglob("*.png"))
     ranking = hmdrn("classify", "default", image, "--gallery", gallery, "--json").json[0]["ranking"]
     for top in (1, 2, 4):
@@ -164,7 +162,7 @@ def test_eval_agrees_for_galleries_matched_inside_and_outside_the_graph(hmdrn, s
     assert 0 <= outcome.json["accuracy"] <= 100
 
 
-def test_inspect_shows_the_default_bundle_with_its_licence_and_training_data(hmdrn):
+def test_inspect_shows_the_default_bundle_with_license_and_data(hmdrn):
     values = hmdrn("inspect", "default", "--json").json
     assert values["name"] == "default"
     assert values["model"]["licence"] == "Apache-2.0"
@@ -207,12 +205,12 @@ def test_demo_with_the_users_own_photos(hmdrn, specimens, tmp_path):
     assert all(s["enrolled"] == 3 for s in outcome.json["species"])
 
 
-def test_a_label_is_written_in_smaller_letters_or_two_lines_before_it_is_cut():
+def test_a_label_is_made_smaller_or_wrapped_before_it_is_cut():
     label = "Black-capped Chickadee"
     font = _font(11)
     assert font.getlength(label) > 104
-    assert _wrapped(label, font, 104) == ["Black-capped", "Chickadee"]
-    assert all(font.getlength(line) <= 104 for line in _wrapped(label, font, 104))
+    assert _wrap_text(label, font, 104) == ["Black-capped", "Chickadee"]
+    assert all(font.getlength(line) <= 104 for line in _wrap_text(label, font, 104))
 
 
 def test_export_starts_as_the_other_commands_do(capsys):
@@ -227,9 +225,7 @@ def test_export_starts_as_the_other_commands_do(capsys):
 
 
 @pytest.mark.slow
-def test_export_takes_the_packages_own_weights_and_says_what_it_wrote_and_what_comes_next(
-    hmdrn, untraced, tmp_path, monkeypatch
-):
+def test_export_of_the_packages_own_weights_says_what_comes_next(hmdrn, untraced, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = hmdrn("export", "--precision", "fp32", "--json")
     target = "default-fp32.hmdrn"
@@ -238,8 +234,8 @@ def test_export_takes_the_packages_own_weights_and_says_what_it_wrote_and_what_c
     assert (first.code, second.code) == (0, 0), first.err
     assert first.json["bundle"] == target
     size = sum(file.stat().st_size for file in (tmp_path / target).rglob("*") if file.is_file())
-    told = f"wrote {target} ({size / 1e6:.2f} MB); replaced the bundle that was there\n"
-    assert f"{told}next: hmdrn enroll {target} " in second.out
+    written = f"wrote {target} ({size / 1e6:.2f} MB); replaced the bundle that was there\n"
+    assert f"{written}next: hmdrn enroll {target} " in second.out
     exported, shipped = (hmdrn("inspect", bundle, "--json").json for bundle in (tmp_path / target, "default"))
     assert exported["network"] == shipped["network"]
     assert {tuple(graph["backends"]) for graph in exported["variants"]["fp32"].values()} == {("onnxruntime",)}
@@ -257,9 +253,9 @@ def test_every_command_explains_itself_with_an_example(hmdrn, verb):
 
 def test_a_gallery_moves_with_a_bundle_that_was_exported_anew(hmdrn, gallery, specimens, tmp_path):
     """The fingerprint is of the weights, not of the files: a copied bundle takes the same gallery."""
-    from hmdrn.loading import bundle_path
+    from hmdrn.loading import resolve_bundle
 
-    shutil.copytree(bundle_path("default"), tmp_path / "copy.hmdrn")
+    shutil.copytree(resolve_bundle("default"), tmp_path / "copy.hmdrn")
     image = next(specimens.rglob("*.png"))
     first = hmdrn("classify", "default", image, "--gallery", gallery, "--json").json
     second = hmdrn("classify", tmp_path / "copy.hmdrn", image, "--gallery", gallery, "--json").json

@@ -6,7 +6,7 @@ import pytest
 from outcomes import assert_refused
 from PIL import Image
 
-from hmdrn.loading import checkpoint_path
+from hmdrn.loading import resolve_checkpoint
 
 SMALL = ("--way", 3, "--queries", 2, "--episodes", 8)
 
@@ -33,7 +33,7 @@ def test_a_checkpoint_is_measured_with_torch_and_is_what_its_bundle_is(hmdrn, sp
     outcome = hmdrn(
         *(
             "eval",
-            checkpoint_path("default"),
+            resolve_checkpoint("default"),
             specimens,
             "--shot",
             2,
@@ -51,9 +51,7 @@ def test_a_checkpoint_is_measured_with_torch_and_is_what_its_bundle_is(hmdrn, sp
     )
 
 
-def test_data_sets_are_measured_each_by_itself_or_with_classes_of_all_in_an_episode(
-    hmdrn, specimens, tmp_path
-):
+def test_data_sets_are_measured_one_by_one_or_with_pooled_classes(hmdrn, specimens, tmp_path):
     others = tmp_path / "plain"
     for colour in range(4):
         (others / f"c{colour}").mkdir(parents=True)
@@ -68,7 +66,7 @@ def test_data_sets_are_measured_each_by_itself_or_with_classes_of_all_in_an_epis
     assert {name.split("/")[0] for name in across["per_class"]} == {specimens.name, "plain"}
 
 
-def test_the_table_tells_accuracies_differences_and_classes(hmdrn, specimens):
+def test_the_table_has_accuracies_differences_and_classes(hmdrn, specimens):
     outcome = hmdrn("eval", "default", specimens, "--shot", 2, *SMALL, "--against", "default", "--per-class")
     assert "+0.00 ± 0.00" in outcome.out
     assert all(species.name in outcome.out for species in specimens.iterdir())
@@ -82,18 +80,19 @@ def test_confusion_is_drawn(hmdrn, specimens, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         (("--shot", "many"), "many"),
         (("--shot", "1,"), "1,"),
         (("--shot", "0"), "shot is 0"),
         (("--against", "nowhere.hmdrn"), "nowhere.hmdrn"),
         (("--against", "nowhere.safetensors"), "nowhere.safetensors"),
-        (("--confusion", "/nonexistent/c.png"), "/nonexistent"),
+        (("--confusion", "missing/c.png"), "the folder missing"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(hmdrn, specimens, arguments, told):
-    assert_refused(hmdrn("eval", "default", specimens, *SMALL, "--shot", 2, *arguments), told)
+def test_a_mistake_is_reported_in_one_line(hmdrn, specimens, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(hmdrn("eval", "default", specimens, *SMALL, "--shot", 2, *arguments), words)
 
 
 def test_a_confusion_picture_without_a_known_suffix_is_refused(hmdrn, specimens, tmp_path):

@@ -8,9 +8,9 @@ from outcomes import assert_refused
 from PIL import Image
 
 import hmdrn as package
-from hmdrn.loading import bundle_path
-from hmdrn.plotting.explanation import headline
-from hmdrn_runtime.images.preprocessing import prepare, seen_box
+from hmdrn.loading import resolve_bundle
+from hmdrn.plotting.explanation import format_headline
+from hmdrn_runtime.images.preprocessing import find_visible_box, prepare
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def image(specimens):
     return min(specimens.rglob("*.png"))
 
 
-def test_the_summary_is_what_classify_says_and_its_errors_sum_to_the_distances(hmdrn, gallery, image):
+def test_the_summary_agrees_with_classify_and_errors_sum_to_distances(hmdrn, gallery, image):
     (answer,) = hmdrn("classify", "default", image, "--gallery", gallery, "--json").json
     found = hmdrn("explain", "default", image, "--gallery", gallery, "--json").json
     assert found["schema"] == "hmdrn.explain/1"
@@ -87,11 +87,16 @@ def test_with_one_species_there_is_a_picture_too(hmdrn, photo, tmp_path):
 @pytest.mark.parametrize("known", [True, False])
 def test_a_verdict_is_in_the_headline_and_in_the_table(known, hmdrn, gallery, image, tmp_path):
     birds = package.load("default", gallery, threads=1)
-    birds.gallery.calibrate({"threshold": -1e9 if known else 1e9, "temperature": 1.0, "far": 0.05})
+    threshold = -1e9 if known else 1e9
+    birds.gallery.calibrate(
+        {"threshold": threshold, "temperature": 1.0, "far": 0.05, "background": birds.background.digest}
+    )
     birds.save_gallery(tmp_path / "calibrated.gallery")
     explanation = birds.explain(image)
-    assert headline(explanation).startswith("Known: " if known else "Unknown, none of the enrolled species")
-    assert explanation.matches[0].label in headline(explanation)
+    assert format_headline(explanation).startswith(
+        "Known: " if known else "Unknown, none of the enrolled species"
+    )
+    assert explanation.matches[0].label in format_headline(explanation)
     done = hmdrn("explain", "default", image, "-g", tmp_path / "calibrated.gallery")
     assert done.code == 0
     assert ("but unknown" in done.out) is not known
@@ -110,9 +115,7 @@ def test_mistakes_are_refused_in_one_line(hmdrn, gallery, image, tmp_path):
     assert_refused(hmdrn("explain", "default", tmp_path / "no.jpg", "-g", gallery), "no.jpg")
 
 
-def test_without_matplotlib_the_table_is_there_and_the_picture_says_what_it_needs(
-    hmdrn, gallery, image, monkeypatch
-):
+def test_without_matplotlib_there_is_a_table_and_the_picture_is_refused(hmdrn, gallery, image, monkeypatch):
     import importlib.util
 
     find = importlib.util.find_spec
@@ -130,7 +133,7 @@ def test_what_is_read_is_never_replaced(hmdrn, gallery, image, tmp_path):
     photo.write_bytes(image.read_bytes())
     species.write_bytes(gallery.read_bytes())
     (tmp_path / "link.png").symlink_to(photo)
-    bundle = bundle_path("default")
+    bundle = resolve_bundle("default")
     explain = ("explain", "default", photo, "-g", species)
     for option in (
         ("-o", photo),
@@ -140,7 +143,7 @@ def test_what_is_read_is_never_replaced(hmdrn, gallery, image, tmp_path):
         ("--arrays", species),
         ("--arrays", bundle / "manifest.json"),
     ):
-        assert_refused(hmdrn(*explain, *option), "would replace what is read")
+        assert_refused(hmdrn(*explain, *option), "would replace an input")
     assert_refused(hmdrn(*explain, "--arrays", tmp_path / "other.jpg"), ".npz")
     assert photo.read_bytes() == image.read_bytes()
     assert species.read_bytes() == gallery.read_bytes()
@@ -149,12 +152,12 @@ def test_what_is_read_is_never_replaced(hmdrn, gallery, image, tmp_path):
 @pytest.mark.parametrize("size", [(84, 84), (640, 480), (100, 134), (97, 301)])
 @pytest.mark.parametrize("mode", ["crop", "squash"])
 def test_the_part_that_the_network_sees_is_where_its_pixels_come_from(size, mode):
-    """A photo whose colours tell their place: red grows to the right, green downwards."""
+    """A photo whose colors give their place: red grows to the right, green downwards."""
     width, height = size
     across, down = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
     photo = np.stack([255 * across, 255 * down, 0 * down], axis=2).round().astype(np.uint8)
     pixels = prepare(photo, mode).astype(float)
-    x0, y0, x1, y1 = seen_box(width, height, mode)
+    x0, y0, x1, y1 = find_visible_box(width, height, mode)
     for i in (8, 42, 76):
         expected = 255 * np.array([x0 + (i + 0.5) * (x1 - x0) / 84, y0 + (i + 0.5) * (y1 - y0) / 84])
         assert np.allclose(pixels[i, i, :2], expected / (width, height), atol=1.5)

@@ -33,7 +33,7 @@ def test_a_reader_who_has_seen_enough_is_no_error():
         assert (command.stderr.read(), command.wait()) == ("", 0)
 
 
-def test_what_is_wrong_is_told_by_the_exit_code_where_it_cannot_be_printed():
+def test_the_exit_code_reports_an_error_that_cannot_be_printed():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*COMMAND, "inspect", "nothing"], stdout=subprocess.PIPE, stderr=full)
     assert (done.returncode, done.stdout) == (2, b"")

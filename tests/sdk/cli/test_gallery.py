@@ -11,7 +11,7 @@ import hmdrn as package
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.gallery.file import load_gallery, save_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
-from hmdrn_runtime.migration import move_of
+from hmdrn_runtime.migration import find_variant_mismatch
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def first(enrolled):
     return enrolled[1][0]
 
 
-def test_list_and_show_tell_species_and_photos(hmdrn, site7, enrolled, first):
+def test_list_and_show_print_species_and_photos(hmdrn, site7, enrolled, first):
     found = hmdrn("gallery", "list", site7, "--json").json
     assert [(s["label"], s["shots"]) for s in found["species"]] == [(label, 2) for label in enrolled[1]]
     photos = hmdrn("gallery", "show", site7, first, "--json").json["photos"]
@@ -71,7 +71,7 @@ def test_merge_gives_the_same_in_whatever_order_and_makes_the_gallery(hmdrn, sit
     assert one.species == other.species
 
 
-def test_diff_tells_what_is_where(hmdrn, site7, site8, first, enrolled):
+def test_diff_shows_the_differences(hmdrn, site7, site8, first, enrolled):
     found = hmdrn("gallery", "diff", site7, site8, "--json").json
     assert (found["equal"], found["only_first"], found["only_second"]) == (False, enrolled[1][1:], [])
     (differing,) = found["differing"]
@@ -98,7 +98,7 @@ def test_rename_joins_only_where_asked(hmdrn, site7, enrolled, first):
     assert hmdrn("gallery", "rename", site7, second, "Jay", "--join", "--json").json["shots"] == 4
 
 
-def test_species_are_exported_to_a_gallery_of_their_own_and_imported_from_it(
+def test_species_are_exported_to_a_new_gallery_and_imported_from_it(
     hmdrn, site7, site8, first, enrolled, tmp_path
 ):
     second = enrolled[1][1]
@@ -112,7 +112,7 @@ def test_species_are_exported_to_a_gallery_of_their_own_and_imported_from_it(
     assert not (tmp_path / "none").exists()
 
 
-def test_verify_tells_that_a_gallery_is_whole_and_refuses_a_damaged_one(hmdrn, site7, first):
+def test_verify_says_that_a_gallery_is_whole_and_refuses_a_damaged_one(hmdrn, site7, first):
     found = hmdrn("gallery", "verify", site7, "--bundle", "default", "--json").json
     counts = {key: found[key] for key in ("species", "photos", "thumbnails", "previous", "move", "doubts")}
     assert counts == {
@@ -139,7 +139,7 @@ def test_a_gallery_is_refused_for_another_network(hmdrn, site7, exported):
     assert "was enrolled with other weights or preprocessing" in refusal.err
 
 
-def test_compact_makes_the_file_smaller_says_what_is_lost_and_answers_as_before(hmdrn, site7, specimens):
+def test_compact_makes_the_file_smaller_and_answers_as_before(hmdrn, site7, specimens):
     image = next(specimens.rglob("*.png"))
     before = hmdrn("classify", "default", image, "--gallery", site7, "--json", "--threads", 1).json
     outcome = hmdrn("gallery", "compact", site7, "--json")
@@ -197,7 +197,7 @@ def test_photos_without_a_thumbnail_are_named_or_left_out(hmdrn, site7, site8, f
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_gallery_of_another_precision_is_taken_and_what_it_costs_is_told(hmdrn, site7, specimens, known):
+def test_a_gallery_of_another_precision_is_used_and_its_cost_reported(hmdrn, site7, specimens, known):
     gallery = load_gallery(site7)
     int8 = {
         label: replace(s, photos={d: replace(p, variant="int8-ort") for d, p in s.photos.items()})
@@ -207,15 +207,22 @@ def test_a_gallery_of_another_precision_is_taken_and_what_it_costs_is_told(hmdrn
     save_gallery(moved, site7)
     outcome = hmdrn("classify", "default", next(specimens.rglob("*.png")), "--gallery", site7)
     assert outcome.code == 0
-    assert "photos were enrolled 8 with 'int8-ort', and 'fp32' runs: the bundle does not say" in outcome.err
+    assert (
+        "photos were enrolled 8 with 'int8-ort', and 'fp32' runs: the bundle has no comparison of"
+        in outcome.err
+    )
     bundle: Bundle = package.load("default", threads=1).bundle
     report = {"int8-ort": {"distance_error": 0.0123, "top1_agreement": 98.5}} if known else {}
-    told = move_of(moved, replace(bundle, manifest=replace(bundle.manifest, verification=report)))
-    assert told is not None
-    assert dict(told.photos) == {"int8-ort": 8}
-    expected = "differs from fp32 by 1.2 % in the distances and agrees on 98.5 %" if known else "does not say"
-    assert expected in str(told)
-    assert move_of(gallery, bundle) is None
+    mismatch = find_variant_mismatch(
+        moved, replace(bundle, manifest=replace(bundle.manifest, verification=report))
+    )
+    assert mismatch is not None
+    assert dict(mismatch.photos) == {"int8-ort": 8}
+    expected = (
+        "differs from fp32 by 1.2 % in the distances and agrees on 98.5 %" if known else "no comparison of"
+    )
+    assert expected in str(mismatch)
+    assert find_variant_mismatch(gallery, bundle) is None
     if not known:
         checked = hmdrn("gallery", "verify", site7, "--bundle", "default", "--json")
         move = {"variant": "fp32", "photos": {"int8-ort": 8}, "costs": {"int8-ort": None}, "far": None}

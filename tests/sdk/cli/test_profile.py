@@ -1,4 +1,4 @@
-"""`hmdrn profile`: its parts, its exit codes, and what is left of it when it is interrupted."""
+"""`hmdrn profile`: its parts, its exit codes, and its output when it is interrupted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_all_that_is_asked_for_is_in_the_json_and_in_the_picture(hmdrn, tmp_path
     assert Image.open(picture).width > 1000
 
 
-def test_the_tables_tell_every_part(hmdrn):
+def test_the_tables_have_every_part(hmdrn):
     outcome = hmdrn("profile", "default", *SMALL, "--compare", "default")
     assert outcome.code == 0, outcome.err
     for words in (
@@ -71,13 +71,13 @@ def test_a_budget_that_is_missed_ends_with_3_and_one_that_holds_with_0(hmdrn):
 @pytest.mark.parametrize("as_json", [True, False])
 def test_an_interrupt_leaves_what_has_been_measured(hmdrn, monkeypatch, as_json):
     def interrupted(recognizer, settings, report):
-        for number, found in enumerate(module_profile(recognizer, settings, report)):
+        for number, found in enumerate(profile_bundle(recognizer, settings, report)):
             yield found
             if number == 1:
                 raise KeyboardInterrupt
 
-    module_profile = module.profile
-    monkeypatch.setattr(module, "profile", interrupted)
+    profile_bundle = module.profile_bundle
+    monkeypatch.setattr(module, "profile_bundle", interrupted)
     outcome = hmdrn("profile", "default", *SMALL, "--budget-ms", 0.001, *(["--json"] if as_json else []))
     assert outcome.code == 130
     assert "interrupted" in outcome.err
@@ -100,7 +100,7 @@ def test_times_that_wandered_are_warned_of(hmdrn, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         (("--batches", "1,many"), "1,many"),
         (("--species", "0"), "at least 1"),
@@ -110,9 +110,10 @@ def test_times_that_wandered_are_warned_of(hmdrn, monkeypatch):
         (("--compare-variant", "fp32"), "--compare"),
         (("--variant", "fp4"), "fp4"),
         (("--gallery", "nowhere.gallery"), "nowhere.gallery"),
-        (("--picture", "/nonexistent/p.png"), "/nonexistent"),
+        (("--picture", "missing/p.png"), "the folder missing"),
         (("--budget-ms", "0"), "--budget-ms"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(hmdrn, arguments, told):
-    assert_refused(hmdrn("profile", "default", *SMALL, *arguments), told)
+def test_a_mistake_is_reported_in_one_line(hmdrn, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(hmdrn("profile", "default", *SMALL, *arguments), words)

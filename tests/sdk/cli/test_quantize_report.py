@@ -9,8 +9,8 @@ from outcomes import assert_refused
 from PIL import Image
 
 from hmdrn import load
-from hmdrn.loading import bundle_path
-from hmdrn_runtime.bundle.variants import exact_integer_products
+from hmdrn.loading import resolve_bundle
+from hmdrn_runtime.bundle.variants import has_exact_int8_products
 
 GENEROUS = ("--max-accuracy-drop", 20, "--episodes", 12)
 
@@ -36,14 +36,14 @@ def test_calibrate_shows_what_each_layer_costs(hmdrn, specimens, cache, tmp_path
 
 @pytest.mark.slow
 def test_an_int8_bundle_is_exported_and_runs(hmdrn, untraced, specimens, cache, tmp_path):
-    untraced(bundle_path("default"))
+    untraced(resolve_bundle("default"))
     path = tmp_path / "small.hmdrn"
     options = ("--precision", "int8", "--calibration", specimens, *GENEROUS, *cache, "--output", path)
     outcome = hmdrn("export", *options)
     assert outcome.code == 0, outcome.err
     assert "layers that stay FP32: none" in outcome.out
     birds = load(path)
-    assert birds.bundle.variant == ("int8-ort" if exact_integer_products() else "fp32")
+    assert birds.bundle.variant == ("int8-ort" if has_exact_int8_products() else "fp32")
     assert birds.backend_report.passed_over["int8-trt"] == "they are for tensorrt"
     photos = sorted(next(iter(sorted(specimens.iterdir()))).iterdir())
     birds.enroll("one", photos[:2])
@@ -73,7 +73,7 @@ def test_a_budget_that_cannot_be_met_ends_with_3_and_says_why(hmdrn, specimens, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         (("export", "--precision", "int8"), "--calibration DATA"),
         (
@@ -84,10 +84,10 @@ def test_a_budget_that_cannot_be_met_ends_with_3_and_says_why(hmdrn, specimens, 
         (("quantize-report", "nowhere.hmdrn", "photos"), "nowhere.hmdrn"),
         (("quantize-report", "default", "nowhere"), "nowhere"),
         (("quantize-report", "default", "nowhere", "--max-accuracy-drop", "0"), "max-accuracy-drop"),
-        (("quantize-report", "default", "nowhere", "--picture", "/nonexistent/p.png"), "/nonexistent"),
+        (("quantize-report", "default", "nowhere", "--picture", "missing/p.png"), "the folder missing"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(hmdrn, arguments, told, tmp_path, monkeypatch):
+def test_a_mistake_is_reported_in_one_line(hmdrn, arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert_refused(hmdrn(*arguments), told)
+    assert_refused(hmdrn(*arguments), words)
     assert list(tmp_path.iterdir()) == []

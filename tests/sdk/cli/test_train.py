@@ -21,7 +21,7 @@ def test_a_few_steps_leave_a_checkpoint_that_says_what_it_was_trained_on(hmdrn, 
     run = tmp_path / "run"
     outcome = hmdrn(
         *("train", specimens, "--output", run, "--pretrain-steps", 2, "--episodes", 2, *SMALL),
-        *("--name", "tiny", "--licence", "CC0-1.0"),
+        *("--name", "tiny", "--license", "CC0-1.0"),
     )
     assert outcome.code == 0, outcome.err
     card = load_checkpoint(run / "model.safetensors").card
@@ -39,9 +39,7 @@ def test_a_few_steps_leave_a_checkpoint_that_says_what_it_was_trained_on(hmdrn, 
 
 
 @pytest.mark.slow
-def test_a_folder_of_ones_own_is_trained_on_exported_and_evaluated_with_three_commands(
-    hmdrn, specimens, tmp_path
-):
+def test_a_users_folder_is_trained_on_exported_and_evaluated(hmdrn, specimens, tmp_path):
     run, bundle = tmp_path / "run", tmp_path / "mine.hmdrn"
     started = ("--init", "default", "--pretrain-steps", 0, "--episodes", 2)
     assert hmdrn("train", specimens, "--output", run, *started, *SMALL).code == 0
@@ -107,7 +105,7 @@ def test_a_run_that_is_killed_goes_on_to_the_weights_of_one_that_was_not(hmdrn, 
     assert load_checkpoint(run / "model.safetensors").card.recipe["finished"] is False
     outcome = hmdrn("train", specimens, "--output", run, *settings)
     assert outcome.code == 0, outcome.err
-    assert "going on after step" in outcome.err
+    assert "continuing after step" in outcome.err
     whole, resumed = (load_checkpoint(p / "model.safetensors") for p in (tmp_path / "whole", run))
     theirs = resumed.network.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in whole.network.state_dict().items())
@@ -116,7 +114,12 @@ def test_a_run_that_is_killed_goes_on_to_the_weights_of_one_that_was_not(hmdrn, 
 
 def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specimens, tmp_path):
     run = tmp_path / "run"
-    command = [sys.executable, "-c", "import sys; from hmdrn.cli.main import main; sys.exit(main())", "train"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from hmdrn._entry_points import main; sys.exit(main())",
+        "train",
+    ]
     command += [str(specimens), "--output", str(run), "--pretrain-steps", "0", "--episodes", "100000"]
     process = subprocess.Popen([*command, *map(str, SMALL)], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -126,7 +129,7 @@ def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specime
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert f"the run is saved in {run}: the same command goes on with it" in err
+    assert f"the run is saved in {run}: the same command continues it" in err
     assert "interrupted" in err
     assert "Traceback" not in err
     load_checkpoint(run / "model.safetensors")

@@ -16,9 +16,9 @@ import pytest
 from hmdrn.cli.commands import doctor as command_module
 from hmdrn.doctor import probes as child
 from hmdrn.doctor.advice import advise
-from hmdrn.doctor.probe_runner import attempt
-from hmdrn.doctor.redaction import names, scrub, scrubbed
-from hmdrn.doctor.report import EXTRAS, Facts, collect, verdict
+from hmdrn.doctor.probe_runner import run_probe
+from hmdrn.doctor.redaction import private_names, redact, redact_text
+from hmdrn.doctor.report import EXTRAS, DeviceReport, collect_report, find_provider_problem
 from hmdrn_runtime.device.clocks import Clock
 from hmdrn_runtime.device.cpu import Cpu, Memory
 from hmdrn_runtime.device.jetson import Jetson
@@ -31,7 +31,7 @@ TENSORRT_FAILS = {"tensorrt": "the bundle has no engines"}
 
 def facts(**changes):
     """A laptop without a GPU on which everything is well, but for the changes."""
-    well = Facts(
+    well = DeviceReport(
         bundle="birds.hmdrn",
         hmdrn="0.1.0",
         python="3.11.7",
@@ -42,7 +42,7 @@ def facts(**changes):
         state=DeviceState(None, (), {}, ()),
         power_modes=(),
         int8=False,
-        gpu={"error": "there is no NVIDIA driver"},
+        gpu={"error": "no NVIDIA driver is installed"},
         gpu_state=None,
         cuda_toolkit=None,
         tensorrt={"error": "it is not installed"},
@@ -77,7 +77,7 @@ def jetson(**changes):
 @pytest.fixture(scope="module")
 def here():
     """What is found on this machine."""
-    return collect("default")
+    return collect_report("default")
 
 
 def test_this_machine_works_and_every_provider_was_tried(here):
@@ -88,7 +88,7 @@ def test_this_machine_works_and_every_provider_was_tried(here):
 
 
 def test_the_command_ends_with_0_and_a_next_command(here, hmdrn, monkeypatch):
-    monkeypatch.setattr(command_module, "collect", lambda bundle: here)
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: here)
     done = hmdrn("doctor")
     assert done.code == 0, done.err
     assert done.out.count("\nnext: ") == 1
@@ -97,7 +97,7 @@ def test_the_command_ends_with_0_and_a_next_command(here, hmdrn, monkeypatch):
     assert found["schema"] == "hmdrn.doctor/1"
     assert found["works"] is True
     assert found["advice"][0]["command"]
-    assert set(found) == {f.name for f in dataclasses.fields(Facts)} | {"schema", "works", "advice"}
+    assert set(found) == {f.name for f in dataclasses.fields(DeviceReport)} | {"schema", "works", "advice"}
 
 
 STATES = {
@@ -195,13 +195,13 @@ def test_every_state_has_a_next_command_and_none_of_these_is_broken(state):
 
 
 @pytest.mark.parametrize("state", BROKEN)
-def test_what_is_needed_and_broken_is_all_that_is_told_and_ends_with_2(state, hmdrn, monkeypatch):
+def test_a_broken_need_is_all_that_is_reported_and_ends_with_2(state, hmdrn, monkeypatch):
     found, command, words = BROKEN[state]
     (one,) = advise(found)
     assert one.needed
     assert one.command == command
     assert words in one.what
-    monkeypatch.setattr(command_module, "collect", lambda bundle: found)
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: found)
     done = hmdrn("doctor", "birds.hmdrn")
     assert done.code == 2
     assert f"next: {command}\n" in done.out
@@ -210,7 +210,7 @@ def test_what_is_needed_and_broken_is_all_that_is_told_and_ends_with_2(state, hm
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_state_can_be_shown(state, hmdrn, monkeypatch):
-    monkeypatch.setattr(command_module, "collect", lambda bundle: STATES[state][0])
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: STATES[state][0])
     done = hmdrn("doctor", "birds.hmdrn")
     assert done.code == 0, done.err
     assert done.err == ""
@@ -218,7 +218,7 @@ def test_every_state_can_be_shown(state, hmdrn, monkeypatch):
 
 def test_int8_is_said_to_be_passed_over_where_it_would_be_wrong(hmdrn, monkeypatch):
     for exact in (True, False):
-        monkeypatch.setattr(command_module, "collect", lambda bundle, exact=exact: facts(int8=exact))
+        monkeypatch.setattr(command_module, "collect_report", lambda bundle, exact=exact: facts(int8=exact))
         shown = hmdrn("doctor").out
         assert ("passed over: without VNNI" in shown) is not exact
 
@@ -252,26 +252,28 @@ def fake_onnxruntime(tmp_path, monkeypatch):
 
 def test_a_provider_that_crashes_takes_its_own_process_alone_with_it(fake_onnxruntime):
     fake_onnxruntime("os.abort()")
-    assert attempt("providers")["providers"] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    reason = verdict("CUDAExecutionProvider", attempt("provider", "CUDAExecutionProvider"))
+    assert run_probe("providers")["providers"] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    reason = find_provider_problem("CUDAExecutionProvider", run_probe("provider", "CUDAExecutionProvider"))
     assert reason is not None
     assert "SIGABRT" in reason
-    assert verdict("CPUExecutionProvider", attempt("provider", "CPUExecutionProvider")) is None
+    assert (
+        find_provider_problem("CPUExecutionProvider", run_probe("provider", "CPUExecutionProvider")) is None
+    )
 
 
 def test_a_provider_whose_library_fails_is_said_so_with_the_librarys_words(fake_onnxruntime):
     fake_onnxruntime("print('\\x1b[31mE] libcublasLt.so.12: cannot open shared object', file=sys.stderr)")
-    reason = verdict("CUDAExecutionProvider", attempt("provider", "CUDAExecutionProvider"))
+    reason = find_provider_problem("CUDAExecutionProvider", run_probe("provider", "CUDAExecutionProvider"))
     assert reason == "it does not load: E] libcublasLt.so.12: cannot open shared object"
 
 
 def test_a_trial_that_raises_hangs_or_ends_early_answers_with_the_reason(fake_onnxruntime):
     fake_onnxruntime(text="raise ImportError('libgomp.so.1: cannot open')")
-    assert attempt("providers") == {"error": "ImportError: libgomp.so.1: cannot open"}
+    assert run_probe("providers") == {"error": "ImportError: libgomp.so.1: cannot open"}
     fake_onnxruntime(text="import time; time.sleep(30)")
-    assert attempt("providers", timeout=0.5) == {"error": "it did not answer within 0.5 s"}
+    assert run_probe("providers", timeout=0.5) == {"error": "it did not answer within 0.5 s"}
     fake_onnxruntime(text="import os; os._exit(7)")
-    assert attempt("providers") == {"error": "its process ended with code 7"}
+    assert run_probe("providers") == {"error": "its process ended with code 7"}
 
 
 def test_doctor_itself_needs_no_onnxruntime(fake_onnxruntime):
@@ -285,11 +287,11 @@ def test_doctor_itself_needs_no_onnxruntime(fake_onnxruntime):
 
 def test_a_provider_that_computes_wrongly_does_not_work():
     answer = {"used": ["SomeProvider"], "right": False}
-    assert "wrongly" in str(verdict("SomeProvider", answer))
+    assert "wrongly" in str(find_provider_problem("SomeProvider", answer))
 
 
 def test_a_bundle_that_is_not_there_is_broken(tmp_path):
-    assert "no bundle at" in attempt("choice", str(tmp_path / "no.hmdrn"))["error"]
+    assert "no bundle at" in run_probe("choice", str(tmp_path / "no.hmdrn"))["error"]
 
 
 def test_the_smallest_of_models_is_what_it_says():
@@ -317,7 +319,7 @@ SECRETS = (
 )
 
 
-def test_a_report_names_neither_user_nor_host_nor_folders_nor_serial_numbers(tmp_path, monkeypatch, hmdrn):
+def test_a_report_names_no_user_host_folders_or_serial_numbers(tmp_path, monkeypatch, hmdrn):
     home = "/home/zaphod"
     monkeypatch.setenv("HOME", home)
     monkeypatch.setenv("USER", "zaphod")
@@ -342,8 +344,8 @@ def test_a_report_names_neither_user_nor_host_nor_folders_nor_serial_numbers(tmp
         "provider": {"error": "from 48:b0:2d:11:22:33 and 48-B0-2D-11-22-33, user zaphod"},
         "choice": {"error": rf"C:\Users\zaphod\secret-mount\x.hmdrn and {home}/birds.hmdrn: changed"},
     }
-    found = collect(f"{home}/secret-mount/birds.hmdrn", tmp_path, lambda what, *_: answers[what])
-    monkeypatch.setattr(command_module, "collect", lambda bundle: found)
+    found = collect_report(f"{home}/secret-mount/birds.hmdrn", tmp_path, lambda what, *_: answers[what])
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: found)
     assert "zaphod" in json.dumps(found.to_dict())
     done = hmdrn("doctor", found.bundle, "--json")
     assert done.json["bundle"] == "birds.hmdrn"
@@ -361,7 +363,7 @@ def test_of_a_bundles_path_a_report_has_the_last_part_alone(bundle, monkeypatch,
     whole = [str(make(bundle)) for make in (Path, os.path.expanduser, os.path.abspath)]
     choice = {"error": f"no bundle at {whole[0]}, {whole[1]}/graphs/a.onnx or {whole[2]}"}
     for found in (facts(bundle=bundle), facts(bundle=bundle, choice=choice)):
-        monkeypatch.setattr(command_module, "collect", lambda bundle, found=found: found)
+        monkeypatch.setattr(command_module, "collect_report", lambda bundle, found=found: found)
         done = hmdrn("doctor", bundle, "--json")
         assert "secret" not in done.out
         assert done.json["bundle"].rstrip("/") == "birds.hmdrn"
@@ -371,7 +373,7 @@ def test_the_next_command_can_be_pasted_into_a_shell(hmdrn, monkeypatch):
     bundle = "my birds; $(rm x)/it's.hmdrn"
     for found in (facts(), STATES["TensorRT without engines"][0], STATES["heat"][0]):
         named = dataclasses.replace(found, bundle=bundle)
-        monkeypatch.setattr(command_module, "collect", lambda bundle, named=named: named)
+        monkeypatch.setattr(command_module, "collect_report", lambda bundle, named=named: named)
         commands = [line.partition(": ")[2] for line in hmdrn("doctor", bundle).out.splitlines()]
         ours = [
             shlex.split(one) for one in commands if one.startswith(("hmdrn build", "hmdrn pro", "hmdrn enr"))
@@ -380,14 +382,14 @@ def test_the_next_command_can_be_pasted_into_a_shell(hmdrn, monkeypatch):
         assert all(one[2] == bundle for one in ours)
 
 
-def test_scrubbing_leaves_alone_what_tells_of_nobody():
+def test_redaction_leaves_text_alone_that_identifies_nobody():
     private = {"ann": "<user>", "pi": "<host>"}
     text = "ann planned pip install '.[plots]' on pi: 5 x 5, R36 4.3, a/b, 12.6"
-    assert scrub(text, private, {}) == text.replace("ann planned", "<user> planned").replace(
+    assert redact_text(text, private, {}) == text.replace("ann planned", "<user> planned").replace(
         "on pi:", "on <host>:"
     )
-    assert scrub("/home/Ann Other/x/lib.so", {}, {"/home/Ann Other": "~"}) == ".../lib.so"
-    assert scrubbed({"a": [1, None, True, "ann"], "ann": 2.5}, private, {}) == {
+    assert redact_text("/home/Ann Other/x/lib.so", {}, {"/home/Ann Other": "~"}) == ".../lib.so"
+    assert redact({"a": [1, None, True, "ann"], "ann": 2.5}, private, {}) == {
         "a": [1, None, True, "<user>"],
         "<user>": 2.5,
     }
@@ -397,7 +399,7 @@ def test_names_of_one_or_two_letters_are_no_names(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "a")
     monkeypatch.setenv("USER", "io")
     monkeypatch.setenv("LOGNAME", "zaphod")
-    found = names()
+    found = private_names()
     assert "a" not in found
     assert "io" not in found
     assert found["zaphod"] == "<user>"

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from hmdrn.cli.options import bundle_argument, json_option, print_json, progress
-from hmdrn.loading import bundle_path
+from hmdrn.cli.options import bundle_argument, json_option, option
+from hmdrn.cli.output import print_json, progress
+from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
 from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
 from hmdrn_runtime.bundle.bundle import open_bundle
@@ -18,72 +19,56 @@ from hmdrn_runtime.errors import BackendError
 
 @click.command("build")
 @bundle_argument
-@click.option(
+@option(
     "--workspace",
     type=click.IntRange(64),
     default=1024,
-    show_default=True,
     metavar="MIB",
     help="Most scratch memory of an engine.",
 )
-@click.option(
+@option(
     "--dla",
     type=click.IntRange(0),
-    help="Deep-learning accelerator to run on, where there is one: half alone, photos one by one.",
+    help="Deep-learning accelerator to run on, if there is one: half precision, one photo at a time.",
 )
-@click.option("--batch", type=click.IntRange(1), help="Most photos at once; more are run in turns.")
-@click.option("--classes", type=click.IntRange(1), help="Most species at once; more are run in turns.")
-@click.option(
-    "--shots", type=click.IntRange(1), help="Most photos of a species; counts for the attention head."
-)
+@option("--batch", type=click.IntRange(1), help="Most photos at once; more are run in turns.")
+@option("--classes", type=click.IntRange(1), help="Most species at once; more are run in turns.")
+@option("--shots", type=click.IntRange(1), help="Most photos of a species; for the attention head.")
 @json_option
-def command(
-    bundle: str,
-    workspace: int,
-    dla: int | None,
-    batch: int | None,
-    classes: int | None,
-    shots: int | None,
-    as_json: bool,
-) -> None:
+def command(bundle: str, workspace: int, dla: int | None, as_json: bool, **sizes: int | None) -> None:
     """Build TensorRT engines of a bundle, on the device that will run them.
 
-    Notes in ~/.local/state/hmdrn that they were built here: engines from elsewhere are not run.
+    Records in ~/.local/state/hmdrn that they were built here: engines from elsewhere are not run.
 
     Example: hmdrn build birds.hmdrn
     """
-    opened = open_bundle(bundle_path(bundle))
+    opened = open_bundle(resolve_bundle(bundle))
     gpu, trt = require_device()
     from hmdrn_export.tensorrt.builder import BuildOptions
     from hmdrn_export.tensorrt.engines import build_engines
     from hmdrn_export.tensorrt.profiles import default_bounds
 
+    bounds = default_bounds(opened.manifest.network)
+    for name, largest in sizes.items():  # batch, classes, shots
+        if largest is not None:
+            smallest, usual, _ = getattr(bounds, name)
+            bounds = replace(bounds, **{name: (smallest, min(usual, largest), largest)})
     with progress() as report:
         options = BuildOptions(workspace_mib=workspace, dla_core=dla)
-        most = {"batch": batch, "classes": classes, "shots": shots}
-        bounds = default_bounds(opened.manifest.network)
-        for name, size in most.items():
-            if size is not None:
-                least, best, _ = getattr(bounds, name)
-                bounds = replace(bounds, **{name: (least, min(best, size), size)})
         folder = build_engines(trt, opened, gpu, options, report, bounds)
     if as_json:
         print_json("build", {"bundle": str(opened.path), "engines": str(folder), "gpu": gpu.name})
         return
-    click.echo(wrote_engines(folder, gpu))
+    click.echo(describe_engines(folder, gpu))
 
 
-def wrote_engines(folder: Path, gpu: Gpu) -> str:
-    """Where engines are, and what for, in a line."""
+def describe_engines(folder: Path, gpu: Gpu) -> str:
+    """Return a line with the engines' folder and GPU."""
     return f"wrote {folder} for {gpu.name} (compute capability {gpu.compute_capability})"
 
 
 def require_device() -> tuple[Gpu, Any]:
-    """The GPU to build for and TensorRT's module, if both are there.
-
-    Raises:
-        BackendError: Something is missing; the message names all of it.
-    """
+    """Return the GPU to build for and TensorRT's module; raise BackendError with all that is missing."""
     try:
         gpu, trt = require_all(find_gpu, import_tensorrt)
     except BackendError as error:

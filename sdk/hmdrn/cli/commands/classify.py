@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,43 +11,37 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn.cli.gallery_notes import load_with_notes, print_single_species_note
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import (
+    PATH,
     backend_option,
     bundle_argument,
+    gallery_option,
     json_option,
-    print_table,
-    progress,
+    option,
     threads_option,
-    versioned,
 )
-from hmdrn.loading import load
-from hmdrn_runtime.datasets.dataset import IMAGE_SUFFIXES
-from hmdrn_runtime.datasets.files import photos_below
+from hmdrn.cli.output import print_table, progress, with_schema
+from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import DatasetError, ImageError
+from hmdrn_runtime.images.formats import IMAGE_SUFFIXES
 from hmdrn_runtime.images.query_preprocessing import prepare_query
-from hmdrn_runtime.io.files import user_path
-from hmdrn_runtime.migration import move_of
+from hmdrn_runtime.io.files import expand_path
+from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.prediction import Prediction
-from hmdrn_runtime.recognizer import BATCH, Recognizer
+from hmdrn_runtime.progress import ProgressCallback
+from hmdrn_runtime.recognizer import Recognizer
 
 Answer: TypeAlias = Prediction | ImageError
-"""Of one image: what it shows, or why it cannot be read."""
+"""Prediction for an image, or the error that made it unreadable."""
 
 
 @click.command("classify")
 @bundle_argument
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
-@click.option(
-    "--gallery", "-g", required=True, type=click.Path(path_type=Path), help="Gallery file of the species."
-)
-@click.option(
-    "--top",
-    type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="Species to show for an image.",
-)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=PATH)
+@gallery_option
+@option("--top", type=click.IntRange(1), default=5, help="Species to show for an image.")
 @backend_option
 @threads_option
 @json_option
@@ -66,83 +60,69 @@ def command(
 
     Example: hmdrn classify default a.jpg b.jpg --gallery site7.gallery
     """
-    recognizer = load(bundle, gallery, backend, threads)
-    move = move_of(recognizer.gallery, recognizer.bundle)
-    if move is not None:
-        print_message(f"note: {move}")
-    if recognizer.calibration_doubt is not None:
-        print_message(f"warning: {recognizer.calibration_doubt}")
-    files = [file for image in images for file in _files(image)]
+    recognizer = load_with_notes(bundle, gallery, backend, threads)
+    files = [file for image in images for file in _find_files(image)]
     with progress() as report:
-        answers = _answers(recognizer, files, top, report)
-    bad = [answer for answer in answers if isinstance(answer, ImageError)]
-    for error in bad:
+        answers = _classify(recognizer, files, top, report)
+    errors = [answer for answer in answers if isinstance(answer, ImageError)]
+    for error in errors:
         print_message(str(error))
-    if len(recognizer.gallery) == 1 and len(bad) < len(answers):
-        print_message(
-            "note: the gallery has one species, so every photo gets its name: enroll others to tell it from"
-        )
-    shown = [(str(path), answer) for (path, _), answer in zip(files, answers, strict=True)]
+    if len(recognizer.gallery) == 1 and len(errors) < len(answers):
+        print_single_species_note()
+    named = [(str(path), answer) for (path, _), answer in zip(files, answers, strict=True)]
     if as_json:
-        click.echo(json.dumps([_entry(*one) for one in shown], indent=2, ensure_ascii=False))
-    elif len(bad) < len(answers):
-        _show([(image, answer) for image, answer in shown if isinstance(answer, Prediction)], top)
-    return 2 if bad else 0
+        click.echo(json.dumps([_to_json(*item) for item in named], indent=2, ensure_ascii=False))
+    elif len(errors) < len(answers):
+        _show([(image, answer) for image, answer in named if isinstance(answer, Prediction)], top)
+    return 2 if errors else 0
 
 
-def _files(image: Path) -> list[tuple[Path, ImageError | None]]:
-    """The files that an IMAGE stands for, or IMAGE itself with what is wrong with it."""
+def _find_files(image: Path) -> list[tuple[Path, ImageError | None]]:
+    """Return the files of an IMAGE argument, or the argument itself with its error."""
     try:
-        image = user_path(image, ImageError)
+        image = expand_path(image, ImageError)
         if not image.is_dir():
             return [(image, None)]
-        found = photos_below(image)
-    except ImageError as error:
-        return [(image, error)]
-    except DatasetError as error:
+        photos = find_photos(image)
+    except (ImageError, DatasetError) as error:
         return [(image, ImageError(str(error)))]
-    if not found:
+    if not photos:
         return [(image, ImageError(f"{image} holds no image ({', '.join(IMAGE_SUFFIXES)}): check the path"))]
-    return [(file, None) for file in found]
+    return [(photo, None) for photo in photos]
 
 
-def _answers(
+def _classify(
     recognizer: Recognizer,
     files: Sequence[tuple[Path, ImageError | None]],
     top: int,
-    report: Callable[[str, int, int], None],
+    report: ProgressCallback,
 ) -> list[Answer]:
-    """What each file shows, or why it cannot be read: one bad file costs the others nothing."""
-    mode = recognizer.bundle.manifest.input.preprocessing
+    mode = recognizer.preprocessing
     answers: list[Answer] = []
     for start in range(0, len(files), BATCH):
-        batch = [error or _prepared(path, mode) for path, error in files[start : start + BATCH]]
+        batch = [error or _prepare(path, mode) for path, error in files[start : start + BATCH]]
         pixels = [photo for photo in batch if not isinstance(photo, ImageError)]
-        named = iter(recognizer.classify_batch(pixels, top=top))
-        answers += [photo if isinstance(photo, ImageError) else next(named) for photo in batch]
+        predictions = iter(recognizer.classify_batch(pixels, top=top))
+        answers += [photo if isinstance(photo, ImageError) else next(predictions) for photo in batch]
         report("classifying", len(answers), len(files))
     return answers
 
 
-def _prepared(path: Path, mode: str) -> npt.NDArray[np.uint8] | ImageError:
+def _prepare(path: Path, mode: str) -> npt.NDArray[np.uint8] | ImageError:
     try:
         return prepare_query(path, mode)
     except ImageError as error:
         return error
 
 
-def _entry(image: str, answer: Answer) -> dict[str, Any]:
-    found = {"error": str(answer)} if isinstance(answer, ImageError) else answer.to_dict()
-    return versioned("classify", {"image": image, **found})
+def _to_json(image: str, answer: Answer) -> dict[str, Any]:
+    values = {"error": str(answer)} if isinstance(answer, ImageError) else answer.to_dict()
+    return with_schema("classify", {"image": image, **values})
 
 
 def _show(answers: Sequence[tuple[str, Prediction]], top: int) -> None:
-    columns = ["image", "species", "probability"]
     calibrated = any(answer.known is not None for _, answer in answers)
-    if calibrated:
-        columns.append("known")
-    if top > 1:
-        columns.append("next")
+    columns = ["image", "species", "probability", *["known"] * calibrated, *["next"] * (top > 1)]
     rows = []
     for image, answer in answers:
         row = [image, answer.label, f"{100 * answer.probability:.1f} %"]

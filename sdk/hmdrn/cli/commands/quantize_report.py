@@ -1,4 +1,4 @@
-"""`hmdrn quantize-report`, and what it shares with `hmdrn-export --precision int8`."""
+"""`hmdrn quantize-report`, and the parts that `hmdrn-export --precision int8` uses too."""
 
 from __future__ import annotations
 
@@ -7,50 +7,39 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hmdrn.cli.numbers import FiniteRange
-from hmdrn.cli.options import (
-    bundle_argument,
-    json_option,
-    print_json,
-    print_table,
-    progress,
-    require,
-    threads_option,
-)
-from hmdrn.cli.output_paths import output_place, photos_of
-from hmdrn.loading import bundle_path
+from hmdrn.cli.options import PATH, bundle_argument, json_option, option, require_package, threads_option
+from hmdrn.cli.output import print_json, print_table, progress
+from hmdrn.cli.output_paths import check_output_path, list_dataset_paths
+from hmdrn.cli.parameters import FiniteRange
+from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.bundle.bundle import open_bundle
 
 if TYPE_CHECKING:
-    from hmdrn_calibration.quantization.report import CalibrationReport
+    from hmdrn_calibration.quantization.report import AccuracyDrop, LayerCost, QuantizationReport
 
-drop_option = click.option(
+drop_option = option(
     "--max-accuracy-drop",
     type=FiniteRange(0, min_open=True),
     default=0.3,
-    show_default=True,
     help="INT8: points of episodic accuracy that the mean may lose; its 95 % interval may reach twice that.",
 )
-episodes_option = click.option(
+episodes_option = option(
     "--episodes",
     type=click.IntRange(2),
     default=600,
-    show_default=True,
-    help="INT8: episodes that accuracy is measured on, for each number of shots.",
+    help="INT8: episodes that measure accuracy, for each number of shots.",
 )
-cache_option = click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    help="INT8: folder to keep observed ranges in; ~/.cache/hmdrn/calibration by default.",
+cache_option = option(
+    "--cache", type=PATH, help="INT8: folder of observed ranges; ~/.cache/hmdrn/calibration by default."
 )
 
 
 @click.command("quantize-report")
 @bundle_argument
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=PATH)
 @drop_option
 @episodes_option
-@click.option("--picture", type=click.Path(path_type=Path), help="Draw what each layer costs into this file.")
+@option("--picture", type=PATH, help="Draw the cost of each layer into this file.")
 @cache_option
 @threads_option
 @json_option
@@ -66,34 +55,34 @@ def command(
 ) -> None:
     """Show what INT8 would cost a bundle, layer by layer, on photographs of DATA; writes no graphs.
 
-    DATA is a folder or zip of <class>/<image>, or of <split>/<class>/<image>: ranges are then observed on the
-    split train and accuracy is measured on val. `hmdrn-export --precision int8` makes the graphs.
+    DATA is a folder or zip of <class>/<image>, or of <split>/<class>/<image>: the split train then gives the
+    ranges and val the accuracy. `hmdrn-export --precision int8` makes the graphs.
 
     Example: hmdrn quantize-report default birds.zip --picture layers.png
     """
-    require("onnx", "calibrating", "export")
+    require_package("onnx", "calibrating", "export")
     if picture is not None:
-        require("matplotlib", "drawing pictures", "plots")
-        picture = output_place(picture, "picture", [bundle_path(bundle), *photos_of(data)])
-    opened = open_bundle(bundle_path(bundle))
+        require_package("matplotlib", "drawing pictures", "plots")
+        picture = check_output_path(picture, "picture", [resolve_bundle(bundle), *list_dataset_paths(data)])
+    opened = open_bundle(resolve_bundle(bundle))
     with progress() as report:
-        from hmdrn_calibration.quantization.histogram_cache import default_folder
-        from hmdrn_calibration.quantization.pipeline import calibrate, check_budget
+        from hmdrn_calibration.quantization.histogram_cache import default_cache_folder
+        from hmdrn_calibration.quantization.pipeline import check_budget, quantize_bundle
         from hmdrn_calibration.quantization.report import Budget
 
-        result = calibrate(
+        result = quantize_bundle(
             opened,
             data,
             Budget(max_accuracy_drop, episodes=episodes),
             every_layer=True,
-            cache=cache or default_folder(),
+            cache=cache or default_cache_folder(),
             threads=threads,
             report=report,
         ).report
     if picture is not None:
-        from hmdrn.plotting.figures import draw_costs
+        from hmdrn.plotting.figures import draw_layer_costs
 
-        draw_costs(result, f"{bundle}: INT8 on {data}", picture)
+        draw_layer_costs(result, f"{bundle}: INT8 on {data}", picture)
     if as_json:
         print_json("calibrate", {"bundle": bundle, "data_source": str(data), **result.to_dict()})
     else:
@@ -101,7 +90,7 @@ def command(
     check_budget(result)
 
 
-def show_calibration(report: CalibrationReport) -> None:
+def show_calibration(report: QuantizationReport) -> None:
     """Print tables of the range methods, the layers and the accuracy."""
     print_table(
         f"range methods, {report.rule} (FP32: {report.reference_accuracy:.2f} %)",
@@ -113,17 +102,11 @@ def show_calibration(report: CalibrationReport) -> None:
     )
     if report.layers:
         print_table(
-            "each layer quantised alone",
+            "each layer quantized alone",
             ["layer", "weights", "error of distances", "points lost", "stays FP32"],
             [
-                [
-                    cost.layer,
-                    str(cost.weights),
-                    f"{cost.distance_error:.3%}",
-                    f"{cost.drop:.2f} ± {cost.ci95:.2f}",
-                    "yes" if cost.kept else "",
-                ]
-                for cost in report.layers
+                [c.layer, str(c.weights), f"{c.distance_error:.3%}", _points_lost(c), "yes" if c.kept else ""]
+                for c in report.layers
             ],
         )
     allowed = report.budget
@@ -135,11 +118,14 @@ def show_calibration(report: CalibrationReport) -> None:
                 d.variant,
                 str(d.shot),
                 str(d.episodes),
-                f"{d.fp32_accuracy:.2f} %",
-                f"{d.accuracy:.2f} %",
-                f"{d.drop:.2f} ± {d.ci95:.2f}",
+                *(f"{a:.2f} %" for a in (d.fp32_accuracy, d.accuracy)),
+                _points_lost(d),
             ]
             for d in report.drops
         ],
     )
     click.echo(f"layers that stay FP32: {', '.join(report.kept) or 'none'}")
+
+
+def _points_lost(cost: LayerCost | AccuracyDrop) -> str:
+    return f"{cost.drop:.2f} ± {cost.ci95:.2f}"

@@ -1,13 +1,10 @@
-"""`hmdrn gallery`: look at the galleries of devices, and change them."""
+"""`hmdrn gallery`: shows the galleries of devices, and changes them."""
 
 from __future__ import annotations
 
 import click
 
-from hmdrn.cli.commands.gallery import calibrate as calibrating
-from hmdrn.cli.commands.gallery import edit as changing
-from hmdrn.cli.commands.gallery import inspect as looking
-from hmdrn.cli.commands.gallery import reenroll as reenrolling
+from hmdrn.cli.commands.gallery import calibrate, edit, inspect, reenroll
 
 
 @click.group("gallery", invoke_without_command=True)
@@ -15,8 +12,8 @@ from hmdrn.cli.commands.gallery import reenroll as reenrolling
 def command(context: click.Context) -> None:
     """Look at galleries, bring those of several devices together, and change them.
 
-    Every change is written as a whole or not at all, one process at a time, and the generation before is
-    kept as GALLERY.previous.
+    Every change is written as a whole or not at all, by one process at a time; the generation before stays
+    in GALLERY.previous.
 
     Example: hmdrn gallery merge site7.gallery site8.gallery
     """
@@ -25,18 +22,18 @@ def command(context: click.Context) -> None:
 
 
 for verb in (
-    looking.list_species,
-    looking.show,
-    looking.history,
-    looking.diff,
-    looking.verify,
-    changing.merge,
-    changing.import_species,
-    changing.export_species,
-    changing.forget,
-    changing.rename,
-    changing.compact,
-    calibrating.calibrate,
-    reenrolling.reenroll,
+    inspect.list_species,
+    inspect.show,
+    inspect.history,
+    inspect.diff,
+    inspect.verify,
+    edit.merge,
+    edit.import_species,
+    edit.export_species,
+    edit.forget,
+    edit.rename,
+    edit.compact,
+    calibrate.calibrate_gallery,
+    reenroll.reenroll,
 ):
     command.add_command(verb)

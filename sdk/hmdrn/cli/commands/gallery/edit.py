@@ -1,4 +1,4 @@
-"""The verbs of `hmdrn gallery` that change one."""
+"""Verbs of `hmdrn gallery` that change a gallery."""
 
 from __future__ import annotations
 
@@ -8,37 +8,34 @@ from typing import Any
 
 import click
 
-from hmdrn.cli.commands.gallery.inspect import doubts_of, gallery_argument
+from hmdrn.cli.commands.gallery.inspect import find_doubts, gallery_argument
 from hmdrn.cli.messages import print_message
-from hmdrn.cli.options import json_option, print_json, print_table
-from hmdrn.cli.threshold_summary import calibrate_line
+from hmdrn.cli.options import PATH, json_option
+from hmdrn.cli.output import print_json, print_table
+from hmdrn.cli.threshold_summary import calibrate_command
 from hmdrn_runtime.gallery.file import edit_gallery, load_gallery
-from hmdrn_runtime.gallery.gallery import Gallery, MergeReport
-from hmdrn_runtime.open_set.threshold import rate_of
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.open_set.threshold import false_accept_rate
 
 
 @click.command("merge")
 @gallery_argument
-@click.argument("others", metavar="OTHER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("others", metavar="OTHER...", nargs=-1, required=True, type=PATH)
 @json_option
 def merge(gallery: Path, others: tuple[Path, ...], as_json: bool) -> None:
     """Take the species of every OTHER into GALLERY, which is made if missing.
 
-    Exact, and the same in whatever order. A species that both have, with different photos, becomes one with
-    the photos of both, and is reported.
+    The result is exact, and the same in any order. A species that both have, with different photos, becomes
+    one with the photos of both, and is reported.
 
     Example: hmdrn gallery merge all.gallery site7.gallery site8.gallery
     """
-    loaded = [load_gallery(other) for other in others]
-    with edit_gallery(gallery, loaded[0].network) as target:
-        rates = [rate_of(one.calibration) for one in (target, *loaded)]
-        reports = [target.merge(other) for other in loaded]
-    _tell_merges(gallery, target, list(zip(others, reports, strict=True)), rates, as_json)
+    _merge(gallery, others, None, as_json)
 
 
 @click.command("import")
 @gallery_argument
-@click.argument("other", metavar="OTHER", type=click.Path(path_type=Path))
+@click.argument("other", metavar="OTHER", type=PATH)
 @click.argument("labels", metavar="LABEL...", nargs=-1, required=True)
 @json_option
 def import_species(gallery: Path, other: Path, labels: tuple[str, ...], as_json: bool) -> None:
@@ -46,12 +43,12 @@ def import_species(gallery: Path, other: Path, labels: tuple[str, ...], as_json:
 
     Example: hmdrn gallery import site7.gallery site8.gallery "Sooty Albatross"
     """
-    _copy(other, gallery, labels, as_json)
+    _merge(gallery, [other], labels, as_json)
 
 
 @click.command("export")
 @gallery_argument
-@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUTPUT", type=PATH)
 @click.argument("labels", metavar="[LABEL]...", nargs=-1)
 @json_option
 def export_species(gallery: Path, output: Path, labels: tuple[str, ...], as_json: bool) -> None:
@@ -59,7 +56,7 @@ def export_species(gallery: Path, output: Path, labels: tuple[str, ...], as_json
 
     Example: hmdrn gallery export site7.gallery albatrosses.gallery "Sooty Albatross" "Laysan Albatross"
     """
-    _copy(gallery, output, labels or None, as_json)
+    _merge(output, [gallery], labels or None, as_json)
 
 
 @click.command("forget")
@@ -73,24 +70,23 @@ def forget(gallery: Path, label: str, photo: str | None, as_json: bool) -> None:
     Example: hmdrn gallery forget site7.gallery "Sooty Albatross" --photo 3fa85f64
     """
     with edit_gallery(gallery) as target:
-        (old,) = target.choose([label]).values()
+        (old,) = target.select([label]).values()
         target.forget(label, photo)
-    now = target.species.get(old.label)
-    left = now.shots if now else 0
+    new = target.species.get(old.label)
+    shots = new.shots if new else 0
+    forgotten = old.shots - shots
     if as_json:
-        values = {"gallery": str(gallery), "label": old.label, "forgotten": old.shots - left}
-        print_json("gallery.forget", {**values, "shots": left})
+        values = {"gallery": str(gallery), "label": old.label, "forgotten": forgotten}
+        print_json("gallery.forget", {**values, "shots": shots})
         return
-    click.echo(
-        f"forgot {old.shots - left} photos of {old.label}; it has {left} now, {gallery} {_size(target)}"
-    )
+    click.echo(f"forgot {forgotten} photos of {old.label}; it has {shots} now, {gallery} {_size(target)}")
 
 
 @click.command("rename")
 @gallery_argument
 @click.argument("label")
 @click.argument("new")
-@click.option("--join", is_flag=True, help="If there is a species NEW already, make one of the two.")
+@click.option("--join", is_flag=True, help="Make one species of the two if NEW exists already.")
 @json_option
 def rename(gallery: Path, label: str, new: str, join: bool, as_json: bool) -> None:
     """Give the species LABEL the name NEW.
@@ -98,14 +94,14 @@ def rename(gallery: Path, label: str, new: str, join: bool, as_json: bool) -> No
     Example: hmdrn gallery rename site7.gallery "Albatros" "Sooty Albatross" --join
     """
     with edit_gallery(gallery) as target:
-        (old,) = target.choose([label]).values()
+        (old,) = target.select([label]).values()
         target.rename(label, new, join)
-    (now,) = target.choose([new]).values()
+    (renamed,) = target.select([new]).values()
     if as_json:
-        values = {"gallery": str(gallery), "label": now.label, "renamed_from": old.label}
-        print_json("gallery.rename", {**values, "shots": now.shots})
+        values = {"gallery": str(gallery), "label": renamed.label, "renamed_from": old.label}
+        print_json("gallery.rename", {**values, "shots": renamed.shots})
         return
-    click.echo(f"{old.label} is {now.label} now, with {now.shots} photos")
+    click.echo(f"{old.label} is {renamed.label} now, with {renamed.shots} photos")
 
 
 @click.command("compact")
@@ -115,8 +111,8 @@ def rename(gallery: Path, label: str, new: str, join: bool, as_json: bool) -> No
 def compact(gallery: Path, labels: tuple[str, ...], as_json: bool) -> None:
     """Keep one sum of each species (LABEL..., or all) in place of its photos' statistics: a smaller file.
 
-    Classification answers as before. Lost for good: forgetting a single photo, telling at enrollment which
-    photo does not fit the others, thumbnails, and merging with a compacted gallery that shares some photos.
+    Classification answers as before. Lost for good: forgetting a single photo, finding at enrollment the
+    photos that do not fit the others, thumbnails, and merging with a compacted gallery that shares photos.
 
     Example: hmdrn gallery compact site7.gallery
     """
@@ -134,49 +130,39 @@ def compact(gallery: Path, labels: tuple[str, ...], as_json: bool) -> None:
     )
 
 
-def _copy(source: Path, target: Path, labels: Sequence[str] | None, as_json: bool) -> None:
-    loaded = load_gallery(source)
+def _merge(path: Path, others: Sequence[Path], labels: Sequence[str] | None, as_json: bool) -> None:
+    """Merge species of other galleries, all if `labels` is None, into the one at `path`, and show them."""
+    loaded = [load_gallery(other) for other in others]
     if labels is not None:
-        loaded.choose(labels)  # before a gallery is made for what is not there
-    with edit_gallery(target, loaded.network) as gallery:
-        rates = [rate_of(one.calibration) for one in (gallery, loaded)]
-        report = gallery.merge(loaded, labels)
-    _tell_merges(target, gallery, [(source, report)], rates, as_json)
-
-
-def _tell_merges(
-    path: Path,
-    gallery: Gallery,
-    reports: Sequence[tuple[Path, MergeReport]],
-    rates: Sequence[float | None],
-    as_json: bool,
-) -> None:
-    """What came into a gallery, from where; `rates` are those of the calibrations that there were before."""
-    doubts = doubts_of(gallery)
-    had = [rate for rate in rates if rate is not None]
-    if had and gallery.calibration is None:
+        loaded[0].select(labels)  # raises before a new gallery is made
+    with edit_gallery(path, loaded[0].network) as gallery:
+        rates = [false_accept_rate(g.calibration) for g in (gallery, *loaded)]
+        reports = [gallery.merge(other, labels) for other in loaded]
+    doubts = find_doubts(gallery)
+    old_rates = [rate for rate in rates if rate is not None]
+    if old_rates and gallery.calibration is None:
         doubts.append(
             f"{path} is not calibrated, since a calibration is for the species it was made with: run "
-            f"{calibrate_line(path, far=had[0])}"
+            f"{calibrate_command(path, rate=old_rates[0])}"
         )
     if as_json:
         merged: list[dict[str, Any]] = [
             {"gallery": str(other), "added": report.added, "extended": dict(report.extended)}
-            for other, report in reports
+            for other, report in zip(others, reports, strict=True)
         ]
         values = {"gallery": str(path), "species": len(gallery), "merged": merged, "doubts": doubts}
         print_json("gallery.merge", values)
         return
     rows = [
-        [label, str(other), what]
-        for other, report in reports
-        for label, what in (
+        [label, str(other), change]
+        for other, report in zip(others, reports, strict=True)
+        for label, change in (
             *((label, "new") for label in report.added),
             *((label, f"one species now, {n} photos more") for label, n in report.extended.items()),
         )
     ]
     if rows:
-        print_table(f"{path} {_size(gallery)}", ["species", "from", "what"], sorted(rows))
+        print_table(f"{path} {_size(gallery)}", ["species", "from", "change"], sorted(rows))
     else:
         click.echo(f"nothing new: {path} {_size(gallery)}")
     for doubt in doubts:

@@ -1,4 +1,4 @@
-"""The verbs of `hmdrn gallery` that change nothing."""
+"""Verbs of `hmdrn gallery` that change nothing."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from pathlib import Path
 import click
 
 from hmdrn.cli.messages import print_message
-from hmdrn.cli.options import json_option, print_facts, print_json, print_table
-from hmdrn.cli.threshold_summary import rate_text
+from hmdrn.cli.options import PATH, json_option, option
+from hmdrn.cli.output import print_facts, print_json, print_table
+from hmdrn.cli.threshold_summary import describe_rate
 from hmdrn.loading import load
 from hmdrn_runtime.errors import GalleryError
-from hmdrn_runtime.gallery.diff import difference
+from hmdrn_runtime.gallery.diff import diff_galleries
 from hmdrn_runtime.gallery.file import load_gallery, previous_path
 from hmdrn_runtime.gallery.gallery import Gallery
-from hmdrn_runtime.gallery.reverse_index import Register
-from hmdrn_runtime.io.files import user_path
-from hmdrn_runtime.migration import Move, move_of
-from hmdrn_runtime.open_set.threshold import MADE_EARLIER, made_earlier, rate_of
-
-
-def _expanded(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
-    return user_path(value, GalleryError)
-
+from hmdrn_runtime.gallery.reverse_index import PhotoLabelIndex
+from hmdrn_runtime.io.files import expand_path
+from hmdrn_runtime.migration import VariantMismatch, find_variant_mismatch
+from hmdrn_runtime.open_set.threshold import false_accept_rate
 
 gallery_argument = click.argument(
-    "gallery", metavar="GALLERY", type=click.Path(path_type=Path), callback=_expanded
+    "gallery",
+    metavar="GALLERY",
+    type=PATH,
+    callback=lambda context, parameter, path: expand_path(path, GalleryError),
 )
-bundle_option = click.option("--bundle", "-b", metavar="BUNDLE", help="Bundle to check the gallery against.")
 
 
 @click.command("list")
@@ -39,15 +37,15 @@ def list_species(gallery: Path, as_json: bool) -> None:
 
     Example: hmdrn gallery list site7.gallery
     """
-    found = load_gallery(gallery)
-    far = rate_of(found.calibration)
+    loaded = load_gallery(gallery)
+    rate = false_accept_rate(loaded.calibration)
     if as_json:
-        species = [{"label": s.label, "shots": s.shots} for s in found.species.values()]
-        print_json("gallery.list", {"gallery": str(gallery), "species": species, "far": far})
+        species = [{"label": s.label, "shots": s.shots} for s in loaded.species.values()]
+        print_json("gallery.list", {"gallery": str(gallery), "species": species, "far": rate})
         return
-    rows = [[s.label, str(s.shots)] for s in found.species.values()]
-    print_table(f"{len(found)} species in {gallery}", ["species", "photos"], rows)
-    click.echo(f"{gallery} is {rate_text(far)}")
+    rows = [[s.label, str(s.shots)] for s in loaded.species.values()]
+    print_table(f"{len(loaded)} species in {gallery}", ["species", "photos"], rows)
+    click.echo(f"{gallery} is {describe_rate(rate)}")
 
 
 @click.command("show")
@@ -59,18 +57,20 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
 
     Example: hmdrn gallery show site7.gallery "Sooty Albatross"
     """
-    found = load_gallery(gallery)
-    (species,) = found.choose([label]).values()
-    far = rate_of(found.calibration)
+    loaded = load_gallery(gallery)
+    (species,) = loaded.select([label]).values()
+    rate = false_accept_rate(loaded.calibration)
     photos = [
         {"digest": p.digest, "variant": p.variant, "thumbnail": p.thumbnail is not None, "compacted": False}
         for p in (species.photos[digest] for digest in sorted(species.photos))
     ]
     for part in species.sums:
-        of_sum = {"variant": part.variant, "thumbnail": False, "compacted": True}
-        photos += [{"digest": digest, **of_sum} for digest in part.digests]
+        photos += [
+            {"digest": digest, "variant": part.variant, "thumbnail": False, "compacted": True}
+            for digest in part.digests
+        ]
     if as_json:
-        values = {"gallery": str(gallery), "label": species.label, "photos": photos, "far": far}
+        values = {"gallery": str(gallery), "label": species.label, "photos": photos, "far": rate}
         print_json("gallery.show", values)
         return
     columns = ["photo", "variant", "thumbnail", "compacted"]
@@ -79,7 +79,7 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
         for p in photos
     ]
     print_table(f"{species.shots} photos of {species.label}", columns, rows)
-    click.echo(f"{gallery} is {rate_text(far)}")
+    click.echo(f"{gallery} is {describe_rate(rate)}")
 
 
 @click.command("history")
@@ -90,44 +90,48 @@ def history(gallery: Path, as_json: bool) -> None:
 
     Example: hmdrn gallery history site7.gallery
     """
-    found = load_gallery(gallery)
+    loaded = load_gallery(gallery)
     if as_json:
-        changes = [asdict(change) for change in found.history]
-        print_json(
-            "gallery.history",
-            {"gallery": str(gallery), "generation": found.generation, "history": changes},
-        )
+        values = {"gallery": str(gallery), "generation": loaded.generation}
+        print_json("gallery.history", {**values, "history": [asdict(change) for change in loaded.history]})
         return
-    rows = [[c.when, str(c.generation), c.what, c.label or "-"] for c in found.history]
-    print_table(f"{gallery}, generation {found.generation}", ["when", "generation", "what", "species"], rows)
+    rows = [[c.when, str(c.generation), c.what, c.label or "-"] for c in loaded.history]
+    print_table(f"{gallery}, generation {loaded.generation}", ["when", "generation", "what", "species"], rows)
 
 
 @click.command("diff")
-@click.argument("first", metavar="GALLERY", type=click.Path(path_type=Path))
-@click.argument("second", metavar="OTHER", type=click.Path(path_type=Path))
+@click.argument("first", metavar="GALLERY", type=PATH)
+@click.argument("second", metavar="OTHER", type=PATH)
 @json_option
 def diff(first: Path, second: Path, as_json: bool) -> None:
-    """Tell in what OTHER differs from GALLERY, species by species and photo by photo.
+    """Show how OTHER differs from GALLERY, species by species and photo by photo.
 
     Example: hmdrn gallery diff site7.gallery.previous site7.gallery
     """
-    found = difference(load_gallery(first), load_gallery(second))
+    difference = diff_galleries(load_gallery(first), load_gallery(second))
     if as_json:
         differing = [
-            {"label": label, "only_first": one, "only_second": two}
-            for label, (one, two) in found.differing.items()
+            {"label": label, "only_first": mine, "only_second": other}
+            for label, (mine, other) in difference.differing.items()
         ]
-        values = {"first": str(first), "second": str(second), "equal": not found}
-        lists = {"only_first": found.only_first, "only_second": found.only_second}
-        renamed = dict(found.renamed)
+        values = {"first": str(first), "second": str(second), "equal": not difference}
+        lists = {"only_first": difference.only_first, "only_second": difference.only_second}
+        renamed = dict(difference.renamed)
         print_json("gallery.diff", {**values, **lists, "differing": differing, "renamed": renamed})
         return
-    rows = [[label, "only there", _also(found.renamed.get(label)), ""] for label in found.only_first]
-    rows += [[label, "", "only there", ""] for label in found.only_second]
-    rows += [
-        [label, f"{len(one)} photos more", f"{len(two)} photos more", _digests(one, two)]
-        for label, (one, two) in found.differing.items()
+    rows = [
+        [
+            label,
+            "only there",
+            f"called {difference.renamed[label]}" if label in difference.renamed else "",
+            "",
+        ]
+        for label in difference.only_first
     ]
+    rows += [[label, "", "only there", ""] for label in difference.only_second]
+    for label, (mine, other) in difference.differing.items():
+        digests = " ".join(digest[:8] for digest in (*mine, *other))
+        rows.append([label, f"{len(mine)} photos more", f"{len(other)} photos more", digests])
     if not rows:
         click.echo("the same species with the same photos")
         return
@@ -136,70 +140,67 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 
 @click.command("verify")
 @gallery_argument
-@bundle_option
+@option("--bundle", "-b", metavar="BUNDLE", help="Bundle to check the gallery against.")
 @json_option
 def verify(gallery: Path, bundle: str | None, as_json: bool) -> None:
-    """Check that a gallery is whole: its digest, its thumbnails, and with --bundle that it can be used there.
+    """Check that a gallery is whole: its digest, its thumbnails, and with --bundle that it fits the bundle.
 
-    With --bundle every species is solved, and what it costs is told where photos were enrolled with another
+    With --bundle every species is solved, and the cost is shown where photos were enrolled with another
     precision of the network. A gallery that is damaged or of another network ends with exit code 2.
 
     Example: hmdrn gallery verify site7.gallery --bundle default
     """
-    found = load_gallery(gallery)
-    move: Move | None = None
-    about: str | None = None
+    loaded = load_gallery(gallery)
+    mismatch: VariantMismatch | None = None
+    doubts = find_doubts(loaded)
     if bundle is not None:
         recognizer = load(bundle, gallery)
-        if found.species:
-            recognizer.matcher.class_operands(list(found.species.values()))
-        move = move_of(found, recognizer.bundle)
-        about = recognizer.calibration_doubt
-    shots = sum(s.shots for s in found.species.values())
-    thumbnails = sum(p.thumbnail is not None for s in found.species.values() for p in s.photos.values())
-    before = _previous(gallery)
-    doubts = doubts_of(found)
-    doubts += [about] if about is not None and about not in doubts else []
+        if loaded.species:
+            recognizer.matcher.class_operands(list(loaded.species.values()))
+        mismatch = find_variant_mismatch(loaded, recognizer.bundle)
+        if recognizer.calibration_issue is not None:
+            doubts.append(recognizer.calibration_issue)
+    shots = sum(s.shots for s in loaded.species.values())
+    thumbnails = sum(p.thumbnail is not None for s in loaded.species.values() for p in s.photos.values())
+    previous = _check_previous(gallery)
     if as_json:
-        values = {"gallery": str(gallery), "bundle": bundle, "species": len(found), "photos": shots}
-        more = {"generation": found.generation, "thumbnails": thumbnails, "previous": before}
-        moved = None if move is None else move.to_dict()
-        print_json("gallery.verify", {**values, **more, "move": moved, "doubts": doubts})
+        values = {"gallery": str(gallery), "bundle": bundle, "species": len(loaded), "photos": shots}
+        values |= {"generation": loaded.generation, "thumbnails": thumbnails, "previous": previous}
+        move = None if mismatch is None else mismatch.to_dict()
+        print_json("gallery.verify", {**values, "move": move, "doubts": doubts})
         return
     print_facts(
         f"{gallery} is whole",
         [
-            ("generation", str(found.generation)),
-            ("species", str(len(found))),
+            ("generation", str(loaded.generation)),
+            ("species", str(len(loaded))),
             ("photos", f"{shots}, {thumbnails} with thumbnail"),
-            ("generation before", before or "none"),
+            ("generation before", previous or "none"),
             *((("for bundle", f"{bundle}: fits, every species solved"),) if bundle else ()),
-            *((("precision", str(move)),) if move else ()),
+            *((("precision", str(mismatch)),) if mismatch else ()),
         ],
     )
     for doubt in doubts:
         print_message(f"warning: {doubt}")
 
 
-def doubts_of(gallery: Gallery) -> list[str]:
-    """What is allowed in a gallery and hardly meant, a line each."""
+def find_doubts(gallery: Gallery) -> list[str]:
+    """Return a line for each thing that is allowed in a gallery but probably a mistake."""
     doubts = []
-    register = Register()
-    register.follow(gallery.species)
+    index = PhotoLabelIndex()
+    index.update(gallery.species)
     for label, species in gallery.species.items():
-        for other in register.holders(label, species.digests):
+        for other in index.find_holders(label, species.digests):
             if label < other:
                 doubts.append(f"{label!r} and {other!r} hold the same photo: forget it in one of them")
-        for other in register.lookalikes(label):
+        for other in index.find_lookalikes(label):
             if label < other:
                 doubts.append(f"{label!r} and {other!r} count as two species: rename one if they are one")
-    if made_earlier(gallery.calibration):
-        doubts.append(MADE_EARLIER)
     return doubts
 
 
-def _previous(gallery: Path) -> str | None:
-    """Whether the generation before is there and whole; None where there is none."""
+def _check_previous(gallery: Path) -> str | None:
+    """Return "whole, generation N" or "damaged" for the generation before; None where there is none."""
     path = previous_path(gallery)
     if not path.exists():
         return None
@@ -207,11 +208,3 @@ def _previous(gallery: Path) -> str | None:
         return f"whole, generation {load_gallery(path).generation}"
     except GalleryError:
         return "damaged"
-
-
-def _also(label: str | None) -> str:
-    return f"called {label}" if label else ""
-
-
-def _digests(*photos: tuple[str, ...]) -> str:
-    return " ".join(digest[:8] for part in photos for digest in part)

@@ -6,7 +6,7 @@ import click
 from outcomes import assert_refused
 
 from hmdrn.cli.main import cli
-from hmdrn.cli.numbers import FiniteRange
+from hmdrn.cli.parameters import FiniteRange
 
 
 def options(command: click.Command, name: str) -> Iterator[tuple[str, click.Parameter]]:
@@ -38,7 +38,11 @@ def taken(option: click.Parameter, text: str) -> bool:
 
 def test_no_option_of_any_command_takes_nan_or_infinity():
     found = every_option()
-    assert {"hmdrn eval --far", "hmdrn gallery calibrate --far", "hmdrn watch --max-seconds"} <= set(found)
+    assert {
+        "hmdrn eval --false-accept-rate",
+        "hmdrn gallery calibrate --false-accept-rate",
+        "hmdrn watch --max-seconds",
+    } <= set(found)
     assert len(found) >= 15
     for name, option in found.items():
         for text in ("nan", "NaN", "-nan", "inf", "-inf", "1e999"):
@@ -51,5 +55,7 @@ def test_numbers_within_the_bounds_are_taken():
 
 def test_a_rate_that_is_no_number_is_refused_in_one_line(hmdrn, specimens):
     assert_refused(
-        hmdrn("eval", "default", specimens, "--unknown", "--far", "nan"), "--far", "nan is no finite number"
+        hmdrn("eval", "default", specimens, "--unknown", "--false-accept-rate", "nan"),
+        "--false-accept-rate",
+        "nan is not a finite number",
     )

@@ -1,0 +1,28 @@
+"""Notes on the gallery that a command reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hmdrn.cli.messages import print_message
+from hmdrn.loading import load
+from hmdrn_runtime.migration import find_variant_mismatch
+from hmdrn_runtime.recognizer import Recognizer
+
+
+def load_with_notes(
+    bundle: str, gallery: Path, backend: str = "auto", threads: int | None = None
+) -> Recognizer:
+    """Open a bundle with a gallery, and say where the two do not quite match."""
+    recognizer = load(bundle, gallery, backend, threads)
+    mismatch = find_variant_mismatch(recognizer.gallery, recognizer.bundle)
+    if mismatch is not None:
+        print_message(f"note: {mismatch}")
+    if recognizer.calibration_issue is not None:
+        print_message(f"warning: {recognizer.calibration_issue}")
+    return recognizer
+
+
+def print_single_species_note() -> None:
+    """Say that a gallery of one species has only one answer."""
+    print_message("note: the gallery has one species, so every image gets its name: enroll others to compare")
