@@ -1,4 +1,4 @@
-"""What is learned from photographs after training: INT8 graphs (`calibrating`), and thresholds.
+"""Calibration after training: INT8 graphs (`quantization`), and thresholds for unknowns (`open_set`).
 
-Nothing is imported here: thresholds are for devices, which have no onnx.
+Nothing is imported here: thresholds are fitted on devices, which have no onnx.
 """

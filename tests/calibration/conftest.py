@@ -8,12 +8,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from hmdrn.loading import bundle_path
-from hmdrn_calibration.quantization.pipeline import calibrate
+from hmdrn.loading import resolve_bundle
+from hmdrn_calibration.quantization.pipeline import quantize_bundle
 from hmdrn_calibration.quantization.report import Budget
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.specimens.drawing import draw_specimens
-from hmdrn_runtime.specimens.traits import species_name
+from hmdrn_runtime.specimens.traits import name_species
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,22 @@ def data(tmp_path_factory):
     """Six species as files, twelve photos of each: <species>/<n>.png."""
     folder = tmp_path_factory.mktemp("calibration-data")
     for s, images in enumerate(draw_specimens(range(6), 12, size=84)):
-        (folder / species_name(s)).mkdir()
+        (folder / name_species(s)).mkdir()
         for n, image in enumerate(images):
-            Image.fromarray(image).save(folder / species_name(s) / f"{n:02}.png")
+            Image.fromarray(image).save(folder / name_species(s) / f"{n:02}.png")
     return folder
 
 
 @pytest.fixture(scope="session")
 def default():
     """The bundle that comes with the package."""
-    return open_bundle(bundle_path("default"))
+    return open_bundle(resolve_bundle("default"))
 
 
 @pytest.fixture(scope="session")
 def calibrated(default, data):
     """The package's model calibrated on drawn specimens, with a budget that holds."""
-    return calibrate(default, data, Budget(5.0, episodes=20), threads=1)
+    return quantize_bundle(default, data, Budget(5.0, episodes=20), threads=1)
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Fitting and measuring the threshold between known and unknown."""
+"""Threshold between known and unknown photos: fitted and measured."""

@@ -1,8 +1,8 @@
-"""Galleries of background species, played through: how their unknowns score, and how sure answers are.
+"""Background of a bundle, fitted on simulated galleries: scores of unknowns, and confidence of answers.
 
-Half of the background's species become the cohort that every photo is compared with. Of the other half
-galleries are drawn, each within one group of look-alikes, with the group's other species as unknowns; then
-the halves change places, and both are counted.
+Half of the background's species become the cohort that every photo is compared with. Galleries are drawn from
+the other half, each within one group of look-alikes, with the group's other species as unknowns; then the
+halves swap roles, and both are counted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_calibration.open_set.threshold_fit import RATES, fit_quantile, fit_temperature, own_scores
+from hmdrn_calibration.open_set.regression import fit_quantile, fit_temperature
+from hmdrn_calibration.open_set.threshold_fit import RATES, score_own_photos
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
-from hmdrn_runtime.gallery.species import with_photos
+from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.open_set.background import Background, Impostors, scores
+from hmdrn_runtime.open_set.background import Background, ImpostorStatistics, known_scores
 
 Group = Mapping[str, Sequence[PhotoStatistics]]
 """Look-alike species of one kind, such as birds: photos by label."""
@@ -28,23 +29,24 @@ COHORT_SHOTS = 5
 QUERIES = 10
 SHOTS = (1, 2, COHORT_SHOTS)
 WAYS = (2, 3, 5, 8, 11)
-COUNT = 45
+GALLERIES = 45
 """Galleries of a group, for each half and number of photos."""
-MOST_SPECIES = 128
-MOST_BYTES = 16 << 20
-"""Of the cohort's file: wide backbones, whose operators are large, keep fewer species."""
+MAX_SPECIES = 128
+MAX_BYTES = 16 << 20
+"""Size of the cohort's file: wide backbones, whose operators are large, keep fewer species."""
+_TOO_FEW = "the background needs a data set of at least 8 species with 6 photos each: give more species"
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A gallery played through.
+class SimulatedGallery:
+    """Scores of one simulated gallery.
 
     Attributes:
         logits: Of known photos for its species (B, C).
-        truth: The species of each, (B,).
-        known: Scores of these photos (B,).
-        unknown: Scores of photos of species that it does not have (U,).
-        own: Mean score of its photos for their own species, each left out of it; 0 for one photo each.
+        truth: Species of each known photo (B,).
+        known: Scores of the known photos (B,).
+        unknown: Scores of photos of other species (U,).
+        own: Mean score of its own photos, each left out of its species; 0 for one photo per species.
     """
 
     logits: Float32
@@ -55,11 +57,11 @@ class Trial:
 
     @property
     def species(self) -> int:
-        """How many it has."""
+        """Number of its species."""
         return int(self.logits.shape[1])
 
 
-def trials(
+def simulate_galleries(
     matcher: RidgeMatcher,
     group: Group,
     operators: Float32,
@@ -69,18 +71,18 @@ def trials(
     count: int,
     rng: np.random.Generator,
     queries: int = QUERIES,
-) -> Iterator[Trial]:
-    """Draw galleries of a group of species; its other species are unknown to them.
+) -> Iterator[SimulatedGallery]:
+    """Draw galleries from a group of species, whose other species are unknown to them.
 
     Args:
         matcher: Of a ridge network.
-        group: More species than `way`, each of more photos than `shots`.
+        group: More species than `way`, each with more photos than `shots`.
         operators: Of the cohort (N, P).
         way: Species of a gallery.
         shots: Photos of each.
-        count: Galleries to draw.
+        count: Number of galleries.
         rng: Draws them.
-        queries: Photos of a species to score at most.
+        queries: Most photos of a species to score.
     """
     labels = sorted(group)
     # Once for all galleries: a photo's logits for the cohort do not depend on them.
@@ -89,22 +91,19 @@ def trials(
         drawn = [labels[i] for i in rng.permutation(len(labels))]
         orders = {label: rng.permutation(len(group[label])) for label in drawn}
         classes = [
-            with_photos(None, label, [group[label][i] for i in orders[label][:shots]])
+            extend_species(None, label, [group[label][i] for i in orders[label][:shots]])
             for label in drawn[:way]
         ]
         known = [(label, i) for label in drawn[:way] for i in orders[label][shots : shots + queries]]
-        strangers = [(label, i) for label in drawn[way:] for i in orders[label][:queries]]
-        everything = [*known, *strangers]
-        logits = matcher.compare([group[label][i] for label, i in everything], {}, classes)
-        against = np.stack([cohort[label][i] for label, i in everything])
-        own = own_scores(matcher, classes, operators)
-        a = len(known)
-        place = {label: c for c, label in enumerate(drawn[:way])}
-        yield Trial(
-            logits[:a],
-            np.array([place[label] for label, _ in known]),
-            scores(logits[:a], against[:a]),
-            scores(logits[a:], against[a:]),
+        photos = known + [(label, i) for label in drawn[way:] for i in orders[label][:queries]]
+        logits = matcher.compare([group[label][i] for label, i in photos], {}, classes)
+        scores = known_scores(logits, np.stack([cohort[label][i] for label, i in photos]))
+        own = score_own_photos(matcher, classes, operators)
+        yield SimulatedGallery(
+            logits[: len(known)],
+            np.array([drawn.index(label) for label, _ in known]),
+            scores[: len(known)],
+            scores[len(known) :],
             float(own.mean()) if len(own) else 0.0,
         )
 
@@ -114,19 +113,19 @@ def fit_background(
     groups: Mapping[str, Group],
     provenance: Mapping[str, Any],
     seed: int = 0,
-    count: int = COUNT,
+    count: int = GALLERIES,
 ) -> Background:
-    """Make a bundle's background.
+    """Fit a bundle's background.
 
     Args:
         matcher: Of a ridge network.
-        groups: Photos of background species by group; species within one are look-alikes.
-        provenance: What to say of the photographs.
+        groups: Photos of background species by group; species within a group are look-alikes.
+        provenance: Description of the photos.
         seed: Draws species and galleries.
-        count: Galleries of a group to play through, for each half and number of photos.
+        count: Galleries of a group, for each half and number of photos.
 
     Raises:
-        DatasetError: There is no group of enough species and photos.
+        DatasetError: No group has enough species and photos.
     """
     rng = np.random.default_rng(seed)
     halves: tuple[dict[str, Group], dict[str, Group]] = ({}, {})
@@ -134,92 +133,89 @@ def fit_background(
         labels = [sorted(group)[i] for i in rng.permutation(len(group))]
         for half, part in zip(halves, (labels[: len(labels) // 2], labels[len(labels) // 2 :]), strict=True):
             half[name] = {label: group[label] for label in part}
-    cohorts = [_cohort(matcher, half) for half in halves]
+    cohorts = [_make_cohort(matcher, half) for half in halves]
     if not all(map(len, cohorts)):
         raise DatasetError(_TOO_FEW)
-    played = [(_usable(half), operators) for half, operators in zip(reversed(halves), cohorts, strict=True)]
-    impostors = tuple(_impostors(matcher, played, shots, count, rng) for shots in SHOTS)
+    pairs = [
+        (_select_groups(half), operators) for half, operators in zip(reversed(halves), cohorts, strict=True)
+    ]
+    impostors = tuple(_fit_impostors(matcher, pairs, shots, count, rng) for shots in SHOTS)
     return Background(cohorts[0], impostors, provenance)
 
 
-_TOO_FEW = "the background needs a data set of at least 8 species with 6 photos each: give more species"
-
-
-def _cohort(matcher: RidgeMatcher, half: Mapping[str, Group]) -> Float32:
-    """Operators as a bundle keeps them, (N, P); in turn from every group, so that none crowds out another."""
+def _make_cohort(matcher: RidgeMatcher, half: Mapping[str, Group]) -> Float32:
+    """Return operators as a bundle stores them, (N, P); groups take turns, so that each has its share."""
     shares = [
-        [with_photos(None, label, photos[:COHORT_SHOTS]) for label, photos in group.items()]
+        [extend_species(None, label, photos[:COHORT_SHOTS]) for label, photos in group.items()]
         for group in half.values()
     ]
     turns = range(max(map(len, shares), default=0))
     species = [share[turn] for turn in turns for share in shares if turn < len(share)]
     if not species:
         return np.zeros((0, matcher.network.packed), np.float32)
-    most = max(1, min(MOST_SPECIES, MOST_BYTES // (2 * matcher.network.packed)))
+    most = max(1, min(MAX_SPECIES, MAX_BYTES // (2 * matcher.network.packed)))
     operators: Float32 = matcher.class_operands(species[:most])["operator"]
     return operators.astype(np.float16).astype(np.float32)
 
 
-def _usable(half: Mapping[str, Group]) -> dict[str, Group]:
-    """The groups to draw galleries from.
+def _select_groups(half: Mapping[str, Group]) -> dict[str, Group]:
+    """Select the groups to draw galleries from.
 
     Raises:
         DatasetError: There are none.
     """
-    # Galleries of few species, with fewer left as unknowns, say little: they count if there are no others.
-    found = {name: group for name, group in half.items() if len(group) >= 8}
-    found = found or {name: group for name, group in half.items() if len(group) >= 4}
-    if not found:
-        raise DatasetError(_TOO_FEW)
-    return found
+    # Galleries of few species, with even fewer unknowns, say little: they count if there are no others.
+    for least in (8, 4):
+        if groups := {name: group for name, group in half.items() if len(group) >= least}:
+            return groups
+    raise DatasetError(_TOO_FEW)
 
 
-def _impostors(
+def _fit_impostors(
     matcher: RidgeMatcher,
-    played: Sequence[tuple[Mapping[str, Group], Float32]],
+    pairs: Sequence[tuple[Mapping[str, Group], Float32]],
     shots: int,
     count: int,
     rng: np.random.Generator,
-) -> Impostors:
-    kinds: dict[tuple[str, int], list[Trial]] = {}
-    for groups, operators in played:
+) -> ImpostorStatistics:
+    """Fit thresholds and temperature on galleries of groups, each pair with the other half's cohort."""
+    kinds: dict[tuple[str, int], list[SimulatedGallery]] = {}
+    for groups, operators in pairs:
         for name, group in groups.items():
             members = {label: photos for label, photos in group.items() if len(photos) > shots}
             ways = [way for way in WAYS if way <= len(members) - 2]
             for way in ways:
-                found = trials(
-                    matcher,
-                    members,
-                    operators,
-                    way=way,
-                    shots=shots,
-                    count=max(1, count // len(ways)),
-                    rng=rng,
+                kinds.setdefault((name, way), []).extend(
+                    simulate_galleries(
+                        matcher,
+                        members,
+                        operators,
+                        way=way,
+                        shots=shots,
+                        count=max(1, count // len(ways)),
+                        rng=rng,
+                    )
                 )
-                kinds.setdefault((name, way), []).extend(found)
     if not kinds:
         raise DatasetError(
             f"the background needs 4 species of at least {shots + 1} photos outside its cohort: add photos"
         )
-    galleries = [(trial, kind) for kind, members in kinds.items() for trial in members]
-    typical = {kind: float(np.mean([t.own for t in members])) for kind, members in kinds.items()}
-    smooth = np.array([typical[kind] for _, kind in galleries])
-    exact = np.array([t.own for t, _ in galleries])
-    counts = [len(t.unknown) for t, _ in galleries]
-    species = np.log([t.species for t, _ in galleries])
-    values = np.concatenate([t.unknown for t, _ in galleries])
+    galleries = [gallery for members in kinds.values() for gallery in members]
+    own = np.array([gallery.own for gallery in galleries])
+    kind_own = np.concatenate([np.full(len(m), np.mean([g.own for g in m])) for m in kinds.values()])
+    counts = [len(gallery.unknown) for gallery in galleries]
+    species = np.log([gallery.species for gallery in galleries])
+    values = np.concatenate([gallery.unknown for gallery in galleries])
     weights = np.repeat(1 / np.array(counts), counts)
     bounds: dict[float, tuple[float, float, float]] = {}
     for far in RATES:
-        inputs = np.repeat(np.column_stack([species, smooth]), counts, axis=0)
+        inputs = np.repeat(np.column_stack([species, kind_own]), counts, axis=0)
         _, a, b = fit_quantile(inputs, values, weights, 1 - far)
         # With a gallery's own mean in place of its kind's, the constant is another.
-        rest = values - np.repeat(a * species + b * exact, counts)
+        rest = values - np.repeat(a * species + b * own, counts)
         (constant,) = fit_quantile(np.zeros((len(rest), 0)), rest, weights, 1 - far)
         bounds[far] = (float(constant), float(a), float(b))
-    return Impostors(
-        shots,
-        float(exact.mean()),
-        bounds,
-        fit_temperature([t.logits for t, _ in galleries], [t.truth for t, _ in galleries], smooth.tolist()),
+    temperature = fit_temperature(
+        [g.logits for g in galleries], [g.truth for g in galleries], kind_own.tolist()
     )
+    return ImpostorStatistics(shots, float(own.mean()), bounds, temperature)

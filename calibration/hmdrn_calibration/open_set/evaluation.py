@@ -1,4 +1,4 @@
-"""How well a bundle refuses species that it was not shown, measured on photographs."""
+"""Rejection of unknown species, measured on photos."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_calibration.open_set.background_fit import Group, trials
-from hmdrn_calibration.open_set.metrics import auroc, calibration_error, false_accepts, softmax
-from hmdrn_calibration.open_set.threshold_fit import nearest_impostors, temperature, threshold
+from hmdrn_calibration.open_set.background_fit import Group, simulate_galleries
+from hmdrn_calibration.open_set.metrics import auroc, expected_calibration_error, fpr_at_tpr, softmax
+from hmdrn_calibration.open_set.threshold_fit import (
+    compute_temperature,
+    compute_threshold,
+    select_impostors,
+)
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.episodes import mean_and_interval
-from hmdrn_runtime.evaluation.evaluation import Setting
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.background import Background
 
@@ -20,8 +24,8 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Rejection:
-    """Over galleries drawn from one data set; its species that a gallery lacks are unknown to it.
+class RejectionResult:
+    """Measures over E galleries drawn from one data set; its other species are unknown to a gallery.
 
     Attributes:
         far: False-accept rate asked for, 0-1.
@@ -30,7 +34,7 @@ class Rejection:
         false_accepts: Share of unknown photos accepted at the calibrated threshold (E,).
         true_accepts: Share of known photos accepted at it (E,).
         ece_before: Expected calibration error of the probabilities without temperature, over all galleries.
-        ece: The same with it.
+        ece: The same with temperature.
     """
 
     far: float
@@ -42,7 +46,7 @@ class Rejection:
     ece: float
 
     def to_dict(self) -> dict[str, float]:
-        """Means over galleries in percent, each with the half-width of its 95 % interval; JSON-ready."""
+        """Return means over galleries in percent, with half-widths of 95 % intervals; JSON-ready."""
         values = {"far": 100 * self.far, "ece_before": 100 * self.ece_before, "ece": 100 * self.ece}
         for name in ("auroc", "fpr95", "false_accepts", "true_accepts"):
             mean, interval = mean_and_interval(100 * getattr(self, name))
@@ -50,31 +54,31 @@ class Rejection:
         return values
 
 
-def reject(
-    matcher: RidgeMatcher, group: Group, background: Background, setting: Setting, far: float
-) -> Rejection:
+def evaluate_rejection(
+    matcher: RidgeMatcher, group: Group, background: Background, setting: EpisodeSetting, far: float
+) -> RejectionResult:
     """Measure one data set.
 
     Args:
         matcher: Of a ridge network.
         group: Statistics of its photos by species.
-        background: The bundle's.
+        background: The bundle's background.
         setting: `way` species are known to a gallery, the others are not.
         far: False-accept rate to ask for, 0-1.
 
     Raises:
         DatasetError: There are too few species or photos.
     """
-    members = {n: list(p) for n, p in group.items() if len(p) > setting.shot}
+    members = {label: photos for label, photos in group.items() if len(photos) > setting.shot}
     if len(members) <= setting.way or setting.way < 2:
         raise DatasetError(
             f"{setting.way} known species leave none of {len(members)} unknown (species of more than "
             f"{setting.shot} photos count): choose a --way from 2 to {len(members) - 1}, or give more species"
         )
-    statistics = nearest_impostors(background.impostors, setting.shot)
-    rows: list[tuple[float, float, float, float]] = []
-    sure: list[tuple[Floats, Floats, npt.NDArray[np.bool_]]] = []
-    for t in trials(
+    statistics = select_impostors(background.impostors, setting.shot)
+    measures: list[tuple[float, float, float, float]] = []
+    answers: list[tuple[Floats, Floats, npt.NDArray[np.bool_]]] = []
+    for gallery in simulate_galleries(
         matcher,
         members,
         background.operators,
@@ -84,19 +88,20 @@ def reject(
         rng=np.random.default_rng(setting.seed),
         queries=setting.queries,
     ):
-        least = threshold(statistics, t.species, t.own, far)
-        rows.append(
+        known, unknown, logits = gallery.known, gallery.unknown, gallery.logits
+        threshold = compute_threshold(statistics, gallery.species, gallery.own, far)
+        measures.append(
             (
-                auroc(t.known, t.unknown),
-                false_accepts(t.known, t.unknown),
-                float((t.unknown >= least).mean()),
-                float((t.known >= least).mean()),
+                auroc(known, unknown),
+                fpr_at_tpr(known, unknown),
+                float((unknown >= threshold).mean()),
+                float((known >= threshold).mean()),
             )
         )
-        plain, calm = softmax(t.logits), softmax(t.logits / temperature(statistics, t.own))
-        sure.append((plain.max(axis=1), calm.max(axis=1), t.logits.argmax(axis=1) == t.truth))
-    before, after, right = (np.concatenate(part) for part in zip(*sure, strict=True))
-    order, at95, wrong, passed = np.array(rows).T
-    return Rejection(
-        far, order, at95, wrong, passed, calibration_error(before, right), calibration_error(after, right)
-    )
+        scaled = logits / compute_temperature(statistics, gallery.own)
+        correct = logits.argmax(axis=1) == gallery.truth
+        answers.append((softmax(logits).max(axis=1), softmax(scaled).max(axis=1), correct))
+    before, after, correct = (np.concatenate(part) for part in zip(*answers, strict=True))
+    roc, fpr95, false_accepts, true_accepts = np.array(measures).T
+    ece_before, ece = (expected_calibration_error(p, correct) for p in (before, after))
+    return RejectionResult(far, roc, fpr95, false_accepts, true_accepts, ece_before, ece)

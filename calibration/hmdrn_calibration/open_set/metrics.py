@@ -1,4 +1,4 @@
-"""How well unknowns are told apart, and how honest probabilities are."""
+"""Measures of open-set recognition and of honest probabilities."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Floats = npt.NDArray[np.floating]
 
 
 def auroc(known: Floats, unknown: Floats) -> float:
-    """Chance that a known photo scores higher than an unknown one, ties half, 0-1 (Fawcett 2006).
+    """Return the chance that a known photo scores higher than an unknown one, 0-1 (Fawcett, 2006).
 
     Args:
-        known: Scores (N,), N > 0.
+        known: Scores (N,), N > 0; a tie counts half.
         unknown: Scores (M,), M > 0.
     """
     ordered = np.sort(unknown)
@@ -21,27 +21,28 @@ def auroc(known: Floats, unknown: Floats) -> float:
     return float((below + tied / 2).mean() / len(unknown))
 
 
-def false_accepts(known: Floats, unknown: Floats, accepted: float = 0.95) -> float:
-    """Share of unknown photos accepted where a share `accepted` of the known ones is, 0-1."""
-    return float((unknown >= np.quantile(known, 1 - accepted, method="lower")).mean())
+def fpr_at_tpr(known: Floats, unknown: Floats, tpr: float = 0.95) -> float:
+    """Return the share of unknown photos accepted where a share `tpr` of the known ones is, 0-1."""
+    return float((unknown >= np.quantile(known, 1 - tpr, method="lower")).mean())
 
 
-def calibration_error(probabilities: Floats, right: npt.NDArray[np.bool_], bins: int = 15) -> float:
-    """Expected calibration error with bins of equal width (Guo et al., ICML 2017, eq. 3), 0-1.
+def expected_calibration_error(
+    probabilities: Floats, correct: npt.NDArray[np.bool_], bins: int = 15
+) -> float:
+    """Return the calibration error with bins of equal width, 0-1 (Guo et al., ICML 2017, eq. 3).
 
     Args:
         probabilities: Of the answers (N,), 0-1.
-        right: Whether each answer was right (N,).
+        correct: True for each right answer (N,).
         bins: Number of bins.
     """
     bin_of = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gaps = [
-        abs(probabilities[bin_of == b].sum() - right[bin_of == b].sum()) for b in range(bins)
-    ]  # each is already weighted by the bin's photos
+    # Each gap is already weighted by the bin's photos.
+    gaps = [abs(probabilities[bin_of == b].sum() - correct[bin_of == b].sum()) for b in range(bins)]
     return float(sum(gaps) / len(probabilities))
 
 
 def softmax(logits: Floats) -> npt.NDArray[np.float64]:
-    """Probabilities (B, C) of logits (B, C)."""
+    """Return the probabilities (B, C) of logits (B, C)."""
     shifted = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

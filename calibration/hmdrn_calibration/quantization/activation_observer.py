@@ -1,4 +1,4 @@
-"""Activation ranges as real episodes give them: support photos unmasked, query photos masked."""
+"""Activations observed on episodes: the unmasked branch on support photos, the masked one on queries."""
 
 from __future__ import annotations
 
@@ -8,103 +8,72 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx.utils import Extractor
 
-from hmdrn_calibration.quantization.calibration_data import Pixels, Report
-from hmdrn_calibration.quantization.histograms import Extent, Histogram, count, extent_of
-from hmdrn_calibration.quantization.ort_session import open_session
-from hmdrn_calibration.quantization.qdq_placement import observed
+from hmdrn_calibration.quantization.calibration_data import Pixels
+from hmdrn_calibration.quantization.histograms import Histogram, Range, count_values, measure_range
+from hmdrn_calibration.quantization.ort_session import extract_outputs, open_session
+from hmdrn_calibration.quantization.qdq_placement import list_observed_tensors
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.evaluation.episodes import sample_episodes
-from hmdrn_runtime.evaluation.evaluation import Preparable, Setting
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Preparable
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 _BATCH = 8
-"""Photos at once: every observed tensor of theirs is in memory."""
+"""Photos at once: all their observed tensors are in memory."""
 
-_MANY = 1 << 18
-
-
-@dataclass(frozen=True, eq=False)
-class _Probe:
-    """Part of a graph that gives some of its tensors for photos."""
-
-    model: onnx.ModelProto
-    tensors: tuple[str, ...]
-    photos: Pixels
+_LARGE = 1 << 18
+"""Values of a tensor above which every 17th is counted."""
 
 
-def observe(
+def observe_activations(
     models: Mapping[str, onnx.ModelProto],
     classes: Sequence[Sequence[Preparable]],
-    preprocessing: str,
-    setting: Setting,
-    report: Report = lambda what, done, of: None,
+    preprocessing: Preprocessing,
+    setting: EpisodeSetting,
+    report: ProgressCallback = ignore_progress,
 ) -> dict[str, Histogram]:
-    """Histograms of the tensors that the placements quantise.
+    """Return histograms of the tensors that the placements quantize.
 
-    The photo graphs of a bundle are cuts of one trace, and share the names of their tensors: each is
-    observed once, in the branch that it belongs to. Nothing behind the tokens is quantised, so that the
-    solve and the matching, which every episode goes on to, need not run.
+    The photo graphs of a bundle are parts of one trace and share the names of their tensors: each tensor is
+    observed once, in its own branch. Nothing behind the tokens is quantized, so the solve and the matching
+    need not run.
 
     Args:
         models: The FP32 graphs `enroll` and `classify`.
         classes: Photos of each class; only those that are drawn are read.
-        preprocessing: As the bundle's.
+        preprocessing: The bundle's.
         setting: The episodes.
-        report: Told of the progress.
+        report: Receives the progress.
 
     Raises:
         DatasetError: Too few classes or photos for such episodes.
-        ImageError: A photo that cannot be read.
+        ImageError: A photo cannot be read.
     """
-    support, query = _drawn(classes, preprocessing, setting)
-    probes = _probes(models, support, query)
-    # The extents first: bins need them, and all values at once would not fit in memory.
-    extents: dict[str, Extent] = {}
-    for name, values in _values(probes, "finding ranges", report):
-        found = extent_of(values)
-        extents[name] = extents[name].joined(found) if name in extents else found
+    support, query = _draw_photos(classes, preprocessing, setting)
+    # What `enroll` computes of the masked branch is observed on queries: `classify` computes it too.
+    unmasked = [o.name for o in models["enroll"].graph.output if not o.name.startswith("query")]
+    probes = (
+        _make_probe(extract_outputs(models["enroll"], unmasked), support),
+        _make_probe(models["classify"], query),
+    )
+    # Ranges first: bins need them, and all values at once would not fit in memory.
+    ranges: dict[str, Range] = {}
+    for name, values in _compute_tensors(probes, "finding ranges", report):
+        span = measure_range(values)
+        ranges[name] = ranges[name].merge(span) if name in ranges else span
     histograms: dict[str, Histogram] = {}
-    for name, values in _values(probes, "counting values", report):
-        counted = count(_sample(values), extents[name])
-        histograms[name] = histograms[name].joined(counted) if name in histograms else counted
+    for name, values in _compute_tensors(probes, "counting values", report):
+        # No feature map's size is a multiple of 17.
+        sample = values.ravel()[::17] if values.size > _LARGE else values
+        counts = count_values(sample, ranges[name])
+        histograms[name] = histograms[name].merge(counts) if name in histograms else counts
     return histograms
 
 
-def _sample(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Every 17th value of large tensors is plenty for a histogram; no map's size is a multiple of it."""
-    return values.ravel()[::17] if values.size > _MANY else values
-
-
-def _probes(models: Mapping[str, onnx.ModelProto], support: Pixels, query: Pixels) -> tuple[_Probe, _Probe]:
-    masked = observed(models["classify"].graph)
-    # What `enroll` computes of the masked branch for a gallery is seen on queries, not on support photos.
-    unmasked = observed(models["enroll"].graph) - _masked_only(models["enroll"].graph)
-    return _probe(models["enroll"], unmasked, support), _probe(models["classify"], masked, query)
-
-
-def _masked_only(graph: onnx.GraphProto) -> set[str]:
-    """The tensors of `enroll` that belong to the masked branch alone."""
-    outputs = [value.name for value in graph.output if not value.name.startswith("query")]
-    return {name for node in graph.node for name in node.output} - _ancestors(graph, outputs)
-
-
-def _ancestors(graph: onnx.GraphProto, outputs: Sequence[str]) -> set[str]:
-    """The tensors that some tensors depend on, and these themselves."""
-    maker = {name: node for node in graph.node for name in node.output}
-    found: set[str] = set()
-    waiting = list(outputs)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += maker[name].input if name in maker else ()
-    return found
-
-
-def _drawn(
-    classes: Sequence[Sequence[Preparable]], preprocessing: str, setting: Setting
+def _draw_photos(
+    classes: Sequence[Sequence[Preparable]], preprocessing: Preprocessing, setting: EpisodeSetting
 ) -> tuple[Pixels, Pixels]:
-    """Support and query photos of the episodes, each once."""
+    """Read the support and query photos of the episodes, each once, uint8 (N, 84, 84, 3)."""
     support: dict[tuple[int, int], Preparable] = {}
     query: dict[tuple[int, int], Preparable] = {}
     for episode in sample_episodes(
@@ -115,29 +84,37 @@ def _drawn(
         episodes=setting.episodes,
         seed=setting.seed,
     ):
-        for chosen, rows in ((support, episode.support), (query, episode.query)):
+        for photos, rows in ((support, episode.support), (query, episode.query)):
             for c, members in zip(episode.classes, rows, strict=True):
-                chosen.update({(c, i): classes[c][i] for i in members.tolist()})
+                photos.update({(c, i): classes[c][i] for i in members.tolist()})
     first, second = (
-        np.stack([photo.prepare(preprocessing) for photo in of.values()]) for of in (support, query)
+        np.stack([photo.prepare(preprocessing) for photo in photos.values()]) for photos in (support, query)
     )
     return first, second
 
 
-def _probe(model: onnx.ModelProto, tensors: set[str], photos: Pixels) -> _Probe:
-    names = tuple(sorted(tensors))
-    part = Extractor(onnx.shape_inference.infer_shapes(model)).extract_model(["images"], list(names))
-    return _Probe(part, names, photos)
+@dataclass(frozen=True, eq=False)
+class _Probe:
+    """Part of a graph that computes some of its tensors for photos."""
+
+    model: onnx.ModelProto
+    tensors: list[str]
+    photos: Pixels
 
 
-def _values(
-    probes: Sequence[_Probe], what: str, report: Report
+def _make_probe(model: onnx.ModelProto, photos: Pixels) -> _Probe:
+    tensors = sorted(list_observed_tensors(model.graph))
+    return _Probe(extract_outputs(model, tensors), tensors, photos)
+
+
+def _compute_tensors(
+    probes: Sequence[_Probe], step: str, report: ProgressCallback
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     total, done = sum(len(probe.photos) for probe in probes), 0
     for probe in probes:
         session = open_session(probe.model)
         for start in range(0, len(probe.photos), _BATCH):
             photos = probe.photos[start : start + _BATCH]
-            yield from zip(probe.tensors, session.run(list(probe.tensors), {"images": photos}), strict=True)
+            yield from zip(probe.tensors, session.run(probe.tensors, {"images": photos}), strict=True)
             done += len(photos)
-            report(what, done, total)
+            report(step, done, total)

@@ -1,4 +1,4 @@
-"""Histograms kept from one calibration to the next: observing them is what takes long."""
+"""Cache of histograms between runs: observing activations takes the longest."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hmdrn_calibration.quantization.histograms import BINS, Extent, Histogram
+from hmdrn_calibration.quantization.histograms import BINS, Histogram, Range
 from hmdrn_runtime.io.files import write_atomically
 from hmdrn_runtime.io.json_document import canonical_json
 
 FORMAT = 1
 
 
-def default_folder() -> Path:
-    """Where histograms are kept: $XDG_CACHE_HOME/hmdrn/calibration, ~/.cache/hmdrn/calibration without it."""
+def default_cache_folder() -> Path:
+    """Return $XDG_CACHE_HOME/hmdrn/calibration, or ~/.cache/hmdrn/calibration if that is not set."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "hmdrn" / "calibration"
 
 
 def cache_key(graphs: Mapping[str, str], data: str, settings: Mapping[str, Any]) -> str:
-    """What histograms depend on.
+    """Return the SHA-256 of everything that histograms depend on.
 
     Args:
-        graphs: SHA-256 of every file that the graphs are in, by name.
-        data: The data's digest.
+        graphs: SHA-256 of every file of the graphs, by name.
+        data: Digest of the photos.
         settings: Everything else, JSON-ready.
 
     Returns:
@@ -41,43 +42,37 @@ def cache_key(graphs: Mapping[str, str], data: str, settings: Mapping[str, Any])
     return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
 
-def cached(
+def load_or_observe(
     folder: Path | None, key: str, observe: Callable[[], dict[str, Histogram]]
-) -> tuple[dict[str, Histogram], bool]:
-    """Histograms from the cache, or observed now and kept.
+) -> dict[str, Histogram]:
+    """Return histograms by tensor from the cache, or observe and store them.
 
     A cache that cannot be read or written costs time and nothing else.
 
     Args:
-        folder: Where they are kept; None keeps nothing.
-        key: What they depend on.
-        observe: Makes them.
-
-    Returns:
-        The histograms by tensor, and whether they came from the cache.
+        folder: The cache; None stores nothing.
+        key: The `cache_key`.
+        observe: Makes the histograms if they are not cached.
     """
     if folder is None:
-        return observe(), False
+        return observe()
     path = folder / f"{key}.npz"
-    found = _read(path)
-    if found is not None:
-        return found, True
-    made = observe()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, _packed(made))
-    except OSError:
-        return made, False
-    return made, False
+    histograms = _read(path)
+    if histograms is None:
+        histograms = observe()
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, _pack(histograms))
+    return histograms
 
 
-def _packed(histograms: Mapping[str, Histogram]) -> bytes:
+def _pack(histograms: Mapping[str, Histogram]) -> bytes:
     buffer = io.BytesIO()
     names = sorted(histograms)
     np.savez_compressed(
         buffer,
         names=np.array(names),
-        extents=np.array([(histograms[n].extent.low, histograms[n].extent.high) for n in names]),
+        extents=np.array([(histograms[n].range.low, histograms[n].range.high) for n in names]),
         counts=np.stack([histograms[n].counts for n in names]),
     )
     return buffer.getvalue()
@@ -92,6 +87,6 @@ def _read(path: Path) -> dict[str, Histogram] | None:
     if extents.shape != (len(names), 2) or counts.shape != (len(names), BINS):
         return None
     return {
-        str(name): Histogram(Extent(float(low), float(high)), row)
+        str(name): Histogram(Range(float(low), float(high)), row)
         for name, (low, high), row in zip(names, extents, counts, strict=True)
     }

@@ -1,4 +1,4 @@
-"""Graphs that are in memory, as a recognizer would run them."""
+"""Quantization candidates: graphs in memory, run as a recognizer would run them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from hmdrn_calibration.quantization.ort_session import open_session, rest_of
-from hmdrn_runtime.backends.base import Backend, Resident
+from hmdrn_calibration.quantization.ort_session import extract_tail, open_session
+from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, ResidentArray
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.recognizer import Recognizer
 
 
-class CandidateBackend(Backend):
+class InMemoryBackend(Backend):
     """Runs a bundle with some of its graphs replaced.
 
     Args:
-        models: The graphs in place of the bundle's, weights inside.
+        models: Replaced graphs by name, weights inside.
         others: Runs all other graphs.
         threads: CPU threads; all cores if None.
-        integer_kernels: As for `open_session`.
+        integer_kernels: See `open_session`.
     """
 
     name = "onnxruntime"
@@ -40,35 +40,33 @@ class CandidateBackend(Backend):
         self._threads, self._integer_kernels = threads, integer_kernels
         self._sessions: dict[tuple[str, frozenset[str]], ort.InferenceSession] = {}
 
-    def place(self, array: npt.NDArray[Any]) -> Resident:
-        """As `Backend.place`: a copy."""
+    def place(self, array: npt.NDArray[Any]) -> ResidentArray:
+        """Implement `Backend.place` by a copy."""
         owned = np.array(array, order="C")
-        return Resident(owned, owned.shape)
+        return ResidentArray(owned, owned.shape)
 
-    def run(
-        self, graph: str, inputs: Mapping[str, npt.NDArray[Any] | Resident]
-    ) -> dict[str, npt.NDArray[Any]]:
-        """As `Backend.run`; `inputs` may also be what another graph makes on the way to the same outputs."""
+    def run(self, graph: str, inputs: GraphInputs) -> GraphOutputs:
+        """Implement `Backend.run`; `inputs` may also be intermediate tensors that another graph returns."""
         arrays = {
-            name: value.handle if isinstance(value, Resident) else value for name, value in inputs.items()
+            n: array.handle if isinstance(array, ResidentArray) else array for n, array in inputs.items()
         }
         if graph not in self._models:
             return self._others.run(graph, arrays)
-        session = self._session(graph, frozenset(arrays))
+        session = self._open_session(graph, frozenset(arrays))
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, arrays), strict=True))
 
-    def _session(self, graph: str, given: frozenset[str]) -> ort.InferenceSession:
+    def _open_session(self, graph: str, given: frozenset[str]) -> ort.InferenceSession:
         if (graph, given) not in self._sessions:
             model = self._models[graph]
             between = given - {value.name for value in model.graph.input}
             if between:
-                made = {value.name: value for other in self._models.values() for value in other.graph.output}
-                model = rest_of(model, {name: made[name] for name in sorted(between)}, given - between)
+                types = {value.name: value for other in self._models.values() for value in other.graph.output}
+                model = extract_tail(model, {name: types[name] for name in sorted(between)}, given - between)
             self._sessions[graph, given] = open_session(model, self._threads, self._integer_kernels)
         return self._sessions[graph, given]
 
 
-def recognizer(bundle: Bundle, backend: Backend, variant: str) -> Recognizer:
-    """A recognizer of graphs that are not in the bundle yet; its photos are marked with their variant."""
+def make_recognizer(bundle: Bundle, backend: Backend, variant: str) -> Recognizer:
+    """Return a recognizer of graphs that are not in the bundle; its photos are marked with their variant."""
     return Recognizer(replace(bundle, variant=variant), backend)

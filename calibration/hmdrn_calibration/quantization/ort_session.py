@@ -1,12 +1,12 @@
-"""ONNX Runtime on graphs that are in memory."""
+"""ONNX Runtime on graphs in memory, and parts of such graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 import onnx
-import onnx.utils
 import onnxruntime as ort
+from onnx.utils import Extractor
 
 _ERROR_SEVERITY = 3
 
@@ -14,13 +14,13 @@ _ERROR_SEVERITY = 3
 def open_session(
     model: onnx.ModelProto, threads: int | None = None, integer_kernels: bool = True
 ) -> ort.InferenceSession:
-    """A session of a graph on the CPU.
+    """Open a graph on the CPU.
 
     Args:
         model: The graph, weights inside.
         threads: CPU threads; all cores if None.
-        integer_kernels: Compute quantised operators in integers where there are kernels for them; else round
-            to the grid and compute in float32, as an engine for which there is no CPU kernel is imitated.
+        integer_kernels: Compute quantized operators in integers where there are kernels for them. If False,
+            round to the grid and compute in float32, which imitates an engine without CPU kernels.
     """
     options = ort.SessionOptions()
     options.log_severity_level = _ERROR_SEVERITY
@@ -31,18 +31,22 @@ def open_session(
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def rest_of(
+def extract_outputs(model: onnx.ModelProto, outputs: Iterable[str]) -> onnx.ModelProto:
+    """Return the part of a graph of photos that computes some of its tensors."""
+    return Extractor(onnx.shape_inference.infer_shapes(model)).extract_model(["images"], list(outputs))
+
+
+def extract_tail(
     model: onnx.ModelProto, given: Mapping[str, onnx.ValueInfoProto], others: Iterable[str]
 ) -> onnx.ModelProto:
-    """What is left to compute of a graph once some values between are known; they become its inputs.
+    """Return the part of a graph that computes its outputs from some intermediate tensors.
 
     Args:
         model: The graph, weights inside; it is not changed.
-        given: Types of the values by name.
-        others: The inputs that it still takes.
+        given: Types of the intermediate tensors by name; they become inputs.
+        others: Inputs that the part needs besides.
     """
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
     typed.graph.value_info.extend(given.values())  # inferred shapes lack them
-    outputs = [output.name for output in model.graph.output]
-    return onnx.utils.Extractor(typed).extract_model([*given, *others], outputs)
+    return Extractor(typed).extract_model([*given, *others], [output.name for output in model.graph.output])

@@ -1,25 +1,25 @@
-"""A quick comparison of candidates: the same supports and queries for all, every photo looked at once.
+"""Quick comparison of candidates on the same supports and queries; each photo runs through the network once.
 
-The accuracy that a bundle is held to is measured by `evaluation.evaluate`. That solves for every class of
-every episode anew, which is more than the choice between dozens of candidates needs: here the supports of a
-round serve many episodes.
+`evaluation.evaluate` measures the accuracy that a bundle must reach. It solves for every class of every
+episode anew, which is too slow to choose between dozens of candidates: here the supports of a round serve
+many episodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from hmdrn_calibration.quantization.calibration_data import Pixels
 from hmdrn_runtime.evaluation.episodes import mean_and_interval
-from hmdrn_runtime.evaluation.evaluation import BundleScorer, Setting
+from hmdrn_runtime.evaluation.evaluation import BundleScorer, EpisodeSetting
 
 ROUNDS = 6
 CLASSES = 10
-"""Classes of a round at most."""
+"""Most classes of a round."""
 EPISODES = 50
 """Episodes of a round."""
 
@@ -40,8 +40,8 @@ class Round:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a candidate gave in the rounds of every setting.
+class TrialOutcome:
+    """Results of one candidate in the rounds of every setting.
 
     Attributes:
         distances: Distances of queries to classes by level, of all rounds in a row.
@@ -56,21 +56,20 @@ class Outcome:
         """Mean over episodes and settings, in percent."""
         return 100 * float(self.accuracies.mean())
 
-    def lost(self, reference: Outcome) -> tuple[float, float]:
-        """Points that the reference is more accurate, and the half-width of their 95 % interval.
+    def accuracy_drop(self, reference: TrialOutcome) -> tuple[float, float]:
+        """Return the points that the reference is more accurate, and the half-width of their 95 % interval.
 
         Rounds are the units: episodes of one round share its supports, and vary less than they should.
         """
-        points = 100 * (reference.accuracies - self.accuracies).mean(axis=2)
-        return mean_and_interval(points)
+        return mean_and_interval(100 * (reference.accuracies - self.accuracies).mean(axis=2))
 
-    def distance_error(self, reference: Outcome) -> float:
-        """Mean relative difference of distances."""
+    def distance_error(self, reference: TrialOutcome) -> float:
+        """Return the mean relative difference of distances."""
         return float(np.mean(np.abs(self.distances / reference.distances - 1)))
 
 
-class Trial:
-    """Rounds that are drawn once.
+class PairedTrial:
+    """Rounds drawn once, on which any number of candidates run.
 
     Args:
         classes: Photos of each class, uint8 (N, 84, 84, 3).
@@ -80,35 +79,44 @@ class Trial:
     """
 
     def __init__(
-        self, classes: Sequence[Pixels], settings: Sequence[Setting], rounds: int = ROUNDS, seed: int = 0
+        self,
+        classes: Sequence[Pixels],
+        settings: Sequence[EpisodeSetting],
+        rounds: int = ROUNDS,
+        seed: int = 0,
     ) -> None:
         sizes = [len(photos) for photos in classes]
-        drawn = [[_draw(sizes, s, (seed, s.shot, i)) for i in range(rounds)] for s in settings]
+        drawn = [[_draw_round(sizes, s, (seed, s.shot, i)) for i in range(rounds)] for s in settings]
         used = np.unique(
-            np.concatenate([r.ravel() for of in drawn for x in of for r in (x.support, x.query)])
+            np.concatenate([rows.ravel() for part in drawn for r in part for rows in (r.support, r.query)])
         )
-        # Only photos that are drawn are looked at: rows are renumbered to them.
+        # Photos that are not drawn are left out: rows are renumbered.
         self._rounds = [
-            [Round(np.searchsorted(used, r.support), np.searchsorted(used, r.query), r.episodes) for r in of]
-            for of in drawn
+            [
+                replace(r, support=np.searchsorted(used, r.support), query=np.searchsorted(used, r.query))
+                for r in part
+            ]
+            for part in drawn
         ]
         self._photos: Pixels = np.concatenate(list(classes))[used]
 
-    def run(self, candidate: BundleScorer) -> Outcome:
-        """What a candidate gives that has seen no photo yet."""
-        candidate.see(self._photos)
+    def run(self, candidate: BundleScorer) -> TrialOutcome:
+        """Run a new candidate, which has no photos yet."""
+        candidate.add_photos(self._photos)
         distances: list[npt.NDArray[np.float64]] = []
         accuracies: list[list[npt.NDArray[np.float64]]] = []
         for rounds in self._rounds:
             accuracies.append([])
-            for drawn in rounds:
-                scores = candidate.scores(drawn.support, drawn.query.ravel())
-                distances += [table.astype(np.float64).ravel() for table in _tables(scores.distances)]
-                accuracies[-1].append(_accuracies(scores.logits, drawn))
-        return Outcome(np.concatenate(distances), np.array(accuracies))
+            for r in rounds:
+                scores = candidate.scores(r.support, r.query.ravel())
+                distances += [
+                    scores.distances[level].astype(float).ravel() for level in sorted(scores.distances)
+                ]
+                accuracies[-1].append(_episode_accuracies(scores.logits, r))
+        return TrialOutcome(np.concatenate(distances), np.array(accuracies))
 
 
-def _draw(sizes: Sequence[int], setting: Setting, seed: tuple[int, ...]) -> Round:
+def _draw_round(sizes: Sequence[int], setting: EpisodeSetting, seed: tuple[int, ...]) -> Round:
     random = np.random.default_rng(seed)
     needed = setting.shot + setting.queries
     usable = np.flatnonzero(np.array(sizes) >= needed)
@@ -120,12 +128,8 @@ def _draw(sizes: Sequence[int], setting: Setting, seed: tuple[int, ...]) -> Roun
     return Round(rows[:, : setting.shot], rows[:, setting.shot :], episodes)
 
 
-def _tables(distances: Mapping[str, npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-    return [distances[name] for name in sorted(distances)]
-
-
-def _accuracies(logits: npt.NDArray[np.float32], drawn: Round) -> npt.NDArray[np.float64]:
-    """Accuracy of every episode, its classes cut out of the table of all: classes do not see each other."""
+def _episode_accuracies(logits: npt.NDArray[np.float32], drawn: Round) -> npt.NDArray[np.float64]:
+    """Return the accuracy of every episode; its classes, which are independent, are cut out of the table."""
     classes, queries = drawn.query.shape
     table = logits.reshape(classes, queries, classes)
     return np.array(

@@ -1,4 +1,4 @@
-"""From an FP32 bundle and photographs to INT8 graphs that keep their accuracy."""
+"""INT8 graphs that keep their accuracy, made of an FP32 bundle and photos."""
 
 from __future__ import annotations
 
@@ -9,37 +9,41 @@ from pathlib import Path
 
 import onnx
 
-from hmdrn_calibration.quantization.activation_observer import observe
-from hmdrn_calibration.quantization.calibration_data import CalibrationPhotos, Report, fitting, open_photos
-from hmdrn_calibration.quantization.experiment import Workbench
-from hmdrn_calibration.quantization.histogram_cache import cache_key, cached
+from hmdrn_calibration.quantization.activation_observer import observe_activations
+from hmdrn_calibration.quantization.calibration_data import (
+    CalibrationPhotos,
+    fit_settings,
+    load_calibration_photos,
+)
+from hmdrn_calibration.quantization.experiment import QuantizationExperiment
+from hmdrn_calibration.quantization.histogram_cache import cache_key, load_or_observe
 from hmdrn_calibration.quantization.layer_search import (
     choose_methods,
-    chosen_ranges,
-    drops,
-    keep_until,
-    layer_costs,
+    measure_drops,
+    measure_layer_costs,
+    search_float32_layers,
 )
-from hmdrn_calibration.quantization.layers import photo_graphs
-from hmdrn_calibration.quantization.report import Budget, CalibrationReport, LayerCost
+from hmdrn_calibration.quantization.layers import load_photo_graphs
+from hmdrn_calibration.quantization.qdq_placement import ORT
+from hmdrn_calibration.quantization.report import Budget, LayerCost, QuantizationReport
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BundleError, VerificationError
-from hmdrn_runtime.evaluation.evaluation import Setting
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 _RANGE_EPISODES = 16
 _RANGE_QUERIES = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrated:
-    """The INT8 graphs of a bundle by variant and name, weights inside, and how they were found."""
+class QuantizationResult:
+    """INT8 graphs of a bundle by variant and name, weights inside, and the report on them."""
 
     variants: Mapping[str, Mapping[str, onnx.ModelProto]]
-    report: CalibrationReport
+    report: QuantizationReport
 
 
-def calibrate(
+def quantize_bundle(
     bundle: Bundle,
     data: str | os.PathLike[str],
     budget: Budget,
@@ -47,100 +51,102 @@ def calibrate(
     every_layer: bool = False,
     cache: Path | None = None,
     threads: int | None = None,
-    report: Report = lambda what, done, of: None,
-) -> Calibrated:
-    """Observe ranges, choose how to make grids of them, and keep in FP32 what the budget needs.
+    report: ProgressCallback = ignore_progress,
+) -> QuantizationResult:
+    """Observe activations, choose ranges, and keep layers in FP32 until the accuracy budget holds.
 
     Args:
         bundle: The bundle, in its variant "fp32".
-        data: Photographs, as for `open_photos`.
-        budget: What INT8 may cost.
-        every_layer: Measure what each layer costs even if the budget holds without.
-        cache: Folder to keep observed ranges in.
+        data: Photos, see `load_calibration_photos`.
+        budget: The accuracy that INT8 may cost.
+        every_layer: Measure the cost of each layer even if the budget holds without.
+        cache: Folder for observed histograms.
         threads: CPU threads; all cores if None.
-        report: Told of the progress.
+        report: Receives the progress.
 
     Returns:
-        The graphs; whether they are within the budget, their report says.
+        The graphs; their report says whether they are within the budget.
 
     Raises:
         DatasetError: Too few photos.
-        ImageError: A photo that cannot be read.
+        ImageError: A photo cannot be read.
         BundleError: The bundle's graphs are not plain FP32.
     """
     if any(graph.precision != "fp32" for graph in bundle.manifest.variants[bundle.variant].values()):
         raise BundleError(
             f"variant {bundle.variant!r} of {bundle.path} is not FP32: calibrate the variant 'fp32'"
         )
-    photos = open_photos(data, bundle.manifest.input.preprocessing, report)
-    bench = _workbench(bundle, photos, cache, threads, report)
-    trial = bench.trial()
-    reference = trial.run(bench.reference())
-    methods = choose_methods(bench, trial, reference, report)
-    ranges = chosen_ranges(bench, methods)
+    photos = load_calibration_photos(data, bundle.manifest.input.to_preprocessing(), report)
+    experiment = _prepare_experiment(bundle, photos, cache, threads, report)
+    trial = experiment.make_trial()
+    reference = trial.run(experiment.make_reference())
+    methods, ranges = choose_methods(experiment, trial, reference, report)
     costs: list[LayerCost] = []
 
-    def measured_costs() -> Sequence[LayerCost]:
+    def measure_costs_once() -> Sequence[LayerCost]:
         if not costs:
-            (ort, *_) = ranges.values()
-            costs.extend(layer_costs(bench, trial, reference, ort, report))
+            costs.extend(measure_layer_costs(experiment, trial, reference, ranges[ORT], report))
         return costs
 
     if every_layer:
-        measured_costs()
-    evaluated = bench.evaluate(bench.reference(), budget.episodes, report)
-    kept, found = keep_until(
+        measure_costs_once()
+    evaluations = experiment.evaluate(experiment.make_reference(), budget.episodes, report)
+    float32_layers, drops = search_float32_layers(
         budget,
-        measured_costs,
-        lambda kept: drops(bench, ranges, kept, evaluated, budget.episodes, report),
+        measure_costs_once,
+        lambda layers: measure_drops(experiment, ranges, layers, evaluations, budget.episodes, report),
     )
-    return Calibrated(
-        {dialect.variant: bench.graphs(dialect, ranges[dialect], kept) for dialect in ranges},
-        CalibrationReport(
+    return QuantizationResult(
+        {d.variant: experiment.quantize_graphs(d, ranges[d], float32_layers) for d in ranges},
+        QuantizationReport(
             data=photos.digest,
             rule=photos.rule,
             photos=sum(map(len, photos.accuracy.values())),
             reference_accuracy=reference.accuracy,
             methods=methods,
-            layers=tuple(replace(cost, kept=cost.layer in kept) for cost in costs),
-            kept=kept,
-            drops=found,
+            layers=tuple(replace(cost, kept=cost.layer in float32_layers) for cost in costs),
+            kept=float32_layers,
+            drops=drops,
             budget=budget,
         ),
     )
 
 
-def check_budget(report: CalibrationReport) -> None:
-    """Refuse graphs that cost more than is allowed.
+def check_budget(report: QuantizationReport) -> None:
+    """Check that INT8 costs no more than the budget allows.
 
     Raises:
-        VerificationError: They do; the message says how much, what was tried and what can be done.
+        VerificationError: It costs more; the message says how much, what was tried and what to do.
     """
     if report.failures:
-        allowed = report.budget
+        budget = report.budget
         raise VerificationError(
-            f"INT8 misses its accuracy budget: {'; '.join(report.failures)} (at most {allowed.max_drop:g}, "
-            f"interval to {allowed.max_interval:g}) with {len(report.kept)} layers kept in FP32, the most "
+            f"INT8 misses its accuracy budget: {'; '.join(report.failures)} (at most {budget.max_drop:g}, "
+            f"interval to {budget.max_interval:g}) with {len(report.kept)} layers kept in FP32, the most "
             "that are allowed: calibrate on more photos of your own kind, raise --max-accuracy-drop, "
             "or use --precision fp16"
         )
 
 
-def _workbench(
-    bundle: Bundle, photos: CalibrationPhotos, cache: Path | None, threads: int | None, report: Report
-) -> Workbench:
-    models = photo_graphs(bundle)
+def _prepare_experiment(
+    bundle: Bundle,
+    photos: CalibrationPhotos,
+    cache: Path | None,
+    threads: int | None,
+    report: ProgressCallback,
+) -> QuantizationExperiment:
+    models = load_photo_graphs(bundle)
     classes = list(photos.ranges.values())
-    setting = _range_setting([len(members) for members in classes])
-    mode = bundle.manifest.input.preprocessing
+    # As many shots as the classes allow, and fewer queries than accuracy is measured on.
+    setting = fit_settings([len(members) for members in classes], _RANGE_EPISODES)[-1]
+    setting = replace(setting, queries=min(setting.queries, _RANGE_QUERIES))
+    preprocessing = bundle.manifest.input.to_preprocessing()
     folder = f"graphs/{bundle.variant}/"
     digests = {name: value for name, value in bundle.manifest.files.items() if name.startswith(folder)}
-    key = cache_key(digests, photos.digest, {"rule": photos.rule, "preprocessing": mode, **asdict(setting)})
-    histograms, _ = cached(cache, key, lambda: observe(models, classes, mode, setting, report))
-    return Workbench(bundle, open_backend(bundle, threads=threads), models, histograms, photos, threads)
-
-
-def _range_setting(sizes: Sequence[int]) -> Setting:
-    """Episodes with as many shots as the classes allow, and fewer queries than accuracy is measured on."""
-    setting = fitting(sizes, _RANGE_EPISODES)[-1]
-    return replace(setting, queries=min(setting.queries, _RANGE_QUERIES))
+    histograms = load_or_observe(
+        cache,
+        cache_key(digests, photos.digest, {"rule": photos.rule, "preprocessing": asdict(preprocessing), **asdict(setting)}),
+        lambda: observe_activations(models, classes, preprocessing, setting, report),
+    )
+    backend = open_backend(bundle, threads=threads)
+    return QuantizationExperiment(bundle, backend, models, histograms, photos, threads)

@@ -1,138 +1,135 @@
-"""Where Q/DQ pairs go: one calibration, two placements, because the two engines want opposite things.
+"""Placement of Q/DQ pairs: one calibration, two placements, because the two engines need opposite things.
 
-*int8-ort*, for ONNX Runtime's CPU kernels: uint8 activations, int32 biases, and a tensor that a quantised
-operator of the backbone makes exists in int8 alone, so that convolution, activation, pooling and addition run
-without a detour over float32. *int8-trt*, for NVIDIA's compiler: symmetric int8, biases as they are, nothing
-on the outputs of layers, and the shortcut input of residual additions.
+*int8-ort*, for ONNX Runtime's CPU kernels: uint8 activations and int32 biases. The output of a quantized
+operator of the backbone exists in int8 alone, so that convolution, activation, pooling and addition run
+without a detour over float32. *int8-trt*, for NVIDIA's compiler: symmetric int8, float32 biases, no pairs on
+the outputs of layers, but on the shortcut input of residual additions.
 
 In both, weights are symmetric int8 for each output channel, and LayerNorm, softmax, mask scores, Gram
-matrices and all that follows them stay FP32. The outputs of matrix products are never quantised: the mask is
+matrices and everything after them stay FP32. The outputs of matrix products are never quantized: the mask is
 a step function of one of them.
 
-(onnxruntime.quantization places pairs too, but for every reader of a tensor at once: the FP32 residual of a
+(onnxruntime.quantization places pairs too, but for all readers of a tensor: the FP32 residual of a
 transformer would be rounded with the input of the layer beside it.)
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 
-from hmdrn_calibration.quantization.layers import layers_of, producers
+from hmdrn_calibration.quantization.layers import find_layers
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """A placement.
+    """Rules of a placement.
 
     Attributes:
         variant: Name of the bundle's variant.
-        symmetric: Activations are int8 around 0; else uint8.
-        quantised_outputs: What quantised operators of the backbone make is quantised as well.
-        quantised_bias: Biases of convolutions are int32.
+        symmetric: Activations are int8 around 0; otherwise uint8.
+        quantized_outputs: Outputs of quantized operators of the backbone are quantized too.
+        quantized_bias: Biases of convolutions are int32.
     """
 
     variant: str
     symmetric: bool
-    quantised_outputs: bool
-    quantised_bias: bool
+    quantized_outputs: bool
+    quantized_bias: bool
 
 
-ORT = Dialect("int8-ort", symmetric=False, quantised_outputs=True, quantised_bias=True)
-TRT = Dialect("int8-trt", symmetric=True, quantised_outputs=False, quantised_bias=False)
+ORT = Dialect("int8-ort", symmetric=False, quantized_outputs=True, quantized_bias=True)
+TRT = Dialect("int8-trt", symmetric=True, quantized_outputs=False, quantized_bias=False)
 DIALECTS = (ORT, TRT)
 
 _ELEMENTWISE = ("Add", "LeakyRelu", "MaxPool", "Relu")
-"""What ONNX Runtime computes on 8-bit tensors, beside convolutions."""
+"""Operators besides convolutions that ONNX Runtime computes on 8-bit tensors."""
 
 
 @dataclass(frozen=True)
-class Edge:
-    """A tensor that is quantised.
+class QuantizedTensor:
+    """A tensor that is quantized.
 
     Attributes:
-        readers: Names of the nodes that read it quantised.
-        grid_of: The tensor whose grid it has: its own name, or for the output of a pooling that of its input.
+        readers: Names of the nodes that read it quantized.
+        grid_source: The tensor whose grid it has: itself, or for the output of a pooling, its input.
     """
 
     readers: frozenset[str]
-    grid_of: str
+    grid_source: str
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is quantised in a graph: nodes by their weights, tensors by name."""
+class Placement:
+    """The quantized parts of a graph: nodes whose weights are, and tensors by name."""
 
     layers: frozenset[str]
-    edges: Mapping[str, Edge]
+    tensors: Mapping[str, QuantizedTensor]
 
 
-def plan(graph: onnx.GraphProto, dialect: Dialect, kept: Collection[str] = ()) -> Plan:
-    """Decide what is quantised.
-
-    Args:
-        graph: An FP32 graph.
-        dialect: The placement.
-        kept: Layers that stay FP32.
-    """
-    layers = frozenset(node for node, layer in layers_of(graph).items() if layer not in kept)
+def plan_placement(
+    graph: onnx.GraphProto, dialect: Dialect, float32_layers: Collection[str] = ()
+) -> Placement:
+    """Decide what to quantize in an FP32 graph."""
+    layers = frozenset(node for node, layer in find_layers(graph).items() if layer not in float32_layers)
     readers: dict[str, set[str]] = defaultdict(set)
     for node in graph.node:
         if node.name in layers:
             readers[node.input[0]].add(node.name)
-    grids: dict[str, str] = {}
-    if dialect.quantised_outputs:
-        _add_outputs(graph, layers, readers, grids)
+    grid_sources: dict[str, str] = {}
+    if dialect.quantized_outputs:
+        _add_outputs(graph, layers, readers, grid_sources)
     else:
         _add_shortcuts(graph, layers, readers)
-    edges = {name: Edge(frozenset(nodes), grids.get(name, name)) for name, nodes in readers.items()}
-    return Plan(layers, edges)
+    tensors = {
+        name: QuantizedTensor(frozenset(nodes), grid_sources.get(name, name))
+        for name, nodes in readers.items()
+    }
+    return Placement(layers, tensors)
 
 
-def observed(graph: onnx.GraphProto) -> set[str]:
-    """The tensors whose ranges any placement may ask for, whatever layers are kept in FP32."""
-    return {name for dialect in DIALECTS for name in plan(graph, dialect).edges}
+def list_observed_tensors(graph: onnx.GraphProto) -> set[str]:
+    """List the tensors whose ranges any placement may need, whatever layers stay in FP32."""
+    return {name for dialect in DIALECTS for name in plan_placement(graph, dialect).tensors}
 
 
 def _add_outputs(
-    graph: onnx.GraphProto, layers: Collection[str], readers: dict[str, set[str]], grids: dict[str, str]
+    graph: onnx.GraphProto,
+    layers: Collection[str],
+    readers: dict[str, set[str]],
+    grid_sources: dict[str, str],
 ) -> None:
-    """Quantise what quantised operators of the backbone make, for whoever reads it."""
-    everyone: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    """Quantize the outputs of quantized operators of the backbone for all their readers."""
+    all_readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:
-            everyone[name].append(node)
-    quantised: set[str] = set()
+            all_readers[name].append(node)
+    quantized: set[str] = set()
     for node in graph.node:
-        if node.op_type == "Conv" and node.name in layers:
-            pass
-        elif not (node.op_type in _ELEMENTWISE and all(name in quantised for name in node.input)):
+        if not (node.op_type == "Conv" and node.name in layers) and not (
+            node.op_type in _ELEMENTWISE and quantized.issuperset(node.input)
+        ):
             continue
-        (made,) = node.output
-        quantised.add(made)
-        if node.op_type != "Relu" and [reader.op_type for reader in everyone[made]] == ["Relu"]:
+        (output,) = node.output
+        quantized.add(output)
+        if node.op_type != "Relu" and [reader.op_type for reader in all_readers[output]] == ["Relu"]:
             continue  # one operator with its ReLU: there is no tensor between them
-        readers[made].update(reader.name for reader in everyone[made])
+        readers[output].update(reader.name for reader in all_readers[output])
         if node.op_type == "MaxPool":
-            grids[made] = grids.get(node.input[0], node.input[0])
+            grid_sources[output] = grid_sources.get(node.input[0], node.input[0])
 
 
 def _add_shortcuts(graph: onnx.GraphProto, layers: Collection[str], readers: dict[str, set[str]]) -> None:
-    """Quantise the shortcut input of residual additions: the other convolution then takes in the addition."""
-    convolutions = {
-        name: node
-        for name, node in producers(graph).items()
+    """Quantize the shortcut input of residual additions: the other convolution then absorbs the addition."""
+    kernel_areas = {
+        node.output[0]: math.prod(next(a.ints for a in node.attribute if a.name == "kernel_shape"))
+        for node in graph.node
         if node.op_type == "Conv" and node.name in layers
     }
     for node in graph.node:
-        if node.op_type == "Add" and all(name in convolutions for name in node.input):
-            shortcut = min(node.input, key=lambda name: _kernel_area(convolutions[name]))
-            readers[shortcut].add(node.name)
-
-
-def _kernel_area(node: onnx.NodeProto) -> int:
-    return int(np.prod(next(a.ints for a in node.attribute if a.name == "kernel_shape")))
+        if node.op_type == "Add" and kernel_areas.keys() >= set(node.input):
+            readers[min(node.input, key=kernel_areas.__getitem__)].add(node.name)

@@ -1,4 +1,4 @@
-"""What a calibration found: in the manifest, as JSON, and drawn."""
+"""Result of a calibration, for the manifest and as JSON."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Budget:
-    """What INT8 may cost.
+    """Accuracy that INT8 may cost.
 
     Attributes:
-        max_drop: Points of episodic accuracy that the mean may fall by.
-        max_kept: Share of the layers that may stay FP32; with more of them INT8 is not worth its name.
+        max_drop: Points of episodic accuracy that the mean may lose.
+        max_kept: Share of the layers that may stay FP32; with more, INT8 gains too little.
         episodes: Episodes for each number of shots.
     """
 
@@ -28,14 +28,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class MethodScore:
-    """How well ranges by one method serve a variant, with every layer quantised.
+    """Accuracy of a variant with ranges by one method and every layer quantized.
 
     Attributes:
-        variant: The variant.
+        variant: Name of the variant.
         method: "minmax", "percentile", "entropy" or "mse".
         accuracy: In percent, mean over the trial's episodes of all shots.
         distance_error: Mean relative error of distances.
-        chosen: Whether the variant has it.
+        chosen: The variant uses this method.
     """
 
     variant: str
@@ -47,15 +47,15 @@ class MethodScore:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What quantising one layer alone costs.
+    """Cost of quantizing one layer alone.
 
     Attributes:
         layer: Path of its weight in the network.
-        weights: Their number.
+        weights: Number of its weights.
         distance_error: Mean relative error of distances.
         drop: Points of accuracy lost, mean over the trial's episodes of all shots, paired.
         ci95: Half-width of the 95 % interval of `drop`.
-        kept: Whether it stays FP32.
+        kept: It stays FP32.
     """
 
     layer: str
@@ -67,20 +67,20 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
-class Drop:
+class AccuracyDrop:
     """Accuracy of a variant against FP32 on the same episodes, as `hmdrn eval --against` measures it.
 
     Attributes:
-        variant: The variant.
+        variant: Name of the variant.
         way: Classes of an episode.
         shot: Support photos of a class.
         queries: Query photos of a class.
         episodes: Number of episodes.
         fp32_accuracy: In percent.
         accuracy: In percent.
-        drop: Points that FP32 is better.
+        drop: Points that FP32 is more accurate.
         ci95: Half-width of the 95 % interval of `drop`.
-        executor: What computed the variant.
+        executor: Backend that computed the variant.
     """
 
     variant: str
@@ -95,24 +95,24 @@ class Drop:
     executor: str
 
     def within(self, budget: Budget) -> bool:
-        """Whether mean and interval are in the budget."""
+        """Return True if mean and interval are within the budget."""
         return self.drop <= budget.max_drop and self.drop + self.ci95 <= budget.max_interval
 
 
 @dataclass(frozen=True)
-class CalibrationReport:
-    """Everything that a calibration found.
+class QuantizationReport:
+    """Everything that a calibration measured.
 
     Attributes:
-        data: SHA-256 of the photographs.
-        rule: How they were divided between ranges and accuracy.
+        data: SHA-256 of the photos.
+        rule: How they were split between ranges and accuracy.
         photos: Photos that accuracy was measured on.
         reference_accuracy: FP32 on the trial's episodes, in percent.
         methods: The range methods, by variant.
         layers: Cost of each layer, in the network's order; empty if the budget held at once.
-        kept: Layers that stay FP32, in the order in which they were given up.
+        kept: Layers that stay FP32, costliest first.
         drops: Accuracy of each variant and number of shots.
-        budget: What was allowed.
+        budget: The accuracy budget.
     """
 
     data: str
@@ -122,12 +122,12 @@ class CalibrationReport:
     methods: tuple[MethodScore, ...]
     layers: tuple[LayerCost, ...]
     kept: tuple[str, ...]
-    drops: tuple[Drop, ...]
+    drops: tuple[AccuracyDrop, ...]
     budget: Budget
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What exceeds the budget, in words; empty if it holds."""
+        """Excesses over the budget, in words; empty if it holds."""
         return tuple(
             f"{d.variant} loses {d.drop:.2f} ± {d.ci95:.2f} points at {d.shot} shot{'s' * (d.shot != 1)}"
             for d in self.drops
@@ -135,5 +135,5 @@ class CalibrationReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return asdict(self)

@@ -8,23 +8,22 @@ from safetensors.numpy import load
 
 import hmdrn
 from hmdrn_calibration.open_set.background_fit import fit_background
-from hmdrn_calibration.open_set.evaluation import reject
+from hmdrn_calibration.open_set.evaluation import evaluate_rejection
 from hmdrn_calibration.open_set.metrics import softmax
+from hmdrn_calibration.open_set.regression import fit_quantile, fit_temperature
 from hmdrn_calibration.open_set.threshold_fit import (
     RATES,
-    calibrate,
-    fit_quantile,
-    fit_temperature,
-    own_scores,
-    passing,
-    temperature,
-    threshold,
+    compute_temperature,
+    compute_threshold,
+    fit_calibration,
+    measure_acceptance,
+    score_own_photos,
 )
 from hmdrn_runtime.errors import DatasetError, GalleryError
-from hmdrn_runtime.evaluation.evaluation import Setting
-from hmdrn_runtime.gallery.species import with_photos
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
+from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.images.preprocessing import prepare
-from hmdrn_runtime.open_set.background import Background, Impostors, cohort, scores
+from hmdrn_runtime.open_set.background import Background, ImpostorStatistics, cohort_mean, known_scores
 from hmdrn_runtime.open_set.threshold import Calibration
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
@@ -33,7 +32,9 @@ from hmdrn_runtime.specimens.drawing import draw_specimens
 def statistics(recognizer, species, count):
     drawn = draw_specimens(species, count, size=84)
     return {
-        f"species {s}": recognizer.photo_statistics(np.stack([prepare(image, "crop") for image in images]))
+        f"species {s}": recognizer.matcher.compute_statistics(
+            np.stack([prepare(image, "crop") for image in images])
+        )
         for s, images in zip(species, drawn, strict=True)
     }
 
@@ -60,17 +61,22 @@ def test_a_background_has_a_cohort_and_bounds_that_fall_as_more_may_pass(backgro
     assert [one.shots for one in background.impostors] == [1, 2, 5]
     for one in background.impostors:
         assert tuple(one.bounds) == RATES
-        found = [threshold(one, 5, one.own, far) for far in RATES]
+        found = [compute_threshold(one, 5, one.own, far) for far in RATES]
         assert found == sorted(found, reverse=True)
         assert len(set(found)) == len(RATES)
     assert background.impostors[0].own == 0
-    assert all(bound[2] == 0 for bound in background.impostors[0].bounds.values()), "one photo tells nothing"
+    assert all(bound[2] == 0 for bound in background.impostors[0].bounds.values()), (
+        "one photo gives no own score"
+    )
 
 
 def test_the_rate_asked_for_is_nearly_the_rate_that_passes_on_new_species(recognizer, background, group):
     # One drawn group may lie far from the background, or near it: the promise is of their mean.
     groups = [group, *(statistics(recognizer, range(a, a + 12), 9) for a in (200, 300))]
-    found = [reject(recognizer.matcher, g, background, Setting(5, 5, 4, 15, 0), 0.1) for g in groups]
+    found = [
+        evaluate_rejection(recognizer.matcher, g, background, EpisodeSetting(5, 5, 4, 15, 0), 0.1)
+        for g in groups
+    ]
     wrong = np.mean([one.false_accepts.mean() for one in found])
     assert abs(wrong - 0.1) < 0.06
     assert np.mean([one.true_accepts.mean() for one in found]) > 3 * wrong
@@ -79,18 +85,18 @@ def test_the_rate_asked_for_is_nearly_the_rate_that_passes_on_new_species(recogn
 
 def test_too_few_species_to_leave_one_unknown_are_refused(recognizer, background, group):
     with pytest.raises(DatasetError, match="choose a --way"):
-        reject(recognizer.matcher, group, background, Setting(12, 5, 4, 2, 0), 0.05)
+        evaluate_rejection(recognizer.matcher, group, background, EpisodeSetting(12, 5, 4, 2, 0), 0.05)
 
 
 def test_a_calibrated_gallery_says_what_is_known(recognizer, background, group, monkeypatch):
     one = hmdrn.load("default", threads=1)
-    monkeypatch.setattr(one.generations, "background", background, raising=False)
+    monkeypatch.setattr(one.solved_gallery, "background", background, raising=False)
     drawn = draw_specimens(range(100, 104), 7, size=84)
     for s, images in enumerate(drawn):
         one.enroll(f"species {s}", list(images[:5]))
     plain = one.classify(drawn[0][6])
     assert plain.known is None
-    found = calibrate(one.matcher, one.gallery.species, background, 0.1)
+    found = fit_calibration(one.matcher, one.gallery.species, background, 0.1)
     one.gallery.calibrate(found.to_dict())
     now = one.classify(drawn[0][6])
     assert now.known in (True, False)
@@ -106,13 +112,11 @@ def test_a_calibrated_gallery_says_what_is_known(recognizer, background, group, 
     assert one.classify(drawn[0][6]).known is None
 
 
-def test_a_calibration_is_applied_beside_the_background_that_it_was_made_with_and_no_other(
-    recognizer, background, monkeypatch
-):
+def test_a_calibration_applies_only_with_the_background_it_was_made_with(recognizer, background, monkeypatch):
     one = hmdrn.load("default", threads=1)
     for s, images in enumerate(draw_specimens(range(100, 103), 5, size=84)):
         one.enroll(f"species {s}", list(images[:4]))
-    found = calibrate(one.matcher, one.gallery.species, background, 0.1)
+    found = fit_calibration(one.matcher, one.gallery.species, background, 0.1)
     assert found.background == background.digest
     assert Calibration.from_dict(found.to_dict()) == found
     one.gallery.calibrate(found.to_dict())
@@ -120,8 +124,8 @@ def test_a_calibration_is_applied_beside_the_background_that_it_was_made_with_an
 
     def beside(other: Background | None) -> tuple[bool | None, str | None]:
         again = Recognizer(one.bundle, one.backend, one.gallery)
-        monkeypatch.setattr(again.generations, "background", other, raising=False)
-        return again.classify(query).known, again.calibration_doubt
+        monkeypatch.setattr(again.solved_gallery, "background", other, raising=False)
+        return again.classify(query).known, again.calibration_issue
 
     assert beside(background)[0] is not None
     assert beside(background)[1] is None
@@ -132,10 +136,6 @@ def test_a_calibration_is_applied_beside_the_background_that_it_was_made_with_an
     known, doubt = beside(None)
     assert known is None
     assert "has no background species" in str(doubt)
-    one.gallery.calibrate({name: value for name, value in found.to_dict().items() if name != "background"})
-    known, doubt = beside(background)
-    assert known is not None, "what an earlier version has calibrated is applied"
-    assert "calibrate it again" in str(doubt)
 
 
 def test_a_background_read_from_its_file_has_the_digest_of_the_one_written(background):
@@ -144,25 +144,31 @@ def test_a_background_read_from_its_file_has_the_digest_of_the_one_written(backg
     assert Background(read[::-1], background.impostors).digest != background.digest
 
 
-FITTED = Impostors(5, -1.0, {0.01: (3.0, 0.5, 0.2), 0.1: (1.0, 0.5, 0.2), 0.5: (0.0, 0.5, 0.2)}, (0.1, -0.2))
+FITTED = ImpostorStatistics(
+    5, -1.0, {0.01: (3.0, 0.5, 0.2), 0.1: (1.0, 0.5, 0.2), 0.5: (0.0, 0.5, 0.2)}, (0.1, -0.2)
+)
 
 
-def test_a_stricter_rate_more_species_and_photos_that_fit_their_own_raise_the_threshold():
-    assert threshold(FITTED, 5, 1.0, 0.1) == pytest.approx(1.0 + 0.5 * np.log(5) + 0.2)
-    assert threshold(FITTED, 5, 1.0, 0.01) > threshold(FITTED, 5, 1.0, 0.05) > threshold(FITTED, 5, 1.0, 0.5)
-    assert threshold(FITTED, 9, 1.0, 0.1) > threshold(FITTED, 5, 1.0, 0.1)
-    assert threshold(FITTED, 5, 2.0, 0.1) > threshold(FITTED, 5, 1.0, 0.1)
+def test_a_stricter_rate_more_species_and_a_good_fit_raise_the_threshold():
+    assert compute_threshold(FITTED, 5, 1.0, 0.1) == pytest.approx(1.0 + 0.5 * np.log(5) + 0.2)
+    assert (
+        compute_threshold(FITTED, 5, 1.0, 0.01)
+        > compute_threshold(FITTED, 5, 1.0, 0.05)
+        > compute_threshold(FITTED, 5, 1.0, 0.5)
+    )
+    assert compute_threshold(FITTED, 9, 1.0, 0.1) > compute_threshold(FITTED, 5, 1.0, 0.1)
+    assert compute_threshold(FITTED, 5, 2.0, 0.1) > compute_threshold(FITTED, 5, 1.0, 0.1)
 
 
 def test_bounds_that_cross_are_put_in_order():
-    crossed = Impostors(5, 0.0, {0.1: (1.0, 0.0, 0.0), 0.5: (0.0, 0.0, 1.0)}, (0.0, 0.0))
-    assert threshold(crossed, 2, 3.0, 0.1) == 3.0
-    assert threshold(crossed, 2, 3.0, 0.5) == 1.0
+    crossed = ImpostorStatistics(5, 0.0, {0.1: (1.0, 0.0, 0.0), 0.5: (0.0, 0.0, 1.0)}, (0.0, 0.0))
+    assert compute_threshold(crossed, 2, 3.0, 0.1) == 3.0
+    assert compute_threshold(crossed, 2, 3.0, 0.5) == 1.0
 
 
 def test_a_temperature_follows_the_own_scores_within_limits():
-    assert temperature(FITTED, 2.0) == pytest.approx(np.exp(0.1 - 0.4))
-    assert temperature(FITTED, -1e3) == 20.0
+    assert compute_temperature(FITTED, 2.0) == pytest.approx(np.exp(0.1 - 0.4))
+    assert compute_temperature(FITTED, -1e3) == 20.0
 
 
 def test_a_linear_quantile_is_passed_by_its_share_wherever_one_looks():
@@ -192,63 +198,64 @@ def test_a_temperature_that_depends_on_the_gallery_is_found_again():
 
 
 def test_own_scores_are_those_of_a_gallery_without_the_photo(recognizer, background, group):
-    ants, bees = (with_photos(None, name, photos[:3]) for name, photos in list(group.items())[:2])
-    lone = with_photos(None, "one photo", list(group.values())[2][:1])
-    found = own_scores(recognizer.matcher, [ants, lone, bees], background.operators)
+    ants, bees = (extend_species(None, name, photos[:3]) for name, photos in list(group.items())[:2])
+    lone = extend_species(None, "one photo", list(group.values())[2][:1])
+    found = score_own_photos(recognizer.matcher, [ants, lone, bees], background.operators)
     assert len(found) == 6
     first, *rest = ants.photos.values()
-    logit = recognizer.matcher.compare([first], {}, [with_photos(None, "rest", rest)])
+    logit = recognizer.matcher.compare([first], {}, [extend_species(None, "rest", rest)])
     against = recognizer.matcher.match([first], background.operators).logits
-    assert found[0] == pytest.approx(scores(logit, against)[0], rel=1e-4)
+    assert found[0] == pytest.approx(known_scores(logit, against)[0], rel=1e-4)
 
 
-def test_of_a_gallerys_own_photos_those_pass_whose_own_score_reaches_the_threshold(
-    recognizer, background, group
-):
+def test_photos_pass_whose_own_score_reaches_the_threshold(recognizer, background, group):
     names = list(group)[:3]
-    species = {name: with_photos(None, name, group[name][:4]) for name in names[:2]}
-    species[names[2]] = with_photos(None, names[2], group[names[2]][:1])
+    species = {name: extend_species(None, name, group[name][:4]) for name in names[:2]}
+    species[names[2]] = extend_species(None, names[2], group[names[2]][:1])
     first, second = (
-        own_scores(recognizer.matcher, [species[name]], background.operators) for name in names[:2]
+        score_own_photos(recognizer.matcher, [species[name]], background.operators) for name in names[:2]
     )
     between = float(np.median(np.concatenate([first, second])))
-    found = passing(recognizer.matcher, species, background.operators, between)
+    found = measure_acceptance(recognizer.matcher, species, background.operators, between)
     assert found.known == {
         names[0]: (first >= between).sum(),
         names[1]: (second >= between).sum(),
         names[2]: 0,
     }
     assert found.judged == {names[0]: 4, names[1]: 4, names[2]: 0}
-    assert found.unjudged == (names[2],)
+    assert found.unjudged_species == (names[2],)
     assert found.to_dict()["known"] == 4
     assert found.to_dict()["of"] == 8
     # Of the species whose best photo is worse, none passes a threshold between the best of both.
     beyond = (first.max() + second.max()) / 2
     worse = names[int(first.max() > second.max())]
-    assert passing(recognizer.matcher, species, background.operators, beyond).none == (worse,)
+    assert measure_acceptance(recognizer.matcher, species, background.operators, beyond).rejected_species == (
+        worse,
+    )
 
 
 def test_a_gallery_of_single_photos_is_calibrated_without_own_scores(recognizer, background, group):
-    species = {name: with_photos(None, name, photos[:1]) for name, photos in list(group.items())[:3]}
-    found = calibrate(recognizer.matcher, species, background, 0.1)
-    assert found.threshold == threshold(background.impostors[0], 3, 0.0, 0.1)
+    species = {name: extend_species(None, name, photos[:1]) for name, photos in list(group.items())[:3]}
+    found = fit_calibration(recognizer.matcher, species, background, 0.1)
+    assert found.threshold == compute_threshold(background.impostors[0], 3, 0.0, 0.1)
 
 
-def test_a_score_is_the_best_logit_less_the_mean_of_the_best_ten_of_the_background():
-    assert scores(np.array([[1.0, 9.0]]), np.arange(12.0)[None, ::-1]) == pytest.approx([9.0 - 6.5])
-    assert cohort(np.array([[5.0]])) == pytest.approx([5.0])
+def test_a_score_is_the_best_logit_less_the_mean_of_the_cohort():
+    assert known_scores(np.array([[1.0, 9.0]]), np.arange(12.0)[None, ::-1]) == pytest.approx([9.0 - 6.5])
+    assert cohort_mean(np.array([[5.0]])) == pytest.approx([5.0])
 
 
 @pytest.mark.parametrize("far", [0.0, 0.001, 0.6, float("nan")])
 def test_rates_out_of_range_are_refused(recognizer, background, far):
     with pytest.raises(GalleryError, match="out of range"):
-        calibrate(recognizer.matcher, {}, background, far)
+        fit_calibration(recognizer.matcher, {}, background, far)
 
 
 def test_a_damaged_calibration_is_refused():
-    kept = Calibration(1.0, 2.0, 0.05).to_dict()
-    assert Calibration.from_dict(kept) == Calibration(1.0, 2.0, 0.05)
-    for damage in ({"temperature": 0.0}, {"threshold": "high"}, {"threshold": float("inf")}):
+    kept = Calibration(1.0, 2.0, 0.05, "ab" * 32).to_dict()
+    assert Calibration.from_dict(kept) == Calibration(1.0, 2.0, 0.05, "ab" * 32)
+    damages = ({"temperature": 0.0}, {"threshold": "high"}, {"threshold": float("inf")}, {"background": None})
+    for damage in damages:
         with pytest.raises(GalleryError, match="damaged"):
             Calibration.from_dict({**kept, **damage})
 

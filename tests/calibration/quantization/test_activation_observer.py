@@ -5,25 +5,25 @@ import onnx
 import pytest
 from onnx import helper
 
-from hmdrn_calibration.quantization.activation_observer import observe
-from hmdrn_calibration.quantization.layers import photo_graphs
+from hmdrn_calibration.quantization.activation_observer import observe_activations
+from hmdrn_calibration.quantization.layers import load_photo_graphs
 from hmdrn_calibration.quantization.ort_session import open_session
-from hmdrn_calibration.quantization.qdq_placement import observed
+from hmdrn_calibration.quantization.qdq_placement import list_observed_tensors
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.episodes import sample_episodes
-from hmdrn_runtime.evaluation.evaluation import Setting
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
 
-SETTING = Setting(way=3, shot=2, queries=2, episodes=3)
+SETTING = EpisodeSetting(way=3, shot=2, queries=2, episodes=3)
 
 
 @pytest.fixture(scope="module")
 def graphs(default):
-    return photo_graphs(default)
+    return load_photo_graphs(default)
 
 
 @pytest.fixture(scope="module")
 def histograms(graphs, drawn):
-    return observe(graphs, drawn, "crop", SETTING)
+    return observe_activations(graphs, drawn, "crop", SETTING)
 
 
 def photos_of(drawn, kind):
@@ -46,8 +46,8 @@ def values(model, tensor, photos):
     return open_session(copy, threads=1).run([tensor], inputs)[0]
 
 
-def test_every_tensor_that_a_placement_may_quantise_is_observed(graphs, histograms):
-    wanted = set().union(*(observed(model.graph) for model in graphs.values()))
+def test_every_tensor_that_a_placement_may_quantize_is_observed(graphs, histograms):
+    wanted = set().union(*(list_observed_tensors(model.graph) for model in graphs.values()))
     assert set(histograms) == wanted
     assert all(h.counts.sum() > 0 for h in histograms.values())
 
@@ -62,33 +62,33 @@ def test_the_masked_branch_sees_queries_and_the_unmasked_one_supports(graphs, hi
     assert len(only_queries) == len(only_supports) == 2
     for name in only_queries:
         tensor = values(graphs["classify"], name, photos_of(drawn, "query"))
-        assert histograms[name].extent.low == pytest.approx(float(tensor.min()), rel=1e-5)
-        assert histograms[name].extent.high == pytest.approx(float(tensor.max()), rel=1e-5)
+        assert histograms[name].range.low == pytest.approx(float(tensor.min()), rel=1e-5)
+        assert histograms[name].range.high == pytest.approx(float(tensor.max()), rel=1e-5)
     for name in only_supports:
         tensor = values(graphs["enroll"], name, photos_of(drawn, "support"))
-        assert histograms[name].extent.high == pytest.approx(float(tensor.max()), rel=1e-5)
+        assert histograms[name].range.high == pytest.approx(float(tensor.max()), rel=1e-5)
 
 
 def test_what_both_branches_share_sees_both(graphs, histograms, drawn):
     name = "backbone.blocks.2.relu/Relu"
     both = np.concatenate([photos_of(drawn, "support"), photos_of(drawn, "query")])
-    assert histograms[name].extent.high == pytest.approx(
+    assert histograms[name].range.high == pytest.approx(
         float(values(graphs["classify"], name, both).max()), rel=1e-5
     )
 
 
 def test_the_same_episodes_give_the_same_histograms(graphs, histograms, drawn):
-    again = observe(graphs, drawn, "crop", SETTING)
+    again = observe_activations(graphs, drawn, "crop", SETTING)
     for name, histogram in histograms.items():
-        assert again[name].extent == histogram.extent
+        assert again[name].range == histogram.range
         np.testing.assert_array_equal(again[name].counts, histogram.counts)
 
 
 def test_an_attention_head_is_observed_in_both_branches_too(exported, drawn):
     from hmdrn_runtime.bundle.bundle import open_bundle
 
-    graphs = photo_graphs(open_bundle(exported("conv4", "attention")))
-    histograms = observe(graphs, drawn, "crop", SETTING)
+    graphs = load_photo_graphs(open_bundle(exported("conv4", "attention")))
+    histograms = observe_activations(graphs, drawn, "crop", SETTING)
     inputs = {
         node.input[0]
         for model in graphs.values()
@@ -101,4 +101,4 @@ def test_an_attention_head_is_observed_in_both_branches_too(exported, drawn):
 
 def test_too_few_photos_are_refused(graphs, drawn):
     with pytest.raises(DatasetError, match="lower way, shot or queries"):
-        observe(graphs, drawn[:2], "crop", SETTING)
+        observe_activations(graphs, drawn[:2], "crop", SETTING)

@@ -5,12 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from hmdrn_calibration.quantization.calibration_data import fitting, open_photos
+from hmdrn_calibration.quantization.calibration_data import fit_settings, load_calibration_photos
 from hmdrn_runtime.errors import DatasetError
 
 
 def test_without_splits_no_photo_serves_both_purposes(data):
-    photos = open_photos(data, "crop")
+    photos = load_calibration_photos(data, "crop")
     assert [len(members) for members in photos.ranges.values()] == [6] * 6
     assert [len(members) for members in photos.accuracy.values()] == [6] * 6
     for label, members in photos.ranges.items():
@@ -24,14 +24,14 @@ def test_splits_train_and_val_serve_one_purpose_each(data, tmp_path):
         folders = sorted(data.iterdir())
         for i in species:
             shutil.copytree(folders[i], tmp_path / split / folders[i].name)
-    photos = open_photos(tmp_path, "crop")
+    photos = load_calibration_photos(tmp_path, "crop")
     assert len(photos.ranges) == 4
     assert len(photos.accuracy) == 2
     assert "from val" in photos.rule
 
 
 def test_photos_are_the_networks_input(data):
-    photo = next(iter(open_photos(data, "crop").accuracy.values()))[0]
+    photo = next(iter(load_calibration_photos(data, "crop").accuracy.values()))[0]
     assert photo.prepare("crop").shape == (84, 84, 3)
     assert photo.prepare("crop").dtype == np.uint8
 
@@ -48,7 +48,7 @@ def test_photos_are_the_networks_input(data):
     ],
 )
 def test_episodes_fit_the_classes_that_there_are(sizes, expected):
-    settings = fitting(sizes, 7)
+    settings = fit_settings(sizes, 7)
     assert (settings[0].way, [s.shot for s in settings], settings[0].queries) == expected
     assert all(s.episodes == 7 for s in settings)
     for s in settings:
@@ -58,4 +58,4 @@ def test_episodes_fit_the_classes_that_there_are(sizes, expected):
 @pytest.mark.parametrize("sizes", [[], [30], [1, 1, 1], [1, 30]])
 def test_too_few_classes_or_photos_are_refused_before_any_is_read(sizes):
     with pytest.raises(DatasetError, match="two classes with at least two photos"):
-        fitting(sizes, 1)
+        fit_settings(sizes, 1)

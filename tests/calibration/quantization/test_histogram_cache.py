@@ -3,20 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmdrn_calibration.quantization.histogram_cache import cache_key, cached, default_folder
-from hmdrn_calibration.quantization.histograms import count, extent_of
+from hmdrn_calibration.quantization.histogram_cache import cache_key, default_cache_folder, load_or_observe
+from hmdrn_calibration.quantization.histograms import count_values, measure_range
 
 
 @pytest.fixture
 def histograms():
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal(500).astype(np.float32) for name in ("a/Relu", "b")}
-    return {name: count(values, extent_of(values)) for name, values in arrays.items()}
+    return {name: count_values(values, measure_range(values)) for name, values in arrays.items()}
 
 
 def same(one, other):
     return set(one) == set(other) and all(
-        one[name].extent == other[name].extent and (one[name].counts == other[name].counts).all()
+        one[name].range == other[name].range and (one[name].counts == other[name].counts).all()
         for name in one
     )
 
@@ -26,41 +26,36 @@ def fails():
 
 
 def test_what_was_observed_once_is_not_observed_again(tmp_path, histograms):
-    made, hit = cached(tmp_path / "new", "key", lambda: histograms)
-    assert not hit
-    found, hit = cached(tmp_path / "new", "key", fails)
-    assert hit
-    assert same(made, histograms)
-    assert same(found, histograms)
+    assert same(load_or_observe(tmp_path / "new", "key", lambda: histograms), histograms)
+    assert same(load_or_observe(tmp_path / "new", "key", fails), histograms)
 
 
 def test_without_a_folder_nothing_is_kept(histograms):
-    assert cached(None, "key", lambda: histograms) == (histograms, False)
+    for _ in range(2):
+        assert load_or_observe(None, "key", lambda: histograms) is histograms
 
 
 def test_a_damaged_cache_is_observed_anew(tmp_path, histograms):
-    cached(tmp_path, "key", lambda: histograms)
+    load_or_observe(tmp_path, "key", lambda: histograms)
     path = tmp_path / "key.npz"
     for damage in (path.read_bytes()[:100], b"", b"not a zip"):
         path.write_bytes(damage)
-        found, hit = cached(tmp_path, "key", lambda: histograms)
-        assert not hit
-        assert same(found, histograms)
-        assert cached(tmp_path, "key", fails)[1]
+        assert load_or_observe(tmp_path, "key", lambda: histograms) is histograms
+        assert same(load_or_observe(tmp_path, "key", fails), histograms)
 
 
 def test_a_cache_with_a_changed_byte_is_read_as_it_was_or_observed_anew(tmp_path, histograms):
-    cached(tmp_path, "key", lambda: histograms)
+    load_or_observe(tmp_path, "key", lambda: histograms)
     path = tmp_path / "key.npz"
     content = path.read_bytes()
     for i in range(0, len(content), 31):
         path.write_bytes(content[:i] + bytes([content[i] ^ 0xFF]) + content[i + 1 :])
-        assert same(cached(tmp_path, "key", lambda: histograms)[0], histograms)
+        assert same(load_or_observe(tmp_path, "key", lambda: histograms), histograms)
 
 
 def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(tmp_path, histograms):
     (tmp_path / "file").write_text("")
-    assert same(cached(tmp_path / "file" / "folder", "key", lambda: histograms)[0], histograms)
+    assert same(load_or_observe(tmp_path / "file" / "folder", "key", lambda: histograms), histograms)
 
 
 def test_the_key_depends_on_graphs_data_and_settings():
@@ -77,4 +72,4 @@ def test_the_key_depends_on_graphs_data_and_settings():
 
 def test_the_users_cache_folder_is_respected(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "hmdrn" / "calibration"
+    assert default_cache_folder() == tmp_path / "hmdrn" / "calibration"

@@ -8,15 +8,15 @@ import shutil
 import onnx
 import pytest
 
-from hmdrn_calibration.quantization.layers import layers_of, photo_graphs
-from hmdrn_calibration.quantization.qdq_placement import TRT, observed
-from hmdrn_calibration.quantization.qdq_writer import quantise
-from hmdrn_calibration.quantization.ranges import Range
+from hmdrn_calibration.quantization.histograms import Range
+from hmdrn_calibration.quantization.layers import find_layers, load_photo_graphs
+from hmdrn_calibration.quantization.qdq_placement import TRT, list_observed_tensors
+from hmdrn_calibration.quantization.qdq_writer import quantize_graph
 from hmdrn_export import exporter
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
-from hmdrn_export.tensorrt.check import check_bundle, quantised_products
-from hmdrn_export.tensorrt.profiles import default_bounds, shapes
-from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
+from hmdrn_export.tensorrt.check import check_bundle, quantized_products
+from hmdrn_export.tensorrt.profiles import default_bounds, profile_shapes
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
 from hmdrn_runtime.errors import BackendError
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def compile_graph(default, tmp_path):
         path = tmp_path / f"{name}.onnx"
         onnx.save(model, path)
         network = default.manifest.network
-        sizes = shapes(name, default.graph(name), network.levels, default_bounds(network))
+        sizes = profile_shapes(name, default.graph(name), network.levels, default_bounds(network))
         engine = build_engine(compiler, path, sizes, BuildOptions(targets=("SM86",)))
         kernels = [kernel for kernel in engine.layers if kernel.is_product]
         return {kernel.name.rpartition("_U")[0]: set(kernel.inputs) for kernel in kernels}
@@ -41,9 +41,9 @@ def compile_graph(default, tmp_path):
 
 def test_every_layer_of_classify_reads_int8_and_nothing_else_does(default, calibrated, compile_graph):
     read = compile_graph("classify", calibrated.variants["int8-trt"]["classify"])
-    layers = set(layers_of(photo_graphs(default)["classify"].graph))
+    layers = set(find_layers(load_photo_graphs(default)["classify"].graph))
     assert len(layers) == 28
-    assert quantised_products(calibrated.variants["int8-trt"]["classify"], ()) == layers
+    assert quantized_products(calibrated.variants["int8-trt"]["classify"], ()) == layers
     assert {node for node, types in read.items() if "Int8" in types} == layers
     assert all(read[node] == {"Int8"} for node in layers)
     assert read["gram.mid/MatMul_2"] == read["transformers.high.layers.1.attention/MatMul_3"] == {"Float"}
@@ -73,9 +73,9 @@ def checked(default, calibrated, tmp_path):
         shutil.copytree(default.path, path)
         variants = {"int8-trt": copy.deepcopy({"classify": calibrated.variants["int8-trt"]["classify"]})}
         change(variants["int8-trt"]["classify"].graph)
-        derived = exporter.Derived(variants, calibrated.report.to_dict())
-        manifest = exporter._with_derived(path, default.manifest, derived)
-        (path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        derived = exporter.DerivedVariants(variants, calibrated.report.to_dict())
+        manifest = exporter.add_variants(path, default.manifest, derived)
+        (path / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
         (found,) = check_bundle(compiler, open_bundle(path, "int8-trt"))
         return found
 
@@ -106,17 +106,21 @@ def test_every_graph_of_every_network_compiles_with_all_its_layers_in_int8(backb
     source = written(backbone, head, "fp32")
     path = tmp_path / "int8.hmdrn"
     shutil.copytree(source.path, path)
-    models = photo_graphs(source)
+    models = load_photo_graphs(source)
     # Where the ranges end is all the same to a compiler.
-    ranges = {name: Range(-1.0, 1.0) for model in models.values() for name in observed(model.graph)}
-    quantised = {name: quantise(model, ranges, TRT) for name, model in models.items()}
-    manifest = exporter._with_derived(path, source.manifest, exporter.Derived({"int8-trt": quantised}, {}))
-    (path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    ranges = {
+        name: Range(-1.0, 1.0) for model in models.values() for name in list_observed_tensors(model.graph)
+    }
+    quantized = {name: quantize_graph(model, ranges, TRT) for name, model in models.items()}
+    manifest = exporter.add_variants(
+        path, source.manifest, exporter.DerivedVariants({"int8-trt": quantized}, {})
+    )
+    (path / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     checks = check_bundle(compiler, open_bundle(path, "int8-trt"))
     assert {check.graph for check in checks} == set(models)
     for check in checks:
         assert check.problems == ()
-        assert check.int8_products >= len(set(layers_of(models[check.graph].graph)))
+        assert check.int8_products >= len(set(find_layers(models[check.graph].graph)))
 
 
 def test_the_placement_for_onnxruntime_is_refused(calibrated, compile_graph):

@@ -7,39 +7,39 @@ import numpy as np
 import onnx
 import pytest
 
-from hmdrn_calibration.quantization.in_memory_backend import CandidateBackend, recognizer
-from hmdrn_calibration.quantization.layer_search import keep_until
-from hmdrn_calibration.quantization.layers import layers_of, photo_graphs
-from hmdrn_calibration.quantization.paired_trials import Trial
-from hmdrn_calibration.quantization.pipeline import calibrate, check_budget
+from hmdrn_calibration.quantization.in_memory_backend import InMemoryBackend, make_recognizer
+from hmdrn_calibration.quantization.layer_search import search_float32_layers
+from hmdrn_calibration.quantization.layers import find_layers, load_photo_graphs
+from hmdrn_calibration.quantization.paired_trials import PairedTrial
+from hmdrn_calibration.quantization.pipeline import check_budget, quantize_bundle
 from hmdrn_calibration.quantization.ranges import METHODS
-from hmdrn_calibration.quantization.report import Budget, Drop, LayerCost
+from hmdrn_calibration.quantization.report import AccuracyDrop, Budget, LayerCost
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.errors import BundleError, VerificationError
-from hmdrn_runtime.evaluation.evaluation import BundleScorer, Setting, difference, evaluate
+from hmdrn_runtime.evaluation.evaluation import BundleScorer, EpisodeSetting, compare_accuracy, evaluate
 from hmdrn_runtime.recognizer import Recognizer
 
 
 def drop(points, interval=0.01, variant="int8-ort"):
-    return Drop(variant, 5, 1, 16, 600, 60.0, 60.0 - points, points, interval, "test")
+    return AccuracyDrop(variant, 5, 1, 16, 600, 60.0, 60.0 - points, points, interval, "test")
 
 
 def costs(*errors):
     return [LayerCost(f"layer {i}", 10, error, 0.0, 0.0, False) for i, error in enumerate(errors)]
 
 
-def test_nothing_is_kept_and_no_layer_measured_where_the_budget_holds_at_once():
-    def asked():
+def test_no_layer_is_measured_if_the_budget_holds_at_once():
+    def measure():
         raise AssertionError("layers were measured for nothing")
 
-    kept, found = keep_until(Budget(0.3), asked, lambda kept: (drop(0.1),))
+    kept, found = search_float32_layers(Budget(0.3), measure, lambda kept: (drop(0.1),))
     assert kept == ()
     assert found == (drop(0.1),)
 
 
-def test_the_costliest_layers_are_kept_one_after_another_until_the_budget_holds():
+def test_the_costliest_layers_are_kept_until_the_budget_holds():
     left = {(): 0.9, ("layer 2",): 0.5, ("layer 2", "layer 5"): 0.2}
-    kept, found = keep_until(
+    kept, found = search_float32_layers(
         Budget(0.3), lambda: costs(0.1, 0, 0.9, 0, 0, 0.5, 0, 0, 0, 0, 0, 0), lambda kept: (drop(left[kept]),)
     )
     assert kept == ("layer 2", "layer 5")
@@ -55,12 +55,14 @@ def test_the_interval_counts_as_well_as_the_mean():
 
 def test_both_variants_must_hold():
     measured = iter([(drop(0.1), drop(0.5, variant="int8-trt")), (drop(0.1), drop(0.2, variant="int8-trt"))])
-    kept, _ = keep_until(Budget(0.3), lambda: costs(1, 0, 0, 0), lambda kept: next(measured))
+    kept, _ = search_float32_layers(Budget(0.3), lambda: costs(1, 0, 0, 0), lambda kept: next(measured))
     assert kept == ("layer 0",)
 
 
 def test_no_more_than_the_allowed_share_of_layers_is_kept():
-    kept, found = keep_until(Budget(0.3, max_kept=0.25), lambda: costs(*range(8)), lambda kept: (drop(2.0),))
+    kept, found = search_float32_layers(
+        Budget(0.3, max_kept=0.25), lambda: costs(*range(8)), lambda kept: (drop(2.0),)
+    )
     assert kept == ("layer 7", "layer 6")
     assert not found[0].within(Budget(0.3))
 
@@ -69,14 +71,14 @@ def test_the_graphs_of_both_variants_have_every_layer_in_int8(default, calibrate
     assert set(calibrated.variants) == {"int8-ort", "int8-trt"}
     for models in calibrated.variants.values():
         assert set(models) == {"enroll", "classify", "encode", "explain"}
-        for name, model in photo_graphs(default).items():
+        for name, model in load_photo_graphs(default).items():
             int8 = {w.name for w in models[name].graph.initializer if w.data_type == onnx.TensorProto.INT8}
-            weights = {n.name: n.input[1] for n in model.graph.node if n.name in layers_of(model.graph)}
+            weights = {n.name: n.input[1] for n in model.graph.node if n.name in find_layers(model.graph)}
             assert {f"{weight}/q" for weight in weights.values()} <= int8
 
 
 def test_each_classify_graph_is_at_most_36_hundredths_of_fp32s_size(default, calibrated):
-    fp32 = len(photo_graphs(default)["classify"].SerializeToString())
+    fp32 = len(load_photo_graphs(default)["classify"].SerializeToString())
     for models in calibrated.variants.values():
         assert len(models["classify"].SerializeToString()) <= 0.36 * fp32
 
@@ -92,7 +94,7 @@ def test_solve_mask_norms_and_matching_stay_float32(calibrated):
                     assert "DequantizeLinear" not in sources, node.name
 
 
-def test_one_method_is_chosen_for_each_variant_and_no_other_is_more_accurate_and_closer(calibrated):
+def test_no_method_is_more_accurate_and_closer_than_the_chosen_one(calibrated):
     for variant in ("int8-ort", "int8-trt"):
         scores = [s for s in calibrated.report.methods if s.variant == variant]
         assert {s.method for s in scores} == set(METHODS)
@@ -104,8 +106,8 @@ def test_one_method_is_chosen_for_each_variant_and_no_other_is_more_accurate_and
 
 @pytest.mark.slow
 def test_the_same_data_gives_the_same_graphs_and_report(default, data, calibrated, tmp_path):
-    again = calibrate(default, data, Budget(5.0, episodes=20), cache=tmp_path, threads=1)
-    cached = calibrate(default, data, Budget(5.0, episodes=20), cache=tmp_path, threads=1)
+    again = quantize_bundle(default, data, Budget(5.0, episodes=20), cache=tmp_path, threads=1)
+    cached = quantize_bundle(default, data, Budget(5.0, episodes=20), cache=tmp_path, threads=1)
     assert len(list(tmp_path.iterdir())) == 1
     for other in (again, cached):
         assert other.report == calibrated.report
@@ -121,22 +123,22 @@ def test_the_report_is_json(calibrated):
 
 
 def test_the_reported_drop_is_what_an_evaluation_of_its_own_gives(default, data, calibrated):
-    from hmdrn_calibration.quantization.calibration_data import open_photos
+    from hmdrn_calibration.quantization.calibration_data import load_calibration_photos
 
-    photos = open_photos(data, "crop")
-    backend = CandidateBackend(calibrated.variants["int8-ort"], open_backend(default, threads=1), 1)
-    candidate = recognizer(default, backend, "int8-ort")
+    photos = load_calibration_photos(data, "crop")
+    backend = InMemoryBackend(calibrated.variants["int8-ort"], open_backend(default, threads=1), 1)
+    candidate = make_recognizer(default, backend, "int8-ort")
     settings = photos.settings(20)
     fp32 = evaluate(BundleScorer(Recognizer(default, open_backend(default))), photos.accuracy, settings)
     int8 = evaluate(BundleScorer(candidate), photos.accuracy, settings)
     found = [d for d in calibrated.report.drops if d.variant == "int8-ort"]
-    for one, other, told in zip(fp32, int8, found, strict=True):
-        assert told.accuracy == pytest.approx(other.accuracy)
-        assert told.drop == pytest.approx(difference(one, other).points)
-        assert told.ci95 == pytest.approx(difference(one, other).ci95)
+    for one, other, reported in zip(fp32, int8, found, strict=True):
+        assert reported.accuracy == pytest.approx(other.accuracy)
+        assert reported.drop == pytest.approx(compare_accuracy(one, other).points)
+        assert reported.ci95 == pytest.approx(compare_accuracy(one, other).ci95)
 
 
-def test_a_missed_budget_is_told_with_what_to_do(calibrated):
+def test_a_missed_budget_is_reported_with_what_to_do(calibrated):
     check_budget(calibrated.report)
     missed = replace(calibrated.report, budget=Budget(0.3), drops=(drop(1.25, 0.2),), kept=("a", "b"))
     with pytest.raises(VerificationError, match=r"int8-ort loses 1\.25 ± 0\.20 points at 1 shot") as raised:
@@ -150,24 +152,24 @@ def test_a_variant_that_is_not_fp32_is_not_calibrated(default, data):
     int8 = {name: replace(g, precision="int8") for name, g in default.manifest.variants["fp32"].items()}
     manifest = replace(default.manifest, variants={"fp32": int8})
     with pytest.raises(BundleError, match="is not FP32"):
-        calibrate(replace(default, manifest=manifest), data, Budget())
+        quantize_bundle(replace(default, manifest=manifest), data, Budget())
 
 
-def test_a_trial_ranks_a_network_below_its_damaged_copy_never(default, drawn):
+def test_a_trial_ranks_a_network_above_its_damaged_copies(default, drawn):
     """The error of distances grows with the damage, and the undamaged graphs have none."""
     classes = [np.stack([photo.pixels for photo in photos]) for photos in drawn]
-    trial = Trial(classes, [Setting(3, 1, 4)], rounds=2)
+    trial = PairedTrial(classes, [EpisodeSetting(3, 1, 4)], rounds=2)
     backend = open_backend(default, threads=1)
     reference = trial.run(BundleScorer(Recognizer(default, backend)))
     errors = []
     for damage in (0.0, 0.01, 0.1):
-        models = {"enroll": photo_graphs(default)["enroll"]}
+        models = {"enroll": load_photo_graphs(default)["enroll"]}
         for weight in models["enroll"].graph.initializer:
             if weight.name == "backbone.blocks.1.conv.weight":
                 changed = onnx.numpy_helper.to_array(weight) * np.float32(1 + damage)
                 weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
-        candidate = recognizer(default, CandidateBackend(models, backend, 1), "damaged")
+        candidate = make_recognizer(default, InMemoryBackend(models, backend, 1), "damaged")
         outcome = trial.run(BundleScorer(candidate))
         errors.append(outcome.distance_error(reference))
-        assert outcome.lost(outcome) == (0.0, 0.0)
+        assert outcome.accuracy_drop(outcome) == (0.0, 0.0)
     assert errors[0] < 1e-5 < errors[1] < errors[2]

@@ -7,11 +7,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from hmdrn_calibration.quantization.affine import grid
+from hmdrn_calibration.quantization.affine import fit_grid
+from hmdrn_calibration.quantization.histograms import Range
 from hmdrn_calibration.quantization.ort_session import open_session
 from hmdrn_calibration.quantization.qdq_placement import DIALECTS, ORT, TRT
-from hmdrn_calibration.quantization.qdq_writer import quantise
-from hmdrn_calibration.quantization.ranges import Range
+from hmdrn_calibration.quantization.qdq_writer import quantize_graph
 
 
 def convolved(x, weight, bias):
@@ -69,7 +69,7 @@ def ranges(images, constants):
     return found
 
 
-def rounding(dialect, ranges, quantised):
+def rounding(dialect, ranges, quantized):
     """What readers get: weights and tensors rounded to their grids, by the ONNX standard's words."""
 
     def at(name, tensor):
@@ -77,9 +77,9 @@ def rounding(dialect, ranges, quantised):
             axes = (1, 2, 3) if tensor.ndim == 4 else (0,)
             scale = np.abs(tensor).max(axis=axes, keepdims=True) / 127
             return np.round(tensor / scale) * scale
-        if name not in quantised:
+        if name not in quantized:
             return tensor
-        made = ranges[quantised[name]]
+        made = ranges[quantized[name]]
         low, high = min(made.low, 0), max(made.high, 0)
         if dialect.symmetric:
             scale = max(-low, high) / 127
@@ -100,37 +100,37 @@ def rounding(dialect, ranges, quantised):
     ids=["int8-ort", "int8-trt"],
 )
 @pytest.mark.parametrize("integer_kernels", [False, True])
-def test_a_quantised_block_computes_what_numpy_does(
+def test_a_quantized_block_computes_what_numpy_does(
     residual, images, constants, ranges, dialect, names, integer_kernels
 ):
-    quantised = {name: "last" if name == "pooled" else name for name in names.split()}
-    model = quantise(residual, ranges, dialect)
+    quantized = {name: "last" if name == "pooled" else name for name in names.split()}
+    model = quantize_graph(residual, ranges, dialect)
     session = open_session(model, threads=1, integer_kernels=integer_kernels)
     (found,) = session.run(None, {"images": images})
     exact = block(images.astype(np.float64), constants, lambda name, tensor: tensor)
-    expected = block(images.astype(np.float64), constants, rounding(dialect, ranges, quantised))
+    expected = block(images.astype(np.float64), constants, rounding(dialect, ranges, quantized))
     rounded_by = np.sqrt(np.mean((expected - exact) ** 2))
     # A value halfway between two steps may fall to either: a few do, and move what depends on them.
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.4 * rounded_by
     assert np.median(np.abs(found - expected)) < 0.1 * rounded_by
 
 
-def test_nothing_is_changed_in_the_graph_that_is_quantised(residual, ranges):
+def test_nothing_is_changed_in_the_graph_that_is_quantized(residual, ranges):
     before = residual.SerializeToString(deterministic=True)
     for dialect in DIALECTS:
-        quantise(residual, ranges, dialect)
+        quantize_graph(residual, ranges, dialect)
     assert residual.SerializeToString(deterministic=True) == before
 
 
 def test_the_same_ranges_give_the_same_bytes(residual, ranges):
     for dialect in DIALECTS:
-        once, again = (quantise(residual, ranges, dialect).SerializeToString() for _ in range(2))
+        once, again = (quantize_graph(residual, ranges, dialect).SerializeToString() for _ in range(2))
         assert once == again
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.variant)
 def test_layers_hold_their_weights_in_int8_alone(residual, ranges, dialect):
-    graph = quantise(residual, ranges, dialect, kept=["linear"]).graph
+    graph = quantize_graph(residual, ranges, dialect, float32_layers=["linear"]).graph
     types = {c.name: c.data_type for c in graph.initializer}
     assert types["first.weight/q"] == onnx.TensorProto.INT8
     assert "first.weight" not in types
@@ -139,7 +139,9 @@ def test_layers_hold_their_weights_in_int8_alone(residual, ranges, dialect):
 
 def test_biases_are_int32_for_onnxruntime_and_float32_for_nvidia(residual, ranges):
     types = {
-        dialect.variant: {c.name: c.data_type for c in quantise(residual, ranges, dialect).graph.initializer}
+        dialect.variant: {
+            c.name: c.data_type for c in quantize_graph(residual, ranges, dialect).graph.initializer
+        }
         for dialect in DIALECTS
     }
     assert types["int8-ort"]["first.bias/q"] == onnx.TensorProto.INT32
@@ -147,7 +149,7 @@ def test_biases_are_int32_for_onnxruntime_and_float32_for_nvidia(residual, range
 
 
 def test_nvidias_dialect_has_no_zero_point_but_zero(residual, ranges):
-    graph = quantise(residual, ranges, TRT).graph
+    graph = quantize_graph(residual, ranges, TRT).graph
     constants = {c.name: numpy_helper.to_array(c) for c in graph.initializer}
     pairs = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     assert len(pairs) >= 8
@@ -162,7 +164,7 @@ def test_a_bias_that_dwarfs_its_weights_stays_within_int32(residual, ranges, ima
             constant.CopyFrom(
                 numpy_helper.from_array(np.full((8, 3, 3, 3), 1e-12, np.float32), constant.name)
             )
-    model = quantise(residual, ranges, ORT)
+    model = quantize_graph(residual, ranges, ORT)
     q = next(numpy_helper.to_array(c) for c in model.graph.initializer if c.name == "first.bias/q")
     scale = next(numpy_helper.to_array(c) for c in model.graph.initializer if c.name == "first.bias/scale")
     bias = next(numpy_helper.to_array(c) for c in residual.graph.initializer if c.name == "first.bias")
@@ -170,6 +172,6 @@ def test_a_bias_that_dwarfs_its_weights_stays_within_int32(residual, ranges, ima
 
 
 def test_a_grid_of_its_own_range_is_what_a_pair_has(residual, ranges):
-    graph = quantise(residual, ranges, ORT).graph
+    graph = quantize_graph(residual, ranges, ORT).graph
     scale = next(numpy_helper.to_array(c) for c in graph.initializer if c.name == "leaky/scale")
-    assert float(scale) == grid(ranges["leaky"].low, ranges["leaky"].high, False).scale
+    assert float(scale) == fit_grid(ranges["leaky"], False).scale

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmdrn_calibration.quantization.histograms import BINS, count, extent_of
+from hmdrn_calibration.quantization.affine import fit_grid
+from hmdrn_calibration.quantization.histograms import BINS, count_values, measure_range
 from hmdrn_calibration.quantization.ranges import METHODS, PERCENTILE
 
 
@@ -15,7 +16,7 @@ def samples(kind):
     return values.astype(np.float32)
 
 
-def fake_quantised(values, low, high, symmetric):
+def fake_quantized(values, low, high, symmetric):
     """Rounding to an 8-bit grid, written once more from the ONNX standard's words."""
     low, high = min(low, 0), max(high, 0)
     if symmetric:
@@ -27,7 +28,7 @@ def fake_quantised(values, low, high, symmetric):
 
 
 def histogram_of(values):
-    return count(values, extent_of(values))
+    return count_values(values, measure_range(values))
 
 
 @pytest.mark.parametrize("kind", ["one-sided", "two-sided"])
@@ -54,7 +55,7 @@ def test_mse_is_as_good_as_the_best_of_a_brute_force_search(kind, symmetric):
     found = METHODS["mse"](histogram_of(values), symmetric)
 
     def error(low, high):
-        return np.square(fake_quantised(values.astype(np.float64), low, high, symmetric) - values).mean()
+        return np.square(fake_quantized(values.astype(np.float64), low, high, symmetric) - values).mean()
 
     low, high = float(values.min()), float(values.max())
     fractions = np.linspace(0.05, 1, 40)
@@ -77,13 +78,13 @@ def test_entropy_finds_the_range_of_least_divergence_by_loops(symmetric):
         scale = high / (127 if symmetric else 255)
         top = 127 if symmetric else 255
         p = np.zeros(BINS)
-        inside = [i for i, c in enumerate(histogram.centres) if c <= (top + 0.5) * scale]
+        inside = [i for i, c in enumerate(histogram.centers) if c <= (top + 0.5) * scale]
         for i, n in enumerate(histogram.counts):
             p[i if i in range(len(inside)) else inside[-1]] += n
         levels = {}
         for i in inside:
             if p[i] > 0:
-                levels.setdefault(min(round(histogram.centres[i] / scale), top), []).append(i)
+                levels.setdefault(min(round(histogram.centers[i] / scale), top), []).append(i)
         q = np.zeros(BINS)
         for members in levels.values():
             q[members] = sum(histogram.counts[i] for i in members) / len(members)
@@ -100,10 +101,10 @@ def test_entropy_finds_the_range_of_least_divergence_by_loops(symmetric):
 @pytest.mark.parametrize("values", [[0.0, 0.0], [2.5] * 4, [1e-42, 3e-42], [-1.0, 1.0]])
 def test_every_method_gives_a_usable_grid_for_tensors_of_tiny_range(method, symmetric, values):
     array = np.array(values, np.float32)
-    made = METHODS[method](histogram_of(array), symmetric).grid(symmetric)
+    made = fit_grid(METHODS[method](histogram_of(array), symmetric), symmetric)
     assert np.isfinite(made.scale)
     assert made.scale > 0
-    assert np.abs(made.rounded(array) - array).max() <= made.scale
+    assert np.abs(made.fake_quantize(array) - array).max() <= made.scale
 
 
 @pytest.mark.parametrize("method", ["percentile", "entropy", "mse"])
