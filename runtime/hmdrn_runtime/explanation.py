@@ -18,7 +18,6 @@ import numpy.typing as npt
 from hmdrn_runtime.bundle.manifest import Level
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
 from hmdrn_runtime.gallery.species import Species
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 from hmdrn_runtime.matching.attention import AttentionMatcher, support_tokens
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.prediction import Match, Prediction
@@ -34,22 +33,19 @@ class LevelExplanation:
         errors: Squared reconstruction errors by species, float64 (S, side, side), at least 0, in the order of
             `Explanation.matches`. Each map sums to the species' distance at this level.
         logits_per_error: Learned weight: the loss of a species' logit per unit of error.
+        cell: Side of a location in pixels of the network's input.
     """
 
     name: str
     mask: npt.NDArray[np.bool_]
     errors: Float64
     logits_per_error: float
+    cell: int
 
     @property
     def side(self) -> int:
         """Side of the map in locations."""
         return int(self.mask.shape[-1])
-
-    @property
-    def cell(self) -> int:
-        """Side of a location in pixels of the network's input."""
-        return INPUT_SIZE // self.side
 
     @property
     def foreground(self) -> Float64:
@@ -75,7 +71,7 @@ class Explanation:
         prediction: The prediction, as of `Recognizer.classify`.
         matches: The compared species: the best, then the second-best or the requested one; only the best if
             the gallery has no other.
-        pixels: The network's input, RGB uint8 (84, 84, 3).
+        pixels: The network's input, RGB uint8 (side, side, 3).
         levels: High, then mid.
     """
 
@@ -105,7 +101,7 @@ class Explanation:
 def explain_levels(
     matcher: RidgeMatcher | AttentionMatcher, pixels: npt.NDArray[np.uint8], species: Sequence[Species]
 ) -> tuple[LevelExplanation, ...]:
-    """Compare one photo, (84, 84, 3), with some species, location by location.
+    """Compare one photo, (side, side, 3), with some species, location by location.
 
     Raises:
         EnrollmentError: A class that cannot be solved.
@@ -126,6 +122,7 @@ def explain_levels(
                 mask.reshape(*mask.shape[:2], side, side),
                 errors[level.name].reshape(-1, side, side),
                 network.fusion.weights[level.name] * network.fusion.scale / network.fusion.divisor,
+                len(pixels) // side,
             )
         )
     return tuple(levels)

@@ -9,13 +9,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import PIL.Image
 
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.history import make_change
 from hmdrn_runtime.gallery.species import Species, extend_species
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 from hmdrn_runtime.open_set.threshold import false_accept_rate
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -61,13 +62,11 @@ def find_variant_mismatch(gallery: Gallery, bundle: Bundle) -> VariantMismatch |
     del photos[bundle.variant]
     if not photos:
         return None
-    names = sorted({name for variant in photos for name in variant.split("+")} | {bundle.variant})
+    names = {name for variant in photos for name in variant.split("+")} | {bundle.variant}
     costs: dict[str, Mapping[str, float] | None] = {}
-    for name in names:
-        if name == "fp32":
-            continue
+    keys = ("distance_error", "top1_agreement")
+    for name in sorted(names - {"fp32"}):
         report = bundle.manifest.verification.get(name)
-        keys = ("distance_error", "top1_agreement")
         known = isinstance(report, Mapping) and all(isinstance(report.get(key), int | float) for key in keys)
         costs[name] = {key: float(report[key]) for key in keys} if known and report else None
     counts, far = MappingProxyType(dict(sorted(photos.items()))), false_accept_rate(gallery.calibration)
@@ -90,10 +89,10 @@ def reenroll(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = Fals
         EnrollmentError: A species that cannot be solved under the other network.
     """
     missing = {
-        label: s.shots - sum(p.thumbnail is not None for p in s.photos.values())
+        label: count
         for label, s in gallery.species.items()
+        if (count := s.shots - sum(p.thumbnail is not None for p in s.photos.values()))
     }
-    missing = {label: count for label, count in missing.items() if count}
     if missing and not skip_missing:
         more = f" and {len(missing) - 5} more species" if len(missing) > 5 else ""
         raise GalleryError(
@@ -103,12 +102,12 @@ def reenroll(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = Fals
         )
     species: dict[str, Species] = {}
     for label, old in gallery.species.items():
-        thumbnails = [p.thumbnail for p in old.photos.values() if p.thumbnail is not None]
-        if thumbnails:
-            pixels = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(-1, INPUT_SIZE, INPUT_SIZE, 3)
-            photos = recognizer.matcher.compute_statistics(pixels)
-            pairs = zip(photos, thumbnails, strict=True)
-            species[label] = extend_species(None, label, [p.with_thumbnail(t) for p, t in pairs])
+        pixels = [p.pixels for p in old.photos.values() if p.pixels is not None]
+        if pixels:
+            inputs = [_fit(thumbnail, recognizer.preprocessing.side) for thumbnail in pixels]
+            photos = recognizer.matcher.compute_statistics(np.stack(inputs))
+            pairs = zip(photos, inputs, strict=True)
+            species[label] = extend_species(None, label, [p.with_thumbnail(t.tobytes()) for p, t in pairs])
     if not species:
         raise GalleryError("no photo of the gallery has a thumbnail: enroll the photos again")
     recognizer.matcher.class_operands(list(species.values()))  # refuses what cannot be solved
@@ -126,3 +125,11 @@ def _describe_cost(name: str, cost: Mapping[str, float] | None) -> str:
         f"{name!r} differs from fp32 by {100 * cost['distance_error']:.2g} % in the distances and agrees on "
         f"{cost['top1_agreement']:.4g} % of the answers, by the bundle's verification"
     )
+
+
+def _fit(thumbnail: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Resize a thumbnail to another network's input; a larger one gains no detail."""
+    if len(thumbnail) == side:
+        return thumbnail
+    image = PIL.Image.fromarray(thumbnail)
+    return np.asarray(image.resize((side, side), PIL.Image.Resampling.BILINEAR))

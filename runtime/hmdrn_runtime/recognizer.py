@@ -25,7 +25,7 @@ from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_statistics import check_network
 from hmdrn_runtime.gallery.species import find_species
 from hmdrn_runtime.images.decoding import ImageSource
-from hmdrn_runtime.images.preprocessing import Box, Boxes, check_boxes
+from hmdrn_runtime.images.preprocessing import Box, Boxes, Preprocessing, check_boxes
 from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, list_photos
 from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
 from hmdrn_runtime.io.files import expand_path
@@ -85,9 +85,9 @@ class Recognizer:
         return make_backend_report(self.bundle, self.backend)
 
     @property
-    def preprocessing(self) -> str:
-        """The bundle's preprocessing, "crop" or "squash"."""
-        return self.bundle.manifest.input.preprocessing
+    def preprocessing(self) -> Preprocessing:
+        """The way from a photo to the network's input."""
+        return self.bundle.manifest.input.to_preprocessing()
 
     @property
     def background(self) -> Background | None:
@@ -244,10 +244,7 @@ class Recognizer:
         self.solved_gallery.forget(label, photo)
 
     def refresh(self) -> None:
-        """Solve the gallery's present state, and wait until calls of all threads use it.
-
-        Useful after a change of many species at once, such as a merge: a camera's thread, which made no
-        change, otherwise goes on with the previous species meanwhile.
+        """Solve the gallery's present state now, e.g. after a merge, for the calls of all threads.
 
         Raises:
             EnrollmentError: A species that cannot be solved.
@@ -285,10 +282,7 @@ class Recognizer:
         self.matcher.attach_operator_cache(operator_cache_path(path), self.bundle)
 
     def save_gallery(self, path: str | os.PathLike[str], settle: Callable[[], object] | None = None) -> None:
-        """Write the gallery to a file, merged with the changes that other processes have saved there.
-
-        See `gallery.file.sync_gallery`.
-        """
+        """Write the gallery, merged with other processes' changes to the file; see `sync_gallery`."""
         sync_gallery(self.gallery, path, settle)
         self.attach_operator_cache(path)
 

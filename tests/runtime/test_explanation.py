@@ -109,7 +109,7 @@ def test_the_maps_of_each_level_sum_to_the_distances_that_decided(head, taught, 
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_what_speaks_for_the_first_species_sums_to_the_difference_of_the_logits(head, taught, images):
+def test_the_advantage_sums_to_the_difference_of_the_logits(head, taught, images):
     explanation = taught(head).explain(images["bee"][-1])
     first, second = explanation.matches
     total = sum(level.advantage.sum() for level in explanation.levels)
@@ -118,7 +118,7 @@ def test_what_speaks_for_the_first_species_sums_to_the_difference_of_the_logits(
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_the_foreground_is_the_share_of_layers_and_heads_that_keep_a_location(head, taught, images, network):
+def test_the_foreground_is_the_share_of_masks_that_keep_a_location(head, taught, images, network):
     photo = images["moth"][-1]
     explanation = taught(head).explain(photo)
     pixels = torch.from_numpy(prepare(photo, "crop")[None])
@@ -190,7 +190,7 @@ def test_an_unknown_is_explained_beside_the_species_that_it_is_nearest_to(images
         assert level.errors[0].sum() == pytest.approx(distance, rel=1e-4)
 
 
-def test_nothing_enrolled_is_told(taught):
+def test_explaining_with_nothing_enrolled_is_refused(taught):
     bundle = taught("ridge").bundle
     with pytest.raises(GalleryError, match="nothing has been enrolled"):
         Recognizer(bundle, open_backend(bundle)).explain(np.zeros((84, 84, 3), np.uint8))

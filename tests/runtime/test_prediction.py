@@ -46,7 +46,7 @@ def test_probabilities_are_the_softmax_of_the_logits(logits):
 
 @settings(deadline=None)
 @given(LOGITS)
-def test_the_ranking_goes_from_the_largest_logit_down_and_of_equal_ones_in_the_order_of_the_labels(logits):
+def test_rankings_are_by_logit_and_then_in_the_order_of_the_labels(logits):
     names = labels(logits.shape[1])
     for row, prediction in zip(logits, rank_species(names, scores(logits), top=99), strict=True):
         assert [m.label for m in prediction.ranking] == [
@@ -85,7 +85,7 @@ def test_the_only_species_is_certain_and_its_margin_is_its_probability():
 
 
 @pytest.mark.parametrize(("top", "shown"), [(1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (1000, 4)])
-def test_a_ranking_has_at_most_top_species_and_the_margin_does_not_depend_on_it(top, shown):
+def test_a_ranking_has_at_most_top_species_and_an_independent_margin(top, shown):
     logits = [[0.0, 1.0, 3.0, 2.0]]
     prediction = rank_species(labels(4), scores(logits), top=top)[0]
     assert [m.logit for m in prediction.ranking] == [3.0, 2.0, 1.0, 0.0][:shown]
@@ -109,7 +109,7 @@ def test_logits_of_any_size_give_probabilities_that_are_numbers():
     assert near.probability == pytest.approx(1 / (1 + math.exp(-1)))
 
 
-def test_whether_a_photo_is_known_is_not_said_without_a_calibrated_threshold():
+def test_known_is_none_without_a_calibrated_threshold():
     assert rank_species(labels(2), scores([[0.0, 1.0]]), top=2)[0].known is None
 
 

@@ -186,9 +186,9 @@ def test_a_prediction_is_whole_and_ready_for_json(taught, images, head):
     assert prediction.margin == prediction.ranking[0].probability - prediction.ranking[1].probability
     assert prediction.known is None
     assert all(d >= 0 for m in prediction.ranking for d in m.distances.values())
-    told = json.loads(json.dumps(prediction.to_dict(), allow_nan=False))
-    assert told["label"] == prediction.label
-    assert [(m["label"], m["logit"], set(m["distances"])) for m in told["ranking"]] == [
+    values = json.loads(json.dumps(prediction.to_dict(), allow_nan=False))
+    assert values["label"] == prediction.label
+    assert [(m["label"], m["logit"], set(m["distances"])) for m in values["ranking"]] == [
         (m.label, m.logit, {"high", "mid"}) for m in prediction.ranking
     ]
 
@@ -248,7 +248,7 @@ def test_a_box_that_cannot_be_used_is_refused(taught, images):
 
 
 @pytest.mark.parametrize("box", [(0, 0, 100, 100), np.array([0, 0, 100, 100])])
-def test_a_single_box_that_is_no_list_of_boxes_is_told_so(taught, images, box):
+def test_a_single_box_instead_of_a_list_is_refused(taught, images, box):
     with pytest.raises(ImageError, match=r"single box.*pass a list, \[\(x0, y0, x1, y1\)\]"):
         taught().classify(images[0][0], boxes=box)
     assert len(taught().classify(images[0][0], boxes=np.tile([0, 0, 100, 100], (4, 1)))) == 4
@@ -488,7 +488,7 @@ def test_a_merged_gallery_is_seen_by_the_next_classification(taught, recognizer,
         assert logits(after)[label] == pytest.approx(value, rel=1e-5)
 
 
-def test_a_merged_species_that_cannot_be_solved_is_named_until_it_is_forgotten(taught, recognizer, images):
+def test_an_unsolvable_merged_species_is_named_until_it_is_forgotten(taught, recognizer, images):
     one, other = taught(), recognizer()
     answer = one.classify(images[0][3])
     other.enroll("wasp", images[1][3])
@@ -603,7 +603,7 @@ def test_a_recognizer_with_a_gallery_solves_all_species_at_once_and_once(taught,
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_threads_that_classify_while_another_enrolls_see_whole_galleries_alone(recognizer, images, head):
+def test_threads_that_classify_during_enrollment_see_whole_galleries(recognizer, images, head):
     # Of very different contrast, so that no two species are equally far from the query.
     rng = np.random.default_rng(0)
     photos = [rng.normal(30 * i, 4 * i * i, (84, 84, 3)).clip(0, 255).astype(np.uint8) for i in range(8)]

@@ -55,7 +55,9 @@ print(json.dumps({"resident": seen, "species": len(birds.gallery)}))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc, which tells resident memory")
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="needs /proc, which reports resident memory"
+)
 def test_resident_memory_stays_where_it_is_after_warm_up():
     """A share of the soak; HMDRN_SOAK=full makes 200,000 classifications and 2,000 enrollments."""
     done = subprocess.run(

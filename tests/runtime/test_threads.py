@@ -163,9 +163,7 @@ def saved(one: Recognizer, path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["merge", "save"])
-def test_a_thread_that_changed_nothing_is_answered_by_the_generation_before_until_all_is_solved(
-    monkeypatch, tmp_path, change
-):
+def test_other_threads_use_the_previous_snapshot_until_all_is_solved(monkeypatch, tmp_path, change):
     one = started()
     before = logits(one.classify(QUERY))
     entered, go_on = held_up(one, monkeypatch)
@@ -194,7 +192,7 @@ def test_the_thread_that_changed_the_gallery_sees_its_change_at_once():
     assert set(logits(one.classify(QUERY))) == {"always", "hawk-moth"}
 
 
-def test_the_thread_that_changed_the_gallery_waits_while_another_solves_its_change(monkeypatch):
+def test_the_changing_thread_waits_while_another_solves_its_change(monkeypatch):
     one = started()
     entered, go_on = held_up(one, monkeypatch)
     merged(one)

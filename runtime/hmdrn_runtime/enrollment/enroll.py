@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.enrollment.leave_one_out import EnrollmentCheck, check_enrollment
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
@@ -19,7 +20,7 @@ from hmdrn_runtime.matching.snapshots import SolvedGallery
 
 
 def enroll_photos(
-    solved: SolvedGallery, label: str, sources: Sequence[PhotoSource], preprocessing: str
+    solved: SolvedGallery, label: str, sources: Sequence[PhotoSource], preprocessing: Preprocessing
 ) -> EnrollmentReport:
     """Add photos to a species of the gallery, and check them; see `Recognizer.enroll`."""
     label = clean_label(label)
@@ -45,7 +46,7 @@ def enroll_photos(
 
 
 def review_photos(
-    solved: SolvedGallery, report: EnrollmentReport, sources: Sequence[PhotoSource], preprocessing: str
+    solved: SolvedGallery, report: EnrollmentReport, sources: Sequence[PhotoSource], preprocessing: Preprocessing
 ) -> EnrollmentReport:
     """Check enrolled photos again, against the present gallery; see `Recognizer.review`."""
     label, species = report.label, solved.gallery.species
@@ -56,7 +57,7 @@ def review_photos(
 
 
 def _prepare(
-    matcher: Matcher, sources: Sequence[PhotoSource], preprocessing: str
+    matcher: Matcher, sources: Sequence[PhotoSource], preprocessing: Preprocessing
 ) -> tuple[list[PreparedPhoto], list[PhotoStatistics]]:
     photos = [prepare_photo(source, preprocessing) for source in sources]
     return photos, matcher.compute_statistics(np.stack([photo.pixels for photo in photos]))

@@ -11,7 +11,7 @@ from hmdrn_runtime.enrollment.leave_one_out import leave_one_out, leave_out_each
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species, extend_species
-from hmdrn_runtime.images.preprocessing import hash_pixels
+from hmdrn_runtime.images.preprocessing import Preprocessing, hash_pixels
 from hmdrn_runtime.images.quality import (
     PhotoSource,
     PreparedPhoto,
@@ -27,7 +27,7 @@ SHOTS, PATIENCE, UNFIT = 5, 15, 150
 
 def choose_frames(
     matcher: Matcher,
-    preprocessing: str,
+    preprocessing: Preprocessing,
     label: str,
     species: Species | None,
     frames: Iterable[PhotoSource],
@@ -91,9 +91,9 @@ class _KnownPhotos:
     def __init__(self, matcher: Matcher, label: str, species: Species | None) -> None:
         self._matcher, self._label, self._species = matcher, label, species
         self._pixels = {
-            key: np.frombuffer(photo.thumbnail, np.uint8).reshape(84, 84, 3)
+            key: photo.pixels
             for key, photo in (species.photos if species else {}).items()
-            if photo.thumbnail is not None
+            if photo.pixels is not None
         }
 
     def add(self, photo: PreparedPhoto) -> bool:

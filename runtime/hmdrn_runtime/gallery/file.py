@@ -132,7 +132,7 @@ def edit_gallery(
 
     Args:
         path: The file.
-        network: Of the gallery to create if there is no file; None if there must be one.
+        network: Of the gallery to create if there is no file; None if it must exist.
         wait: Seconds to wait for another process.
 
     Raises:

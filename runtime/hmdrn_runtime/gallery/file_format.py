@@ -23,7 +23,6 @@ from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_statistics import ClassSum, PhotoStatistics, array_shapes
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.gallery.state import GalleryState
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import describe_os_error
 from hmdrn_runtime.io.json_document import JsonObject, canonical_json
@@ -33,7 +32,6 @@ FORMAT_VERSION = 2
 _METADATA = "hmdrn_gallery"
 _MAX_HEADER = 100_000_000  # safetensors' own limit, bytes
 _MAX_ARRAYS = 16
-_THUMBNAIL = (INPUT_SIZE, INPUT_SIZE, 3)
 
 _Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -58,9 +56,9 @@ def encode(network: Network, state: GalleryState) -> tuple[bytes, str]:
         name: np.stack([p.arrays[name] for p in photos]) if photos else np.zeros((0, *shape), np.float32)
         for name, shape in array_shapes(network).items()
     }
-    thumbnails = [np.frombuffer(p.thumbnail, np.uint8) for p in photos if p.thumbnail is not None]
+    thumbnails = [p.pixels for p in photos if p.pixels is not None]
     if thumbnails:
-        tensors["thumbnails"] = np.stack(thumbnails).reshape(-1, *_THUMBNAIL)
+        tensors["thumbnails"] = np.stack(thumbnails)
     sums = [part.gram for s in state.species.values() for part in s.sums]
     if sums:
         tensors["sums"] = np.stack(sums)
@@ -101,9 +99,9 @@ def decode(path: Path) -> tuple[Gallery, str]:
         raise GalleryError(f"gallery {path} is damaged: its SHA-256 does not match")
     network = read_network(document.child("network"))
     species = _decode_species(document, network, tensors)
-    calibration = (
-        document.get("calibration", dict) if document.values.get("calibration") is not None else None
-    )
+    calibration = document.values.get("calibration")
+    if calibration is not None:
+        calibration = document.get("calibration", dict)
     history = tuple(_decode_history(document))
     return Gallery(network, species, document.get("generation", int), history, calibration), checksum
 
@@ -177,7 +175,8 @@ def _decode_species(document: JsonObject, network: Network, tensors: _Tensors) -
         for entry in entries
     ]
     count = sum("thumbnail" in photo.values for photos, _ in members for photo in photos)
-    thumbnails = iter(rows("thumbnails", count, _THUMBNAIL, np.uint8))
+    side = tensors["thumbnails"].shape[1] if count and "thumbnails" in tensors else 1
+    thumbnails = iter(rows("thumbnails", count, (side, side, 3), np.uint8))
     sums = iter(rows("sums", sum(len(parts) for _, parts in members), (network.packed,), np.float32))
     species: dict[str, Species] = {}
     row = itertools.count()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -29,7 +30,7 @@ class PhotoStatistics:
         digest: SHA-256 of the network's input; identifies the photo.
         variant: Variant of the graphs that computed the statistics.
         arrays: float32 arrays with the names and shapes of `array_shapes`.
-        thumbnail: The network's input, RGB uint8 (84, 84, 3) row by row, 21 KB; None unless the user asked
+        thumbnail: The network's input, RGB uint8 (side, side, 3) row by row; None unless the user asked
             to keep it. Allows enrolling the photo again under another network.
         content: SHA-256 of the arrays. Two devices may round the same photo differently: equal contents
             mean equal arrays, equal digests need not.
@@ -43,6 +44,14 @@ class PhotoStatistics:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "content", _content(self.arrays[name] for name in sorted(self.arrays)))
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8] | None:
+        """The thumbnail as an array (side, side, 3)."""
+        if self.thumbnail is None:
+            return None
+        side = math.isqrt(len(self.thumbnail) // 3)
+        return np.frombuffer(self.thumbnail, np.uint8).reshape(side, side, 3)
 
     def with_thumbnail(self, thumbnail: bytes | None) -> PhotoStatistics:
         """Return the same photo with another thumbnail, or without one."""

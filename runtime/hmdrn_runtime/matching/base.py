@@ -71,7 +71,7 @@ class Matcher(ABC):
         """Store each photo's thumbnail with its statistics, for enrolling it under another network."""
 
     def compute_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
-        """Compute the gallery's statistics of prepared photos, uint8 (N, 84, 84, 3).
+        """Compute the gallery's statistics of prepared photos, uint8 (N, side, side, 3).
 
         Raises:
             EnrollmentError: The network gave values that are not finite.
@@ -136,11 +136,7 @@ class Matcher(ABC):
         """Read solved operators from a file at the first `operands`, so that a start need not solve them.
 
         The file is written by the first `operands`, and by a call after them, if more than half a second of
-        solving is not in it yet. Write errors are ignored.
-
-        Args:
-            path: The file.
-            bundle: The solver; operators of another bundle are not used.
+        solving is not in it yet. Write errors and operators of another bundle are ignored.
         """
 
     def operands(self, species: Sequence[Species], background: Float32 | None = None) -> Operands:
@@ -159,7 +155,7 @@ class Matcher(ABC):
         return self.place(operands)
 
     def classify(self, pixels: npt.NDArray[np.uint8], operands: Operands, top: int = 5) -> Scores:
-        """Compare photos (B, 84, 84, 3) with classes, exactly for the best `top`."""
+        """Compare photos (B, side, side, 3) with classes, exactly for the best `top`."""
         if isinstance(operands, IndexedOperands):
             raise TypeError("this matcher takes no indexed operands")
         return self.scores({"images": pixels, **operands})

@@ -101,7 +101,7 @@ class RidgeMatcher(Matcher):
         return operands
 
     def attach_operator_cache(self, path: Path, bundle: Bundle) -> None:
-        """As `Matcher.keep_operators`."""
+        """As `Matcher.attach_operator_cache`."""
         origin = f"{self.network.fingerprint} {bundle.graph_digest('solve')} {self.backend.name}"
         if self._index is None and not self._solved:
             self.cache_writer.open(path, origin, self.network.packed)

@@ -130,13 +130,9 @@ def _read_impostors(document: JsonObject) -> ImpostorStatistics:
 
 
 def known_scores(logits: npt.NDArray[np.floating], background: npt.NDArray[np.floating]) -> Float64:
-    """Return the best enrolled species' logit less that of the best background species, (B,).
+    """Return the best enrolled logit (B, C) less the best background logits' mean (B, N), as (B,).
 
     Higher scores are more surely known.
-
-    Args:
-        logits: For the enrolled species (B, C).
-        background: For the background species (B, N).
     """
     best: Float64 = logits.max(axis=1).astype(np.float64)
     return best - cohort_mean(background)

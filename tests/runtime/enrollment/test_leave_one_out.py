@@ -89,7 +89,7 @@ def test_a_picture_of_something_else_is_named(recognizer, drawn):
     assert not report.photos[4].most_useful
 
 
-def test_a_photo_is_doubted_only_where_every_rival_explains_it_better_and_it_lies_far_below_its_siblings():
+def test_an_outlier_fits_all_its_rivals_better_and_its_class_far_worse():
     fit = {"a": -1.5, "b": 1.0, "c": 1.2, "d": 0.8}
     assert _find_outlier(_Fits({}, (), {}, fit, {}, frozenset("a"))) == "a"
     assert _find_outlier(_Fits({}, (), {}, fit, {}, frozenset())) is None, (
@@ -103,7 +103,7 @@ def test_a_photo_is_doubted_only_where_every_rival_explains_it_better_and_it_lie
     )
 
 
-def test_a_whole_folder_of_another_species_is_doubted_as_a_species_and_its_photos_are_not_called_good(
+def test_a_folder_of_another_species_is_reported_as_a_species(
     recognizer,
 ):
     ants, bees = draw_specimens(range(2), 11, size=84)
@@ -117,7 +117,7 @@ def test_a_whole_folder_of_another_species_is_doubted_as_a_species_and_its_photo
     assert report.flagged == (), "no single photo differs from the others"
 
 
-def test_a_species_is_doubted_where_more_than_half_of_its_photos_are_nearer_to_one_other():
+def test_confusion_needs_more_than_half_of_the_photos_nearer_to_one_other():
     def found(*named: str) -> Confusion | None:
         return _find_confusion({str(i): name for i, name in enumerate(named)}, "own")
 
@@ -129,7 +129,7 @@ def test_a_species_is_doubted_where_more_than_half_of_its_photos_are_nearer_to_o
     assert found() is None
 
 
-def test_the_nearest_species_is_told_with_how_many_photos_are_told_apart(recognizer, drawn):
+def test_the_nearest_species_is_reported_with_its_separability(recognizer, drawn):
     recognizer.enroll("ant", list(drawn[0]))
     recognizer.enroll("bee", list(drawn[1]))
     report = recognizer.enroll("moth", list(drawn[2]))
@@ -165,7 +165,7 @@ def test_a_stream_keeps_few_frames_none_of_them_blurred_or_repeated(recognizer, 
     report = recognizer.enroll_stream("ant", frames(), shots=3)
     assert 1 <= report.shots <= 3
     assert report.flagged == ()
-    assert report.photos[0].name == "frame 2", "told by its place in the stream, where the first is unfit"
+    assert report.photos[0].name == "frame 2", "the first frame is unfit"
     assert len(read) < 13, "no more frames are read than are needed"
 
 

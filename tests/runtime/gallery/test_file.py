@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_the_old_gallery_and_nothing_else(path, monkeypatch):
     assert not [name for name in names(path.parent) if name.endswith(".part")]
 
 
-def test_a_disk_too_full_for_a_copy_leaves_the_old_gallery_and_nothing_else(path, monkeypatch):
+def test_a_disk_too_full_for_a_copy_leaves_only_the_old_gallery(path, monkeypatch):
     save_gallery(sample(first=0), path)
     monkeypatch.setattr(os, "link", disk_full)
     monkeypatch.setattr(shutil, "copyfile", disk_full)
@@ -364,7 +364,7 @@ def write_raw(path: Path, metadata: str, arrays: dict[str, int]) -> None:
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
 
 
-def test_metadata_larger_than_its_arrays_call_for_are_refused_before_they_are_parsed(path, monkeypatch):
+def test_metadata_too_large_for_their_arrays_are_refused_unparsed(path, monkeypatch):
     from hmdrn_runtime.gallery import file_format as gallery_format
 
     write_raw(path, "[]," * 3_000_000, {"a": 0})
@@ -430,7 +430,7 @@ def with_entry(*way: str | int, value: object) -> Callable[[dict[str, Any]], Non
         (("network", "statistics"), "tokens", "no float32 array 'support' of shape"),
     ],
 )
-def test_a_gallery_that_does_not_fit_together_is_refused_even_under_a_new_seal(path, way, value, match):
+def test_an_inconsistent_gallery_is_refused_despite_a_valid_checksum(path, way, value, match):
     save_gallery(sample(), path)
     rewritten(path, with_entry(*way, value=value))
     refused(path, f"is damaged: .*{match}|is damaged: {match}")

@@ -79,7 +79,7 @@ def test_added_photos_are_kept_under_their_species():
     assert one.species["moth"].photos[photo(1).digest] is not None
 
 
-def test_adding_tells_how_many_photos_were_new():
+def test_adding_returns_the_number_of_new_photos():
     one = Gallery(NETWORK)
     assert one.add("a", [photo(1), photo(2)]) == 2
     assert one.add("a", [photo(2), photo(3), photo(3)]) == 1
@@ -109,7 +109,7 @@ def test_photos_added_in_any_order_give_the_same_gallery_to_the_last_bit(plan, r
 
 @settings(deadline=None)
 @given(st.lists(PLANS, min_size=2, max_size=4), st.permutations(range(4)))
-def test_galleries_merged_in_any_order_give_the_same_as_one_gallery_of_all_photos(plans, order):
+def test_galleries_merged_in_any_order_equal_one_gallery_of_all_photos(plans, order):
     together, parts = Gallery(NETWORK), []
     for plan in plans:
         part = Gallery(NETWORK)
@@ -225,7 +225,7 @@ def test_merging_leaves_the_other_gallery_as_it_was():
     assert other.generation == 2
 
 
-def test_galleries_of_other_networks_are_refused_by_name_and_nothing_changes():
+def test_galleries_of_other_networks_are_refused_and_nothing_changes():
     one, other = gallery(a=[photo(1)]), Gallery(OTHER)
     other.add("b", [photo(2)])
     before = one.state
@@ -255,7 +255,7 @@ def test_of_one_photo_in_two_variants_the_same_is_kept_whatever_the_order(varian
         assert contents(one) == contents(gallery(a=[photo(1, kept)]))
 
 
-def test_of_one_photo_with_other_rounding_the_same_is_kept_whatever_the_order_when_a_class_grows():
+def test_a_growing_class_keeps_the_same_rounding_in_any_order():
     found = []
     for first, second in itertools.permutations(range(2)):
         one = gallery(a=[photo(1, device=first)])
@@ -265,7 +265,7 @@ def test_of_one_photo_with_other_rounding_the_same_is_kept_whatever_the_order_wh
     assert found[0] == found[1]
 
 
-def test_of_one_photo_with_other_rounding_the_same_is_kept_whatever_the_order():
+def test_the_same_rounding_of_a_photo_is_kept_in_any_order():
     found = []
     for first, second in itertools.permutations(range(2)):
         one = gallery(a=[photo(1, device=first)])
@@ -274,7 +274,7 @@ def test_of_one_photo_with_other_rounding_the_same_is_kept_whatever_the_order():
     assert found[0] == found[1]
 
 
-def test_of_a_photo_that_two_variants_saw_the_fp32_one_is_kept_whatever_comes_with_it():
+def test_of_two_variants_of_a_photo_the_fp32_one_is_kept():
     known = photo(1, "fp16")
     alone, beside = gallery(a=[known]), gallery(a=[known])
     assert alone.add("a", [photo(1)]) == 0

@@ -68,7 +68,7 @@ def test_a_taken_name_is_refused_unless_the_two_are_to_be_one():
     assert contents(one)["species"] == contents(gallery(ant=[1, 2, 3]))["species"]
 
 
-def test_what_is_not_there_or_no_label_cannot_be_renamed_or_made_the_new_name():
+def test_a_missing_species_or_a_bad_label_cannot_be_renamed():
     one = gallery(moth=[1])
     with pytest.raises(GalleryError, match="no species 'bee' in the gallery: it has moth"):
         one.rename("bee", "ant")
@@ -105,7 +105,7 @@ def test_galleries_are_compared_species_by_species_and_photo_by_photo():
 
 
 @pytest.mark.parametrize("name", ["ridge", "ridge of tokens"])
-def test_a_compacted_gallery_gives_the_same_sums_to_the_last_bit_and_lives_in_a_file(path, name):
+def test_a_compacted_gallery_has_the_same_sums_bit_for_bit_after_saving(path, name):
     network = NETWORKS[name]
     one = sample(network)
     before = {s.label: gram_sum(network, s.photos.values()).astype(np.float32) for s in one.species.values()}
@@ -161,7 +161,7 @@ def test_compacted_galleries_merge_in_any_order_to_the_same():
     assert len(found) == 1
 
 
-def test_sums_that_share_some_photos_are_refused_and_those_within_another_count_once():
+def test_overlapping_sums_are_refused_and_nested_ones_count_once():
     one, other, larger = gallery(a=[1, 2]), gallery(a=[2, 3]), gallery(a=[1, 2, 3])
     for each in (one, other, larger):
         each.compact()
@@ -218,7 +218,7 @@ def test_a_thumbnail_of_another_photo_is_refused(path):
 # --- History, calibration, format -------------------------------------------------------------------------
 
 
-def test_the_history_tells_what_was_done_and_when(path):
+def test_the_history_says_what_was_done_and_when(path):
     start = datetime.now(timezone.utc).replace(microsecond=0)
     one = gallery(moth=[1, 2])
     one.rename("moth", "hawk-moth")
@@ -249,7 +249,7 @@ def test_the_history_is_bounded():
     assert one.history[-1].generation == one.generation == MAX_CHANGES + 7
 
 
-def test_a_calibration_is_kept_with_the_gallery_and_dropped_by_a_merge_that_changes_it(path):
+def test_a_calibration_is_stored_and_dropped_by_a_merge_that_changes_it(path):
     one = gallery(moth=[1])
     species = one.species
     one.calibrate({"threshold": 0.25, "of": ["moth"]})
@@ -269,7 +269,7 @@ def test_a_calibration_is_kept_with_the_gallery_and_dropped_by_a_merge_that_chan
     assert one.calibration is None
 
 
-def test_more_photos_than_a_file_can_hold_are_refused_before_anything_is_written(path, monkeypatch):
+def test_too_many_photos_for_a_file_are_refused_before_writing(path, monkeypatch):
     from hmdrn_runtime.gallery import file_format as gallery_format
 
     monkeypatch.setattr(gallery_format, "_MAX_HEADER", 1000)

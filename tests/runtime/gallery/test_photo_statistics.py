@@ -149,7 +149,7 @@ def test_addition_in_another_order_would_give_other_bits():
     assert sum(grams).tobytes() != sum(grams[::-1]).tobytes()
 
 
-def test_a_sum_is_that_of_the_support_branch_alone_in_the_order_of_the_digests():
+def test_sums_are_of_the_support_branch_in_the_order_of_the_digests():
     net = network("gram", *SMALL)
     photos = [photo(net, seed) for seed in (2, 0, 1)]
     expected = np.zeros(net.packed)
@@ -180,7 +180,7 @@ def test_two_photos_are_the_same_where_digest_variant_and_content_are():
 
 
 @pytest.mark.slow
-def test_the_tokens_that_a_wide_network_keeps_give_the_gram_matrices_of_its_graph(exported):
+def test_stored_tokens_give_the_gram_matrices_of_the_graph(exported):
     bundle = open_bundle(exported("resnet12", "ridge"))
     net = bundle.manifest.network
     assert net.statistics == "tokens"

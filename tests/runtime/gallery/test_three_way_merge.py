@@ -70,7 +70,7 @@ def test_what_one_has_forgotten_does_not_come_back_with_the_other(two, path):
     assert photos(load_gallery(path)) == {"bee": {photo(4).digest}, "moth": {photo(2).digest}}
 
 
-def test_a_species_that_one_forgot_and_the_other_extended_keeps_the_new_photo(two, path):
+def test_a_species_forgotten_here_and_extended_there_keeps_the_new_photo(two, path):
     first, second = two
     first.forget("ant")
     second.add("ant", [photo(7)])
@@ -115,7 +115,7 @@ def test_a_damaged_file_is_set_aside_and_what_is_known_is_written(two, path):
     assert path.with_name("site.gallery.damaged").read_bytes() == data
 
 
-def test_an_old_generation_put_back_by_hand_counts_as_a_change_like_any_other(two, path):
+def test_a_restored_old_file_counts_as_a_change(two, path):
     first, _ = two
     first.add("bee", [photo(4)])
     sync_gallery(first, path)
@@ -142,7 +142,7 @@ def test_a_calibration_stays_with_the_one_who_made_it(two, path):
     assert load_gallery(path).calibration == {"threshold": 0.5} == second.calibration
 
 
-def test_a_calibration_that_a_merge_dropped_does_not_come_back_with_the_other(two, path):
+def test_a_calibration_dropped_by_a_merge_does_not_come_back(two, path):
     first, second = two
     first.calibrate({"threshold": 0.5})
     sync_gallery(first, path)
@@ -157,7 +157,7 @@ def test_a_calibration_that_a_merge_dropped_does_not_come_back_with_the_other(tw
     assert load_gallery(path).calibration is None
 
 
-def test_what_is_settled_at_saving_is_settled_for_the_species_of_both_and_under_the_lock(two, path):
+def test_settle_sees_the_species_of_both_and_holds_the_lock(two, path):
     first, second = two
     first.add("bee", [photo(4)])
     sync_gallery(first, path)
@@ -188,7 +188,7 @@ def test_where_settling_fails_the_file_stays(two, path):
     assert "bee" in load_gallery(path)
 
 
-def test_of_equal_states_that_are_saved_again_and_again_the_history_tells_once(two, path):
+def test_merges_of_equal_states_appear_once_in_the_history(two, path):
     first, second = two
     for seed in (4, 5):
         for one in (first, second):
@@ -248,7 +248,7 @@ def apply(gallery: Gallery, what: str, label: str, seed: int) -> None:
 
 @settings(deadline=None)
 @given(STEPS, STEPS)
-def test_of_every_photo_the_one_who_changed_it_is_right_whoever_saves_first(before, steps):
+def test_for_every_photo_the_side_that_changed_it_wins(before, steps):
     start = Gallery(NETWORK)
     for _, what, label, seed in before:
         apply(start, what, label, seed)

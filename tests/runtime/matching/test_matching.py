@@ -178,7 +178,7 @@ def test_the_matcher_is_that_of_the_head(matcher):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(("condition", "tolerance"), [(30, 1e-4), (1e3, 1e-4), (1e4, 1e-3)])
-def test_classes_of_1_5_and_20_shots_in_one_batch_reconstruct_as_both_formulas_in_float64(
+def test_classes_of_1_5_and_20_shots_match_both_formulas_in_float64(
     matcher, ridges, backbone, condition, tolerance
 ):
     levels = ridges(backbone)
@@ -194,7 +194,7 @@ def test_classes_of_1_5_and_20_shots_in_one_batch_reconstruct_as_both_formulas_i
             by_d, by_n = (
                 formula(Q, support[level]) for formula in (ridge.distance, ridge.distance_by_woodbury)
             )
-            # The references tell how much they can be trusted themselves.
+            # The references include their own accuracy.
             assert by_d == pytest.approx(by_n, rel=tolerance / 100)
             assert found == pytest.approx(by_d, rel=tolerance)
             assert found == pytest.approx(by_n, rel=tolerance)
@@ -214,9 +214,7 @@ def test_every_number_of_shots_from_1_to_20_is_solved_right_in_one_batch(matcher
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("condition", [1e3, 1e5])
-def test_a_photo_of_the_class_itself_is_wrong_by_rounding_of_its_size_at_most(
-    matcher, ridges, backbone, condition
-):
+def test_a_photo_of_the_class_itself_is_wrong_by_rounding_at_most(matcher, ridges, backbone, condition):
     # Its distance is next to nothing; the error is measured by the photo, |Q|^2.
     levels = ridges(backbone)
     one = matcher(backbone)
@@ -434,9 +432,7 @@ def made_up(backends):
     device=st.lists(st.sampled_from([1, 2, 3]), min_size=8, max_size=8),
     first=st.booleans(),
 )
-def test_photos_in_any_order_on_one_device_or_two_give_the_same_operators_to_the_last_bit(
-    matcher, made_up, order, device, first
-):
+def test_photos_in_any_order_give_the_same_operators_bit_for_bit(matcher, made_up, order, device, first):
     def label(photo: int) -> str:
         return "moth" if photo % 3 else "ant"
 
@@ -458,7 +454,7 @@ def test_photos_in_any_order_on_one_device_or_two_give_the_same_operators_to_the
     assert found.tobytes() == wanted.tobytes()
 
 
-def test_forgetting_a_photo_gives_the_operator_of_never_having_added_it_to_the_last_bit(matcher, made_up):
+def test_forgetting_a_photo_restores_the_operator_bit_for_bit(matcher, made_up):
     one, never = Gallery(matcher().network), Gallery(matcher().network)
     one.add("moth", made_up[:4])
     same = matcher()
@@ -493,7 +489,7 @@ def test_only_classes_that_changed_are_solved(backends, made_up):
     assert counting.solved == [3, 1, 1, 1]
 
 
-def test_a_class_that_cannot_be_solved_does_not_make_the_others_be_solved_again(backends, made_up):
+def test_a_failed_solve_does_not_make_the_others_be_solved_again(backends, made_up):
     network, backend = backends("conv4", "ridge")
     counting = Counting(backend)
     one = RidgeMatcher(network, counting, "fp32")
@@ -583,9 +579,7 @@ def test_matching_outside_the_graph_gives_what_the_graph_gives(matcher, photos, 
     assert set(outside.distances) == {"high", "mid"}
 
 
-def test_a_distance_that_rounding_would_make_negative_is_zero_inside_and_outside_the_graph(
-    matcher, photos, pixels
-):
+def test_distances_that_rounding_makes_negative_are_zero(matcher, photos, pixels):
     # Far more than rounding: an operator with nothing but negative eigenvalues at one level.
     one = matcher()
     operator = one.class_operands(classes_of(photos("ridge"), [0]))["operator"].copy()
@@ -709,7 +703,7 @@ def test_what_lies_in_the_padding_does_not_matter_to_the_last_bit(matcher, photo
     np.testing.assert_array_equal(found.logits, expected.logits)
 
 
-def test_classes_of_attention_are_padded_to_the_largest_and_hold_photos_by_digest(matcher, photos):
+def test_attention_classes_are_padded_and_ordered_by_digest(matcher, photos):
     one = matcher("conv4", "attention")
     digests = [p.digest for p in photos("attention")]
     rows = [sorted(row, key=lambda r: digests[r], reverse=True) for row in ([0, 1], [5, 6, 7])]

@@ -93,7 +93,12 @@ def projection_error(basis: Basis) -> float:
 
 def new_block(size: int, rank: int, mapped: bool) -> Block:
     """Return an empty block; memory and file grow as it is filled."""
-    operators = _in_file((ROWS, size)) if mapped else np.empty((ROWS, size), np.float32)
+    operators: Float32
+    if mapped:
+        with tempfile.TemporaryFile(prefix="hmdrn-") as file:
+            operators = np.memmap(file, np.float32, "w+", shape=(ROWS, size))
+    else:
+        operators = np.empty((ROWS, size), np.float32)
     return Block(operators, np.empty((ROWS, rank), np.float32), np.zeros((3, ROWS), np.float32))
 
 
@@ -104,8 +109,3 @@ def release_memory(block: Block) -> None:
         owner = owner.base
     if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
         owner.madvise(mmap.MADV_DONTNEED)
-
-
-def _in_file(shape: tuple[int, int]) -> Float32:
-    with tempfile.TemporaryFile(prefix="hmdrn-") as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)

@@ -1,7 +1,7 @@
 """Solved operators in a file beside the gallery, so that a start need not solve them again.
 
 The file is optional. A row is valid if its SHA-256 is that of its species' statistics and its bytes, and the
-file if it was solved by the same graph; everything else is solved again.
+file if its origin is the same, i.e. it was solved by the same graph; everything else is solved again.
 """
 
 from __future__ import annotations
@@ -99,16 +99,7 @@ class CachedOperators:
 
 
 def write_operators(path: Path, origin: str, solved: SolvedOperators) -> None:
-    """Replace the file of operators.
-
-    Args:
-        path: The file.
-        origin: Identifies the solver.
-        solved: The operators.
-
-    Raises:
-        OSError: It cannot be written; the file stays as it was.
-    """
+    """Replace the file of operators; after an OSError the file stays as it was."""
     digests, keys, width = [], iter(solved.keys), 0
     for part in solved.parts():
         width = part.shape[1]
@@ -130,13 +121,7 @@ def write_operators(path: Path, origin: str, solved: SolvedOperators) -> None:
 
 
 def read_operators(path: Path, origin: str, packed: int) -> CachedOperators | None:
-    """Open a file of operators; None if it is missing, damaged, or of another origin.
-
-    Args:
-        path: The file.
-        origin: Identifies the solver.
-        packed: Numbers per operator, P.
-    """
+    """Open a file of operators of P = `packed` numbers; None if missing, damaged, or of another origin."""
     try:
         check_header_size(path, "file of operators", GalleryError)
         with safe_open(path, framework="numpy") as file:

@@ -74,7 +74,7 @@ def test_the_best_classes_are_those_of_the_full_product_in_float64(seed, rank, t
     for gram in grams:
         found, expected = classes.search(gram, top), reference(operators, gram)
         best = np.argsort(-expected, kind="stable")[:top]
-        # What float64 itself cannot tell apart may stand in either order.
+        # Values that are equal in float64 may be in either order.
         assert expected[found.best] == pytest.approx(expected[best], rel=1e-12)
         assert found.logits[found.best] == pytest.approx(expected[best], rel=1e-12)
         assert (np.delete(found.logits, found.best) <= found.logits[found.best].min() + 1e-9).all()
@@ -88,7 +88,7 @@ def test_most_classes_are_excluded_without_being_computed():
     assert 0 < np.mean(shares) < 0.3
 
 
-def test_every_estimate_is_within_its_bound_even_with_directions_chosen_for_other_species():
+def test_estimates_are_within_bounds_even_with_a_basis_of_other_species():
     others = classes_and_photos(2, 300, 50)
     operators, grams = classes_and_photos(3, 300, 20)
     index = Index(NETWORK, basis_of(*others, 12))

@@ -109,7 +109,7 @@ def test_an_enrollment_is_reported_as_in_a_small_gallery(opened, plain, large, m
     assert np.allclose([p.fit for p in report.photos], [p.fit for p in expected.photos], atol=1e-3)
 
 
-def test_a_comparison_is_of_one_moment_though_another_thread_moves_the_index(opened, plain, monkeypatch):
+def test_a_comparison_is_consistent_while_another_thread_moves_the_index(opened, plain, monkeypatch):
     known, photos = plain
     monkeypatch.setattr("hmdrn_runtime.matching.ridge.MIN_INDEXED", 5)
     monkeypatch.setattr(species_index, "MIN_PROJECTED", 10)

@@ -97,7 +97,7 @@ def test_rows_that_changed_places_are_noticed(written):
     assert list(read_operators(path, "origin", PACKED).read(KEYS)) == KEYS[:-2]
 
 
-def test_a_file_replaced_while_it_is_open_gives_no_row_that_is_another_ones(written):
+def test_a_file_replaced_while_open_gives_no_row_of_another(written):
     path, rows, basis = written
     kept = read_operators(path, "origin", PACKED)
     write_operators(path, "origin", solved(rows[::-1], basis))
@@ -121,7 +121,7 @@ def test_what_is_no_such_file_is_not_taken(tmp_path, content):
     assert read_operators(tmp_path, "origin", PACKED) is None
 
 
-def test_the_file_is_a_safetensors_file_beside_the_gallery_and_is_called_what_it_is(written):
+def test_the_file_is_a_safetensors_file_beside_the_gallery(written):
     path, rows, _ = written
     assert load_file(path)["rows"].tobytes() == rows.tobytes()
     assert detect_file_kind(path) == "the operators of a gallery"
