@@ -47,7 +47,7 @@ def measure(run: BenchmarkRun) -> Result:
     for turn in range(_TURNS):
         label = f"new {turn}"
         first, *more = (np.array(photo) for photo in photos[turn * _SHOTS : (turn + 1) * _SHOTS])
-        seconds["enroll"].append(_time(matcher.photo_statistics, first[None]))
+        seconds["enroll"].append(_time(matcher.compute_statistics, first[None]))
         seconds["first"].append(_time(birds.enroll, label, first))
         seconds["solve"].append(_time(matcher.operators, [birds.gallery.species[label]]))
         birds.enroll(label, more[:-1])

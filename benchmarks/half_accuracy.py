@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hmdrn.loading import checkpoint_path
+from hmdrn.loading import resolve_checkpoint
 from hmdrn_export.exporter import export_bundle
-from hmdrn_export.precision.rounding_scorer import make_rounding_scorer
+from hmdrn_export.precision.rounding_backend import make_rounding_scorer
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.bundle.bundle import open_bundle
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     start = time.monotonic()
-    checkpoint = load_checkpoint(checkpoint_path(arguments.checkpoint))
+    checkpoint = load_checkpoint(resolve_checkpoint(arguments.checkpoint))
     settings = [
         EpisodeSetting(shot=shot, queries=arguments.queries, episodes=arguments.episodes)
         for shot in arguments.shot

@@ -73,8 +73,8 @@ def measure(run: BenchmarkRun) -> Result:
 def measure_sizes(bundle: Bundle) -> dict[str, float]:
     """Return the size of each classify graph with its weights, as a share of FP32's."""
 
-    def size(variant: str) -> int:
-        return onnx.load(replace(bundle, variant=variant).graph_path("classify")).ByteSize()
+    def size(variant: str) -> float:
+        return float(onnx.load(replace(bundle, variant=variant).graph_path("classify")).ByteSize())
 
     return {variant: size(variant) / size("fp32") for variant in (ORT.variant, TRT.variant)}
 
@@ -87,7 +87,7 @@ def measure_speed(run: BenchmarkRun, bundle: Bundle) -> dict[str, Any]:
         for variant in ("fp32", ORT.variant)
     }
     times = run.time_interleaved(calls)
-    latencies = {variant: Latency.of(seconds).to_dict() for variant, seconds in times.items()}
+    latencies = {variant: Latency.from_seconds(seconds).to_dict() for variant, seconds in times.items()}
     return {**latencies, "ratio": ratio_of_medians(times["fp32"], times[ORT.variant]).to_dict()}
 
 
@@ -96,10 +96,10 @@ def draw_inputs(bundle: Bundle) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     inputs: dict[str, Any] = {}
     for tensor in bundle.graph("classify").inputs:
-        shape = tuple(1 if d == "batch" else CLASSES if d == "classes" else d for d in tensor.shape)
         # Keys of one photo per class: as many tokens as the level has.
         tokens = {f"tokens_{level.name}": level.tokens for level in bundle.manifest.network.levels}
-        shape = tuple(tokens.get(str(d), d) for d in shape)
+        sizes = {"batch": 1, "classes": CLASSES, **tokens}
+        shape = tuple(sizes[d] if isinstance(d, str) else d for d in tensor.shape)
         values = rng.integers(0, 256, shape) if tensor.dtype == "uint8" else rng.random(shape)
         inputs[tensor.name] = (
             np.asarray(values).astype(tensor.dtype) if tensor.dtype != "bool" else np.ones(shape, bool)

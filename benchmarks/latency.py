@@ -48,12 +48,12 @@ def measure(run: BenchmarkRun) -> Result:
         name: measure_stages(birds, make(), run.plan, run.load_monitor.check)
         for name, make in SOURCES.items()
     }
-    pixels = [prepare(SOURCES["jpeg"](), birds.bundle.manifest.input.preprocessing)] * BATCH
+    pixels = [prepare(SOURCES["jpeg"](), birds.preprocessing)] * BATCH
     times = run.time_interleaved(
         {"single": lambda: birds.classify(pixels[0]), "batch": lambda: birds.classify_batch(pixels)}
     )
     gain = ratio_of_medians(BATCH * times["single"], times["batch"])
-    batch = {name: Latency.of(seconds).to_dict() for name, seconds in times.items()}
+    batch = {name: Latency.from_seconds(seconds).to_dict() for name, seconds in times.items()}
     rows = []
     for name, timing in sources.items():
         stages = [f"{timing.stages[s].p50:.3f}" if s in timing.stages else "-" for s in STAGES]

@@ -31,6 +31,7 @@ from hmdrn_runtime.gallery import species as gallery_species
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import ClassSum
 from hmdrn_runtime.matching.index.index import Index
+from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -90,8 +91,8 @@ def measure(run: BenchmarkRun) -> Result:
         values["index"] = recalls = measure_index(birds, photos, options.candidates)
         rows = [[name, *(f"{share:.2%}" for share in shares.values())] for name, shares in recalls.items()]
         tables = [Table("recall of the engine's index", ("vectors", "recall@1", "recall@5"), rows)]
-    columns = ("species", "candidates", "recall@1", "recall@5", "logit off", "probability off")
-    columns = (*columns, "one photo", "without Qdrant", "push")
+    columns = [*("species", "candidates", "recall@1", "recall@5", "logit off", "probability off")]
+    columns += ["one photo", "without Qdrant", "push"]
     return Result(
         values, [Table(f"Qdrant at {options.location}, {len(photos)} photos", columns, [row]), *tables]
     )
@@ -112,7 +113,7 @@ def build_gallery(stored: SpeciesCache, network: Network, count: int) -> Gallery
 def compare_engine(engine: QdrantRecognizer, birds: Recognizer, photos: list[np.ndarray]) -> dict[str, float]:
     """Compare the engine with the product of all operators in float64."""
     labels = list(birds.gallery.species)
-    operators = np.stack(birds.matcher.operators(list(birds.gallery.species.values())))
+    operators = _stack_operators(birds)
     weights = Index(birds.gallery.network).folding.plain
     first, five, logit_errors, probability_errors = [], [], [0.0], []
     for start in range(0, len(photos), 32):
@@ -135,12 +136,19 @@ def compare_engine(engine: QdrantRecognizer, birds: Recognizer, photos: list[np.
     }
 
 
+def _stack_operators(birds: Recognizer) -> np.ndarray:
+    """Return the packed operators of all species, (C, P)."""
+    matcher = birds.matcher
+    assert isinstance(matcher, RidgeMatcher)
+    return np.stack(matcher.operators(list(birds.gallery.species.values())))
+
+
 def measure_index(
     birds: Recognizer, photos: list[np.ndarray], candidates: int
 ) -> dict[str, dict[str, float]]:
     """Return the index's recall of the best 1 and the best 5, without and with the vectors' mean."""
     network = birds.gallery.network
-    operators = np.stack(birds.matcher.operators(list(birds.gallery.species.values())))
+    operators = _stack_operators(birds)
     grams = np.concatenate(
         [
             birds.backend.run("encode", {"images": np.stack(photos[i : i + 32])})["query_gram"]
@@ -150,13 +158,13 @@ def measure_index(
     logits = (grams * Index(network).folding.plain) @ operators.astype(np.float64).T
     best = np.argsort(-logits, axis=1, kind="stable")[:, :_TOP]
     forms = {
-        "as kept, without their mean": VectorForm.of(network, operators),
+        "as kept, without their mean": VectorForm.fit(network, operators),
         "with their mean": VectorForm(network, np.zeros(network.packed, np.float32)),
     }
     return {
         name: {
             f"recall_at_{k}": measure_index_recall(
-                form.vectors(operators), [form.query(gram) for gram in grams], best[:, :k], candidates
+                form.to_vectors(operators), [form.to_query(gram) for gram in grams], best[:, :k], candidates
             )
             for k in (1, _TOP)
         }

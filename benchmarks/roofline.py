@@ -24,7 +24,7 @@ import torch
 import hmdrn
 from benchmarks.common import BenchmarkRun, Result, Table, main
 from benchmarks.work import NodeWork, Peak, Stage, combine_nodes, profile_graph
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE, RESIZE, prepare
+from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.images.query_preprocessing import prepare_query
 from hmdrn_runtime.profiling.inputs import (
     FRAME_SIZE,
@@ -41,7 +41,6 @@ _GEMM = 2048
 _COPY = 64 << 20
 _SPECIES = 1000
 _BATCH = 32
-_INPUT_BYTES = INPUT_SIZE * INPUT_SIZE * 3
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -98,12 +97,13 @@ def measure(run: BenchmarkRun) -> Result:
 
 
 def measure_preprocessing(run: BenchmarkRun, birds: Recognizer) -> list[Stage]:
-    """Measure preprocessing: the source is read once, and an image of 84 x 84 is written once.
+    """Measure preprocessing: the source is read once, and the network's input is written once.
 
     Multiply-adds are those of Pillow's bilinear resize, two taps for each pixel read in each of its two
     passes; those of decoding a JPEG are not counted.
     """
-    mode = birds.bundle.manifest.input.preprocessing
+    preprocessing = birds.preprocessing
+    input_bytes = preprocessing.side**2 * 3
     stages = []
     for name, source, read, (width, height) in (
         (
@@ -114,16 +114,16 @@ def measure_preprocessing(run: BenchmarkRun, birds: Recognizer) -> list[Stage]:
         ),
         ("frame to input", make_camera_frame(), make_camera_frame().nbytes, FRAME_SIZE),
     ):
-        macs = 2 * 3 * (width * height + RESIZE * width * height / max(width, height))
-        latency = run.latency(lambda source=source: prepare_query(source, mode))  # type: ignore[misc]
-        stages.append(Stage(name, latency.p50 / 1e3, macs, read + _INPUT_BYTES))
+        macs = 2 * 3 * (width * height + preprocessing.resize * width * height / max(width, height))
+        latency = run.latency(lambda source=source: prepare_query(source, preprocessing))  # type: ignore[misc]
+        stages.append(Stage(name, latency.p50 / 1e3, macs, read + input_bytes))
     return stages
 
 
 def measure_graphs(run: BenchmarkRun, birds: Recognizer, threads: int) -> list[Stage]:
     """Measure the graphs as they run, and the parts of `encode` by the profiler's shares of its time."""
     backend, matcher, network = birds.backend, birds.matcher, birds.bundle.manifest.network
-    photo = prepare(make_jpeg_photo(), birds.bundle.manifest.input.preprocessing)[None]
+    photo = prepare(make_jpeg_photo(), birds.preprocessing)[None]
     batch = np.repeat(photo, _BATCH, axis=0)
     species = list(birds.gallery.species.values())
     few = matcher.class_operands(species)["operator"]

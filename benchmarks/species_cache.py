@@ -14,7 +14,6 @@ from rich.progress import track
 import hmdrn
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +111,7 @@ def fill_cache(data: Sequence[str], folder: Path, count: int) -> None:
 
 
 def cache_queries(data: Sequence[str], folder: Path, count: int) -> None:
-    """Write at least `count` val photos (N, 84, 84, 3) to queries.npy: unchanged, then augmented."""
+    """Write at least `count` val photos (N, side, side, 3) to queries.npy: unchanged, then augmented."""
     path = folder / "queries.npy"
     if path.is_file() and len(np.load(path, mmap_mode="r")) >= count:
         return
@@ -131,13 +130,13 @@ def _augment(photos: np.ndarray, generator: torch.Generator) -> np.ndarray:
 
     from hmdrn_network.training.augmentation import augment
 
-    return augment(torch.from_numpy(photos), INPUT_SIZE, generator).round().to(torch.uint8).numpy()
+    return augment(torch.from_numpy(photos), photos.shape[1], generator).round().to(torch.uint8).numpy()
 
 
 def _prepare_photos(data: Sequence[str], split: str) -> list[np.ndarray]:
-    mode = "crop"
+    preprocessing = hmdrn.load("default").preprocessing
     return [
-        np.stack([photo.prepare(mode) for photo in photos])
+        np.stack([photo.prepare(preprocessing) for photo in photos])
         for source in data
         for photos in open_dataset(source, split).classes.values()
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import hmdrn
 from benchmarks.common import BenchmarkRun, Result, Table, main
-from hmdrn.cold_start import cold_start
+from hmdrn.cold_start import measure_cold_start
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.profiling.inputs import enroll_drawn, make_jpeg_photo
 
@@ -38,7 +38,7 @@ def measure(run: BenchmarkRun) -> Result:
         birds.save_gallery(gallery)
         photo.write_bytes(make_jpeg_photo())
         run.load_monitor.check()
-        start = cold_start("default", gallery, photo, run.arguments.starts)
+        start = measure_cold_start("default", gallery, photo, run.arguments.starts)
         run.load_monitor.check()
         wheel = None if run.arguments.no_wheel else measure_wheel(Path(folder))
     ready = start.load_s + start.classify_s

@@ -35,7 +35,7 @@ def find_outlier(recognizer: Recognizer, photos: Sequence[PhotoStatistics], othe
     """Return the index of the photo that the report calls unlike its species, or None."""
     species = {label: extend_species(None, label, rest) for label, rest in others.items()}
     species["new"] = extend_species(None, "new", photos)
-    seen = [PreparedPhoto(np.frombuffer(p.thumbnail or b"", np.uint8).reshape(84, 84, 3), 84) for p in photos]
+    seen = [PreparedPhoto(p.pixels, len(p.pixels)) for p in photos if p.pixels is not None]
     work = EnrollmentCheck(recognizer.matcher, recognizer.background, "new", species, photos, seen)
     reports, *_ = check_enrollment(work)
     return next((i for i, report in enumerate(reports) if report.outlier), None)

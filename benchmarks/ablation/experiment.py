@@ -72,7 +72,7 @@ class Experiment:
         del training["seed"]
         self.identity: dict[str, Any] = {
             "backbone": backbone,
-            "preprocessing": validation.preprocessing,
+            "preprocessing": validation.preprocessing.mode,
             "training": training,
             "evaluation": {
                 # Without the seed, which is that of the training.
@@ -93,7 +93,7 @@ class Experiment:
         network = self.train(variant, seed)
         outcome = []
         for name, classes in self.validation.groups.items():
-            scorer = NetworkScorer(network.eval(), self.validation.preprocessing)
+            scorer = NetworkScorer(network.eval(), self.validation.preprocessing.mode)
             settings = [_with_seed(setting, seed) for setting in self.validation.settings[name]]
             for result in evaluate(
                 scorer, classes, settings, self._with_title(f"seed {seed}, {variant}, {name}: ")

@@ -42,7 +42,7 @@ def measure(run: BenchmarkRun) -> Result:
     finally:
         for model in models.values():
             model.close()
-    latencies = {name: Latency.of(seconds) for name, seconds in times.items()}
+    latencies = {name: Latency.from_seconds(seconds) for name, seconds in times.items()}
     ratios = {name: ratio_of_medians(seconds, times[RUNTIME]) for name, seconds in times.items()}
     entries = [
         {

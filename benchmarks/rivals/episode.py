@@ -12,12 +12,11 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.ablation.variants import ProtoNet
-from hmdrn.loading import checkpoint_path
+from hmdrn.loading import resolve_checkpoint
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 from hmdrn_runtime.profiling.timing import Call
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -28,7 +27,7 @@ the mask's threshold may fall on either side."""
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Classify: TypeAlias = Callable[[Pixels], npt.NDArray[np.float32]]
-"""From a prepared photo, RGB uint8 (84, 84, 3), to logits (5,)."""
+"""From a prepared photo, RGB uint8 (side, side, 3), to logits (5,)."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Episode:
     """Photos and networks of the comparison.
 
     Attributes:
-        support: Photos to enroll, uint8 (5, 5, 84, 84, 3).
-        query: Photos to classify, uint8 (8, 84, 84, 3).
+        support: Photos to enroll, uint8 (5, 5, side, side, 3).
+        query: Photos to classify, uint8 (8, side, side, 3).
         ridge: The default model.
         attention: The same backbone and transformers with attention heads of random weights, which do not
             affect the time.
@@ -53,8 +52,9 @@ class Episode:
 
 def make_episode() -> Episode:
     """Return an episode of the default model and drawn specimens."""
-    drawn = draw_specimens(range(WAY), SHOT + QUERIES // 4, size=INPUT_SIZE)
-    ridge = load_checkpoint(checkpoint_path("default")).network.eval()
+    ridge = load_checkpoint(resolve_checkpoint("default")).network.eval()
+    side = ridge.config.side
+    drawn = draw_specimens(range(WAY), SHOT + QUERIES // 4, size=side)
     torch.manual_seed(0)
     attention = HMDRN(NetworkConfig(ridge.config.backbone, "attention"))
     protonet = ProtoNet(NetworkConfig(ridge.config.backbone, levels=("high",)))
@@ -64,7 +64,7 @@ def make_episode() -> Episode:
         other.eval()
     for network in (ridge, attention, protonet):
         network.requires_grad_(False)
-    query = drawn[:, SHOT:].reshape(-1, INPUT_SIZE, INPUT_SIZE, 3)[:QUERIES]
+    query = drawn[:, SHOT:].reshape(-1, side, side, 3)[:QUERIES]
     return Episode(drawn[:, :SHOT], query, ridge, attention, protonet)
 
 

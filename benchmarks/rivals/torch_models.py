@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -93,8 +95,8 @@ def make_cached_features(network: HMDRN, episode: Episode, threads: int) -> Clas
 def make_compiled_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
     """Return the same with torch.compile, compiled for this number of threads."""
     torch.set_num_threads(threads)
-    module: torch.nn.Module = torch.compile(CachedFeatures(network, episode.support), dynamic=False)
-    classify = _classify_with_threads(threads, module)
+    compiled: Any = torch.compile(CachedFeatures(network, episode.support), dynamic=False)
+    classify = _classify_with_threads(threads, compiled)
     classify(episode.query[0])
     return classify
 

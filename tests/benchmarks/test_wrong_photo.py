@@ -18,7 +18,9 @@ def recognizer():
 def group(recognizer):
     drawn = draw_specimens(range(6), 6, size=84)
     return {
-        f"species {n}": recognizer.photo_statistics(np.stack([prepare(image, "crop") for image in images]))
+        f"species {n}": recognizer.matcher.compute_statistics(
+            np.stack([prepare(image, "crop") for image in images])
+        )
         for n, images in enumerate(drawn)
     }
 
