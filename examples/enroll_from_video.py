@@ -4,9 +4,9 @@ Needs: `pip install '.[camera]'` in a checkout (OpenCV). Run:
 
     python examples/enroll_from_video.py clip.mp4 "Sooty Albatross" --gallery site7.gallery
 
-A missing gallery is created. Film one animal that fills most of the frame, from several sides. The whole video
-is read first. Frames that are blurred, badly lit or like the previous one are left out; the rest is divided
-into as many parts as there are photos to enroll, and the sharpest frame of each part is enrolled.
+A missing gallery is created. Film one animal that fills most of the frame, from several sides. The whole
+video is read first. Frames that are blurred, badly lit or like the previous one are left out; the rest is
+divided into as many parts as there are photos to enroll, and the sharpest frame of each part is enrolled.
 """
 
 from __future__ import annotations
@@ -112,10 +112,10 @@ def enroll(
     Raises:
         hmdrn.HmdrnError: The video cannot be read, or has no usable frame.
     """
-    mode = recognizer.preprocessing
+    preprocessing = recognizer.preprocessing
     # Only the network's 84 x 84 pixels of a frame are stored: an hour of video fits into memory.
     chosen = choose_frames(
-        (prepare_photo(frame, mode, name) for name, frame in read_frames(video, every)), shots
+        (prepare_photo(frame, preprocessing, name) for name, frame in read_frames(video, every)), shots
     )
     if not chosen:
         raise hmdrn.EnrollmentError(f"no frame of {video} was sharp and well lit: film it in better light")

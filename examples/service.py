@@ -1,4 +1,4 @@
-"""A recognition service over HTTP: enroll, classify, forget; the gallery is a file that outlives it.
+"""A recognition service over HTTP: enroll, classify, forget; the gallery is stored in a file.
 
 Needs: `pip install '.[examples]'` in a checkout (FastAPI, uvicorn). Run:
 
@@ -8,8 +8,8 @@ Needs: `pip install '.[examples]'` in a checkout (FastAPI, uvicorn). Run:
     curl -X DELETE http://127.0.0.1:8000/species/Sooty%20Albatross
     curl http://127.0.0.1:8000/species
 
-http://127.0.0.1:8000/docs has them all to try out. It knows no users and no encryption: it listens on this
-machine alone, and belongs behind a proxy that has them if others are to reach it.
+Try all requests at http://127.0.0.1:8000/docs. The service has neither users nor encryption: it listens on
+this machine only. To open it to others, put it behind a proxy that has them.
 """
 
 from __future__ import annotations
@@ -39,46 +39,46 @@ except ModuleNotFoundError as missing:
     )
     sys.exit(2)
 
-MOST_BYTES = 32 * 2**20
-"""Of one request, its photos together."""
-MOST_PHOTOS = 20
-"""Of one enrollment."""
+MAX_BYTES = 32 * 2**20
+"""Most bytes of one request, all photos together."""
+MAX_PHOTOS = 20
+"""Most photos of one enrollment."""
 WORKERS = 4
-"""Requests worked on at once, each in a thread; a decoded photo may take 200 MB."""
+"""Requests that run at once, each in a thread; a decoded photo may take 200 MB."""
 
-# What the caller can mend is 4xx. Other errors are this device's: 500.
+# Mistakes of the caller are 4xx. Other errors are this device's: 500.
 STATUS = {hmdrn.ImageError: 422, hmdrn.EnrollmentError: 422, hmdrn.GalleryError: 409}
 
 
 class LimitBody:
-    """Refuses a request with 413 as soon as more than so many bytes have come, whatever it announced."""
+    """Rejects a request with 413 as soon as it exceeds a number of bytes, whatever its announced length."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = app, most
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app, self.max_bytes = app, max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, counting."""
-        came = 0
+        """Pass the request on and count its bytes."""
+        received = 0
 
-        async def counted() -> Message:
-            nonlocal came
+        async def receive_counted() -> Message:
+            nonlocal received
             message = await receive()
-            came += len(message.get("body", b""))
-            if came > self.most:
-                raise HTTPException(413, f"more than {self.most} bytes: send fewer or smaller photos")
+            received += len(message.get("body", b""))
+            if received > self.max_bytes:
+                raise HTTPException(413, f"more than {self.max_bytes} bytes: send fewer or smaller photos")
             return message
 
-        await self.app(scope, counted, send)
+        await self.app(scope, receive_counted, send)
 
 
-def create_app(recognizer: hmdrn.Recognizer, gallery: Path, most_bytes: int = MOST_BYTES) -> FastAPI:
-    """The service.
+def create_app(recognizer: hmdrn.Recognizer, gallery: Path, max_bytes: int = MAX_BYTES) -> FastAPI:
+    """Make the service.
 
     Args:
         recognizer: Shared by all requests: some may classify while another enrolls.
-        gallery: File that the gallery is saved to after every change. What other processes, such as `hmdrn
-            gallery`, have changed there is taken in then.
-        most_bytes: Of one request.
+        gallery: File that the gallery is saved to after every change; changes by other processes, such as
+            `hmdrn gallery`, are merged then.
+        max_bytes: Most bytes of one request.
     """
 
     @asynccontextmanager
@@ -87,7 +87,7 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, most_bytes: int = MO
         yield
 
     app = FastAPI(title="hmdrn", version=hmdrn.__version__, lifespan=lifespan)
-    app.add_middleware(LimitBody, most=most_bytes)
+    app.add_middleware(LimitBody, max_bytes=max_bytes)
 
     @app.exception_handler(hmdrn.HmdrnError)
     def explain(_: Request, error: hmdrn.HmdrnError) -> JSONResponse:
@@ -98,15 +98,15 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, most_bytes: int = MO
         try:
             recognizer.save_gallery(gallery)
         except hmdrn.GalleryError as error:
-            # The change holds in memory, and the next save brings it to the file.
+            # The change stays in memory, and the next save writes it.
             raise HTTPException(500, f"not saved: {error}") from error
 
-    # Not `async`: FastAPI runs these in threads, where reading photos and naming them hold up nobody.
-    # `:path`, since a label may have a slash in it.
+    # Not `async`: FastAPI runs these in threads, where reading and classifying photos block no other request.
+    # `:path`, because a label may contain a slash.
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        """Whether the service works, and with what."""
+        """Report the state of the service."""
         return {
             "status": "ok",
             "bundle": recognizer.bundle.path.name,
@@ -117,14 +117,14 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, most_bytes: int = MO
 
     @app.get("/species")
     def species() -> list[dict[str, Any]]:
-        """The enrolled species and the number of their photos."""
-        return [{"label": one.label, "shots": one.shots} for one in recognizer.gallery.species.values()]
+        """List the enrolled species and the number of their photos."""
+        return [{"label": s.label, "shots": s.shots} for s in recognizer.gallery.species.values()]
 
     @app.post("/species/{label:path}")
     def enroll(
-        label: str, photos: Annotated[list[UploadFile], File(max_length=MOST_PHOTOS)]
+        label: str, photos: Annotated[list[UploadFile], File(max_length=MAX_PHOTOS)]
     ) -> dict[str, Any]:
-        """Add photos to a species, which need not exist yet: all of them, or none."""
+        """Add photos to a new or existing species: all of them, or none."""
         report = recognizer.enroll(label, [photo.file.read() for photo in photos])
         save()
         return {
@@ -133,11 +133,11 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, most_bytes: int = MO
             "duplicates": len(report.duplicates),
             "shots": report.shots,
             "photos": [
-                {**one.to_dict(), "name": photo.filename}
-                for photo, one in zip(photos, report.photos, strict=True)
+                {**photo_report.to_dict(), "name": photo.filename}
+                for photo, photo_report in zip(photos, report.photos, strict=True)
             ],
             "nearest": report.nearest and report.nearest.to_dict(),
-            "doubt": report.doubt,
+            "doubt": report.issue,
         }
 
     @app.delete("/species/{label:path}", status_code=204)
@@ -151,7 +151,7 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, most_bytes: int = MO
 
     @app.post("/classify")
     def classify(photo: UploadFile, top: Annotated[int, Query(ge=1, le=100)] = 5) -> dict[str, Any]:
-        """Name the species on a photo."""
+        """Recognize the species on a photo."""
         return recognizer.classify(photo.file.read(), top=top).to_dict()
 
     return app
@@ -160,16 +160,16 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, most_bytes: int = MO
 def main() -> int:
     """Serve until stopped by Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="Recognition over HTTP.")
-    parser.add_argument("--gallery", type=Path, required=True, help="file, made if there is none")
+    parser.add_argument("--gallery", type=Path, required=True, help="file, created if missing")
     parser.add_argument("--bundle", default="default", help="folder NAME.hmdrn (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free (%(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="0 for any free port (%(default)s)")
     arguments = parser.parse_args()
     try:
-        known = arguments.gallery if arguments.gallery.exists() else None
-        # A request has a thread of its own: one more for each would only make them wait for each other.
-        recognizer = hmdrn.load(arguments.bundle, gallery=known, threads=1)
-        recognizer.save_gallery(arguments.gallery)  # what cannot be written is better known now
+        gallery = arguments.gallery if arguments.gallery.exists() else None
+        # Each request has its own thread: more threads for each would only compete.
+        recognizer = hmdrn.load(arguments.bundle, gallery=gallery, threads=1)
+        recognizer.save_gallery(arguments.gallery)  # reports now if it cannot be written
     except hmdrn.HmdrnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install hmdrn as a service that watches a camera; --help tells how.
+# Install hmdrn as a service that watches a camera; see --help.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,10 +11,10 @@ usage: sudo ./install.sh [WHEEL | CHECKOUT]
 
 Install hmdrn into /opt/hmdrn, and the service hmdrn-watch that watches a camera with it.
 
-WHEEL is a file hmdrn-*.whl, CHECKOUT a folder with the project's source; without either it is the checkout
-that this script lies in. hmdrn is not taken from a package index; the packages that it needs are.
+WHEEL is a file hmdrn-*.whl, CHECKOUT a folder with the project's source; the default is the checkout of this
+script. Only the packages that hmdrn needs come from a package index.
 
-With DESTDIR=folder the service's files are put there and nothing else is done, for the image of a memory card.
+With DESTDIR=folder only the service's files are installed, into that folder: for the image of a memory card.
 END
 }
 
@@ -23,13 +23,13 @@ refuse() {
     exit 2
 }
 
-[ $# -le 1 ] || refuse "too many arguments: give one wheel or one checkout; --help tells more"
+[ $# -le 1 ] || refuse "too many arguments: give one wheel or one checkout; see --help"
 case ${1-} in
 -h | --help)
     usage
     exit 0
     ;;
--*) refuse "there is no option $1: --help tells what there is" ;;
+-*) refuse "unknown option $1: see --help" ;;
 esac
 
 source=${1:-$here/../..}
@@ -38,7 +38,7 @@ if [ -f "$source/pyproject.toml" ]; then
 elif [ -f "$source" ] && [ "${source%.whl}" != "$source" ]; then
     source=$(cd "$(dirname "$source")" && pwd)/$(basename "$source")
 else
-    refuse "$source is neither a wheel nor a checkout of hmdrn: give one of them; --help tells more"
+    refuse "$source is neither a wheel nor a checkout of hmdrn: give one of them; see --help"
 fi
 
 if [ -z "$root" ]; then
@@ -46,7 +46,7 @@ if [ -z "$root" ]; then
     # A Jetson's TensorRT, and an OpenCV that has GStreamer, are the system's.
     [ -x /opt/hmdrn/bin/python ] || python3 -m venv --system-site-packages /opt/hmdrn
     if major=$(/opt/hmdrn/bin/python -c 'import cv2, numpy; print(numpy.__version__.split(".")[0])' 2>/dev/null); then
-        # The system's OpenCV was compiled against this NumPy; one of the next number would break it.
+        # The system's OpenCV was compiled against this NumPy; the next major version would break it.
         /opt/hmdrn/bin/pip install --upgrade "$source[mqtt]" "numpy<$((major + 1))"
     else
         /opt/hmdrn/bin/pip install --upgrade "$source[camera,mqtt]"
@@ -56,7 +56,7 @@ fi
 
 install -d "$root/etc/hmdrn" "$root/etc/systemd/system"
 install -m 644 "$here/hmdrn-watch.service" "$root/etc/systemd/system/hmdrn-watch.service"
-# What was set up on this device stays.
+# Existing settings stay.
 [ -e "$root/etc/hmdrn/watch.env" ] || install -m 640 "$here/watch.env" "$root/etc/hmdrn/watch.env"
 
 if [ -z "$root" ]; then

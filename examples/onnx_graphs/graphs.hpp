@@ -1,4 +1,4 @@
-// A bundle's graphs, ridge head, by ONNX Runtime's C++ API: photos in, species out. README.md tells the tensors.
+// A bundle's graphs, ridge head, by ONNX Runtime's C++ API: photos in, species out. README.md describes the tensors.
 #pragma once
 
 #include <onnxruntime_cxx_api.h>
@@ -15,13 +15,13 @@
 
 namespace hmdrn {
 
-constexpr float kUnconverged = 0.02f;  // residual of a solve above which its operator is not to be used
+constexpr float kUnconverged = 0.02f;  // residual of a solve above which its operator is rejected
 
-// What classify says of one photo and all classes.
+// Result of classify for one photo and all classes.
 struct Distances {
     std::vector<float> high;
     std::vector<float> mid;
-    std::vector<float> logits;  // the largest one is the answer
+    std::vector<float> logits;  // the largest one is the prediction
 };
 
 class Graphs {
@@ -34,13 +34,13 @@ public:
         classify_ = open(folder / "classify.onnx");
         const auto gram = solve_.GetInputTypeInfo(0).GetTensorTypeAndShapeInfo().GetShape();
         if (gram.size() != 2 || gram[1] <= 0) {
-            throw std::runtime_error(folder.string() + " holds no graphs of a ridge head");
+            throw std::runtime_error(folder.string() + " does not hold the graphs of a ridge head");
         }
         packed_ = gram[1];
     }
 
-    // What a class is made of: the sum of its photos' packed Gram matrices, in double so that order hardly matters.
-    std::vector<double> summed_gram(std::vector<Photo> inputs) {
+    // Sums the packed Gram matrices of a class's photos, in double so that order hardly matters.
+    std::vector<double> sum_grams(std::vector<Photo> inputs) {
         std::vector<double> sum(packed_);
         for (Photo& input : inputs) {
             Ort::Value images = image(input);
@@ -54,7 +54,7 @@ public:
     }
 
     // Solves the classes and keeps their operators for classify. `grams`: one sum a class; `shots`: its photos.
-    void learn(const std::vector<std::vector<double>>& grams, std::vector<float> shots) {
+    void solve(const std::vector<std::vector<double>>& grams, std::vector<float> shots) {
         const auto classes = std::int64_t(grams.size());
         std::vector<float> stacked;
         for (const auto& gram : grams) {
@@ -64,7 +64,7 @@ public:
         auto outputs = run(solve_, {"gram", "shots"}, inputs.data(), {"operator", "residual"});
         const float* residual = outputs[1].GetTensorData<float>();
         for (std::int64_t c = 0; c < classes; ++c) {
-            if (!(residual[c] <= kUnconverged)) {  // so that no number is refused too
+            if (!(residual[c] <= kUnconverged)) {  // rejects NaN, too
                 throw std::runtime_error("the solve of class " + std::to_string(c) + " did not converge");
             }
         }
@@ -72,12 +72,12 @@ public:
         classes_ = classes;
     }
 
-    // Compares a photo with what was learnt last.
+    // Compares a photo with the classes that were solved last.
     Distances classify(Photo input) {
         if (classes_ == 0) {
-            throw std::runtime_error("nothing has been learnt: call learn first");
+            throw std::runtime_error("no class has been solved: call solve first");
         }
-        // The operators stay where they are: a view of the tensor, no copy.
+        // A view of the operators, no copy.
         const auto shape = operators_.GetTensorTypeAndShapeInfo().GetShape();
         float* data = operators_.GetTensorMutableData<float>();
         std::array<Ort::Value, 2> inputs{

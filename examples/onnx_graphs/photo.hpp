@@ -1,5 +1,5 @@
-// A photo as the network takes it: 84 x 84 RGB bytes. Resizes as Pillow's bilinear filter does, since the network was
-// trained on photos that went through it: to the last bit where Pillow takes the columns first, and within one grey
+// A photo as the network's input: 84 x 84 RGB bytes. Resizes as Pillow's bilinear filter does, since the network was
+// trained on photos that went through it: to the last bit where Pillow takes the columns first, and within one gray
 // value where it takes the rows first, as newer versions do with some photos.
 #pragma once
 
@@ -16,7 +16,7 @@
 namespace hmdrn {
 
 constexpr int kSide = 84;    // of the network's input
-constexpr int kResize = 92;  // of the photo's shorter side before its middle is cut out
+constexpr int kResize = 92;  // of the photo's shorter side before the center crop
 
 // RGB bytes, row by row, three a pixel.
 struct Photo {
@@ -27,7 +27,7 @@ struct Photo {
 
 namespace detail {
 
-// Which pixels of the source make up one pixel of the result, and by what weights, in fixed point.
+// The pixels of the source that make up one pixel of the result, and their weights, in fixed point.
 struct Window {
     int first = 0;
     std::vector<std::int32_t> weights;
@@ -41,13 +41,13 @@ inline std::vector<Window> windows(int from, int to) {
     const double radius = std::max(scale, 1.0);
     std::vector<Window> all(to);
     for (int i = 0; i < to; ++i) {
-        const double centre = (i + 0.5) * scale;
-        const int first = std::max(static_cast<int>(centre - radius + 0.5), 0);
-        const int end = std::min(static_cast<int>(centre + radius + 0.5), from);
+        const double center = (i + 0.5) * scale;
+        const int first = std::max(static_cast<int>(center - radius + 0.5), 0);
+        const int end = std::min(static_cast<int>(center + radius + 0.5), from);
         std::vector<double> weights;
         double sum = 0;
         for (int j = first; j < end; ++j) {
-            weights.push_back(std::max(0.0, 1 - std::abs((j - centre + 0.5) / radius)));
+            weights.push_back(std::max(0.0, 1 - std::abs((j - center + 0.5) / radius)));
             sum += weights.back();
         }
         all[i].first = first;
@@ -95,7 +95,7 @@ inline Photo resize(const Photo& photo, int width, int height) {
     return result;
 }
 
-// The network's input: the photo resized and its middle cut out. `squash`: as the manifest's input.preprocessing.
+// Returns the network's input: the photo resized, and its center. `squash`: see the manifest's input.preprocessing.
 inline Photo prepare(const Photo& photo, bool squash) {
     if (photo.width == kSide && photo.height == kSide) {
         return photo;
@@ -118,7 +118,7 @@ inline Photo prepare(const Photo& photo, bool squash) {
     return input;
 }
 
-// Reads a binary PPM (P6, 8 bits), what `ffmpeg -i photo.jpg photo.ppm` writes. A camera's frames need no file.
+// Reads a binary PPM (P6, 8 bits), as `ffmpeg -i photo.jpg photo.ppm` writes. A camera's frames need no file.
 inline Photo read_ppm(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) {
@@ -136,7 +136,7 @@ inline Photo read_ppm(const std::string& path) {
     file.get();
     const auto [width, height, largest] = header;
     if (!file || magic != "P6" || largest != 255) {
-        throw std::runtime_error(path + " is no binary PPM of 8 bits: convert it, e.g. with ffmpeg");
+        throw std::runtime_error(path + " is not a binary PPM of 8 bits: convert it, e.g. with ffmpeg");
     }
     if (width < 8 || height < 8 || std::int64_t{width} * height > 64'000'000 ||
         std::max(width, height) > 20 * std::min(width, height)) {

@@ -1,7 +1,7 @@
-"""What the ROS 2 node does, free of ROS: messages to pixels and boxes, predictions to messages.
+"""The logic of the ROS 2 node without ROS: messages to pixels and boxes, predictions to messages.
 
 The functions read and fill the fields of sensor_msgs/Image and vision_msgs/Detection2DArray (as of ROS 2
-Humble) and import neither, so that they can be tested, and used, where there is no ROS.
+Humble) and import neither, so that they can be tested and used without ROS.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy.typing as npt
 import hmdrn
 
 Message: TypeAlias = Any
-"""A message of the type that the argument's description names."""
+"""A ROS message; each argument's description names its type."""
 Box: TypeAlias = tuple[float, float, float, float]
 
 UNKNOWN = "unknown"
-"""Class of what is no enrolled species; the gallery has to be calibrated (`hmdrn enroll ... --far 0.05`)."""
+"""Class of subjects that are not an enrolled species; needs a calibrated gallery (`enroll --far 0.05`)."""
 MIN_SIDE = 8
-"""Fewest pixels of a box's shorter side on the image that hmdrn looks at."""
+"""Least pixels of a box's shorter side on the image that hmdrn accepts."""
 
-# Where red, green and blue lie in a pixel's bytes, and how many bytes there are.
+# Positions of red, green and blue in a pixel's bytes, and the number of bytes.
 _ENCODINGS = {
     "rgb8": ((0, 1, 2), 3),
     "bgr8": ((2, 1, 0), 3),
@@ -35,11 +35,11 @@ _ENCODINGS = {
 }
 
 
-def pixels(image: Message) -> npt.NDArray[np.uint8]:
-    """RGB pixels (height, width, 3) of a sensor_msgs/Image.
+def to_pixels(image: Message) -> npt.NDArray[np.uint8]:
+    """Return the RGB pixels (height, width, 3) of a sensor_msgs/Image.
 
     Raises:
-        hmdrn.ImageError: An encoding other than rgb8, bgr8, rgba8, bgra8 and mono8, or too few bytes.
+        hmdrn.ImageError: The encoding is not rgb8, bgr8, rgba8, bgra8 or mono8, or there are too few bytes.
     """
     if image.encoding not in _ENCODINGS:
         raise hmdrn.ImageError(
@@ -48,7 +48,7 @@ def pixels(image: Message) -> npt.NDArray[np.uint8]:
         )
     channels, depth = _ENCODINGS[image.encoding]
     data = np.frombuffer(image.data, np.uint8)
-    # A row may end with bytes that fill it up to `step`.
+    # A row may be padded to `step` bytes.
     if image.step < image.width * depth or data.size < image.step * image.height:
         raise hmdrn.ImageError(
             f"an image of {image.width}x{image.height} {image.encoding} has {data.size} bytes, {image.step} "
@@ -58,11 +58,10 @@ def pixels(image: Message) -> npt.NDArray[np.uint8]:
     return rows.reshape(image.height, image.width, depth)[..., channels]
 
 
-def box_of(detection: Message, width: int, height: int) -> Box | None:
-    """The part of a vision_msgs/Detection2D's box that lies on the image, upright, as x0, y0, x1, y1.
+def to_box(detection: Message, width: int, height: int) -> Box | None:
+    """Return a vision_msgs/Detection2D's box, clipped to the image, as x0, y0, x1, y1.
 
-    A turned box becomes the upright one around it. None if less than 8 pixels of a side are left, which is
-    too little to look at.
+    A rotated box becomes the upright one around it. None if a side has fewer than 8 pixels on the image.
     """
     box = detection.bbox
     cos, sin = abs(math.cos(box.center.theta)), abs(math.sin(box.center.theta))
@@ -77,7 +76,7 @@ def box_of(detection: Message, width: int, height: int) -> Box | None:
     return (x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= MIN_SIDE else None
 
 
-def name_detections(
+def classify_detections(
     recognizer: hmdrn.Recognizer,
     image: Message,
     detections: Message,
@@ -85,49 +84,49 @@ def name_detections(
     publish: Callable[[Message], None],
     warn: Callable[[str], None],
 ) -> None:
-    """Name what a detector found, in the background; returns at once.
+    """Classify a detector's boxes in the background; returns at once.
 
-    When images come faster than they can be named, the oldest that waits is dropped: it is not published.
+    If images arrive faster than they can be classified, the oldest waiting one is dropped and not published.
 
     Args:
-        recognizer: Names it.
+        recognizer: The recognizer.
         image: sensor_msgs/Image.
         detections: vision_msgs/Detection2DArray for that image. The results of each detection become the
-            species, best first; those of detections that are too small to name stay as they are.
+            species, best first; detections that are too small keep their results.
         hypothesis: Makes an empty vision_msgs/ObjectHypothesisWithPose.
-        publish: Is given the detections when they are named, in another thread.
-        warn: Is told why an image could not be used.
+        publish: Called with the detections when they are classified, in another thread.
+        warn: Called with the reason if an image cannot be used.
     """
 
-    def answered(future: Future[Any]) -> None:
+    def on_done(future: Future[Any]) -> None:
         try:
-            answers = future.result()
+            predictions = future.result()
         except hmdrn.FrameDroppedError:
             return
         except hmdrn.HmdrnError as error:
             warn(str(error))
             return
-        for (detection, _), answer in zip(fit, answers, strict=True):
-            detection.results = _results(answer, hypothesis)
+        for (detection, _), prediction in zip(usable, predictions, strict=True):
+            detection.results = _to_results(prediction, hypothesis)
         publish(detections)
 
     try:
-        frame = pixels(image)
+        frame = to_pixels(image)
     except hmdrn.ImageError as error:
         warn(str(error))
         return
-    found = [(one, box_of(one, image.width, image.height)) for one in detections.detections]
-    fit = [(one, box) for one, box in found if box is not None]
-    recognizer.classify_async(frame, boxes=[box for _, box in fit]).add_done_callback(answered)
+    boxes = [(d, to_box(d, image.width, image.height)) for d in detections.detections]
+    usable = [(detection, box) for detection, box in boxes if box is not None]
+    recognizer.classify_async(frame, boxes=[box for _, box in usable]).add_done_callback(on_done)
 
 
-def _results(answer: hmdrn.Prediction, hypothesis: Callable[[], Message]) -> Sequence[Message]:
-    # Who reads the first result alone must not take an unknown for a species.
-    named = [(match.label, match.probability) for match in answer.ranking]
-    if answer.known is False:
-        named.insert(0, (UNKNOWN, 0.0))
+def _to_results(prediction: hmdrn.Prediction, hypothesis: Callable[[], Message]) -> Sequence[Message]:
+    # A reader of the first result only must not mistake an unknown subject for a species.
+    scores = [(match.label, match.probability) for match in prediction.ranking]
+    if prediction.known is False:
+        scores.insert(0, (UNKNOWN, 0.0))
     results = []
-    for label, probability in named:
+    for label, probability in scores:
         result = hypothesis()
         result.hypothesis.class_id = label
         result.hypothesis.score = probability

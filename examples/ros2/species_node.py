@@ -1,4 +1,4 @@
-"""A ROS 2 node that names what a detector found, species by species.
+"""A ROS 2 node that classifies a detector's boxes by species.
 
 Needs: ROS 2 Humble or later with rclpy, sensor_msgs, vision_msgs and message_filters, and hmdrn in the Python
 that runs ROS. Run, after `hmdrn enroll` has written the gallery:
@@ -6,8 +6,8 @@ that runs ROS. Run, after `hmdrn enroll` has written the gallery:
     python3 species_node.py --ros-args -p gallery:=site7.gallery -r image:=/camera/image_raw
 
 Subscribes to `image` (sensor_msgs/Image) and `detections` (vision_msgs/Detection2DArray, whose header's stamp
-is that of the image), publishes `species`: the same detections with the species as their results. When images
-come faster than they can be named, the oldest that wait are dropped.
+is that of the image), publishes `species`: the same detections with the species as their results. If images
+arrive faster than they can be classified, the oldest waiting ones are dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 
 import rclpy
 from message_filters import Subscriber, TimeSynchronizer
-from naming import name_detections
+from naming import classify_detections
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -25,8 +25,8 @@ from vision_msgs.msg import Detection2DArray, ObjectHypothesisWithPose
 
 import hmdrn
 
-WAITING = 10
-"""Images and detections that wait for each other: more than the detector is late."""
+QUEUE_SIZE = 10
+"""Images and detections that wait for each other: more than the detector's delay."""
 
 
 class SpeciesNode(Node):
@@ -41,21 +41,21 @@ class SpeciesNode(Node):
             raise hmdrn.GalleryError("no gallery: give one with -p gallery:=site7.gallery")
         self.recognizer = hmdrn.load(bundle, gallery=gallery, threads=threads or None)
         self.publisher = self.create_publisher(Detection2DArray, "species", 1)
-        # The sensors' quality of service: an image that is late is of no use, and is not sent again.
+        # Sensor quality of service: a late image is useless, and is not sent again.
         image = Subscriber(self, Image, "image", qos_profile=qos_profile_sensor_data)
         detections = Subscriber(self, Detection2DArray, "detections", qos_profile=qos_profile_sensor_data)
-        self.together = TimeSynchronizer([image, detections], WAITING)
-        self.together.registerCallback(self.name)
+        self.synchronizer = TimeSynchronizer([image, detections], QUEUE_SIZE)
+        self.synchronizer.registerCallback(self.classify)
         self.get_logger().info(f"{len(self.recognizer.gallery)} species from {gallery}")
 
-    def name(self, image: Image, detections: Detection2DArray) -> None:
-        """Publish the detections of an image with their species, as soon as they are named."""
-        name_detections(
+    def classify(self, image: Image, detections: Detection2DArray) -> None:
+        """Publish the detections of an image with their species, once they are classified."""
+        classify_detections(
             self.recognizer, image, detections, ObjectHypothesisWithPose, self.publisher.publish, self.warn
         )
 
     def warn(self, message: str) -> None:
-        """Log what is wrong with an image; the next one may do."""
+        """Log why an image cannot be used."""
         self.get_logger().warning(message, throttle_duration_sec=5.0)
 
 

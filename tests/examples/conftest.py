@@ -15,7 +15,7 @@ from PIL import Image
 
 import hmdrn
 from hmdrn_runtime.specimens.drawing import draw_specimens
-from hmdrn_runtime.specimens.traits import species_name
+from hmdrn_runtime.specimens.traits import name_species
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SPECIES = (3, 77, 12)
@@ -47,7 +47,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 @pytest.fixture(scope="session")
 def labels() -> list[str]:
     """The three species of the photos."""
-    return [species_name(species) for species in SPECIES]
+    return [name_species(species) for species in SPECIES]
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from preprocessings import DEFAULT
 
 import hmdrn
 from hmdrn_runtime.specimens.drawing import draw_specimens
@@ -39,8 +40,8 @@ def enroll(example, monkeypatch):
     return run
 
 
-def test_frames_are_rgb_and_every_so_manieth(example, video, drawn):
-    frames = list(example("enroll_from_video.py").frames_of(str(video), every=4))
+def test_every_nth_frame_is_read_as_rgb(example, video, drawn):
+    frames = list(example("enroll_from_video.py").read_frames(str(video), every=4))
     assert len(frames) == len(drawn[0])
     assert [name for name, _ in frames[:3]] == ["frame 0 (0.0 s)", "frame 4 (0.1 s)", "frame 8 (0.3 s)"]
     for (_, frame), image in zip(frames, drawn[0], strict=True):
@@ -50,24 +51,26 @@ def test_frames_are_rgb_and_every_so_manieth(example, video, drawn):
         )
 
 
-def test_the_sharpest_frame_of_every_stretch_is_chosen(example, drawn):
+def test_the_sharpest_frame_of_every_part_is_chosen(example, drawn):
     program = example("enroll_from_video.py")
     images = [cv2.GaussianBlur(image, (0, 0), 0.6) for image in drawn[:2].reshape(-1, *drawn.shape[2:])]
     images[6] = drawn[0, 6]  # the only one as sharp as it was, of the second quarter
     images[13] = images[12]  # a repetition
     images[1] = cv2.GaussianBlur(images[1], (0, 0), 6)
-    frames = [program.sighted(image, "crop", str(number)) for number, image in enumerate(images)]
-    chosen = [int(frame.name) for frame in program.choose(frames, 4)]
+    frames = [program.prepare_photo(image, DEFAULT, str(number)) for number, image in enumerate(images)]
+    chosen = [int(frame.name) for frame in program.choose_frames(frames, 4)]
     assert len(chosen) == 4
     assert chosen == sorted(chosen)
     assert chosen[1] == 6
     assert chosen[-1] > 10
     assert not {1, 13} & set(chosen)
-    assert len(program.choose(frames[:3], 5)) == 2
-    assert program.choose([frames[1]] * 9, 5) == []
+    assert len(program.choose_frames(frames[:3], 5)) == 2
+    assert program.choose_frames([frames[1]] * 9, 5) == []
 
 
-def test_a_video_makes_a_gallery_that_names_further_photos(enroll, video, drawn, labels, tmp_path, capsys):
+def test_a_video_makes_a_gallery_that_recognizes_further_photos(
+    enroll, video, drawn, labels, tmp_path, capsys
+):
     gallery = tmp_path / "new.gallery"
     assert enroll(video, labels[0], "--gallery", gallery, "--every", 1) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -92,7 +95,7 @@ def test_a_video_makes_a_gallery_that_names_further_photos(enroll, video, drawn,
     assert right >= 8  # a third of 12 would be chance
 
 
-def test_a_gallery_that_is_there_is_extended_and_says_what_is_alike(enroll, video, gallery, tmp_path, capsys):
+def test_an_existing_gallery_is_extended_and_similar_species_named(enroll, video, gallery, tmp_path, capsys):
     mine = tmp_path / "site7.gallery"
     mine.write_bytes(gallery.read_bytes())
     assert enroll(video, "From Film", "--gallery", mine, "--shots", 3) == 0
@@ -102,7 +105,7 @@ def test_a_gallery_that_is_there_is_extended_and_says_what_is_alike(enroll, vide
     assert len(hmdrn.load_gallery(mine)) == 4
 
 
-def test_what_is_no_video_is_one_line_and_no_gallery(enroll, tmp_path, capfd):
+def test_an_invalid_video_is_one_line_and_makes_no_gallery(enroll, tmp_path, capfd):
     text = tmp_path / "clip.mp4"
     text.write_text("no video")
     for video in (text, tmp_path / "none.mp4"):
@@ -112,7 +115,7 @@ def test_what_is_no_video_is_one_line_and_no_gallery(enroll, tmp_path, capfd):
     assert not (tmp_path / "new.gallery").exists()
 
 
-def test_a_video_of_nothing_that_can_be_seen_is_refused(enroll, tmp_path, capsys):
+def test_a_dark_video_is_refused(enroll, tmp_path, capsys):
     dark = tmp_path / "night.avi"
     writer = cv2.VideoWriter(str(dark), cv2.VideoWriter_fourcc(*"MJPG"), 30, (128, 128))
     for _ in range(6):

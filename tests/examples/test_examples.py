@@ -1,4 +1,4 @@
-"""What is true of every example."""
+"""Properties of every example."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def test_the_table_lists_every_example():
     listed = set(
         re.findall(r"^\| \[([\w.]+)/?\]", (EXAMPLES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
-    there = {path.name for path in EXAMPLES.iterdir() if not path.name.startswith(("_", "."))}
-    assert listed == there - {"README.md"}
+    existing = {path.name for path in EXAMPLES.iterdir() if not path.name.startswith(("_", "."))}
+    assert listed == existing - {"README.md"}
 
 
 @pytest.mark.parametrize(
     "program", [path for path in PROGRAMS if path.name != "naming.py"], ids=lambda path: path.stem
 )
-def test_a_program_says_what_it_needs_and_how_to_run_it_and_never_ends_in_a_traceback(program):
+def test_a_program_documents_its_use_and_catches_errors(program):
     tree = ast.parse(program.read_text(encoding="utf-8"))
-    told = ast.get_docstring(tree)
-    assert "Needs: " in told
-    assert "Run" in told
-    assert program.name in told
+    docstring = ast.get_docstring(tree)
+    assert "Needs: " in docstring
+    assert "Run" in docstring
+    assert program.name in docstring
     caught = {ast.unparse(node.type) for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
     assert "hmdrn.HmdrnError" in caught
 
@@ -39,9 +39,7 @@ def test_a_program_says_what_it_needs_and_how_to_run_it_and_never_ends_in_a_trac
     ("program", "package", "extra"),
     [("enroll_from_video.py", "cv2", "camera"), ("service.py", "fastapi", "examples")],
 )
-def test_without_its_extra_a_program_ends_with_2_and_says_what_to_install(
-    program, package, extra, environment
-):
+def test_without_its_extra_a_program_says_what_to_install(program, package, extra, environment):
     code = (
         f"import runpy, sys; sys.modules[{package!r}] = None; sys.argv = [{program!r}, '--help']; "
         f"runpy.run_path({str(EXAMPLES / program)!r}, run_name='__main__')"

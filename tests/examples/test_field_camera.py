@@ -27,7 +27,7 @@ def unit_file(examples) -> Path:
 @pytest.fixture(scope="module")
 def unit(unit_file) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None, delimiters="=", comment_prefixes="#")
-    parser.optionxform = str  # systemd tells upper case from lower
+    parser.optionxform = str  # systemd distinguishes upper and lower case
     parser.read(unit_file)
     return parser
 
@@ -40,7 +40,7 @@ def settings(examples) -> dict[str, str]:
     return {name: shlex.split(value)[0] for name, value in (line.split("=", 1) for line in lines)}
 
 
-def test_the_unit_restarts_what_fails_for_ever_and_lets_it_write_to_its_own_folder_alone(unit, settings):
+def test_the_unit_always_restarts_and_writes_only_to_its_folder(unit, settings):
     service = unit["Service"]
     assert service["Restart"] == "on-failure"
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
@@ -54,13 +54,13 @@ def test_the_unit_restarts_what_fails_for_ever_and_lets_it_write_to_its_own_fold
     ]
     assert len(written) == 2
     assert all(path.startswith(state) for path in written)
-    # Nothing tells systemd that the program is alive: a watchdog would kill it.
+    # The program does not report to systemd: a watchdog would kill it.
     assert "WatchdogSec" not in service
     assert service["Type"] != "notify"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: Debian's systemd")
-def test_systemd_takes_the_unit_and_finds_little_exposed(unit_file, tmp_path):
+def test_systemd_accepts_the_unit_and_finds_little_exposed(unit_file, tmp_path):
     # systemd looks for the program, which is not installed here.
     copy = tmp_path / unit_file.name
     copy.write_text(unit_file.read_text(encoding="utf-8").replace(PROGRAM, sys.executable))
@@ -108,7 +108,7 @@ def command_line(unit: configparser.ConfigParser, settings: dict[str, str]) -> l
     return [sys.executable, "-m", "hmdrn", *words[1:]]
 
 
-def test_the_command_of_the_unit_watches_until_sigterm_and_ends_with_its_summary(
+def test_the_units_command_watches_until_sigterm_and_ends_with_a_summary(
     unit, settings, calibrated, film, tmp_path, environment
 ):
     state = tmp_path / "state of hmdrn"
@@ -134,11 +134,11 @@ def test_the_command_of_the_unit_watches_until_sigterm_and_ends_with_its_summary
                 time.sleep(0.05)
         finally:
             service.send_signal(signal.SIGTERM)
-            _, told = service.communicate(timeout=20)
+            _, errors = service.communicate(timeout=20)
     assert event["state"] == "unknown"
-    assert service.returncode == 0, told  # what systemd calls a success: it does not start it again
-    assert "frames" in told
-    assert "Traceback" not in told
+    assert service.returncode == 0, errors  # what systemd calls a success: it does not start it again
+    assert "frames" in errors
+    assert "Traceback" not in errors
     (picture,) = (state / "unknown").rglob("*.jpg")  # the next one would be due after ten seconds
     assert picture.parent.name.startswith("unknown-")
 
@@ -159,7 +159,7 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_the_files_go_where_they_belong_and_an_earlier_setup_stays(install, tmp_path):
+def test_the_files_are_installed_and_existing_settings_stay(install, tmp_path):
     assert install().returncode == 0
     own = tmp_path / "image/etc/hmdrn/watch.env"
     service = tmp_path / "image/etc/systemd/system/hmdrn-watch.service"
@@ -173,7 +173,7 @@ def test_the_files_go_where_they_belong_and_an_earlier_setup_stays(install, tmp_
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_asked_for_help_it_tells_how_it_is_called_and_installs_nothing(install, tmp_path, option):
+def test_help_prints_the_usage_and_installs_nothing(install, tmp_path, option):
     done = install(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: sudo ./install.sh [WHEEL | CHECKOUT]")
@@ -181,32 +181,32 @@ def test_asked_for_help_it_tells_how_it_is_called_and_installs_nothing(install, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
-        (["--upgrade"], "no option --upgrade"),
-        (["-r"], "no option -r"),
+        (["--upgrade"], "unknown option --upgrade"),
+        (["-r"], "unknown option -r"),
         (["hmdrn[camera]"], "neither a wheel nor a checkout"),  # never a name of an index
         (["gone.whl"], "neither a wheel nor a checkout"),
         (["/"], "neither a wheel nor a checkout"),
         (["a.whl", "b.whl"], "too many arguments"),
     ],
 )
-def test_what_is_neither_a_wheel_nor_a_checkout_is_refused_in_one_line(install, tmp_path, arguments, told):
+def test_anything_but_a_wheel_or_a_checkout_is_refused_in_one_line(install, tmp_path, arguments, words):
     done = install(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert files_in(tmp_path) == []
 
 
-def test_a_wheel_or_another_checkout_is_taken(install, examples, tmp_path):
+def test_a_wheel_or_another_checkout_is_accepted(install, examples, tmp_path):
     wheel = tmp_path / "hmdrn-0.1.0-py3-none-any.whl"
     wheel.touch()
     assert install(wheel).returncode == 0
     assert install(examples.parent).returncode == 0
 
 
-def test_outside_of_a_checkout_it_has_to_be_told_what_to_install(install, examples, tmp_path):
+def test_outside_of_a_checkout_it_needs_an_argument(install, examples, tmp_path):
     copy = shutil.copytree(examples / "field_camera", tmp_path / "copy")
     done = install(script=copy / "install.sh")
     assert done.returncode == 2

@@ -38,48 +38,44 @@ def rows(table):
         return list(csv.DictReader(file))
 
 
-def test_every_readable_photo_has_a_row_with_what_the_recognizer_says(
-    label, folder, tmp_path, recognizer, capsys
-):
+def test_every_readable_photo_has_a_row_with_its_prediction(label, folder, tmp_path, recognizer, capsys):
     table = tmp_path / "labels.csv"
     assert label(folder, table) == 2  # for the damaged one
-    found = rows(table)
-    assert [row["path"] for row in found] == sorted(
+    labeled = rows(table)
+    assert [row["path"] for row in labeled] == sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*.png") if ".trash" not in path.parts
     )
-    for row in found:
-        seen = recognizer.classify(folder / row["path"])
-        assert row["label"] == seen.label
-        assert float(row["probability"]) == pytest.approx(seen.probability, abs=1e-3)
-        assert float(row["margin"]) == pytest.approx(seen.margin, abs=1e-3)
-        assert (row["known"], row["second"]) == ("", seen.ranking[1].label)
-    right = sum(row["label"] == row["path"].split("/")[0] for row in found)
-    assert right >= len(found) - 1
+    for row in labeled:
+        expected = recognizer.classify(folder / row["path"])
+        assert row["label"] == expected.label
+        assert float(row["probability"]) == pytest.approx(expected.probability, abs=1e-3)
+        assert float(row["margin"]) == pytest.approx(expected.margin, abs=1e-3)
+        assert (row["known"], row["second"]) == ("", expected.ranking[1].label)
+    right = sum(row["label"] == row["path"].split("/")[0] for row in labeled)
+    assert right >= len(labeled) - 1
     printed = capsys.readouterr()
-    assert printed.out == f"24 labelled now, 0 before, 1 unreadable: {table}\n"
+    assert printed.out == f"24 labeled now, 0 before, 1 unreadable: {table}\n"
     assert printed.err.startswith("no row: ")
     assert "broken.jpg" in printed.err
     assert printed.err.count("\n") == 1
 
 
-def test_it_goes_on_where_it_stopped_even_within_a_row(label, folder, tmp_path, capsys):
+def test_it_continues_where_it_stopped_even_within_a_row(label, folder, tmp_path, capsys):
     table, whole = tmp_path / "labels.csv", tmp_path / "whole.csv"
     label(folder, whole)
     lines = whole.read_bytes().splitlines(keepends=True)
     table.write_bytes(b"".join(lines[:9]) + lines[9][:-7])
     capsys.readouterr()
     assert label(folder, table) == 2
-    assert capsys.readouterr().out.startswith("16 labelled now, 8 before, 1 unreadable")
+    assert capsys.readouterr().out.startswith("16 labeled now, 8 before, 1 unreadable")
     assert table.read_bytes() == whole.read_bytes()
     (folder / "broken.jpg").unlink()
     assert label(folder, table) == 0
-    assert capsys.readouterr().out.startswith("0 labelled now, 24 before")
+    assert capsys.readouterr().out.startswith("0 labeled now, 24 before")
     assert table.read_bytes() == whole.read_bytes()
 
 
-def test_rows_of_another_gallery_are_told_and_left_as_they_are(
-    label, photos, tmp_path, gallery, labels, capsys
-):
+def test_rows_of_another_gallery_are_reported_and_unchanged(label, photos, tmp_path, gallery, labels, capsys):
     table, other = tmp_path / "labels.csv", tmp_path / "other.gallery"
     assert label(photos, table) == 0
     before = table.read_bytes()
@@ -99,23 +95,23 @@ def test_rows_of_another_gallery_are_told_and_left_as_they_are(
     )
 
 
-def test_a_table_torn_in_its_first_line_is_begun_anew(label, photos, tmp_path):
+def test_a_table_cut_off_in_its_first_line_is_started_again(label, photos, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_bytes(b"path,lab")
     assert label(photos, table) == 0
     assert len(rows(table)) == 24
 
 
-def test_another_file_is_left_as_it_is(label, photos, tmp_path, capsys):
+def test_another_file_is_unchanged(label, photos, tmp_path, capsys):
     table = tmp_path / "budget.csv"
     table.write_bytes(b"year,money\n2026,12\n20")
     assert label(photos, table) == 2
     assert table.read_bytes() == b"year,money\n2026,12\n20"
-    assert capsys.readouterr().err.startswith(f"error: {table} is no table of labels")
+    assert capsys.readouterr().err.startswith(f"error: {table} is not a table of labels")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes as a name")
-def test_odd_names_are_labelled_once_and_come_back_as_they_were(label, photos, tmp_path, capsys):
+def test_odd_names_are_labeled_once_and_preserved(label, photos, tmp_path, capsys):
     folder = tmp_path / "odd"
     folder.mkdir()
     source = next(photos.rglob("*.png"))
@@ -128,12 +124,12 @@ def test_odd_names_are_labelled_once_and_come_back_as_they_were(label, photos, t
     assert {os.fsencode(row["path"]) for row in rows(table)} == set(names)
     assert "line break" in capsys.readouterr().err
     label(folder, table)
-    assert capsys.readouterr().out.startswith("0 labelled now, 4 before, 1 unreadable")
+    assert capsys.readouterr().out.startswith("0 labeled now, 4 before, 1 unreadable")
 
 
-def test_what_is_wrong_with_the_arguments_is_one_line(label, tmp_path, photos, capsys):
+def test_wrong_arguments_are_one_line(label, tmp_path, photos, capsys):
     for arguments, words in (
-        ((tmp_path / "none", tmp_path / "labels.csv"), "is no folder"),
+        ((tmp_path / "none", tmp_path / "labels.csv"), "is not a folder"),
         ((photos, tmp_path / "none" / "labels.csv"), "No such file or directory"),
     ):
         assert label(*arguments) == 2

@@ -49,7 +49,7 @@ def photo(width: int, height: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def program(once, examples) -> Path:
-    """recognise, built by its CMakeLists.txt with the headers of a package and the library of the wheel."""
+    """recognize, built by its CMakeLists.txt with the headers of a package and the library of the wheel."""
     places = [
         os.environ.get("ONNXRUNTIME_INCLUDE", ""),
         "/usr/include/onnxruntime",
@@ -94,7 +94,7 @@ def program(once, examples) -> Path:
             done = subprocess.run(step, capture_output=True, text=True, timeout=300)
             assert done.returncode == 0, done.stdout + done.stderr
 
-    return once("example-cpp", build) / "recognise"
+    return once("example-cpp", build) / "recognize"
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def site(drawn, labels, once) -> Path:
 
 
 @pytest.mark.parametrize("squash", [False, True])
-def test_cpp_names_photos_as_python_does_with_the_same_distances(program, prepared, site, labels, squash):
+def test_cpp_classifies_photos_as_python_with_the_same_distances(program, prepared, site, labels, squash):
     mode = "squash" if squash else "crop"
     photos = sorted((site / "photos").iterdir())
     command = [program, *(["--squash"] if squash else []), GRAPHS, site / "species", *photos]
@@ -134,7 +134,7 @@ def test_cpp_names_photos_as_python_does_with_the_same_distances(program, prepar
             np.testing.assert_allclose([float(v) for v in ours[match.label][:3]], theirs, rtol=1e-4)
 
 
-def test_what_is_wrong_is_one_line(program, site, tmp_path):
+def test_an_error_is_one_line(program, site, tmp_path):
     species, (first, *_) = site / "species", sorted((site / "photos").iterdir())
     torn = tmp_path / "torn.ppm"
     torn.write_bytes(first.read_bytes()[:-9])
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_one_line(program, site, tmp_path):
         ((GRAPHS, tmp_path, first), "holds no folder with .ppm photos"),
         ((GRAPHS, species, tmp_path / "none.ppm"), "cannot be opened"),
         ((GRAPHS, species, torn), "ends early"),
-        ((GRAPHS, species, text), "is no binary PPM"),
+        ((GRAPHS, species, text), "is not a binary PPM"),
         ((GRAPHS, species), "usage: "),
     ):
         done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
@@ -186,7 +186,7 @@ def prepared(once, examples):
 
 
 @pytest.mark.parametrize("mode", ["crop", "squash"])
-def test_photos_are_prepared_in_cpp_as_pillow_does_columns_first(prepared, tmp_path, mode):
+def test_photos_are_prepared_in_cpp_as_by_pillow_columns_first(prepared, tmp_path, mode):
     photos = [ppm(photo(*size), tmp_path / f"{n}.ppm") for n, size in enumerate(SIZES)]
     for ours, path in zip(prepared(mode, photos), photos, strict=True):
         image = Image.open(path)
@@ -199,11 +199,11 @@ def test_photos_are_prepared_in_cpp_as_pillow_does_columns_first(prepared, tmp_p
         assert np.abs(ours.astype(int) - prepare(path, mode)).max() <= 1
 
 
-def test_the_readme_tells_every_tensor_of_the_graphs_as_the_manifest_has_it(examples):
+def test_the_readme_has_every_tensor_of_the_graphs(examples):
     text = (examples / "onnx_graphs" / "README.md").read_text(encoding="utf-8")
     manifest = open_bundle(resolve_bundle("default")).manifest
     for name in ("enroll", "solve", "classify", "encode"):
         graph = manifest.variants["fp32"][name]
         (section,) = re.findall(rf"### `{name}`\n(.*?)(?=\n#|\Z)", text, re.DOTALL)
-        told = dict(re.findall(r"^\| `(\w+)` \| (?:in|out) \| (\w+) \|", section, re.MULTILINE))
-        assert told == {tensor.name: tensor.dtype for tensor in (*graph.inputs, *graph.outputs)}
+        documented = dict(re.findall(r"^\| `(\w+)` \| (?:in|out) \| (\w+) \|", section, re.MULTILINE))
+        assert documented == {tensor.name: tensor.dtype for tensor in (*graph.inputs, *graph.outputs)}

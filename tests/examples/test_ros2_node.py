@@ -68,8 +68,8 @@ class Detection2DArray:
 
 
 def detection(x0: float, y0: float, x1: float, y1: float, theta: float = 0.0) -> Detection2D:
-    centre = Pose2D(Point2D((x0 + x1) / 2, (y0 + y1) / 2), theta)
-    return Detection2D(BoundingBox2D(centre, x1 - x0, y1 - y0))
+    center = Pose2D(Point2D((x0 + x1) / 2, (y0 + y1) / 2), theta)
+    return Detection2D(BoundingBox2D(center, x1 - x0, y1 - y0))
 
 
 def message(frame: np.ndarray, encoding: str = "rgb8", padding: int = 0) -> Image:
@@ -83,8 +83,8 @@ def frame(drawn):
     """640x480, a specimen of each species that was not enrolled side by side; and their boxes."""
     scene = np.zeros((480, 640, 3), np.uint8)
     boxes = []
-    for place, images in enumerate(drawn):
-        x = 20 + 200 * place
+    for index, images in enumerate(drawn):
+        x = 20 + 200 * index
         scene[100:228, x : x + 128] = images[-1]
         boxes.append((x, 100, x + 128, 228))
     return scene, boxes
@@ -92,12 +92,12 @@ def frame(drawn):
 
 @pytest.fixture
 def named(example, recognizer):
-    """Names detections and waits for them: what was published, what was warned of."""
+    """Classify detections and wait for them; return the published ones and the warnings."""
     naming = example("ros2/naming.py")
 
     def name(image: Image, *detections: Detection2D) -> tuple[list, list]:
         published, warned, done = [], [], threading.Event()
-        naming.name_detections(
+        naming.classify_detections(
             recognizer,
             image,
             Detection2DArray(list(detections)),
@@ -113,21 +113,23 @@ def named(example, recognizer):
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "rgba8", "bgra8"])
 @pytest.mark.parametrize("padding", [0, 5])
-def test_pixels_are_the_same_whatever_the_encoding_and_the_length_of_rows(example, encoding, padding):
+def test_pixels_are_the_same_for_every_encoding_and_row_length(example, encoding, padding):
     true = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     coded = true[..., ::-1] if encoding.startswith("bgr") else true
     if len(encoding) == 5:
         coded = np.concatenate([coded, np.full((6, 9, 1), 255, np.uint8)], axis=2)
-    np.testing.assert_array_equal(example("ros2/naming.py").pixels(message(coded, encoding, padding)), true)
+    np.testing.assert_array_equal(
+        example("ros2/naming.py").to_pixels(message(coded, encoding, padding)), true
+    )
 
 
-def test_grey_becomes_three_equal_channels(example):
-    grey = np.arange(54, dtype=np.uint8).reshape(6, 9)
-    found = example("ros2/naming.py").pixels(message(grey, "mono8"))
-    np.testing.assert_array_equal(found, np.dstack([grey] * 3))
+def test_gray_becomes_three_equal_channels(example):
+    gray = np.arange(54, dtype=np.uint8).reshape(6, 9)
+    channels = example("ros2/naming.py").to_pixels(message(gray, "mono8"))
+    np.testing.assert_array_equal(channels, np.dstack([gray] * 3))
 
 
-def test_an_image_that_cannot_be_read_is_told(named):
+def test_an_unreadable_image_is_a_warning(named):
     small = np.zeros((9, 9, 3), np.uint8)
     assert named(message(small, "yuv422"))[1][0].startswith("images are encoded as 'yuv422'")
     short = message(small)
@@ -136,18 +138,18 @@ def test_an_image_that_cannot_be_read_is_told(named):
 
 
 def test_a_turned_box_becomes_the_upright_one_around_it(example):
-    box_of = example("ros2/naming.py").box_of
-    assert box_of(detection(100, 100, 200, 140), 640, 480) == (100, 100, 200, 140)
-    assert box_of(detection(100, 100, 200, 140, math.pi / 2), 640, 480) == (130, 70, 170, 170)
-    assert box_of(detection(100, 100, 200, 200, math.pi / 4), 640, 480) == (79, 79, 221, 221)
+    to_box = example("ros2/naming.py").to_box
+    assert to_box(detection(100, 100, 200, 140), 640, 480) == (100, 100, 200, 140)
+    assert to_box(detection(100, 100, 200, 140, math.pi / 2), 640, 480) == (130, 70, 170, 170)
+    assert to_box(detection(100, 100, 200, 200, math.pi / 4), 640, 480) == (79, 79, 221, 221)
 
 
-def test_what_is_off_the_image_or_tiny_or_no_number_is_no_box(example):
-    box_of = example("ros2/naming.py").box_of
-    assert box_of(detection(-50, -50, 50, 60), 640, 480) == (0, 0, 50, 60)
-    assert box_of(detection(650, 0, 700, 50), 640, 480) is None
-    assert box_of(detection(0, 0, 7, 50), 640, 480) is None
-    assert box_of(detection(0, 0, math.nan, 50), 640, 480) is None
+def test_a_box_off_the_image_tiny_or_nan_is_dropped(example):
+    to_box = example("ros2/naming.py").to_box
+    assert to_box(detection(-50, -50, 50, 60), 640, 480) == (0, 0, 50, 60)
+    assert to_box(detection(650, 0, 700, 50), 640, 480) is None
+    assert to_box(detection(0, 0, 7, 50), 640, 480) is None
+    assert to_box(detection(0, 0, math.nan, 50), 640, 480) is None
 
 
 def test_detections_come_out_with_their_species_best_first(named, frame, labels):
@@ -156,25 +158,27 @@ def test_detections_come_out_with_their_species_best_first(named, frame, labels)
     assert not warned
     (answer,) = published
     assert answer.header == "header"
-    assert [one.results[0].hypothesis.class_id for one in answer.detections] == labels
-    for one in answer.detections:
-        scores = [result.hypothesis.score for result in one.results]
+    assert [d.results[0].hypothesis.class_id for d in answer.detections] == labels
+    for detection_out in answer.detections:
+        scores = [result.hypothesis.score for result in detection_out.results]
         assert scores == sorted(scores, reverse=True)
         assert sum(scores) == pytest.approx(1)
 
 
-def test_a_detection_that_is_too_small_keeps_its_results_beside_one_that_is_named(named, frame, labels):
+def test_a_detection_that_is_too_small_keeps_its_results(named, frame, labels):
     scene, boxes = frame
     ((answer,), _) = named(message(scene), detection(0, 0, 4, 4), detection(*boxes[1]))
-    assert [one.results[0].hypothesis.class_id for one in answer.detections] == ["insect", labels[1]]
+    assert [d.results[0].hypothesis.class_id for d in answer.detections] == ["insect", labels[1]]
 
 
-def test_what_is_no_enrolled_species_is_unknown_before_all_else(example, frame):
+def test_an_unknown_subject_has_unknown_as_its_first_result(example, frame):
     naming = example("ros2/naming.py")
     match = hmdrn.Match("Moth", 0.8, -1.0, {})
-    results = naming._results(hmdrn.Prediction("Moth", 0.8, 0.6, False, (match,)), ObjectHypothesisWithPose)
-    found = [(one.hypothesis.class_id, one.hypothesis.score) for one in results]
-    assert found == [("unknown", 0.0), ("Moth", 0.8)]
+    results = naming._to_results(
+        hmdrn.Prediction("Moth", 0.8, 0.6, False, (match,)), ObjectHypothesisWithPose
+    )
+    scores = [(result.hypothesis.class_id, result.hypothesis.score) for result in results]
+    assert scores == [("unknown", 0.0), ("Moth", 0.8)]
 
 
 @pytest.fixture
@@ -240,18 +244,18 @@ def node(example, ros, monkeypatch):
     return example("ros2/species_node.py")
 
 
-def test_the_node_connects_its_topics_and_publishes_what_it_named(node, ros, gallery, frame, labels):
+def test_the_node_connects_its_topics_and_publishes_species(node, ros, gallery, frame, labels):
     ros.parameters.update(gallery=str(gallery), threads=1)
     running = node.SpeciesNode()
     assert ros.log == [("info", f"3 species from {gallery}")]
-    (together,) = ros.synchronizers
-    assert together.topics == [(Image, "image"), (Detection2DArray, "detections")]
+    (synchronizer,) = ros.synchronizers
+    assert synchronizer.topics == [(Image, "image"), (Detection2DArray, "detections")]
     scene, boxes = frame
-    together.call(message(scene), Detection2DArray([detection(*box) for box in boxes]))
-    together.call(message(scene, "yuv422"), Detection2DArray([]))
+    synchronizer.call(message(scene), Detection2DArray([detection(*box) for box in boxes]))
+    synchronizer.call(message(scene, "yuv422"), Detection2DArray([]))
     running.recognizer.classify_async(scene).result(30)  # after it, what came before is done
     (answer,) = ros.published
-    assert [one.results[0].hypothesis.class_id for one in answer.detections] == labels
+    assert [d.results[0].hypothesis.class_id for d in answer.detections] == labels
     assert ros.log[1][0] == "warning"
 
 

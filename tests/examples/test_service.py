@@ -42,7 +42,7 @@ def client(example, saved):
     """The service with an empty gallery, as a client sees it."""
     from starlette.testclient import TestClient
 
-    app = example("service.py").create_app(hmdrn.load("default", threads=1), saved, most_bytes=200_000)
+    app = example("service.py").create_app(hmdrn.load("default", threads=1), saved, max_bytes=200_000)
     with TestClient(app) as client:
         yield client
 
@@ -52,7 +52,7 @@ def detail(answer, status: int) -> str:
     return answer.json()["detail"]
 
 
-def test_species_that_were_enrolled_are_named_listed_and_forgotten(client, drawn, labels, saved):
+def test_enrolled_species_are_recognized_listed_and_forgotten(client, drawn, labels, saved):
     for label, images in zip(labels, drawn, strict=True):
         answer = client.post(f"/species/{label}", files=many(images[:5]))
         assert answer.status_code == 200, answer.text
@@ -68,13 +68,13 @@ def test_species_that_were_enrolled_are_named_listed_and_forgotten(client, drawn
     assert named[0]["probability"] == pytest.approx(here.probability, abs=1e-4)
     assert len(client.post("/classify?top=1", files={"photo": jpeg(drawn[0][6])}).json()["ranking"]) == 1
     assert client.delete(f"/species/{labels[0]}").status_code == 204
-    assert [one["label"] for one in client.get("/species").json()] == sorted(labels[1:])
+    assert [s["label"] for s in client.get("/species").json()] == sorted(labels[1:])
     assert labels[0] not in hmdrn.load_gallery(saved)
     health = client.get("/health").json()
     assert (health["status"], health["species"], health["bundle"]) == ("ok", 2, "default.hmdrn")
 
 
-def test_what_the_caller_did_wrong_is_4xx_with_the_reason(client, drawn):
+def test_mistakes_of_the_caller_are_4xx_with_the_reason(client, drawn):
     photo = jpeg(drawn[0][0])
     assert "nothing has been enrolled" in detail(client.post("/classify", files={"photo": photo}), 409)
     assert "not an image" in detail(client.post("/classify", files={"photo": b"no image at all"}), 422)
@@ -88,14 +88,14 @@ def test_what_the_caller_did_wrong_is_4xx_with_the_reason(client, drawn):
     assert client.get("/species").json() == []
 
 
-def test_photos_of_another_species_than_the_label_says_are_doubted(client, drawn, labels):
+def test_photos_of_another_species_than_the_label_are_doubted(client, drawn, labels):
     for label, images in zip(labels, drawn, strict=True):
         assert client.post(f"/species/{label}", files=many(images[:5])).json()["doubt"] is None
     doubt = client.post("/species/Impostor", files=many(drawn[0][5:])).json()["doubt"]
     assert f"nearer to {labels[0]!r}" in doubt
 
 
-def test_of_photos_of_which_one_is_bad_none_is_enrolled(client, drawn, saved):
+def test_a_bad_photo_keeps_all_from_being_enrolled(client, drawn, saved):
     files = [*many(drawn[0][:2]), ("photos", ("bad.jpg", b"no image at all"))]
     assert "not an image" in detail(client.post("/species/Moth", files=files), 422)
     assert client.get("/species").json() == []
@@ -146,16 +146,16 @@ def test_some_classify_while_another_enrolls_and_forgets(client, drawn, labels):
         return seen
 
     with ThreadPoolExecutor(3) as threads:
-        at_work = [threads.submit(classify) for _ in range(3)]
+        futures = [threads.submit(classify) for _ in range(3)]
         for _ in range(3):
             assert client.post("/species/Guest", files=many(drawn[1][5:7])).status_code == 200
             assert client.delete("/species/Guest").status_code == 204
         stop.set()
-        assert all(one.result(30) == {labels[0]} for one in at_work)
+        assert all(future.result(30) == {labels[0]} for future in futures)
     assert set(statuses) == {200}
 
 
-def test_it_serves_by_uvicorn_and_its_gallery_outlives_it(
+def test_it_serves_with_uvicorn_and_its_gallery_remains(
     examples, drawn, labels, gallery, tmp_path, environment
 ):
     mine = tmp_path / "site7.gallery"
@@ -164,9 +164,9 @@ def test_it_serves_by_uvicorn_and_its_gallery_outlives_it(
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as service:
         try:
             address = next(
-                found.group()
+                match.group()
                 for line in service.stderr
-                if (found := re.search(r"http://127\.0\.0\.1:\d+", line))
+                if (match := re.search(r"http://127\.0\.0\.1:\d+", line))
             )
             with httpx.Client(base_url=address, timeout=30) as client:
                 answer = client.post("/classify", files={"photo": jpeg(drawn[1][6])})
@@ -195,7 +195,7 @@ def test_a_port_in_use_is_one_line(examples, tmp_path, environment):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_gallery_that_cannot_be_written_is_told_before_it_serves(example, monkeypatch, capsys, tmp_path):
+def test_an_unwritable_gallery_is_reported_before_it_serves(example, monkeypatch, capsys, tmp_path):
     place = str(tmp_path / "none" / "g.gallery")
     monkeypatch.setattr(sys, "argv", ["service.py", "--gallery", place])
     assert example("service.py").main() == 2

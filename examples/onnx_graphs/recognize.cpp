@@ -1,11 +1,11 @@
-// Enroll the species of a folder and name photos, with ONNX Runtime and nothing else: no Python on the device.
+// Enroll the species of a folder and classify photos, with ONNX Runtime only: no Python on the device.
 //
-//     recognise birds.hmdrn/graphs/fp32 species/ photo.ppm...
+//     recognize birds.hmdrn/graphs/fp32 species/ photo.ppm...
 //
 // species/ has a folder of photos for each species. Photos are binary PPM (`ffmpeg -i photo.jpg photo.ppm`), upright.
-// With --squash first, they are resized as a manifest says whose input.preprocessing is "squash".
+// With --squash first, they are resized as for a manifest whose input.preprocessing is "squash".
 // Prints a line for each photo and species, tab-separated: photo, species, distance_high, distance_mid, logit,
-// and "best" where the logit is the photo's largest. README.md tells how to build it.
+// and "best" where the logit is the photo's largest. README.md explains how to build it.
 
 #include <algorithm>
 #include <cstdio>
@@ -29,13 +29,13 @@ static std::vector<fs::path> sorted_entries(const fs::path& folder) {
     return entries;
 }
 
-static int recognise(std::vector<std::string> arguments) {
+static int recognize(std::vector<std::string> arguments) {
     const bool squash = !arguments.empty() && arguments[0] == "--squash";
     if (squash) {
         arguments.erase(arguments.begin());
     }
     if (arguments.size() < 3) {
-        std::cerr << "usage: recognise [--squash] GRAPHS SPECIES PHOTO.ppm...\n";
+        std::cerr << "usage: recognize [--squash] GRAPHS SPECIES PHOTO.ppm...\n";
         return 2;
     }
     hmdrn::Graphs graphs(arguments[0]);
@@ -55,21 +55,21 @@ static int recognise(std::vector<std::string> arguments) {
         if (!photos.empty()) {
             labels.push_back(folder.filename().string());
             shots.push_back(static_cast<float>(photos.size()));
-            grams.push_back(graphs.summed_gram(std::move(photos)));
+            grams.push_back(graphs.sum_grams(std::move(photos)));
         }
     }
     if (labels.empty()) {
         std::cerr << "error: " << arguments[1] << " holds no folder with .ppm photos\n";
         return 2;
     }
-    graphs.learn(grams, shots);
+    graphs.solve(grams, shots);
 
     for (std::size_t i = 2; i < arguments.size(); ++i) {
-        const auto found = graphs.classify(hmdrn::prepare(hmdrn::read_ppm(arguments[i]), squash));
-        const auto best = std::max_element(found.logits.begin(), found.logits.end()) - found.logits.begin();
+        const auto result = graphs.classify(hmdrn::prepare(hmdrn::read_ppm(arguments[i]), squash));
+        const auto best = std::max_element(result.logits.begin(), result.logits.end()) - result.logits.begin();
         for (std::size_t c = 0; c < labels.size(); ++c) {
-            std::printf("%s\t%s\t%.9g\t%.9g\t%.9g\t%s\n", arguments[i].c_str(), labels[c].c_str(), found.high[c],
-                        found.mid[c], found.logits[c], std::ptrdiff_t(c) == best ? "best" : "");
+            std::printf("%s\t%s\t%.9g\t%.9g\t%.9g\t%s\n", arguments[i].c_str(), labels[c].c_str(), result.high[c],
+                        result.mid[c], result.logits[c], std::ptrdiff_t(c) == best ? "best" : "");
         }
     }
     return 0;
@@ -77,7 +77,7 @@ static int recognise(std::vector<std::string> arguments) {
 
 int main(int count, char** words) {
     try {
-        return recognise({words + 1, words + count});
+        return recognize({words + 1, words + count});
     } catch (const std::exception& error) {  // Ort::Exception is one
         std::cerr << "error: " << error.what() << '\n';
         return 2;
