@@ -15,11 +15,7 @@ _PARTS = ("images_variant_train.txt", "images_variant_val.txt", "images_variant_
 
 
 def read(index: ArchiveIndex, crop: bool) -> Catalog:
-    """Make the catalog. The original split is of photos, not of classes, and is dropped.
-
-    Raises:
-        DatasetError: A list or a photo is missing, or a list is damaged.
-    """
+    """Make the catalog. The original split is of photos, not of classes, and is dropped."""
     names = [row[0] for row in parse_rows(index.read_list(_NAMES), 1, _NAMES)]
     labels = {name: safe_label(name, _NAMES) for name in names}
     boxes = {

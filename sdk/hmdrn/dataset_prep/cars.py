@@ -38,11 +38,7 @@ class _Annotation(NamedTuple):
 
 
 def read(index: ArchiveIndex, crop: bool) -> Catalog:
-    """Make the catalog of whichever form there is; the test photos may be left out altogether.
-
-    Raises:
-        DatasetError: A list or a photo is missing, or a list is damaged.
-    """
+    """Make the catalog of whichever form there is; the test photos may be left out altogether."""
     files = index.by_tail(2)
     joint = index.find_list(_JOINT) is not None
     lists = [_JOINT] if joint else [_META, _TRAIN]

@@ -30,11 +30,7 @@ class Crop:
     banner: int = 0
 
     def clip(self, width: int, height: int, name: str) -> tuple[int, int, int, int]:
-        """Return the edges within a photo of this size; `name` is what messages call it.
-
-        Raises:
-            DatasetError: The box lies outside of the photo.
-        """
+        """Return the edges within a photo of this size; a box outside of it raises a DatasetError."""
         left, top, right, bottom = 0, 0, width, height - self.banner
         if self.box is not None:
             x0, y0, x1, y1 = (round(edge) for edge in self.box)  # as Pillow's crop rounds

@@ -16,11 +16,7 @@ _IMAGES, _LABELS, _BOXES, _NAMES = (
 
 
 def read(index: ArchiveIndex, crop: bool) -> Catalog:
-    """Make the catalog from `images.txt` and the lists beside it, which share the photos' numbers.
-
-    Raises:
-        DatasetError: A list or a photo is missing, or a list is damaged.
-    """
+    """Make the catalog from `images.txt` and the lists beside it, which share the photos' numbers."""
     images = index.read_list(_IMAGES)
     class_numbers = dict(parse_rows(index.read_list(_LABELS), 2, _LABELS))
     boxes = {

@@ -14,11 +14,7 @@ _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read(index: ArchiveIndex, crop: bool) -> Catalog:
-    """Make the catalog from the folders below `Images`; a class is numbered by its folder's name.
-
-    Raises:
-        DatasetError: There are no photos, or a box is missing.
-    """
+    """Make the catalog from the folders below `Images`; a class is numbered by its folder's name."""
     members = {
         tail: member
         for tail, member in index.by_tail(3).items()

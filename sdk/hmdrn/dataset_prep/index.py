@@ -83,11 +83,7 @@ class ArchiveIndex:
     metadata: Mapping[Member, bytes]
 
     def read_list(self, file_name: str) -> bytes:
-        """Return the content of a list, wherever in the archives it lies.
-
-        Raises:
-            DatasetError: The list is missing.
-        """
+        """Return the content of a list, wherever in the archives it lies; raise a DatasetError without it."""
         return self.require(self.find_list(file_name), file_name)
 
     def find_list(self, file_name: str) -> bytes | None:
@@ -103,11 +99,7 @@ class ArchiveIndex:
         return tails
 
     def require(self, value: T | None, what: str) -> T:
-        """Return a value that must be present.
-
-        Raises:
-            DatasetError: The value is None.
-        """
+        """Return a value; None raises a DatasetError that it is missing."""
         if value is None:
             raise self.missing(what)
         return value
@@ -133,7 +125,8 @@ class ArchiveLayout:
         crop: Whether photos are cropped to the annotated box by default.
         rules: The available splits by name; the first is the default.
         is_metadata: Returns true for the lists and annotations that `read` needs.
-        read: Makes the catalog of an index; the flag says whether to crop photos to their boxes.
+        read: Makes the catalog of an index; the flag says whether to crop photos to their boxes. Raises
+            DatasetError if a list, photo or box is missing, or a list is damaged.
     """
 
     title: str

@@ -6,17 +6,16 @@ import contextlib
 import os
 import secrets
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hmdrn.dataset_prep import aircraft, cars, cub, dogs
-from hmdrn.dataset_prep.archives import check_archive
-from hmdrn.dataset_prep.crop import JPEG_QUALITY
-from hmdrn.dataset_prep.index import ArchiveLayout, Catalog, index_archives
+from hmdrn.dataset_prep.archives import check_archive, read_members
+from hmdrn.dataset_prep.crop import JPEG_QUALITY, encode_photo
+from hmdrn.dataset_prep.index import ArchiveLayout, Catalog, Member, Photo, index_archives
 from hmdrn.dataset_prep.splits import SPLITS, Split, read_split
-from hmdrn.dataset_prep.writer import write_photos
 from hmdrn_runtime.bundle.bundle import compute_sha256
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.images.decoding import MIN_SIDE
@@ -100,7 +99,7 @@ def prepare(
     try:
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                write_photos(archive, paths, photos, split, options.side, report)
+                _write_photos(archive, paths, photos, split, options.side, report)
             file.flush()
             os.fsync(file.fileno())
         digests: list[dict[str, str | None]] = []
@@ -137,6 +136,34 @@ def prepare(
         with contextlib.suppress(OSError):
             temporary.unlink()
     return record
+
+
+def _write_photos(
+    output: zipfile.ZipFile,
+    archives: Sequence[Path],
+    photos: Mapping[Member, Photo],
+    split: Split,
+    side: int,
+    report: ProgressCallback,
+) -> None:
+    """Read through the archives a second time, in their own order, and write photos to the zip."""
+    pending = dict(photos)
+    for index, path in enumerate(archives):
+        # Only the first of several members of the same name.
+        for name, data in read_members(path, lambda name, index=index: (index, name) in pending):  # type: ignore[misc]
+            if data is None:
+                continue
+            photo = pending.pop(Member(index, name))
+            report(f"cropping photos of {path.name}", len(photos) - len(pending), len(photos))
+            content = encode_photo(data, f"{name!r} in {describe_source(path)}", photo.crop, side)
+            # A fixed date, so that the same archives give the same zip.
+            entry = zipfile.ZipInfo(f"{split[photo.label]}/{photo.label}/{photo.stem}.jpg")
+            entry.external_attr = 0o644 << 16
+            output.writestr(entry, content)
+    if pending:
+        raise DatasetError(
+            f"{next(iter(pending)).name!r} is gone from its archive: leave the archives as they are"
+        )
 
 
 def _check_output(given: Path, archives: Sequence[Path]) -> Path:

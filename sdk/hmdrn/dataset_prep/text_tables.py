@@ -33,22 +33,14 @@ def parse_rows(data: bytes, columns: int, where: str) -> Iterator[list[str]]:
 
 
 def parse_int(text: str, where: str) -> int:
-    """Parse a whole number of at most nine digits.
-
-    Raises:
-        DatasetError: The text is something else.
-    """
+    """Parse a whole number of at most nine digits; anything else raises a DatasetError."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise DatasetError(f"{where} has {text[:40]!r} where a number belongs: download the archive again")
     return int(text)
 
 
 def parse_box(values: Sequence[object], where: str) -> tuple[float, float, float, float]:
-    """Parse the four finite numbers of a box.
-
-    Raises:
-        DatasetError: The values are something else.
-    """
+    """Parse the four finite numbers of a box; anything else raises a DatasetError."""
     try:
         left, top, right, bottom = (float(str(value)) for value in values)
         if not all(map(math.isfinite, (left, top, right, bottom))):
