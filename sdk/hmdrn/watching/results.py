@@ -33,7 +33,7 @@ class Sighting:
 
     @property
     def changed(self) -> bool:
-        """Whether this frame changed the smoothed label."""
+        """True if this frame changed the smoothed label."""
         return not self.smoothed.is_same(self.previous)
 
 
@@ -64,7 +64,7 @@ class WatchResult:
 
     @property
     def changed(self) -> bool:
-        """Whether this frame changed any sighting's smoothed label."""
+        """True if this frame changed any sighting's smoothed label."""
         return any(sighting.changed for sighting in self.sightings)
 
 

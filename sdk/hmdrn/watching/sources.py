@@ -55,7 +55,7 @@ class Source:
 
     @property
     def live(self) -> bool:
-        """Whether frames arrive at their own time: such a source is reconnected, a file ends."""
+        """True if frames arrive at their own time: such a source is reconnected, a file ends."""
         return self.kind in ("camera", "stream", "pipeline")
 
 
