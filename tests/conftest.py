@@ -118,9 +118,9 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
         folder = bundle / "graphs" / "fp32"
 
         def loaded(job: Any, metadata: Any) -> dict[str, Any]:
-            return {name: onnx.load(folder / f"{name}.onnx") for name in job.cuts}
+            return {name: onnx.load(folder / f"{name}.onnx") for name in job.graphs}
 
-        monkeypatch.setattr(exporter, "trace", loaded)
+        monkeypatch.setattr(exporter, "trace_graphs", loaded)
 
     return take
 
@@ -134,13 +134,13 @@ def written(
     def make(backbone: str, head: str, variant: str) -> Any:
         from hmdrn_export import exporter
         from hmdrn_network.checkpoints import load_checkpoint
-        from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
+        from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
 
         def write(path: Path) -> None:
             path.mkdir()
             checkpoint = load_checkpoint(seeded_checkpoint(backbone, head))
-            manifest = exporter._write(checkpoint, path, "fp16", "crop", lambda *_: None)
-            (path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+            manifest = exporter.write_bundle(checkpoint, path, "fp16", "crop")
+            (path / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
 
         return open_bundle(once(f"{backbone}_{head}_fp16_unverified.hmdrn", write), variant)
 

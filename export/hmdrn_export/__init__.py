@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle of ONNX graphs, verified; and from a bundle to engines.
+"""Export: a checkpoint to a verified bundle of ONNX graphs, and a bundle to engines.
 
-Names are imported when they are used: a device builds engines (`hmdrn_export.tensorrt`) without torch.
+Nothing is imported here: a device builds engines (`hmdrn_export.tensorrt`) without torch.
 """

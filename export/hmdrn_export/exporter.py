@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle."""
+"""Export of a checkpoint to a bundle."""
 
 from __future__ import annotations
 
@@ -6,54 +6,55 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import onnx
 
-from hmdrn_export.bundle_writer.description import describe_graph, describe_network
-from hmdrn_export.bundle_writer.fingerprint import fingerprint
-from hmdrn_export.bundle_writer.publishing import published
-from hmdrn_export.bundle_writer.storage import WEIGHTS, write_graphs
+from hmdrn_export.bundle_writer.description import describe_graph, describe_input, describe_network
+from hmdrn_export.bundle_writer.fingerprint import compute_fingerprint
+from hmdrn_export.bundle_writer.publication import publish_atomically
+from hmdrn_export.bundle_writer.weights_file import write_graphs
 from hmdrn_export.graphs import opset17, tracing
-from hmdrn_export.graphs.modules import traces
-from hmdrn_export.graphs.tracing import trace
-from hmdrn_export.precision.half import to_half
+from hmdrn_export.graphs.trace_jobs import make_trace_jobs
+from hmdrn_export.graphs.tracing import trace_graphs
+from hmdrn_export.precision.half import convert_to_half
 from hmdrn_export.precision.rounding_backend import RoundingBackend
-from hmdrn_export.precision.rules import FLOAT32_GRAPHS, listed
-from hmdrn_export.verification import VerificationReport, verify
+from hmdrn_export.precision.rules import FLOAT32_GRAPHS, describe_rules
+from hmdrn_export.verification.report import VerificationReport
+from hmdrn_export.verification.verifier import verify_bundle
 from hmdrn_network.checkpoints import Checkpoint
-from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from hmdrn_runtime.bundle.bundle import MANIFEST, Bundle, open_bundle, sha256_of
-from hmdrn_runtime.bundle.manifest import Graph, Input, Manifest
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, Bundle, compute_sha256, open_bundle
+from hmdrn_runtime.bundle.manifest import Graph, Manifest
 from hmdrn_runtime.bundle.variants import FLOAT32_OPSET17
 from hmdrn_runtime.errors import EnrollmentError, ExportError, VerificationError
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE, PREPROCESSINGS, RESIZE
-from hmdrn_runtime.io.files import user_path
+from hmdrn_runtime.images.preprocessing import PREPROCESSING_MODES
+from hmdrn_runtime.io.files import expand_path
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 PRECISIONS = ("fp32", "fp16", "int8")
 OPSETS = (tracing.OPSET, opset17.OPSET)
 
-Step = Callable[[str, int, int], None]
-"""Progress: what is being done, how much of it is done, and of how much."""
+Models = Mapping[str, onnx.ModelProto]
+"""Graphs by name, weights inside."""
 
 
 @dataclass(frozen=True, eq=False)
-class Derived:
+class DerivedVariants:
     """Variants made of a bundle's verified float32 graphs.
 
     Attributes:
-        variants: Graphs by name, weights inside, by variant; the float32 ones serve where there is none.
-        calibration: How they were found, JSON-ready, for the manifest.
+        variants: Graphs by variant; float32 graphs complete each variant.
+        calibration: Report on their making, JSON-ready, for the manifest.
     """
 
-    variants: Mapping[str, Mapping[str, onnx.ModelProto]]
+    variants: Mapping[str, Models]
     calibration: Mapping[str, Any]
 
 
-Derive = Callable[[Bundle], Derived]
+Derive = Callable[[Bundle], DerivedVariants]
 
 
 def export_bundle(
@@ -61,74 +62,77 @@ def export_bundle(
     output: str | os.PathLike[str],
     precision: str = "fp32",
     preprocessing: str = "crop",
-    report: Step = lambda what, done, of: None,
+    report: ProgressCallback = ignore_progress,
     derive: Derive | None = None,
     opset: int = tracing.OPSET,
 ) -> VerificationReport:
-    """Export a network and verify what was written.
+    """Export a network and verify the bundle.
 
-    The bundle appears under its name when it is complete and verified, and not before.
+    The bundle appears under its name once it is complete and verified, and not before.
 
     Args:
         checkpoint: The trained network.
-        output: Folder to make, NAME.hmdrn; a bundle that is there is replaced.
-        precision: "fp32"; "fp16" or "int8", whose bundles have the float32 graphs too.
-        preprocessing: "crop" for whole photographs, "squash" for photos that are cropped to the subject.
-        report: Told of the progress.
-        derive: Makes the variants of "int8", which need photographs to calibrate on.
+        output: Folder to write, NAME.hmdrn; an existing bundle is replaced.
+        precision: "fp32"; bundles of "fp16" and "int8" have the float32 graphs too.
+        preprocessing: "crop" for whole photos, "squash" for photos that are cropped to the subject.
+        report: Receives the progress.
+        derive: Makes the variants of "int8", which need photos to calibrate on.
         opset: 17 adds float32 graphs for TensorRT 8.5 and 8.6, variant "fp32-opset17".
 
     Returns:
-        How the graphs of this precision compare with the network; of "int8" those for ONNX Runtime. The
+        Comparison of the graphs of this precision with the network; of "int8" those for ONNX Runtime. The
         manifest has the reports of all variants.
 
     Raises:
-        ExportError: A precision or preprocessing that is not offered, or a place that cannot be written.
+        ExportError: The precision or preprocessing is unknown, or `output` cannot be written.
         VerificationError: The bundle differs from the network by more than its tolerance; nothing is left.
     """
-    if precision not in PRECISIONS:
-        raise ExportError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    for name, value, choices in (
+        ("precision", precision, PRECISIONS),
+        ("preprocessing", preprocessing, PREPROCESSING_MODES),
+        ("opset", opset, OPSETS),
+    ):
+        if value not in choices:
+            raise ExportError(f"unknown {name} {value!r}: choose one of {', '.join(map(str, choices))}")
     if precision == "int8" and derive is None:
         raise ExportError(
-            "precision 'int8' needs photographs to calibrate on: give --calibration DATA, "
+            "precision 'int8' needs photos to calibrate on: give --calibration DATA, "
             "best of your own kind of species and camera"
         )
-    if preprocessing not in PREPROCESSINGS:
-        raise ExportError(
-            f"unknown preprocessing {preprocessing!r}: choose one of {', '.join(PREPROCESSINGS)}"
-        )
-    if opset not in OPSETS:
-        raise ExportError(f"opset is {opset}: choose one of {', '.join(map(str, OPSETS))}")
-    output = user_path(output, ExportError)
-    if output.exists() and not (output / MANIFEST).is_file():
-        raise ExportError(f"{output} exists and is no bundle: choose another --output, or remove it")
-    with published(output) as folder:
-        manifest = _write(checkpoint, folder, precision, preprocessing, report, opset)
-        results = _verify_all(checkpoint, folder, manifest, manifest.variants, report)
+    output = expand_path(output, ExportError)
+    if output.exists() and not (output / MANIFEST_NAME).is_file():
+        raise ExportError(f"{output} exists and is not a bundle: choose another --output, or remove it")
+    with publish_atomically(output) as folder:
+        manifest = write_bundle(checkpoint, folder, precision, preprocessing, report, opset)
+        results = _verify_variants(checkpoint, folder, manifest, manifest.variants, report)
         if derive is not None:
             derived = derive(open_bundle(folder))
             report("writing", 0, 1)
-            manifest = _with_derived(folder, manifest, derived)
-            results |= _verify_all(checkpoint, folder, manifest, derived.variants, report)
+            manifest = add_variants(folder, manifest, derived)
+            results |= _verify_variants(checkpoint, folder, manifest, derived.variants, report)
         verification = {variant: result.to_dict() for variant, result in results.items()}
         _write_manifest(folder, replace(manifest, verification=verification))
     return results["int8-ort" if precision == "int8" else precision]
 
 
-def _write(
+def write_bundle(
     checkpoint: Checkpoint,
     folder: Path,
     precision: str,
     preprocessing: str,
-    report: Step,
+    report: ProgressCallback = ignore_progress,
     opset: int = tracing.OPSET,
 ) -> Manifest:
-    """Trace the graphs into `folder`, and say what they are."""
+    """Trace the graphs into `folder`, without verification; see `export_bundle`.
+
+    Returns:
+        The manifest, which is not written.
+    """
     network, card = checkpoint.network, checkpoint.card
-    identity = fingerprint(network, preprocessing)
+    fingerprint = compute_fingerprint(network, preprocessing)
     metadata = {
         "hmdrn.model": card.name,
-        "hmdrn.fingerprint": identity,
+        "hmdrn.fingerprint": fingerprint,
         "hmdrn.precision": "fp32",
         "hmdrn.backbone": network.config.backbone,
         "hmdrn.head": network.config.head,
@@ -136,110 +140,104 @@ def _write(
         "hmdrn.licence": card.licence,
     }
     models: dict[str, onnx.ModelProto] = {}
-    jobs = traces(network)
+    jobs = make_trace_jobs(network)
     for done, job in enumerate(jobs):
-        report(f"tracing {', '.join(job.cuts)}", done, len(jobs))
-        models.update(trace(job, metadata))
+        report(f"tracing {', '.join(job.graphs)}", done, len(jobs))
+        models.update(trace_graphs(job, metadata))
     report("writing", len(jobs), len(jobs))
-    variants: dict[str, Mapping[str, Graph]] = {}
+    # The float32 graphs come last: writing them moves their weights out.
+    variants: dict[str, Models] = {}
     rules: dict[str, list[dict[str, Any]]] = {}
     if precision == "fp16":
-        photos = {name: model for name, model in models.items() if name not in FLOAT32_GRAPHS}
-        # Made before the float32 graphs are written, which moves their weights out.
-        halves = {name: to_half(model) for name, model in photos.items()}
-        rules["fp16"] = listed(photos.values(), halves.values())
-        variants["fp16"] = _write_variant(halves, folder, "fp16")
+        singles = {name: model for name, model in models.items() if name not in FLOAT32_GRAPHS}
+        variants["fp16"] = {name: convert_to_half(model) for name, model in singles.items()}
+        rules["fp16"] = describe_rules(singles.values(), variants["fp16"].values())
     if opset == opset17.OPSET:
-        older = {name: opset17.to_opset17(model) for name, model in models.items()}
-        variants[FLOAT32_OPSET17] = _write_variant(older, folder, FLOAT32_OPSET17)
-    variants["fp32"] = _write_variant(models, folder, "fp32")
-    variants = {
-        name: {**{g: variants["fp32"][g] for g in variants["fp32"] if g not in graphs}, **graphs}
-        for name, graphs in variants.items()
-    }
-    names = {graph.file for graphs in variants.values() for graph in graphs.values()}
-    names |= {f"{PurePosixPath(name).parent}/{WEIGHTS}" for name in names}
+        variants[FLOAT32_OPSET17] = {n: opset17.convert_to_opset17(model) for n, model in models.items()}
+    graphs, files = _write_variants({**variants, "fp32": models}, folder)
     return Manifest(
         name=card.name,
-        network=describe_network(network, identity),
-        input=Input(INPUT_SIZE, RESIZE, preprocessing, IMAGENET_MEAN, IMAGENET_STD),
-        variants=variants,
-        files={name: sha256_of(folder / name) for name in sorted(names)},
+        network=describe_network(network, fingerprint),
+        input=describe_input(network, preprocessing),
+        variants={variant: {**graphs["fp32"], **own} for variant, own in graphs.items()},
+        files=files,
         model={key: value for key, value in asdict(card).items() if key != "name"},
         provenance={
             "checkpoint_sha256": checkpoint.sha256,
-            **{
-                f"{package}_version": version(package)
-                for package in ("hmdrn", "torch", "onnx", "onnxruntime")
-            },
+            **{f"{name}_version": version(name) for name in ("hmdrn", "torch", "onnx", "onnxruntime")},
         },
         precision_rules=rules,
     )
 
 
-def _with_derived(folder: Path, manifest: Manifest, derived: Derived) -> Manifest:
-    """Write derived variants into `folder`; the manifest with them."""
-    written = {
-        variant: {**manifest.variants["fp32"], **_write_variant(models, folder, variant)}
-        for variant, models in derived.variants.items()
-    }
-    places = [folder / "graphs" / variant for variant in written]
-    files = {str(file.relative_to(folder).as_posix()): file for place in places for file in place.iterdir()}
+def add_variants(folder: Path, manifest: Manifest, derived: DerivedVariants) -> Manifest:
+    """Write derived variants into `folder`, and return the manifest with them."""
+    graphs, files = _write_variants(derived.variants, folder)
+    completed = {variant: {**manifest.variants["fp32"], **own} for variant, own in graphs.items()}
     return replace(
         manifest,
-        variants={**manifest.variants, **written},
-        files={**manifest.files, **{name: sha256_of(file) for name, file in sorted(files.items())}},
+        variants={**manifest.variants, **completed},
+        files={**manifest.files, **files},
         calibration=derived.calibration,
     )
 
 
+def _write_variants(
+    variants: Mapping[str, Models], folder: Path
+) -> tuple[dict[str, dict[str, Graph]], dict[str, str]]:
+    """Write variants, and return their graphs' descriptions and their files' SHA-256 by name."""
+    graphs: dict[str, dict[str, Graph]] = {}
+    files: dict[str, str] = {}
+    for variant, models in variants.items():
+        place = f"graphs/{variant}"
+        graphs[variant] = {
+            name: describe_graph(model, f"{place}/{name}.onnx", variant) for name, model in models.items()
+        }
+        (folder / place).mkdir(parents=True)
+        write_graphs(models, folder / place)
+        files |= {f"{place}/{file.name}": compute_sha256(file) for file in (folder / place).iterdir()}
+    return graphs, dict(sorted(files.items()))
+
+
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
 
 
-def _verify_all(
-    checkpoint: Checkpoint, folder: Path, manifest: Manifest, variants: Iterable[str], report: Step
+def _verify_variants(
+    checkpoint: Checkpoint,
+    folder: Path,
+    manifest: Manifest,
+    variants: Iterable[str],
+    report: ProgressCallback,
 ) -> dict[str, VerificationReport]:
-    """Check variants of the bundle that is being made, as a device will open them."""
+    """Verify variants of an unfinished bundle, opened as a device will open them."""
     _write_manifest(folder, manifest)
-    return {variant: _verified(checkpoint, open_bundle(folder, variant), report) for variant in variants}
+    return {
+        variant: _verify_variant(checkpoint, open_bundle(folder, variant), report) for variant in variants
+    }
 
 
-def _write_variant(models: Mapping[str, onnx.ModelProto], folder: Path, variant: str) -> dict[str, Graph]:
-    """Write the graphs of one variant, and describe them."""
-    place = f"graphs/{variant}"
-    graphs = {name: describe_graph(model, f"{place}/{name}.onnx", variant) for name, model in models.items()}
-    (folder / place).mkdir(parents=True)
-    write_graphs(models, folder / place)
-    return graphs
-
-
-def _verified(checkpoint: Checkpoint, bundle: Bundle, report: Step) -> VerificationReport:
-    """Check one variant with an executor that computes as its types say.
+def _verify_variant(checkpoint: Checkpoint, bundle: Bundle, report: ProgressCallback) -> VerificationReport:
+    """Verify one variant with an executor that computes as its types say.
 
     Raises:
         VerificationError: It differs from the network by more than its tolerance.
     """
-    # Opened past the manifest's word on what they are for: this is no use of them but a check.
+    # Not by `open_backend`, which refuses variants for other backends.
     half = bundle.variant == "fp16"
     backend: Backend = RoundingBackend(bundle) if half else OnnxRuntimeBackend(bundle)
     failed = f"the {bundle.variant} bundle of {checkpoint.card.name!r} differs from its network: "
     try:
-        result = verify(
-            checkpoint.network,
-            bundle,
-            backend,
-            lambda done, of: report(f"verifying {bundle.variant}", done, of),
-        )
+        result = verify_bundle(checkpoint.network, bundle, backend, report)
     except EnrollmentError as error:  # statistics that are not finite
-        raise VerificationError(failed + (_overflow(backend) or str(error))) from error
-    failures = (*filter(None, [_overflow(backend)]), *result.failures)
+        raise VerificationError(failed + (_find_overflow(backend) or str(error))) from error
+    failures = (*filter(None, [_find_overflow(backend)]), *result.failures)
     if failures:
         raise VerificationError(failed + "; ".join(failures))
     return result
 
 
-def _overflow(backend: Backend) -> str | None:
+def _find_overflow(backend: Backend) -> str | None:
     if isinstance(backend, RoundingBackend) and backend.overflowed is not None:
         return f"half overflows in {backend.overflowed!r}; export with --precision fp32"
     return None

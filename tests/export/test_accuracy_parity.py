@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hmdrn.loading import checkpoint_path, load
+from hmdrn.loading import load, resolve_checkpoint
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.evaluation.episodes import sample_episodes
-from hmdrn_runtime.evaluation.evaluation import BundleScorer, Setting, evaluate
+from hmdrn_runtime.evaluation.evaluation import BundleScorer, EpisodeSetting, evaluate
 
 
 def torch_accuracy(network, dataset, mode, setting) -> float:
@@ -49,8 +49,8 @@ def torch_accuracy(network, dataset, mode, setting) -> float:
 @pytest.mark.parametrize("shot", [1, 5])
 def test_the_default_model_is_as_accurate_as_in_torch(shot, shared):
     dataset = open_dataset(shared("data/birds_cub.zip"), "val")
-    setting = Setting(way=5, shot=shot, queries=10, episodes=60, seed=shot)
-    network = load_checkpoint(checkpoint_path("default")).network
+    setting = EpisodeSetting(way=5, shot=shot, queries=10, episodes=60, seed=shot)
+    network = load_checkpoint(resolve_checkpoint("default")).network
     expected = torch_accuracy(network, dataset, "crop", setting)
     (found,) = evaluate(BundleScorer(load("default")), dataset.classes, [setting])
     assert found.accuracy == pytest.approx(expected, abs=0.1)
@@ -61,7 +61,7 @@ def test_the_default_model_is_as_accurate_as_in_torch(shot, shared):
 @pytest.mark.slow
 def test_the_authors_model_is_as_accurate_as_in_torch(shared, exported):
     dataset = open_dataset(shared("data/birds_cub.zip"), "val")
-    setting = Setting(way=5, shot=5, queries=4, episodes=20)
+    setting = EpisodeSetting(way=5, shot=5, queries=4, episodes=20)
     checkpoint = shared("reference/conv4_cub.pth")
     expected = torch_accuracy(load_checkpoint(checkpoint).network, dataset, "squash", setting)
     recognizer = load(exported(checkpoint, preprocessing="squash"))

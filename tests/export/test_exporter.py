@@ -11,8 +11,8 @@ import torch
 
 from hmdrn_export import exporter
 from hmdrn_export.exporter import export_bundle
-from hmdrn_export.graphs.modules import traces
-from hmdrn_export.graphs.tracing import trace
+from hmdrn_export.graphs.trace_jobs import make_trace_jobs
+from hmdrn_export.graphs.tracing import trace_graphs
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
@@ -50,7 +50,7 @@ def test_every_graph_says_what_it_is_in_its_metadata(bundle):
         assert metadata["hmdrn.head"] == bundle.manifest.network.head
 
 
-def test_the_manifest_tells_the_true_inputs_and_outputs(bundle):
+def test_the_manifest_has_the_true_inputs_and_outputs(bundle):
     for name, graph in bundle.manifest.variants["fp32"].items():
         model = model_of(bundle, name, load_external_data=False)
         assert [t.name for t in graph.inputs] == [v.name for v in model.graph.input]
@@ -68,7 +68,7 @@ def test_nodes_and_weights_are_named_after_the_modules_they_are_of(bundle):
     assert not [w.name for w in graph.initializer if w.name.startswith("val_")]
 
 
-def test_nothing_in_a_graph_tells_where_it_was_made(bundle):
+def test_nothing_in_a_graph_reveals_where_it_was_made(bundle):
     for name in bundle.manifest.variants["fp32"]:
         content = bundle.graph_path(name).read_bytes()
         assert b"site-packages" not in content
@@ -122,7 +122,9 @@ def test_two_traces_of_one_checkpoint_are_identical(exported, seeded_checkpoint)
     bundle = open_bundle(exported("conv4", "ridge"))
     network = load_checkpoint(seeded_checkpoint("conv4", "ridge")).network
     metadata = {p.key: p.value for p in model_of(bundle, "solve").metadata_props}
-    solve = trace(traces(network)[1], {k: v for k, v in metadata.items() if k != "hmdrn.graph"})["solve"]
+    solve = trace_graphs(
+        make_trace_jobs(network)[1], {k: v for k, v in metadata.items() if k != "hmdrn.graph"}
+    )["solve"]
     before = model_of(bundle, "solve")
     assert [n.SerializeToString() for n in solve.graph.node] == [
         n.SerializeToString() for n in before.graph.node
@@ -142,9 +144,7 @@ def test_the_verification_report_is_kept_in_the_manifest(bundle):
     assert (report["solve_residual"] is not None) == (bundle.manifest.network.head == "ridge")
 
 
-def test_a_network_that_its_graphs_do_not_compute_fails_verification_and_leaves_nothing(
-    exported, seeded_checkpoint, tmp_path, untraced
-):
+def test_wrong_graphs_fail_verification_and_leave_nothing(exported, seeded_checkpoint, tmp_path, untraced):
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
     untraced(exported("conv4", "ridge"))
     with torch.no_grad():
@@ -178,30 +178,32 @@ def test_a_bundle_is_replaced_as_a_whole(exported, seeded_checkpoint, tmp_path, 
     assert [p.name for p in tmp_path.iterdir()] == ["b.hmdrn"]
 
 
-def test_a_folder_that_is_no_bundle_is_not_overwritten(seeded_checkpoint, tmp_path):
+def test_a_folder_that_is_not_a_bundle_is_not_overwritten(seeded_checkpoint, tmp_path):
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "photo.txt").write_text("dear to someone")
-    with pytest.raises(ExportError, match=r"holiday exists and is no bundle"):
+    with pytest.raises(ExportError, match=r"holiday exists and is not a bundle"):
         export_bundle(load_checkpoint(seeded_checkpoint("conv4", "attention")), tmp_path / "holiday")
     assert (tmp_path / "holiday" / "photo.txt").read_text() == "dear to someone"
 
 
 def test_int8_without_photographs_is_refused_in_one_line(seeded_checkpoint, tmp_path):
-    with pytest.raises(ExportError, match="precision 'int8' needs photographs to calibrate on") as raised:
+    with pytest.raises(ExportError, match="precision 'int8' needs photos to calibrate on") as raised:
         export_bundle(load_checkpoint(seeded_checkpoint("conv4", "ridge")), tmp_path / "b.hmdrn", "int8")
     assert "\n" not in str(raised.value)
 
 
-def test_the_fingerprint_depends_on_weights_and_preprocessing_and_on_nothing_else(seeded_checkpoint):
-    from hmdrn_export.bundle_writer.fingerprint import fingerprint
+def test_the_fingerprint_depends_on_weights_and_preprocessing_alone(seeded_checkpoint):
+    from hmdrn_export.bundle_writer.fingerprint import compute_fingerprint
 
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
     same = dataclasses.replace(load_checkpoint(seeded_checkpoint("conv4", "ridge")), sha256="other")
-    assert fingerprint(checkpoint.network, "crop") == fingerprint(same.network, "crop")
-    assert fingerprint(checkpoint.network, "crop") != fingerprint(checkpoint.network, "squash")
+    assert compute_fingerprint(checkpoint.network, "crop") == compute_fingerprint(same.network, "crop")
+    assert compute_fingerprint(checkpoint.network, "crop") != compute_fingerprint(
+        checkpoint.network, "squash"
+    )
     with torch.no_grad():
         same.network.heads["high"].alpha.add_(1e-6)
-    assert fingerprint(checkpoint.network, "crop") != fingerprint(same.network, "crop")
+    assert compute_fingerprint(checkpoint.network, "crop") != compute_fingerprint(same.network, "crop")
 
 
 def test_the_manifest_is_valid_json_with_a_digest_for_every_file(bundle):
@@ -222,7 +224,7 @@ def test_derived_variants_are_written_verified_and_described_beside_fp32(
         assert "classify" in bundle.manifest.variants["fp32"], "derived from a whole bundle"
         names = ("enroll", "classify", "encode", "explain")
         copies = {v: {name: model_of(bundle, name) for name in names} for v in ("int8-ort", "int8-trt")}
-        return exporter.Derived(copies, {"method": "none"})
+        return exporter.DerivedVariants(copies, {"method": "none"})
 
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
     result = export_bundle(checkpoint, tmp_path / "b.hmdrn", "int8", derive=derive)
@@ -251,7 +253,7 @@ def test_derived_graphs_that_are_wrong_fail_verification_and_leave_nothing(
                 if weight.name == "backbone.blocks.2.conv.weight":
                     halved = onnx.numpy_helper.to_array(weight) / 2
                     weight.CopyFrom(onnx.numpy_helper.from_array(halved, weight.name))
-        return exporter.Derived({"int8-ort": models}, {})
+        return exporter.DerivedVariants({"int8-ort": models}, {})
 
     with pytest.raises(VerificationError, match=r"int8-ort bundle of .* differs from its network"):
         export_bundle(

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.gallery.gallery import with_photos
+from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.matching.attention import AttentionMatcher
 
 CONV4 = ["conv4_cub", "conv4_cars", "conv4_dogs"]
@@ -36,8 +36,8 @@ def assert_reproduced(bundle, reference):
     backend = open_backend(bundle)
     network = bundle.manifest.network
     matcher = AttentionMatcher(network, backend, "fp32")
-    photos = matcher.photo_statistics(images[: way * shot])
-    species = [with_photos(None, f"class {c}", photos[c * shot : (c + 1) * shot]) for c in range(way)]
+    photos = matcher.compute_statistics(images[: way * shot])
+    species = [extend_species(None, f"class {c}", photos[c * shot : (c + 1) * shot]) for c in range(way)]
     scores = matcher.classify(images[way * shot :], matcher.place(matcher.class_operands(species)))
 
     weights = network.fusion.weights

@@ -1,11 +1,12 @@
-"""What counts as an error of a distance."""
+"""Errors of distances, relative to the distances or to the terms that cancel in them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hmdrn_export.verification import CANCELLED, TOLERANCES, relative_errors
+from hmdrn_export.verification.report import TOLERANCES
+from hmdrn_export.verification.verifier import CANCELLED, relative_errors
 
 SQUARES = np.array([16_000.0])
 ALLOWED = TOLERANCES["fp32"].distance
@@ -17,7 +18,7 @@ def test_errors_are_relative_to_the_distance():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_float32_rounds_where_large_terms_cancel_is_within_the_tolerance(seed):
+def test_float32_rounding_where_large_terms_cancel_is_tolerated(seed):
     """A photo reconstructed to a thousandth of its square, as by untrained networks."""
     rng = np.random.default_rng(seed)
     tokens = rng.normal(size=(25, 1)) * rng.normal(size=640) + 0.03 * rng.normal(size=(25, 640))

@@ -1,1 +1,1 @@
-"""Writing a bundle: manifest, shared weights, fingerprint, publication."""
+"""Writing a bundle: manifest entries, shared weights, fingerprint, publication."""

@@ -1,19 +1,22 @@
-"""What a manifest says of a network and of its graphs."""
+"""Entries of a manifest for a network and its graphs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
 
+from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD
 from hmdrn_network.hmdrn import HMDRN
-from hmdrn_runtime.bundle.manifest import Fusion, Graph, Network, Tensor
+from hmdrn_runtime.bundle.manifest import Fusion, Graph, Input, Network, Tensor
 from hmdrn_runtime.bundle.variants import FLOAT32_OPSET17
+from hmdrn_runtime.images.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What the graphs of a variant are, and what runs them."""
+    """Precision and Q/DQ dialect of a variant's graphs, and the backends that run them."""
 
     precision: str
     dialect: str
@@ -25,25 +28,20 @@ VARIANTS = {
     # ONNX Runtime's CPU provider would compute half graphs in float32.
     "fp16": Variant("fp16", "onnx", ("tensorrt",)),
     FLOAT32_OPSET17: Variant("fp32", "onnx", ("tensorrt",)),
-    # One engine's placement of Q/DQ is slow on the other, and the other's is refused by the first.
+    # ONNX Runtime's placement of Q/DQ is refused by TensorRT; TensorRT's is slow on ONNX Runtime.
     "int8-ort": Variant("int8", "onnxruntime", ("onnxruntime",)),
     "int8-trt": Variant("int8", "tensorrt", ("tensorrt",)),
 }
 
 
-def describe_network(network: HMDRN, identity: str) -> Network:
-    """What galleries depend on.
-
-    Args:
-        network: The network.
-        identity: Its fingerprint.
-    """
+def describe_network(network: HMDRN, fingerprint: str) -> Network:
+    """Describe what galleries depend on."""
     config, fusion = network.config, network.fusion
     statistics = (
         "keys_values" if config.head == "attention" else "tokens" if config.keeps_tokens() else "gram"
     )
     return Network(
-        fingerprint=identity,
+        fingerprint=fingerprint,
         backbone=config.backbone,
         head=config.head,
         levels=config.level_specs,
@@ -56,17 +54,17 @@ def describe_network(network: HMDRN, identity: str) -> Network:
     )
 
 
-def describe_graph(model: onnx.ModelProto, file: str, variant: str) -> Graph:
-    """A graph's entry in the manifest.
+def describe_input(network: HMDRN, mode: str) -> Input:
+    """Describe a network's input for photos that are preprocessed by `mode`."""
+    preprocessing = Preprocessing(mode, network.config.side)
+    return Input(preprocessing.side, preprocessing.resize, mode, IMAGENET_MEAN, IMAGENET_STD)
 
-    Args:
-        model: The graph.
-        file: Its path inside the bundle.
-        variant: The variant that it is of.
-    """
+
+def describe_graph(model: onnx.ModelProto, file: str, variant: str) -> Graph:
+    """Describe a graph of a variant; `file` is its path inside the bundle."""
     kind = VARIANTS[variant]
 
-    def tensors(values: list[onnx.ValueInfoProto]) -> tuple[Tensor, ...]:
+    def describe_tensors(values: Iterable[onnx.ValueInfoProto]) -> tuple[Tensor, ...]:
         return tuple(
             Tensor(
                 value.name,
@@ -82,6 +80,6 @@ def describe_graph(model: onnx.ModelProto, file: str, variant: str) -> Graph:
         dialect=kind.dialect,
         opset=model.opset_import[0].version,
         backends=kind.backends,
-        inputs=tensors(list(model.graph.input)),
-        outputs=tensors(list(model.graph.output)),
+        inputs=describe_tensors(model.graph.input),
+        outputs=describe_tensors(model.graph.output),
     )

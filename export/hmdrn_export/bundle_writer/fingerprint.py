@@ -1,4 +1,4 @@
-"""The identity of a network, the same for every precision that it is exported in."""
+"""Identity of a network, the same for every precision of its graphs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.io.json_document import canonical_json
 
 
-def fingerprint(network: HMDRN, preprocessing: str) -> str:
-    """SHA-256 of what a gallery's statistics depend on.
+def compute_fingerprint(network: HMDRN, preprocessing: str) -> str:
+    """Compute the SHA-256 of everything that a gallery's statistics depend on.
 
     Args:
-        network: Its float32 weights (by name, in little-endian bytes) and its configuration count.
-        preprocessing: "crop" or "squash"; counts with the mean and standard deviation of the input.
+        network: Its configuration and its float32 weights (by name, in little-endian bytes) are hashed.
+        preprocessing: "crop" or "squash"; hashed with the mean and standard deviation of the input.
 
     Returns:
         64 hexadecimal digits.

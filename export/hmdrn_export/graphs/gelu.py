@@ -1,4 +1,4 @@
-"""GELU in the order that ONNX Runtime knows, so that it runs as one operator instead of five."""
+"""GELU in the order that ONNX Runtime recognizes, to run as one operator instead of five."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import onnx
 
 
 def reorder_gelu(graph: onnx.GraphProto) -> None:
-    """Turn x * (0.5 * (1 + erf)), as the tracer writes it, into (0.5 * x) * (1 + erf).
+    """Turn x * (0.5 * (1 + erf)), as the tracer writes it, into (0.5 * x) * (1 + erf), in place.
 
-    It is the same value to the last bit, since halving is exact. ONNX Runtime fuses the latter with the
+    The value is the same to the last bit, since halving is exact. ONNX Runtime fuses the new order with the
     bias before it; on a CPU the five operators cost more than the products around them.
-
-    Args:
-        graph: Changed in place.
     """
     producer = {name: node for node in graph.node for name in node.output}
     for product in graph.node:

@@ -1,4 +1,4 @@
-"""A float32 graph in operators of ONNX opset 17 that TensorRT 8.5 and 8.6 (JetPack 5) read."""
+"""Float32 graphs in operators of ONNX opset 17, for TensorRT 8.5 and 8.6 (JetPack 5)."""
 
 from __future__ import annotations
 
@@ -12,56 +12,52 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from hmdrn_runtime.errors import ExportError
 
 OPSET = 17
-_IR_VERSION = 8  # of the ONNX release that brought opset 17
-_AXES_WERE_AN_ATTRIBUTE = ("ReduceMax", "ReduceMean")
+_IR_VERSION = 8  # of the ONNX release that introduced opset 17
+_REDUCTIONS = ("ReduceMax", "ReduceMean")
+"""Operators whose axes are an attribute in opset 17, and an input since."""
 
 
-def to_opset17(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Write a graph of opset 18 in opset 17.
+def convert_to_opset17(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Convert a graph of opset 18 to opset 17.
 
-    Reductions have their axes as an attribute, equal splits tell no number of parts, and LayerNormalization,
-    which opset 17 has and TensorRT 8.5 has not, is written out (Ba et al., 2016): mean, variance, scale and
-    bias, in float32.
+    Reductions get their axes as an attribute, and equal splits lose their number of parts.
+    LayerNormalization, which opset 17 has and TensorRT 8.5 has not, is written out (Ba et al., 2016): mean,
+    variance, scale and bias, in float32.
 
     Args:
-        model: A checked float32 model, weights inside; it stays as it is.
+        model: A checked float32 model, weights inside; it is not changed.
 
     Returns:
         A checked model of the same name, inputs, outputs and values.
 
     Raises:
-        ExportError: Opset 17 has no way to say it.
+        ExportError: Opset 17 cannot express the graph.
     """
-    older = onnx.ModelProto()
-    older.CopyFrom(model)
-    older.ir_version = _IR_VERSION
-    (domain,) = older.opset_import
+    converted = onnx.ModelProto()
+    converted.CopyFrom(model)
+    converted.ir_version = _IR_VERSION
+    (domain,) = converted.opset_import
     domain.version = OPSET
-    constants = {weight.name: weight for weight in older.graph.initializer}
-    made: dict[str, TensorProto] = {}
-    nodes = [written for node in model.graph.node for written in _rewritten(node, constants, made)]
-    del older.graph.node[:]
-    older.graph.node.extend(nodes)
+    constants = {weight.name: weight for weight in converted.graph.initializer}
+    nodes = [new for node in model.graph.node for new in _convert_node(node, constants)]
     needed = {name for node in nodes for name in node.input}
-    kept = [weight for name, weight in {**constants, **made}.items() if name in needed]
-    del older.graph.initializer[:]
-    older.graph.initializer.extend(kept)
+    del converted.graph.node[:], converted.graph.initializer[:]
+    converted.graph.node.extend(nodes)
+    converted.graph.initializer.extend(weight for name, weight in constants.items() if name in needed)
     try:
-        onnx.checker.check_model(older, full_check=True)
+        onnx.checker.check_model(converted, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
             f"graph {model.graph.name!r} cannot be written in opset {OPSET}: {error}"
         ) from error
-    return older
+    return converted
 
 
-def _rewritten(
-    node: NodeProto, constants: Mapping[str, TensorProto], made: dict[str, TensorProto]
-) -> Iterator[NodeProto]:
+def _convert_node(node: NodeProto, constants: dict[str, TensorProto]) -> Iterator[NodeProto]:
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type == "LayerNormalization":
-        yield from _layer_norm(node, attributes, made)
-    elif node.op_type in _AXES_WERE_AN_ATTRIBUTE and len(node.input) > 1:
+        yield from _expand_layer_norm(node, attributes, constants)
+    elif node.op_type in _REDUCTIONS and len(node.input) > 1:
         if node.input[1] not in constants or attributes.get("noop_with_empty_axes"):
             raise ExportError(f"{node.name!r} reduces axes that are not constant: opset {OPSET} cannot")
         axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
@@ -69,38 +65,37 @@ def _rewritten(
         yield helper.make_node(
             node.op_type, [node.input[0]], node.output, node.name, axes=axes, keepdims=keepdims
         )
+    elif node.op_type == "Split" and "num_outputs" in attributes:
+        axis = attributes.get("axis", 0)
+        yield helper.make_node("Split", node.input, node.output, node.name, axis=axis)
     else:
-        written = NodeProto()
-        written.CopyFrom(node)
-        if node.op_type == "Split" and "num_outputs" in attributes:
-            del written.attribute[:]
-            written.attribute.append(helper.make_attribute("axis", attributes.get("axis", 0)))
-        yield written
+        yield node
 
 
-def _layer_norm(
-    node: NodeProto, attributes: Mapping[str, Any], made: dict[str, TensorProto]
+def _expand_layer_norm(
+    node: NodeProto, attributes: Mapping[str, Any], constants: dict[str, TensorProto]
 ) -> Iterator[NodeProto]:
-    """(x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis."""
+    """Compute (x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis."""
     if attributes.get("axis", -1) != -1 or len(node.input) != 3:
-        raise ExportError(f"{node.name!r} is no plain normalisation of the last axis")
+        raise ExportError(f"{node.name!r} is not a plain normalization of the last axis")
     x, weight, bias = node.input
     epsilon = f"{node.name}.epsilon"
-    made[epsilon] = numpy_helper.from_array(np.float32(attributes.get("epsilon", 1e-5)).reshape(()), epsilon)
+    value = np.float32(attributes.get("epsilon", 1e-5)).reshape(())
+    constants[epsilon] = numpy_helper.from_array(value, epsilon)
 
     def step(operator: str, inputs: list[str], last: bool = False, **rest: Any) -> NodeProto:
-        name = f"{node.name}/{len(taken)}.{operator}"
-        taken.append(node.output[0] if last else name)
-        return helper.make_node(operator, inputs, [taken[-1]], name, **rest)
+        name = f"{node.name}/{len(outputs)}.{operator}"
+        outputs.append(node.output[0] if last else name)
+        return helper.make_node(operator, inputs, [outputs[-1]], name, **rest)
 
-    taken: list[str] = []
+    outputs: list[str] = []
     yield step("ReduceMean", [x], axes=[-1], keepdims=1)
-    yield step("Sub", [x, taken[-1]])
-    centred = taken[-1]
-    yield step("Mul", [centred, centred])
-    yield step("ReduceMean", [taken[-1]], axes=[-1], keepdims=1)
-    yield step("Add", [taken[-1], epsilon])
-    yield step("Sqrt", [taken[-1]])
-    yield step("Div", [centred, taken[-1]])
-    yield step("Mul", [taken[-1], weight])
-    yield step("Add", [taken[-1], bias], last=True)
+    yield step("Sub", [x, outputs[-1]])
+    centered = outputs[-1]
+    yield step("Mul", [centered, centered])
+    yield step("ReduceMean", [outputs[-1]], axes=[-1], keepdims=1)
+    yield step("Add", [outputs[-1], epsilon])
+    yield step("Sqrt", [outputs[-1]])
+    yield step("Div", [centered, outputs[-1]])
+    yield step("Mul", [outputs[-1], weight])
+    yield step("Add", [outputs[-1], bias], last=True)

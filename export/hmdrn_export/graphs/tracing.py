@@ -1,4 +1,4 @@
-"""From a torch module to ONNX graphs whose names a person can read."""
+"""ONNX graphs of a torch module, with names that a person can read."""
 
 from __future__ import annotations
 
@@ -11,44 +11,38 @@ from contextlib import contextmanager
 
 import onnx
 import torch
+from onnx.utils import Extractor
 
 from hmdrn_export.graphs.constant_folding import fold_constants
 from hmdrn_export.graphs.gelu import reorder_gelu
-from hmdrn_export.graphs.modules import Cut, Trace
+from hmdrn_export.graphs.trace_jobs import Subgraph, TraceJob
 from hmdrn_runtime.errors import ExportError
 
 OPSET = 18
 _ROOT = "hmdrn"
 _SCOPES = "pkg.torch.onnx.name_scopes"
-_NOWHERE = "_empty_nn_module_stack"
-"""How the scope begins of what torch added to a trace itself."""
+_TRACER_SCOPE = "_empty_nn_module_stack"
+"""Prefix of the scope of nodes that torch added to a trace itself."""
 
 
-def trace(job: Trace, metadata: Mapping[str, str]) -> dict[str, onnx.ModelProto]:
-    """Trace a module and cut it into graphs.
-
-    Args:
-        job: What to trace.
-        metadata: Entries for every model's metadata.
+def trace_graphs(job: TraceJob, metadata: Mapping[str, str]) -> dict[str, onnx.ModelProto]:
+    """Trace a module and cut the trace into graphs.
 
     Returns:
-        Checked models of opset 18 by graph name, weights inside, every node and value named after the
-        module it is of.
+        Checked models of opset 18 by graph name, weights inside, every node and value named after its module,
+        each with `metadata`.
 
     Raises:
         ExportError: The tracer refuses the module, or froze a size that must stay free.
     """
-    whole = _trace_whole(job)
-    fold_constants(whole)
-    reorder_gelu(whole.graph)
-    _give_names(whole.graph)
-    _check_free_sizes(whole, job)
+    trace = _trace_module(job)
+    fold_constants(trace)
+    reorder_gelu(trace.graph)
+    _assign_names(trace.graph)
+    _check_free_sizes(trace, job)
     models = {}
-    for name, cut in job.cuts.items():
-        model = onnx.ModelProto(
-            ir_version=whole.ir_version, opset_import=whole.opset_import, producer_name="hmdrn"
-        )
-        model.graph.CopyFrom(_cut_out(whole.graph, cut))
+    for name, subgraph in job.graphs.items():
+        model = _extract_subgraph(trace, subgraph)
         model.graph.name = name
         onnx.helper.set_model_props(model, {**metadata, "hmdrn.graph": name})
         onnx.checker.check_model(model, full_check=True)
@@ -56,7 +50,7 @@ def trace(job: Trace, metadata: Mapping[str, str]) -> dict[str, onnx.ModelProto]
     return models
 
 
-def _trace_whole(job: Trace) -> onnx.ModelProto:
+def _trace_module(job: TraceJob) -> onnx.ModelProto:
     inputs = tuple(job.inputs.values())
     shapes = [{axis: torch.export.Dim(name) for axis, name in job.dynamic[key].items()} for key in job.inputs]
     # Inputs of a forward with *arguments are one tuple to the tracer.
@@ -73,39 +67,28 @@ def _trace_whole(job: Trace) -> onnx.ModelProto:
                 opset_version=OPSET,
                 verbose=False,
             )
-        except Exception as error:  # the tracer's errors share no base
-            raise ExportError(f"{', '.join(job.cuts)} could not be traced: {error}") from error
+        except Exception as error:  # the tracer's errors have no common base class
+            raise ExportError(f"{', '.join(job.graphs)} could not be traced: {error}") from error
     assert program is not None
     return program.model_proto
 
 
-def _cut_out(graph: onnx.GraphProto, cut: Cut) -> onnx.GraphProto:
-    """The part of a graph that some of its outputs need."""
-    producer = {name: node for node in graph.node for name in node.output}
-    needed: set[str] = set()
-    waiting = list(cut.outputs)
-    while waiting:
-        value = waiting.pop()
-        if value and value not in needed:
-            needed.add(value)
-            waiting += producer[value].input if value in producer else []
-    part = onnx.GraphProto(
-        node=[node for node in graph.node if needed & set(node.output)],
-        initializer=[weight for weight in graph.initializer if weight.name in needed],
-        input=[value for value in graph.input if value.name in cut.inputs],
-        output=[value for value in graph.output if value.name in cut.outputs],
-    )
-    for node in part.node:
-        node.input[:] = [cut.outputs.get(name, name) for name in node.input]
-        node.output[:] = [cut.outputs.get(name, name) for name in node.output]
-    for value in part.output:
-        value.name = cut.outputs[value.name]
-    return part
+def _extract_subgraph(trace: onnx.ModelProto, subgraph: Subgraph) -> onnx.ModelProto:
+    """Return the part of a trace that computes some of its outputs, these renamed."""
+    model = Extractor(trace).extract_model(list(subgraph.inputs), list(subgraph.outputs))
+    model.producer_name = "hmdrn"
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        node.input[:] = [subgraph.outputs.get(name, name) for name in node.input]
+        node.output[:] = [subgraph.outputs.get(name, name) for name in node.output]
+    for value in model.graph.output:
+        value.name = subgraph.outputs[value.name]
+    return model
 
 
 @contextmanager
 def _quiet_tracer() -> Iterator[None]:
-    """The tracer warns of packages that it could use and of shared names; nothing that a user can act on."""
+    """Silence the tracer's warnings about optional packages and shared names: users cannot act on them."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -119,32 +102,31 @@ def _quiet_tracer() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _check_free_sizes(model: onnx.ModelProto, job: Trace) -> None:
+def _check_free_sizes(model: onnx.ModelProto, job: TraceJob) -> None:
     for value in model.graph.input:
         for axis, name in job.dynamic[value.name].items():
             if not value.type.tensor_type.shape.dim[axis].dim_param:
                 raise ExportError(
-                    f"the trace of {', '.join(job.cuts)} froze axis {axis} ({name}) of {value.name!r}"
+                    f"the trace of {', '.join(job.graphs)} froze axis {axis} ({name}) of {value.name!r}"
                 )
 
 
-def _give_names(graph: onnx.GraphProto) -> None:
-    """Name nodes "<module>/<operator>", their outputs likewise, and constants after their first user."""
+def _assign_names(graph: onnx.GraphProto) -> None:
+    """Name nodes "<module>/<operator>", their outputs likewise, and constants after their first reader."""
     renamed: dict[str, str] = {}
     weights = {w.name for w in graph.initializer}
     fixed = {v.name for v in [*graph.input, *graph.output]}
-    taken: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in graph.node:
-        scope = _module_of(node, weights) or _ROOT
-        node.name = _unique(f"{scope}/{node.op_type}", taken)
+        scope = _find_module(node, weights) or _ROOT
+        node.name = _make_unique(f"{scope}/{node.op_type}", counts)
         for i, name in enumerate(node.input):
             if name in weights and name not in renamed:
-                own = _weight_path(name)
                 # Linear layers reach the graph as a product with their transposed weight.
                 constant = (
                     f"{scope}.weight.transposed" if node.op_type == "MatMul" else f"{node.name}/input{i}"
                 )
-                renamed[name] = own or _unique(constant, taken)
+                renamed[name] = _weight_path(name) or _make_unique(constant, counts)
         for i, name in enumerate(node.output):
             if name and name not in fixed:
                 renamed[name] = node.name if len(node.output) == 1 else f"{node.name}:{i}"
@@ -156,29 +138,29 @@ def _give_names(graph: onnx.GraphProto) -> None:
     for weight in graph.initializer:
         weight.name = renamed.get(weight.name, weight.name)
         weight.doc_string = ""
-    del graph.value_info[:]  # shapes between nodes are inferred again by whoever reads the graph
+    del graph.value_info[:]  # whoever reads the graph infers shapes between nodes again
     del graph.metadata_props[:]
     for value in [*graph.input, *graph.output]:
         del value.metadata_props[:]
 
 
-def _module_of(node: onnx.NodeProto, weights: set[str]) -> str | None:
-    """Path of the module that a node was traced from; None if the tracer does not say."""
+def _find_module(node: onnx.NodeProto, weights: set[str]) -> str | None:
+    """Return the path of the module that a node was traced from; None if the tracer does not record it."""
     scopes = next((p.value for p in node.metadata_props if p.key == _SCOPES), None)
     if scopes is not None:
         # The last scope is the operation, the one before it the module.
         path = ["", *ast.literal_eval(scopes)][-2]
-        return None if str(path).startswith(_NOWHERE) else str(path).removeprefix("network.") or None
+        return None if str(path).startswith(_TRACER_SCOPE) else str(path).removeprefix("network.") or None
     # Fused operators lose their scopes, but still have the weights of their module.
-    own = next((path for name in node.input if name in weights and (path := _weight_path(name))), None)
-    return own.rpartition(".")[0] if own else None
+    paths = (_weight_path(name) for name in node.input if name in weights)
+    return next((path.rpartition(".")[0] for path in paths if path), None)
 
 
 def _weight_path(name: str) -> str | None:
-    """The weight's name in the network; None for constants that the tracer made."""
+    """Return a weight's name in the network; None for constants that the tracer made."""
     return name.removeprefix("network.") if name.startswith("network.") else None
 
 
-def _unique(name: str, taken: Counter[str]) -> str:
-    taken[name] += 1
-    return name if taken[name] == 1 else f"{name}_{taken[name]}"
+def _make_unique(name: str, counts: Counter[str]) -> str:
+    counts[name] += 1
+    return name if counts[name] == 1 else f"{name}_{counts[name]}"

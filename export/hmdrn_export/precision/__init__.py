@@ -1,1 +1,1 @@
-"""Half-precision graphs: rules, conversion, and an executor that really rounds."""
+"""Half-precision graphs: rules, conversion, and an executor that rounds to half."""

@@ -1,4 +1,4 @@
-"""A float32 graph to its strongly typed half twin, by the table of rules."""
+"""Strongly typed half twins of float32 graphs, by the table of rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto
 
-from hmdrn_export.precision.rules import Precision, key_of, real_values, rule_of
+from hmdrn_export.precision.rules import Precision, find_rule, list_values, rule_key
 from hmdrn_runtime.errors import ExportError
 
 _TYPES: Mapping[Precision, int] = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
@@ -16,21 +16,21 @@ _SUFFIX: Mapping[Precision, str] = {"fp32": ":float32", "fp16": ":half"}
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+def convert_to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """Convert a graph so that its types say where it computes in half.
 
-    Inputs and outputs keep their types: a gallery and a caller see float32. Weights that half nodes alone
-    need are stored as half. Conversions between the two are Cast nodes, "<value>:half" and
-    "<value>:float32", one for each value however many nodes read it.
+    Inputs and outputs keep their types: galleries and callers see float32. Weights that only half nodes read
+    are stored as half. Conversions between the two are Cast nodes, "<value>:half" and "<value>:float32", one
+    for each value, however many nodes read it.
 
     Args:
-        model: A checked float32 model, weights inside; it stays as it is.
+        model: A checked float32 model, weights inside; it is not changed.
 
     Returns:
         A checked model of the same name, inputs, outputs and nodes.
 
     Raises:
-        ExportError: A node that no rule knows, or a weight above 65,504, which is no half number.
+        ExportError: No rule covers a node, or a weight is above 65,504, the largest half number.
     """
     return _Conversion(model).run()
 
@@ -40,7 +40,7 @@ class _Conversion:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.source = model
-        self.real = set(real_values(model))
+        self.float_values = set(list_values(model))
         self.weights = {weight.name: weight for weight in model.graph.initializer}
         self.outputs = {value.name for value in model.graph.output}
         self.precision: dict[str, Precision] = {value.name: "fp32" for value in model.graph.input}
@@ -51,7 +51,7 @@ class _Conversion:
     def run(self) -> onnx.ModelProto:
         """Convert node by node, in their order."""
         for node in self.source.graph.node:
-            self._convert(node)
+            self._convert_node(node)
         half = onnx.ModelProto()
         half.CopyFrom(self.source)
         del half.graph.node[:], half.graph.initializer[:], half.graph.value_info[:]
@@ -65,18 +65,18 @@ class _Conversion:
             raise ExportError(f"graph {half.graph.name!r} has no valid half twin: {error}") from error
         return half
 
-    def _convert(self, original: NodeProto) -> None:
+    def _convert_node(self, original: NodeProto) -> None:
         node = NodeProto()
         node.CopyFrom(original)
-        precision = self._precision_of(original)
+        precision = self._choose_precision(original)
         node.input[:] = [self._read(name, precision) if name else "" for name in original.input]
         for i, name in enumerate(original.output):
-            if name in self.real:
+            if name in self.float_values:
                 self.precision[name] = precision
                 if name in self.outputs and precision == "fp16":
                     node.output[i] = f"{name}{_SUFFIX['fp16']}"
                     self.cast[name, "fp16"] = node.output[i]
-        if node.op_type == "Cast" and node.output[0] in self.real:
+        if node.op_type == "Cast" and node.output[0] in self.float_values:
             node.attribute[0].i = _TYPES[precision]
         self.nodes.append(node)
         for written, name in zip(node.output, original.output, strict=True):
@@ -84,29 +84,29 @@ class _Conversion:
                 self._add_cast(written, name, "fp32")
                 self.precision[name] = "fp32"
 
-    def _precision_of(self, node: NodeProto) -> Precision:
-        if not self.real & {*node.input, *node.output}:
-            return "fp32"  # counts and indices: nothing of it is converted
-        rule = rule_of(node)
+    def _choose_precision(self, node: NodeProto) -> Precision:
+        if not self.float_values & {*node.input, *node.output}:
+            return "fp32"  # counts and indices: nothing to convert
+        rule = find_rule(node)
         if rule is not None:
             return rule.precision
-        given = [self.precision[name] for name in node.input if name in self.precision and name in self.real]
-        if not given:
-            raise ExportError(f"{node.name!r} ({key_of(node)}) moves constants alone: they should be folded")
-        return given[0]
+        for name in node.input:
+            if name in self.precision and name in self.float_values:
+                return self.precision[name]
+        raise ExportError(f"{node.name!r} ({rule_key(node)}) moves constants alone: they should be folded")
 
     def _read(self, name: str, precision: Precision) -> str:
-        """What a node of some precision reads in place of a value: itself, its cast, or a stored constant."""
+        """Return the name that a node of some precision reads: the value, its cast, or a stored constant."""
         if name in self.weights:
-            return self._constant(name, precision if name in self.real else "fp32")
-        if name not in self.real or self.precision[name] == precision:
+            return self._add_constant(name, precision if name in self.float_values else "fp32")
+        if name not in self.float_values or self.precision[name] == precision:
             return name
         if (name, precision) not in self.cast:
             self.cast[name, precision] = f"{name}{_SUFFIX[precision]}"
             self._add_cast(name, self.cast[name, precision], precision)
         return self.cast[name, precision]
 
-    def _constant(self, name: str, precision: Precision) -> str:
+    def _add_constant(self, name: str, precision: Precision) -> str:
         weight = self.weights[name]
         if precision == "fp32":
             self.constants.setdefault(name, weight)
@@ -114,9 +114,10 @@ class _Conversion:
         stored = f"{name}{_SUFFIX['fp16']}"
         if stored not in self.constants:
             values = onnx.numpy_helper.to_array(weight)
-            if not np.abs(values).max(initial=0.0) <= HALF_MAX:
+            largest = np.abs(values).max(initial=0.0)
+            if not largest <= HALF_MAX:
                 raise ExportError(
-                    f"weight {name!r} has values up to {np.abs(values).max():.3g}, above the largest half "
+                    f"weight {name!r} has values up to {largest:.3g}, above the largest half "
                     f"number {HALF_MAX:.0f}: export with --precision fp32"
                 )
             self.constants[stored] = onnx.numpy_helper.from_array(values.astype(np.float16), stored)

@@ -1,14 +1,14 @@
-"""Which nodes of a graph compute in half precision, and which stay in float32: one table of rules.
+"""Rules for the nodes of a graph that compute in half precision, and those that stay in float32.
 
-A node is told by "<module>/<operator>", which its name is but for the number that makes it unique. The first
-rule that matches decides. Accumulation inside a product of half numbers is in float32, on tensor cores and
-in the executor that checks the graphs; what counts here is how results are rounded between nodes.
+A node is identified by "<module>/<operator>": its name without the number that makes it unique. The first
+matching rule decides. Products of half numbers accumulate in float32, on tensor cores and in the executor
+that checks the graphs; the rules are about the rounding of results between nodes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -18,24 +18,22 @@ import onnx
 from hmdrn_runtime.errors import ExportError
 
 _SMALL = 64
-"""Entries of a constant that may be a shape, which types can depend on."""
+"""Entries of a constant that may be a shape, on which types can depend."""
 
 Precision = Literal["fp32", "fp16"]
 
-FLOAT32_GRAPHS = {
-    "solve": "with half products Newton-Schulz stalls near 1 %",
-}
-"""Graphs that are float32 at every precision, and why."""
+FLOAT32_GRAPHS = {"solve": "with half products Newton-Schulz stalls near 1 %"}
+"""Graphs that are float32 at every precision, with the reason."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What precision some nodes compute in, and why.
+    """Precision of some nodes.
 
     Attributes:
         precision: "fp32" or "fp16".
         nodes: Patterns of "<module>/<operator>", with * for any text.
-        reason: Why, for people who read the manifest.
+        reason: For people who read the manifest.
     """
 
     precision: Precision
@@ -43,7 +41,7 @@ class Rule:
     reason: str
 
     def matches(self, key: str) -> bool:
-        """Whether it is for the nodes told by `key`."""
+        """Return True if the rule covers nodes of this `rule_key`."""
         return any(fnmatchcase(key, pattern) for pattern in self.nodes)
 
 
@@ -51,7 +49,7 @@ RULES = (
     Rule(
         "fp32",
         ("hmdrn/Cast", "hmdrn/Mul", "hmdrn/Sub"),
-        "the pixels' normalisation is exact to the last bit that the network sees",
+        "the normalization of pixels is exact to the last bit of the network's input",
     ),
     Rule(
         "fp32",
@@ -61,7 +59,7 @@ RULES = (
     Rule(
         "fp32",
         ("*/Softmax", "reconstruction.*/Div", "reconstruction.*/Add", "reconstruction.*/Where"),
-        "a softmax adds exponentials; its scaled and padded input is of the same kind",
+        "a softmax adds exponentials; so does its scaled and padded input",
     ),
     Rule(
         "fp32",
@@ -69,7 +67,7 @@ RULES = (
             f"transformers.*.attention/{op}"
             for op in ("Pow", "ReduceSum", "ReduceMean", "Greater", "Cast", "Mul")
         ),
-        "the mask is a step: a rounded score or threshold turns bits over; scores of softmax",
+        "the mask is a step: a rounded score or threshold flips bits; scores of softmax",
     ),
     Rule(
         "fp32",
@@ -79,7 +77,7 @@ RULES = (
     Rule(
         "fp32",
         ("gram.*/MatMul",),
-        "Gram sums add squares over all tokens; a gallery keeps them for ever",
+        "Gram sums add squares over all tokens; a gallery stores them permanently",
     ),
     Rule(
         "fp32",
@@ -91,16 +89,8 @@ RULES = (
         ("reconstruction.*/Sub", "reconstruction.*/Pow", "reconstruction.*/ReduceSum", "fusion/*"),
         "distances are differences, squared and summed; their ranking is the answer",
     ),
-    Rule(
-        "fp16",
-        ("backbone.*",),
-        "convolutions, and what is between them, are most of the work",
-    ),
-    Rule(
-        "fp16",
-        ("transformers.*.attention/MatMul", "reconstruction.*/MatMul"),
-        "products of attention",
-    ),
+    Rule("fp16", ("backbone.*",), "convolutions, and what is between them, are most of the work"),
+    Rule("fp16", ("transformers.*.attention/MatMul", "reconstruction.*/MatMul"), "products of attention"),
     Rule(
         "fp16",
         tuple(
@@ -109,28 +99,30 @@ RULES = (
         "linear layers",
     ),
 )
-"""The table. Every node that computes with real numbers is in it, or cannot be exported in half."""
+"""Every node that computes with floating-point numbers is covered, or cannot be exported in half."""
 
-MOVERS = frozenset(
+_MOVED = "operators that move data and compute nothing keep the precision of their input"
+
+DATA_MOVEMENT = frozenset(
     ("Concat", "Gather", "GatherElements", "Identity", "Pad", "Reshape", "Shape", "Slice", "Split", "Squeeze")
 ) | {"Transpose", "Unsqueeze"}
-"""Operators that move numbers and compute nothing: they have the precision of what they are given."""
+"""Operators that move data and compute nothing: they have the precision of their input."""
 
 
-def key_of(node: onnx.NodeProto) -> str:
-    """What the rules know a node by."""
+def rule_key(node: onnx.NodeProto) -> str:
+    """Return the "<module>/<operator>" of a node."""
     return f"{node.name.rpartition('/')[0]}/{node.op_type}"
 
 
-def rule_of(node: onnx.NodeProto) -> Rule | None:
-    """The rule for a node that has real numbers among its inputs or outputs; None for one that moves them.
+def find_rule(node: onnx.NodeProto) -> Rule | None:
+    """Find the rule for a node with floating-point inputs or outputs; None for data movement.
 
     Raises:
-        ExportError: The table has no rule for it.
+        ExportError: No rule covers the node.
     """
-    if (rule := next((rule for rule in RULES if rule.matches(key_of(node))), None)) is not None:
+    if (rule := next((rule for rule in RULES if rule.matches(rule_key(node))), None)) is not None:
         return rule
-    if node.op_type in MOVERS:
+    if node.op_type in DATA_MOVEMENT:
         return None
     raise ExportError(
         f"no rule says whether {node.name!r} computes in half: add one to hmdrn_export.precision.rules, "
@@ -138,24 +130,17 @@ def rule_of(node: onnx.NodeProto) -> Rule | None:
     )
 
 
-def real_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """Nodes with real numbers among their inputs or outputs; others count and index."""
-    real = set(real_values(model))
-    return (node for node in model.graph.node if real & {*node.input, *node.output})
-
-
-def real_values(model: onnx.ModelProto) -> Iterator[str]:
-    """Names of a float32 model's values and constants that hold real numbers."""
-    inferred = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
-    real = onnx.TensorProto.FLOAT
+def list_values(model: onnx.ModelProto, element_type: int = onnx.TensorProto.FLOAT) -> Iterator[str]:
+    """List the values and constants of a model with elements of a type."""
+    inferred = onnx.shape_inference.infer_shapes(_move_weights_to_inputs(model)).graph
     for value in (*inferred.input, *inferred.output, *inferred.value_info):
-        if value.type.tensor_type.elem_type == real:
+        if value.type.tensor_type.elem_type == element_type:
             yield value.name
-    yield from (weight.name for weight in model.graph.initializer if weight.data_type == real)
+    yield from (w.name for w in model.graph.initializer if w.data_type == element_type)
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model whose large constants are inputs: types follow as well, and nothing large is copied."""
+def _move_weights_to_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose large constants are inputs: types follow as well, and nothing large is copied."""
     graph = model.graph
     bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     bare.graph.node.extend(graph.node)
@@ -171,32 +156,31 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return bare
 
 
-def listed(models: Iterable[onnx.ModelProto], halves: Iterable[onnx.ModelProto]) -> list[dict[str, Any]]:
-    """The table as a manifest has it: each rule with the nodes of the models that it decided on.
+def describe_rules(
+    models: Iterable[onnx.ModelProto], halves: Iterable[onnx.ModelProto]
+) -> list[dict[str, Any]]:
+    """Describe the rules for a manifest, each with the nodes of the models that it covers.
 
     Args:
         models: The float32 models.
-        halves: What came of them: they tell which of the nodes that only move numbers move float32.
+        halves: Their half twins, which show the data movement that stays float32.
     """
-    nodes: Mapping[Rule, dict[str, None]] = {rule: {} for rule in RULES}
+    nodes: dict[Rule, set[str]] = {rule: set() for rule in RULES}
     for model in models:
-        for node in real_nodes(model):
-            if (rule := rule_of(node)) is not None:
-                nodes[rule][node.name] = None
-    rules: list[dict[str, Any]] = [
-        {"precision": rule.precision, "reason": rule.reason, "nodes": sorted(names)}
-        for rule, names in nodes.items()
-        if names
+        floats = set(list_values(model))
+        for node in model.graph.node:
+            if floats & {*node.input, *node.output} and (rule := find_rule(node)) is not None:
+                nodes[rule].add(node.name)
+    moved: set[str] = set()
+    for half in halves:
+        floats = set(list_values(half))
+        moved |= {n.name for n in half.graph.node if n.op_type in DATA_MOVEMENT and floats & set(n.output)}
+    return [
+        *(
+            {"precision": rule.precision, "reason": rule.reason, "nodes": sorted(names)}
+            for rule, names in nodes.items()
+            if names
+        ),
+        {"precision": "fp32", "reason": _MOVED, "nodes": sorted(moved)},
+        *({"precision": "fp32", "reason": reason, "graphs": [n]} for n, reason in FLOAT32_GRAPHS.items()),
     ]
-    whole = [
-        {"precision": "fp32", "reason": reason, "graphs": [name]} for name, reason in FLOAT32_GRAPHS.items()
-    ]
-    moved = {
-        node.name
-        for half in halves
-        for single in (set(real_values(half)),)
-        for node in half.graph.node
-        if node.op_type in MOVERS and single & set(node.output)
-    }
-    reason = "what moves numbers and computes nothing leaves them as they are"
-    return [*rules, {"precision": "fp32", "reason": reason, "nodes": sorted(moved)}, *whole]

@@ -1,4 +1,4 @@
-"""The layers that a compiler made of a graph, with the types that they read."""
+"""Layers that a compiler made of a graph, with the types that they read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EngineLayer:
     """One layer of an engine.
 
     Attributes:
-        name: The compiler's name for it; it begins with a node's name where it is mostly of one node.
+        name: The compiler's name for it; it begins with the name of the node that it mostly computes, if any.
         kind: "correlation" is a convolution, "gemm" a matrix product; others are fused kernels.
         inputs: Types that it reads, e.g. "Half".
     """
@@ -27,16 +27,15 @@ class EngineLayer:
 
     @property
     def is_product(self) -> bool:
-        """Whether it is a convolution, a matrix product, or a fused kernel with one in it."""
+        """True for a convolution, a matrix product, or a fused kernel with one in it."""
         return self.kind in ("correlation", "convolution", "gemm") or bool(_PRODUCT.search(self.name))
 
 
-def engine_layers(log: Iterable[str]) -> tuple[EngineLayer, ...]:
-    """Layers as a build's log lists them (with ProfilingVerbosity.DETAILED); none if it has no list."""
+def parse_layers(log: Iterable[str]) -> tuple[EngineLayer, ...]:
+    """Read the list of layers in a build's log (with ProfilingVerbosity.DETAILED); empty if it has none."""
     listing = next((message for message in log if message.lstrip().startswith("Layers:")), "")
-    found = map(_LAYER.match, listing.splitlines())
     return tuple(
         EngineLayer(match["name"], match["kind"], tuple(_TYPE.findall(match["inputs"])))
-        for match in found
+        for match in map(_LAYER.match, listing.splitlines())
         if match
     )

@@ -1,4 +1,4 @@
-"""How the versions of TensorRT differ, as far as the builder is concerned: one table."""
+"""Differences between the versions of TensorRT that concern the builder."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hmdrn_runtime.errors import BackendError
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """What one range of versions understands.
+class CompilerFeatures:
+    """Features of one range of versions.
 
     Attributes:
         module: Name of its Python module.
-        since: The first version of the range; it ends before the next range of the same module.
-        strong_typing: Precision is in the graph's types. Before: flags, and float32 layers by name.
-        explicit_batch: A network must be asked for an explicit batch.
+        since: First version of the range; it ends before the next range of the same module.
+        strong_typing: The graph's types decide the precision. Otherwise flags do, and float32 layers by name.
+        explicit_batch: A network must be created with an explicit batch.
         progress: It has IProgressMonitor.
-        timing_cache: Timings of kernels can be kept from build to build.
-        ahead_of_time: It compiles for GPUs that are named, and needs none itself.
-        newest_opset: The newest ONNX operators that its parser reads, as far as our graphs go.
-        profile_sharing: Execution contexts share a profile if a preview feature is set; without it they do
-            not before TensorRT 10, and always do from then on.
+        timing_cache: Timings of kernels can be kept for the next build.
+        ahead_of_time: It compiles for named GPUs, and needs none itself.
+        newest_opset: Newest ONNX opset that its parser reads, for the operators of our graphs.
+        profile_sharing: Execution contexts share a profile if a preview feature is set. Without the feature
+            they do not before TensorRT 10, and always do from then on.
     """
 
     module: str
@@ -37,36 +37,32 @@ class Dialect:
     profile_sharing: bool = False
 
 
-DIALECTS = (
-    Dialect("tensorrt", (8, 5), False, True, False, True, False, 17),
-    Dialect("tensorrt", (8, 6), False, True, False, True, False, 17, profile_sharing=True),
-    Dialect("tensorrt", (10, 0), False, False, True, True, False, 18),
-    # Strong typing is there from 10.0 on, and takes all of our graphs from 10.12 on.
-    Dialect("tensorrt", (10, 12), True, False, True, True, False, 18),
-    Dialect("tensorrt_rtx", (1, 7), True, False, True, False, True, 18),
+FEATURES = (
+    CompilerFeatures("tensorrt", (8, 5), False, True, False, True, False, 17),
+    CompilerFeatures("tensorrt", (8, 6), False, True, False, True, False, 17, profile_sharing=True),
+    CompilerFeatures("tensorrt", (10, 0), False, False, True, True, False, 18),
+    # Strong typing exists since 10.0, and takes all of our graphs since 10.12.
+    CompilerFeatures("tensorrt", (10, 12), True, False, True, True, False, 18),
+    CompilerFeatures("tensorrt_rtx", (1, 7), True, False, True, False, True, 18),
 )
-"""The table, each module's ranges in order. TensorRT 11 understands what 10.12 does, and has no flags."""
+"""Ranges of each module in order. TensorRT 11 has the features of 10.12, and no precision flags."""
 
 
-def dialect_of(module: str, version: str) -> Dialect:
-    """The row of the table for a compiler.
-
-    Args:
-        module: "tensorrt" or "tensorrt_rtx".
-        version: Its `__version__`.
+def find_features(module: str, version: str) -> CompilerFeatures:
+    """Find the features of a compiler by its module, "tensorrt" or "tensorrt_rtx", and its `__version__`.
 
     Raises:
-        BackendError: It is older than any that this SDK knows.
+        BackendError: It is older than all supported versions.
     """
     numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:2])
-    rows = [row for row in DIALECTS if row.module == module]
+    rows = [row for row in FEATURES if row.module == module]
     known = [row for row in rows if row.since <= numbers]
     if not known:
-        needed = " or ".join(f"{row.module} {row.since[0]}.{row.since[1]}" for row in rows[:1]) or "tensorrt"
+        needed = f"{module} {rows[0].since[0]}.{rows[0].since[1]}" if rows else "tensorrt"
         raise BackendError(f"{module} {version} is too old: install {needed} or newer")
     return known[-1]
 
 
-def dialect_of_module(trt: Any) -> Dialect:
-    """The row of the table for an imported module."""
-    return dialect_of(str(trt.__name__), str(trt.__version__))
+def detect_features(trt: Any) -> CompilerFeatures:
+    """Find the features of an imported module."""
+    return find_features(str(trt.__name__), str(trt.__version__))

@@ -7,11 +7,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from hmdrn.loading import bundle_path
+from hmdrn.loading import resolve_bundle
 from hmdrn_export.exporter import export_bundle
-from hmdrn_export.graphs.opset17 import to_opset17
+from hmdrn_export.graphs.opset17 import convert_to_opset17
 from hmdrn_export.tensorrt.engines import choose_source
-from hmdrn_export.tensorrt.versions import dialect_of
+from hmdrn_export.tensorrt.versions import find_features
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
@@ -21,7 +21,7 @@ from hmdrn_runtime.specimens.drawing import draw_specimens
 
 @pytest.fixture(scope="module")
 def bundle():
-    return open_bundle(bundle_path("default"))
+    return open_bundle(resolve_bundle("default"))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def outputs(model, inputs):
 def test_every_graph_gives_the_same_in_opset_17(bundle, graph, pixels):
     model = onnx.load(bundle.graph_path(graph))
     before = model.SerializeToString(deterministic=True)
-    older = to_opset17(model)
+    older = convert_to_opset17(model)
     assert model.SerializeToString(deterministic=True) == before
     assert [domain.version for domain in older.opset_import] == [17]
     assert "LayerNormalization" not in {node.op_type for node in older.graph.node}
@@ -74,36 +74,38 @@ def reduction(axes):
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
 
 
-def test_axes_become_an_attribute_and_those_that_are_not_constant_are_refused():
-    (node,) = to_opset17(reduction([1])).graph.node
+def test_axes_become_an_attribute_and_must_be_constant():
+    (node,) = convert_to_opset17(reduction([1])).graph.node
     assert list(node.input) == ["x"]
     assert {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute} == {
         "axes": [1],
         "keepdims": 1,
     }
     with pytest.raises(ExportError, match="'mean' reduces axes that are not constant: opset 17 cannot"):
-        to_opset17(reduction(None))
+        convert_to_opset17(reduction(None))
 
 
-def test_a_split_into_equal_parts_tells_no_number():
+def test_a_split_into_equal_parts_loses_its_number_of_parts():
     node = onnx.helper.make_node("Split", ["x"], ["a", "b"], "cut", axis=1, num_outputs=2)
     x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 4])
     parts = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2, 2]) for n in "ab"]
     graph = onnx.helper.make_graph([node], "g", [x], parts)
-    older = to_opset17(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]))
+    older = convert_to_opset17(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    )
     assert [a.name for a in older.graph.node[0].attribute] == ["axis"]
     array = np.arange(8, dtype=np.float32).reshape(2, 4)
     np.testing.assert_array_equal(outputs(older, {"x": array})["b"], array[:, 2:])
 
 
 def test_an_unknown_opset_is_refused(seeded_checkpoint, tmp_path):
-    with pytest.raises(ExportError, match="opset is 16: choose one of 18, 17"):
+    with pytest.raises(ExportError, match="unknown opset 16: choose one of 18, 17"):
         export_bundle(load_checkpoint(seeded_checkpoint("conv4", "ridge")), tmp_path / "b.hmdrn", opset=16)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["ridge", "attention"])
-def test_a_bundle_with_opset_17_is_verified_and_older_compilers_build_of_it(
+def test_an_opset_17_bundle_is_verified_and_older_compilers_choose_it(
     seeded_checkpoint, exported, untraced, tmp_path, head
 ):
     path = tmp_path / "b.hmdrn"
@@ -113,7 +115,7 @@ def test_a_bundle_with_opset_17_is_verified_and_older_compilers_build_of_it(
     assert set(manifest.verification) == {"fp32", "fp32-opset17"}
     assert {graph.opset for graph in manifest.variants["fp32-opset17"].values()} == {17}
     assert manifest.variants["fp32-opset17"].keys() == manifest.variants["fp32"].keys()
-    old, new = (dialect_of("tensorrt", version) for version in ("8.5.2", "10.3.0"))
+    old, new = (find_features("tensorrt", version) for version in ("8.5.2", "10.3.0"))
     assert choose_source(manifest, old, "8.5.2").variant == "fp32-opset17"
     assert choose_source(manifest, new, "10.3.0").variant == "fp32"
     with pytest.raises(BackendError, match=r"variant 'fp32-opset17' of .* is for tensorrt"):

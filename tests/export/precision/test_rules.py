@@ -5,8 +5,15 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from hmdrn_export.precision.half import to_half
-from hmdrn_export.precision.rules import MOVERS, RULES, key_of, listed, real_values, rule_of
+from hmdrn_export.precision.half import convert_to_half
+from hmdrn_export.precision.rules import (
+    DATA_MOVEMENT,
+    RULES,
+    describe_rules,
+    find_rule,
+    list_values,
+    rule_key,
+)
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import ExportError
 
@@ -22,7 +29,7 @@ def pairs(request, exported):
     """The float32 graphs of a bundle that look at photos, each with its half twin."""
     bundle = open_bundle(exported("conv4", request.param))
     singles = [onnx.load(bundle.graph_path(name)) for name in PHOTO_GRAPHS[request.param]]
-    return [(single, to_half(single)) for single in singles]
+    return [(single, convert_to_half(single)) for single in singles]
 
 
 def types(model):
@@ -37,7 +44,7 @@ def node_of(**values):
 
 
 def test_every_rule_decides_on_some_node_and_gives_a_reason(pairs):
-    listing = listed((single for single, _ in pairs), (half for _, half in pairs))
+    listing = describe_rules((single for single, _ in pairs), (half for _, half in pairs))
     decided = {entry["reason"] for entry in listing}
     ridge = {rule.reason for rule in RULES if rule.nodes[0].startswith(("gram", "hmdrn/Gemm"))}
     attention = {rule.reason for rule in RULES if rule.nodes[0] == "reconstruction.*/Sub"}
@@ -46,19 +53,19 @@ def test_every_rule_decides_on_some_node_and_gives_a_reason(pairs):
 
 
 def test_what_moves_float32_in_a_half_graph_is_listed_with_it(pairs):
-    listing = listed((single for single, _ in pairs), (half for _, half in pairs))
+    listing = describe_rules((single for single, _ in pairs), (half for _, half in pairs))
     single = {name for entry in listing if entry["precision"] == "fp32" for name in entry.get("nodes", ())}
     for _, half in pairs:
         kinds = types(half)
         for node in half.graph.node:
             real = {kinds[name] for name in node.output} & {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
-            if real and node.op_type in MOVERS:
+            if real and node.op_type in DATA_MOVEMENT:
                 assert (node.name in single) == (real == {onnx.TensorProto.FLOAT}), node.name
 
 
 def test_a_node_that_no_rule_knows_is_refused_with_what_to_do():
     with pytest.raises(ExportError, match=r"no rule says .* 'a.b/Tanh' .* add one to .* --precision fp32"):
-        rule_of(node_of(name="a.b/Tanh", op_type="Tanh"))
+        find_rule(node_of(name="a.b/Tanh", op_type="Tanh"))
 
 
 @pytest.mark.parametrize(
@@ -80,21 +87,21 @@ def test_a_node_that_no_rule_knows_is_refused_with_what_to_do():
     ],
 )
 def test_sensitive_parts_stay_in_float32_and_products_become_half(name, op, precision):
-    assert rule_of(node_of(name=name, op_type=op)).precision == precision
+    assert find_rule(node_of(name=name, op_type=op)).precision == precision
 
 
 def test_the_types_of_a_half_graph_are_what_the_rules_say(pairs):
     for _, half in pairs:
         known = types(half)
         for node in half.graph.node:
-            if node.op_type in MOVERS or node.op_type == "Cast":
+            if node.op_type in DATA_MOVEMENT or node.op_type == "Cast":
                 continue
             read = {known[name] for name in node.input if name} & {HALF, FLOAT}
             if read:
-                assert read == {HALF if rule_of(node).precision == "fp16" else FLOAT}, node.name
+                assert read == {HALF if find_rule(node).precision == "fp16" else FLOAT}, node.name
 
 
-def test_a_half_graph_has_the_inputs_outputs_and_nodes_of_its_twin_and_casts_beside(pairs):
+def test_a_half_graph_differs_from_its_twin_by_casts_alone(pairs):
     for single, half in pairs:
         assert half.graph.input == single.graph.input
         assert half.graph.output == single.graph.output
@@ -102,8 +109,8 @@ def test_a_half_graph_has_the_inputs_outputs_and_nodes_of_its_twin_and_casts_bes
         assert {n.op_type for n in added} == {"Cast"}
         assert len(half.graph.node) == len(single.graph.node) + len(added)
         assert len({n.name for n in half.graph.node}) == len(half.graph.node)
-        assert [key_of(n) for n in half.graph.node if n not in added] == [
-            key_of(n) for n in single.graph.node
+        assert [rule_key(n) for n in half.graph.node if n not in added] == [
+            rule_key(n) for n in single.graph.node
         ]
 
 
@@ -119,23 +126,25 @@ def test_weights_of_half_nodes_are_stored_as_half(pairs):
 
 def test_two_conversions_of_one_graph_are_identical(pairs):
     single, half = pairs[0]
-    assert to_half(single).SerializeToString(deterministic=True) == half.SerializeToString(deterministic=True)
+    assert convert_to_half(single).SerializeToString(deterministic=True) == half.SerializeToString(
+        deterministic=True
+    )
 
 
-def test_a_weight_that_is_no_half_number_is_refused(pairs):
+def test_a_weight_beyond_half_is_refused(pairs):
     single = onnx.ModelProto.FromString(pairs[0][0].SerializeToString())
     weight = next(w for w in single.graph.initializer if w.name == "backbone.blocks.0.conv.weight")
     values = onnx.numpy_helper.to_array(weight).copy()
     values.flat[0] = 70_000.0
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     with pytest.raises(ExportError, match=r"conv.weight' has values up to 7e\+04, .* --precision fp32"):
-        to_half(single)
+        convert_to_half(single)
 
 
-def test_integers_are_no_real_numbers():
+def test_integers_are_not_converted():
     node = onnx.helper.make_node("Add", ["i", "i"], ["j"], name="gram.mid/Add")
     value = onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, [1])
     out = onnx.helper.make_tensor_value_info("j", onnx.TensorProto.INT64, [1])
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [value], [out]))
-    assert list(real_values(model)) == []
-    assert to_half(model).graph.node == model.graph.node
+    assert list(list_values(model)) == []
+    assert convert_to_half(model).graph.node == model.graph.node

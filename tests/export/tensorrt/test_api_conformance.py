@@ -10,7 +10,7 @@ import pytest
 
 import hmdrn_export.tensorrt
 import hmdrn_runtime.backends.tensorrt
-from hmdrn_export.tensorrt.versions import Dialect, dialect_of
+from hmdrn_export.tensorrt.versions import CompilerFeatures, find_features
 from hmdrn_runtime.errors import BackendError
 
 VERSIONS = ["8.6", "10.3", "10.13", "10.16", "11.4"]
@@ -37,34 +37,34 @@ OBJECTS = {**BUILDER, **BACKEND}
 PYTHON = {"__name__", "__version__", "__members__", "__init__"}
 
 
-def guard(test: ast.expr, dialect: Dialect) -> bool | None:
-    """The value of a condition on the dialect for one version; None if it depends on more, or on others."""
+def guard(test: ast.expr, features: CompilerFeatures) -> bool | None:
+    """The value of a condition on the features for one version; None if it depends on more, or on others."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        value = guard(test.operand, dialect)
+        value = guard(test.operand, features)
         return None if value is None else not value
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return False if any(guard(part, dialect) is False for part in test.values) else None
+        return False if any(guard(part, features) is False for part in test.values) else None
     if (
         isinstance(test, ast.Attribute)
         and isinstance(test.value, ast.Name)
-        and test.value.id == "dialect"
-        and isinstance(getattr(dialect, test.attr), bool)
+        and test.value.id == "features"
+        and isinstance(getattr(features, test.attr), bool)
     ):
-        return bool(getattr(dialect, test.attr))
+        return bool(getattr(features, test.attr))
     return None
 
 
-def used(node: ast.AST, dialect: Dialect, objects=OBJECTS) -> list[tuple[str, ...]]:
-    """Names that code reaches under a dialect: ("trt", "BuilderFlag", "TF32"), ("config", "set_flag")."""
+def used(node: ast.AST, features: CompilerFeatures, objects=OBJECTS) -> list[tuple[str, ...]]:
+    """Names that code reaches with some features: ("trt", "BuilderFlag", "TF32"), ("config", "set_flag")."""
     if isinstance(node, ast.If):
-        value = guard(node.test, dialect)
+        value = guard(node.test, features)
         parts = [node.test, *(node.body if value is not False else [])]
         return [
             name
             for part in [*parts, *(node.orelse if value is not True else [])]
-            for name in used(part, dialect, objects)
+            for name in used(part, features, objects)
         ]
-    if isinstance(node, ast.FunctionDef) and node.name == "make_monitor" and not dialect.progress:
+    if isinstance(node, ast.FunctionDef) and node.name == "make_monitor" and not features.progress:
         return []
     chain: list[str] = []
     inner: ast.AST = node
@@ -73,7 +73,7 @@ def used(node: ast.AST, dialect: Dialect, objects=OBJECTS) -> list[tuple[str, ..
         inner = inner.value
     if chain and isinstance(inner, ast.Name) and inner.id in {"trt", *objects}:
         return [(inner.id, *chain)]
-    return [name for child in ast.iter_child_nodes(node) for name in used(child, dialect, objects)]
+    return [name for child in ast.iter_child_nodes(node) for name in used(child, features, objects)]
 
 
 def missing(name: tuple[str, ...], api: dict) -> bool:
@@ -96,43 +96,43 @@ def missing(name: tuple[str, ...], api: dict) -> bool:
 def recorded(request, shared):
     """The recorded API of a version, and the row of the builder's table for it."""
     api = json.loads(shared(f"trt_api/tensorrt_{request.param}.json").read_text())
-    return api, dialect_of("tensorrt", api["version"])
+    return api, find_features("tensorrt", api["version"])
 
 
 @pytest.mark.parametrize(("package", "objects", "least"), PACKAGES, ids=["builder", "backend"])
 def test_every_name_that_is_used_is_in_the_versions_api(package, objects, least, recorded):
-    api, dialect = recorded
+    api, features = recorded
     sources = sorted(Path(package.__file__).parent.glob("*.py"))
-    names = {name for source in sources for name in used(ast.parse(source.read_text()), dialect, objects)}
+    names = {name for source in sources for name in used(ast.parse(source.read_text()), features, objects)}
     assert len(names) > least
     assert sorted(name for name in names if missing(name, api)) == []
 
 
 def test_a_name_used_outside_its_versions_is_found(recorded):
-    api, dialect = recorded
+    api, features = recorded
     code = ast.parse("config.set_flag(trt.BuilderFlag.FP16); config.progress_monitor = 1; trt.NoSuchThing")
-    absent = {name for name in used(code, dialect) if missing(name, api)}
+    absent = {name for name in used(code, features) if missing(name, api)}
     assert ("trt", "NoSuchThing") in absent
     assert (("trt", "BuilderFlag", "FP16") in absent) == api["version"].startswith("11")
     assert (("config", "progress_monitor") in absent) == api["version"].startswith("8")
 
 
 def test_a_name_of_an_engine_or_context_that_a_version_lacks_is_found(recorded):
-    api, dialect = recorded
+    api, features = recorded
     code = ast.parse("engine.num_bindings; context.execute_async_v2(1); runtime.deserialize_cuda_engine(b'')")
-    absent = {name for name in used(code, dialect) if missing(name, api)}
+    absent = {name for name in used(code, features) if missing(name, api)}
     old = {("engine", "num_bindings"), ("context", "execute_async_v2")}
     assert absent == (set() if api["version"].startswith("8") else old)
 
 
 def test_the_table_has_strong_typing_from_10_12_on_and_flags_before():
     flags, strong = ("8.6", "10.3", "10.11.0"), ("10.12.0", "10.13", "10.16", "11.4")
-    assert not any(dialect_of("tensorrt", version).strong_typing for version in flags)
-    assert all(dialect_of("tensorrt", version).strong_typing for version in strong)
+    assert not any(find_features("tensorrt", version).strong_typing for version in flags)
+    assert all(find_features("tensorrt", version).strong_typing for version in strong)
 
 
 def test_a_version_older_than_the_table_is_refused_with_what_to_install():
     with pytest.raises(BackendError, match=r"tensorrt 7.2.3 is too old: install tensorrt 8.5 or newer"):
-        dialect_of("tensorrt", "7.2.3")
+        find_features("tensorrt", "7.2.3")
     with pytest.raises(BackendError, match=r"tensorrt_rtx 1.6.1 is too old: install tensorrt_rtx 1.7"):
-        dialect_of("tensorrt_rtx", "1.6.1")
+        find_features("tensorrt_rtx", "1.6.1")

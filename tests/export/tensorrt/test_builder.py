@@ -1,4 +1,4 @@
-"""What the builder tells versions of TensorRT that cannot be installed here, told to a stand-in."""
+"""Calls of the builder to versions of TensorRT that cannot be installed here, on a stand-in."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import onnx
 import pytest
 
-from hmdrn_export.precision.rules import real_values
+from hmdrn_export.precision.rules import list_values
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
-from hmdrn_export.tensorrt.engines import build_engines, float32_nodes
+from hmdrn_export.tensorrt.engines import build_engines, list_float32_nodes
 from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import BackendError
@@ -40,7 +40,7 @@ class Layer:
 class TensorRT:
     """As much of TensorRT 10.3 as the builder meets, for graphs of ours.
 
-    Timings of another device are refused as TensorRT refuses them; without any, it has none to give.
+    It refuses timings of another device, as TensorRT does; without any, it returns its own.
     """
 
     __name__, __version__ = "tensorrt", "10.3.0"
@@ -80,7 +80,7 @@ class TensorRT:
         return SimpleNamespace(parse_from_file=parse)
 
     def _layers(self, model):
-        real = set(real_values(model))
+        real = set(list_values(model))
 
         def tensors(names):
             kinds = ("float32" if name in real else "int64" for name in names)
@@ -144,12 +144,12 @@ def half(written, tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _types_of_real_engines(monkeypatch):
-    monkeypatch.setattr("hmdrn_export.tensorrt.builder._node_types", lambda network: {})
+    monkeypatch.setattr("hmdrn_export.tensorrt.builder._list_node_types", lambda network: {})
 
 
-def test_before_strong_typing_all_that_is_float32_in_the_half_graph_is_pinned(half):
+def test_before_strong_typing_the_float32_nodes_are_pinned(half):
     trt = TensorRT()
-    names = float32_nodes(half.manifest)
+    names = list_float32_nodes(half.manifest)
     build_engine(trt, half.graph_path("enroll"), {}, BuildOptions(float32_nodes=names))
     pinned = {layer.name for layer in trt.layers if layer.precision == trt.float32}
     assert {"gram.mid/MatMul", "gram.mid/GatherElements", "hmdrn/Concat_3"} <= pinned
@@ -162,8 +162,8 @@ def test_before_strong_typing_all_that_is_float32_in_the_half_graph_is_pinned(ha
             assert layer.output_types == dict.fromkeys(real, trt.float32)
 
 
-def test_names_that_the_parser_does_not_know_are_no_silent_loss_of_precision(half):
-    names = float32_nodes(half.manifest)
+def test_names_that_the_parser_does_not_know_are_an_error(half):
+    names = list_float32_nodes(half.manifest)
     with pytest.raises(BackendError, match=r"knows 0 of \d+ layers that are to stay float32"):
         build_engine(TensorRT(renamed=True), half.graph_path("enroll"), {}, BuildOptions(float32_nodes=names))
 
@@ -207,7 +207,7 @@ def test_an_accelerator_gets_half_graphs_of_one_photo_and_not_the_solve(half):
 
 
 def test_an_accelerator_that_is_not_there_is_refused(half):
-    with pytest.raises(BackendError, match=r"no deep-learning accelerator 0 here: tensorrt 10.3.0 offers 0"):
+    with pytest.raises(BackendError, match=r"no deep-learning accelerator 0: tensorrt 10.3.0 offers 0"):
         build_engines(TensorRT(), half, ORIN, BuildOptions(dla_core=0))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hmdrn_export import exporter
 from hmdrn_export.tensorrt.check import TARGETS, check_bundle
-from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle, sha256_of
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, compute_sha256, open_bundle
 
 KINDS = [(b, h) for b in ("conv4", "resnet12") for h in ("ridge", "attention")]
 
@@ -17,9 +17,7 @@ KINDS = [(b, h) for b in ("conv4", "resnet12") for h in ("ridge", "attention")]
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["fp32", "fp16"])
 @pytest.mark.parametrize(("backbone", "head"), KINDS)
-def test_every_graph_compiles_for_every_target_in_the_precision_of_the_rules(
-    backbone, head, variant, written, compiler
-):
+def test_every_graph_compiles_in_the_precision_of_the_rules(backbone, head, variant, written, compiler):
     bundle = written(backbone, head, variant)
     checks = check_bundle(compiler, bundle)
     expected = {"enroll", "classify", "explain"} | ({"encode"} if head == "ridge" else set())
@@ -51,13 +49,13 @@ def broken(written, tmp_path):
         change(model.graph)
         onnx.save(model, path / file)
         manifest = source.manifest
-        digests = {**manifest.files, file: sha256_of(path / file)}
+        digests = {**manifest.files, file: compute_sha256(path / file)}
         changed = exporter.replace(
             manifest,
             files=digests,
             variants={"fp16": {"classify": manifest.variants["fp16"]["classify"]}},
         )
-        (path / MANIFEST).write_text(changed.to_json(), encoding="utf-8")
+        (path / MANIFEST_NAME).write_text(changed.to_json(), encoding="utf-8")
         return open_bundle(path, "fp16")
 
     return make
@@ -94,7 +92,7 @@ def test_a_node_that_computes_in_another_precision_is_found(name, to, match, bro
     def change(graph):
         whole = next(n.name for n in graph.node if n.name.startswith(name))
         retyped(graph, whole, to)
-        if name.endswith("Greater"):  # its result is no number to be cast back
+        if name.endswith("Greater"):  # its result is not a number to cast back
             node = next(n for n in graph.node if n.name == "hand")
             graph.node.remove(node)
             next(n for n in graph.node if n.name == whole).output[0] = node.output[0]

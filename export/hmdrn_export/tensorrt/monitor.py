@@ -1,16 +1,14 @@
-"""What a compiler tells of its progress."""
+"""Progress reports of a compiler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
+from hmdrn_runtime.progress import ProgressCallback
 
 
-def make_monitor(trt: Any, report: Progress) -> Any:
-    """A progress monitor of the module's own kind, for those that have one."""
+def make_monitor(trt: Any, report: ProgressCallback) -> Any:
+    """Return a progress monitor of the module's own class, for versions that have one."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:

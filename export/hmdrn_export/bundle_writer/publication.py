@@ -1,4 +1,4 @@
-"""A bundle appears under its name when it is complete, and not before."""
+"""Folders that appear under their name once they are complete, and not before."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hmdrn_runtime.errors import ExportError
-from hmdrn_runtime.io.files import reason
+from hmdrn_runtime.errors import ExportError, HmdrnError
+from hmdrn_runtime.io.files import describe_os_error
 
 
 @contextmanager
-def published(output: Path) -> Iterator[Path]:
-    """A folder to write into that takes its final name when the block ends well, and vanishes otherwise.
+def publish_atomically(output: Path, error_type: type[HmdrnError] = ExportError) -> Iterator[Path]:
+    """Yield a folder that is renamed if the block succeeds, and removed otherwise.
 
     Args:
-        output: The final name; what is there is replaced as a whole.
+        output: The final name; an existing folder is replaced as a whole.
+        error_type: Error to raise.
 
     Raises:
-        ExportError: A place that cannot be written.
+        HmdrnError: The folder cannot be written.
     """
     token = secrets.token_hex(4)
     folder = output.with_name(f".{output.name}.{token}.part")
@@ -28,7 +29,7 @@ def published(output: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise ExportError(f"cannot write to {output.parent}: {reason(error)}") from error
+        raise error_type(f"cannot write to {output.parent}: {describe_os_error(error)}") from error
     try:
         yield folder
         replaced = output.with_name(f".{output.name}.{token}.old")
@@ -42,9 +43,9 @@ def published(output: Path) -> Iterator[Path]:
             raise
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        raise ExportError(f"cannot write {output}: {reason(error)}") from error
+        raise error_type(f"cannot write {output}: {describe_os_error(error)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        for parent in parents:  # from the innermost; they are not empty if all went well
+        for parent in parents:  # innermost first; after a success they are not empty
             with suppress(OSError):
                 parent.rmdir()

@@ -1,4 +1,4 @@
-"""The files of one variant: graphs that share a single file of weights."""
+"""Files of one variant: graphs that share a single file of weights."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from onnx.external_data_helper import set_external_data
 
 WEIGHTS = "weights.bin"
 _INLINE = 1024
-"""Bytes up to which a constant stays inside its graph: shapes and scalars, which tools look at."""
+"""Bytes up to which a constant stays inside its graph: shapes and scalars, which tools inspect."""
 _ALIGNMENT = 64
 
 
 def write_graphs(models: Mapping[str, onnx.ModelProto], folder: Path) -> None:
-    """Write NAME.onnx for every graph, and the weights of all of them once.
+    """Write NAME.onnx for every graph, and the weights of all graphs once.
 
-    The graphs of a bundle have the same weights; kept apart they would be there five times.
+    The graphs of a bundle share their weights; separate files would hold them five times.
 
     Args:
         models: Models by graph name; their large constants are moved out.
