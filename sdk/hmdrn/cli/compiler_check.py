@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hmdrn.cli.options import require_package
 from hmdrn.cli.output import print_table
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import VerificationError
@@ -23,11 +22,6 @@ check_option = click.option(
     is_flag=True,
     help="Compile the graphs with NVIDIA's compiler too (tensorrt-rtx; no GPU needed).",
 )
-
-
-def require_compiler() -> None:
-    """Raise MissingDependencyError if the compiler is not installed."""
-    require_package("tensorrt_rtx", "checking with NVIDIA's compiler", "check")
 
 
 def check_with_compiler(path: Path, report: ProgressCallback) -> list[GraphCheck]:

@@ -9,6 +9,8 @@ from hmdrn.loading import load
 from hmdrn_runtime.migration import find_variant_mismatch
 from hmdrn_runtime.recognizer import Recognizer
 
+SINGLE_SPECIES = "note: the gallery has one species, so every image gets its name: enroll others to compare"
+
 
 def load_with_notes(
     bundle: str, gallery: Path, backend: str = "auto", threads: int | None = None
@@ -21,8 +23,3 @@ def load_with_notes(
     if recognizer.calibration_issue is not None:
         print_message(f"warning: {recognizer.calibration_issue}")
     return recognizer
-
-
-def print_single_species_note() -> None:
-    """Say that a gallery of one species has only one answer."""
-    print_message("note: the gallery has one species, so every image gets its name: enroll others to compare")

@@ -93,13 +93,13 @@ def run(command: click.Command, program: str, arguments: list[str] | None = None
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else program
-        return _fail(program, f"{error.format_message().rstrip('.')}; see {path} --help", 2)
+        message, code = f"{error.format_message().rstrip('.')}; see {path} --help", 2
     except click.ClickException as error:
-        return _fail(program, error.format_message(), 2)
+        message, code = error.format_message(), 2
     except HmdrnError as error:
-        return _fail(program, str(error), error.exit_code)
+        message, code = str(error), error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _fail(program, "interrupted", INTERRUPTED)
+        message, code = "interrupted", INTERRUPTED
     except SystemExit:
         # click and rich raise it on a closed pipe: the reader has seen enough.
         return 0
@@ -110,11 +110,10 @@ def run(command: click.Command, program: str, arguments: list[str] | None = None
         from hmdrn_runtime.io.files import describe_os_error
 
         _discard_output()
-        return _fail(
-            program,
-            f"cannot write the output: {describe_os_error(error)}; make room, or write it elsewhere",
-            2,
-        )
+        space = "make room, or write it elsewhere"
+        message, code = f"cannot write the output: {describe_os_error(error)}; {space}", 2
+    print_message(message, program)
+    return code
 
 
 def _discard_output() -> None:
@@ -122,8 +121,3 @@ def _discard_output() -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)
-
-
-def _fail(program: str, message: str, code: int) -> int:
-    print_message(message, program)
-    return code

@@ -14,16 +14,11 @@ from hmdrn_runtime.io.files import check_not_input, check_parent_folder, expand_
 def check_output_path(
     path: Path, kind: str, inputs: Iterable[str | os.PathLike[str]] = (), suffixes: tuple[str, ...] = ()
 ) -> Path:
-    """Return a path to write, with `~` expanded.
-
-    Args:
-        path: As the user gives it.
-        kind: Kind of the file, for the message, e.g. "picture".
-        inputs: Files and folders that the command reads; a bundle by its `bundle_path`.
-        suffixes: Suffixes that it may have; any if empty.
+    """Return the path of a file to write, with `~` expanded; `kind` names it in errors, e.g. "picture".
 
     Raises:
-        HmdrnError: Its folder is missing, it is a folder, it would replace an input, or its suffix is wrong.
+        HmdrnError: Its folder is missing, it is a folder, it would replace an input (a file, or one in a
+            folder), or its suffix is not one of `suffixes`, if there are any.
     """
     path = expand_path(path, HmdrnError)
     if path.is_dir():

@@ -20,12 +20,7 @@ _CHUNK = min(select.PIPE_BUF, 4096) if hasattr(select, "PIPE_BUF") else 0
 
 
 class PipeWriter:
-    """Writes lines to standard output or standard error, and gives up on a full pipe when the command ends.
-
-    Args:
-        stream: Name of the stream.
-        is_ending: Returns True once the command is to end.
-    """
+    """Writes lines to a standard stream, and gives up on a full pipe once `is_ending()` is true."""
 
     def __init__(self, stream: Literal["stdout", "stderr"], is_ending: Callable[[], bool]) -> None:
         self._stream, self._is_ending = stream, is_ending
@@ -33,11 +28,7 @@ class PipeWriter:
         self._broken = False
 
     def __call__(self, line: str) -> None:
-        """Write a line.
-
-        Raises:
-            BrokenPipeError: The reader has closed its end.
-        """
+        """Write a line; raise BrokenPipeError if the reader has closed its end."""
         descriptor = _descriptor(getattr(sys, self._stream))
         if descriptor is None:
             click.echo(line, err=self._stream == "stderr")

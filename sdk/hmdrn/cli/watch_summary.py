@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hmdrn.cli.output import print_facts
 from hmdrn.watching.summary import SpeciesCount, WatchSummary
 
 
-def print_summary(summary: WatchSummary) -> None:
-    """Print counts, latencies and species on standard error."""
-    print_facts("", list(_facts(summary)), stderr=True)
-
-
-def _facts(summary: WatchSummary) -> Iterator[tuple[str, str]]:
+def summary_facts(summary: WatchSummary) -> Iterator[tuple[str, str]]:
+    """Yield names and values: counts of frames, latencies, species."""
     counts = f"{summary.read} read, {summary.classified} classified, {summary.dropped} dropped"
     others = {"without boxes": summary.skipped, "unreadable": summary.unreadable}
     yield "frames", ", ".join([counts, *(f"{count} {name}" for name, count in others.items() if count)])

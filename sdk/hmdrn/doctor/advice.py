@@ -36,12 +36,11 @@ def advise(report: DeviceReport) -> tuple[Advice, ...]:
     broken = _find_broken(report)
     if broken is not None:
         return (broken,)
-    bundle = shlex.quote(report.bundle)
     enroll = Advice(
         "hmdrn works here: enroll your species, a folder of photos for each",
-        f"hmdrn enroll {bundle} FOLDER --gallery my.gallery",
+        f"hmdrn enroll {shlex.quote(report.bundle)} FOLDER --gallery my.gallery",
     )
-    return (*_accelerators(report), *_conditions(report), enroll, *_variants(report), *_extras(report))
+    return (*_accelerators(report), *_conditions(report), enroll, *_additions(report))
 
 
 def _find_broken(report: DeviceReport) -> Advice | None:
@@ -96,14 +95,6 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
         yield Advice(problem, "pip install 'onnxruntime-gpu[cuda,cudnn]'")
 
 
-def _variants(report: DeviceReport) -> Iterator[Advice]:
-    if "error" in report.gpu and report.int8 and "int8-ort" not in report.choice["variants"]:
-        yield Advice(
-            "this CPU multiplies 8-bit numbers exactly and quickly, and the bundle has no INT8 variant",
-            "hmdrn-export --precision int8 --calibration PHOTOS",
-        )
-
-
 def _conditions(report: DeviceReport) -> Iterator[Advice]:
     fastest = next((mode for mode in report.power_modes if (mode.name or "").startswith("MAXN")), None)
     mode = report.state.power_mode
@@ -126,7 +117,12 @@ def _conditions(report: DeviceReport) -> Iterator[Advice]:
         yield Advice(problem, f"hmdrn profile {shlex.quote(report.bundle)}")
 
 
-def _extras(report: DeviceReport) -> Iterator[Advice]:
+def _additions(report: DeviceReport) -> Iterator[Advice]:
+    if "error" in report.gpu and report.int8 and "int8-ort" not in report.choice["variants"]:
+        yield Advice(
+            "this CPU multiplies 8-bit numbers exactly and quickly, and the bundle has no INT8 variant",
+            "hmdrn-export --precision int8 --calibration PHOTOS",
+        )
     if report.missing_extras:
         extras = [f"{extra} ({' '.join(packages)})" for extra, packages in report.missing_extras.items()]
         yield Advice(

@@ -62,8 +62,9 @@ def probe_choice(bundle: str) -> dict[str, Any]:
     from hmdrn.loading import load
 
     recognizer = load(bundle)
-    recognizer.enroll("nothing", np.arange(84 * 84 * 3, dtype=np.uint8).reshape(84, 84, 3))
-    recognizer.classify(np.zeros((84, 84, 3), np.uint8))
+    side = recognizer.preprocessing.side
+    recognizer.enroll("nothing", np.arange(side * side * 3, dtype=np.uint8).reshape(side, side, 3))
+    recognizer.classify(np.zeros((side, side, 3), np.uint8))
     report = recognizer.backend_report
     return {
         "backend": report.backend,

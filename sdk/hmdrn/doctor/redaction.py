@@ -41,13 +41,7 @@ def private_folders(bundle: str) -> dict[str, str]:
 
 
 def redact_text(text: str, names: Mapping[str, str], folders: Mapping[str, str]) -> str:
-    """Replace names, folders and MAC addresses in a text.
-
-    Args:
-        text: Any text, as libraries write it.
-        names: Names with their substitutes.
-        folders: Folders with their substitutes; others become ".../".
-    """
+    """Put the substitutes for names and folders, ".../" for other folders, and "<mac>" for MAC addresses."""
     for folder in sorted(folders, key=len, reverse=True):
         if len(folder) > 1:
             text = text.replace(folder, folders[folder])

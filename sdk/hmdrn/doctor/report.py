@@ -85,13 +85,7 @@ class DeviceReport:
 def collect_report(
     bundle: str, root: Path = Path("/"), probe: Callable[..., dict[str, Any]] = run_probe
 ) -> DeviceReport:
-    """Collect the report; it takes some seconds.
-
-    Args:
-        bundle: A bundle's folder, or "default".
-        root: Root of the device's file system.
-        probe: Runs a probe, as `run_probe`.
-    """
+    """Collect the report in some seconds; `root` is that of the device's file system."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         calls = (("gpu",), ("package", "tensorrt"), ("bindings",), ("choice", bundle))
         gpu, tensorrt, bindings, choice = (pool.submit(probe, *call) for call in calls)

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 
 from hmdrn.plotting.figures import save_figure
 from hmdrn_runtime.explanation import Explanation, LevelExplanation
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE, Box, crop_box, find_visible_box
+from hmdrn_runtime.images.preprocessing import Box, Preprocessing, crop_box, find_visible_box
 
 _BEST, _OTHER = "#1b5fb4", "#c85200"
 _SPEAKS_FOR = LinearSegmentedColormap.from_list("speaks for", [_OTHER, "#f4f4f4", _BEST])
@@ -31,14 +31,18 @@ _MAP_ALPHA = 0.62
 
 
 def draw_explanation(
-    explanation: Explanation, photo: PIL.Image.Image, mode: str, box: Box | None, path: Path
+    explanation: Explanation,
+    photo: PIL.Image.Image,
+    preprocessing: Preprocessing,
+    box: Box | None,
+    path: Path,
 ) -> None:
     """Draw the photo, the foreground mask, each species' errors, and the difference of the two.
 
     Args:
         explanation: The explanation.
         photo: The whole photo, RGB and upright.
-        mode: The bundle's preprocessing, which gives the part of the photo that the network saw.
+        preprocessing: The bundle's, which gives the part of the photo that the network saw.
         box: The region that was explained; the whole photo if None.
         path: The picture; its suffix is the format.
 
@@ -46,7 +50,7 @@ def draw_explanation(
         HmdrnError: The picture cannot be written.
     """
     region = photo if box is None else crop_box(photo, box)
-    mapped = _mapped(region, mode, explanation.levels[0])
+    mapped = _mapped(region, preprocessing, explanation.levels[0])
     count, rows = len(explanation.matches), len(explanation.levels)
     columns = 2 + count + (count > 1)
     figure = Figure(figsize=(_PANEL * columns, (_PANEL + 0.35) * rows + _HEAD), layout="constrained")
@@ -123,10 +127,10 @@ class _View:
         axes.imshow(values, cmap=colors, norm=scale, alpha=alpha, extent=(0, 1, 1, 0), aspect=self.aspect)
 
 
-def _mapped(region: PIL.Image.Image, mode: str, level: LevelExplanation) -> Box:
+def _mapped(region: PIL.Image.Image, preprocessing: Preprocessing, level: LevelExplanation) -> Box:
     """Return the part of a region under the maps: pooling drops the input's last few rows and columns."""
-    x0, y0, x1, y1 = find_visible_box(region.width, region.height, mode)
-    share = level.side * level.cell / INPUT_SIZE
+    x0, y0, x1, y1 = find_visible_box(region.width, region.height, preprocessing)
+    share = level.side * level.cell / preprocessing.side
     return x0, y0, x0 + share * (x1 - x0), y0 + share * (y1 - y0)
 
 

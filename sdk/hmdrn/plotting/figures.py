@@ -1,6 +1,6 @@
 """Pictures of evaluations, quantization and training; they need matplotlib (extra `plots`).
 
-All functions raise HmdrnError if the picture cannot be written.
+All functions raise HmdrnError if the picture cannot be written, or its suffix is not a picture's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def draw_confusion(evaluations: Sequence[tuple[str, Evaluation]], path: Path) ->
         ticks = range(len(evaluation.classes))
         axes.set_xticks(ticks, evaluation.classes, rotation=90, fontsize=6)
         axes.set_yticks(ticks, evaluation.classes, fontsize=6)
-        axes.set_xlabel("taken for")
+        axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         axes.set_title(f"{title}: {evaluation.accuracy:.1f} %", fontsize=8)
         figure.colorbar(image, ax=axes, shrink=0.6, label="% of the class's queries")
@@ -62,11 +62,7 @@ def draw_layer_costs(report: QuantizationReport, title: str, path: Path) -> None
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's suffix.
-
-    Raises:
-        HmdrnError: The suffix is not a picture's, or the file cannot be written.
-    """
+    """Write a figure in the format of the path's suffix."""
     FigureCanvasAgg(figure)
     try:
         figure.savefig(path, dpi=120)

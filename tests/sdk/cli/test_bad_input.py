@@ -1,4 +1,4 @@
-"""Whatever is wrong with the input: one line that names it, exit code 2, nothing written."""
+"""Bad input ends with one line that names it, exit code 2, and nothing written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bad_images(photo):
     jpeg = photo("whole.jpg").read_bytes()
     return {
         "truncated.jpg": jpeg[: len(jpeg) // 2],
-        "text.jpg": b"this is no photograph",
+        "text.jpg": b"this is not a photograph",
         "empty.png": b"",
         "tiny.png": photo("one.png", (1, 1)).read_bytes(),
         "huge.png": huge_png(),

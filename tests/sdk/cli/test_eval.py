@@ -53,10 +53,10 @@ def test_a_checkpoint_is_measured_with_torch_and_is_what_its_bundle_is(hmdrn, sp
 
 def test_data_sets_are_measured_one_by_one_or_with_pooled_classes(hmdrn, specimens, tmp_path):
     others = tmp_path / "plain"
-    for colour in range(4):
-        (others / f"c{colour}").mkdir(parents=True)
+    for color in range(4):
+        (others / f"c{color}").mkdir(parents=True)
         for i in range(6):
-            Image.new("RGB", (90, 90), (60 * colour, 5 * i, 100)).save(others / f"c{colour}" / f"{i}.png")
+            Image.new("RGB", (90, 90), (60 * color, 5 * i, 100)).save(others / f"c{color}" / f"{i}.png")
     apart = hmdrn("eval", "default", specimens, others, "--shot", 2, *SMALL, "--json").json
     assert [r["data"] for r in apart["results"]] == [str(specimens), str(others)]
     (across,) = hmdrn(

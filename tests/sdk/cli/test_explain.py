@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from outcomes import assert_refused
 from PIL import Image
+from preprocessings import DEFAULT
 
 import hmdrn as package
 from hmdrn.loading import resolve_bundle
@@ -58,7 +59,7 @@ def test_picture_and_arrays_are_written_and_named(hmdrn, gallery, image, tmp_pat
     with np.load(arrays) as saved:
         assert saved["errors_high"].shape == (2, 5, 5)
         assert saved["foreground_mid"].shape == (10, 10)
-        assert np.array_equal(saved["pixels"], prepare(image, "crop"))
+        assert np.array_equal(saved["pixels"], prepare(image, DEFAULT))
 
 
 def test_a_part_of_the_photo_is_explained_beside_the_species_asked_for(hmdrn, gallery, image, tmp_path):

@@ -1,4 +1,4 @@
-"""How a process ends after a command."""
+"""The end of a process after a command."""
 
 from __future__ import annotations
 

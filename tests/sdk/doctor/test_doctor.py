@@ -1,4 +1,4 @@
-"""`hmdrn doctor`: what it finds here, what it makes of other devices, what it says of nobody."""
+"""`hmdrn doctor`: its report here, its advice for other devices, and the redaction of names."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def jetson(**changes):
 
 @pytest.fixture(scope="module")
 def here():
-    """What is found on this machine."""
+    """The report on this machine."""
     return collect_report("default")
 
 

@@ -11,7 +11,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn.cli.gallery_notes import load_with_notes, print_single_species_note
+from hmdrn.cli.gallery_notes import SINGLE_SPECIES, load_with_notes
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import (
     PATH,
@@ -26,6 +26,7 @@ from hmdrn.cli.output import print_table, progress, with_schema
 from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import DatasetError, ImageError
 from hmdrn_runtime.images.formats import IMAGE_SUFFIXES
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.query_preprocessing import prepare_query
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.matching.base import BATCH
@@ -68,7 +69,7 @@ def command(
     for error in errors:
         print_message(str(error))
     if len(recognizer.gallery) == 1 and len(errors) < len(answers):
-        print_single_species_note()
+        print_message(SINGLE_SPECIES)
     named = [(str(path), answer) for (path, _), answer in zip(files, answers, strict=True)]
     if as_json:
         click.echo(json.dumps([_to_json(*item) for item in named], indent=2, ensure_ascii=False))
@@ -97,10 +98,10 @@ def _classify(
     top: int,
     report: ProgressCallback,
 ) -> list[Answer]:
-    mode = recognizer.preprocessing
+    preprocessing = recognizer.preprocessing
     answers: list[Answer] = []
     for start in range(0, len(files), BATCH):
-        batch = [error or _prepare(path, mode) for path, error in files[start : start + BATCH]]
+        batch = [error or _prepare(path, preprocessing) for path, error in files[start : start + BATCH]]
         pixels = [photo for photo in batch if not isinstance(photo, ImageError)]
         predictions = iter(recognizer.classify_batch(pixels, top=top))
         answers += [photo if isinstance(photo, ImageError) else next(predictions) for photo in batch]
@@ -108,9 +109,9 @@ def _classify(
     return answers
 
 
-def _prepare(path: Path, mode: str) -> npt.NDArray[np.uint8] | ImageError:
+def _prepare(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8] | ImageError:
     try:
-        return prepare_query(path, mode)
+        return prepare_query(path, preprocessing)
     except ImageError as error:
         return error
 

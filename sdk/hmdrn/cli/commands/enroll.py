@@ -27,6 +27,7 @@ from hmdrn_runtime.datasets.dataset import Photo, open_species
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
 from hmdrn_runtime.gallery.file import check_gallery_path
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
 from hmdrn_runtime.io.files import check_not_input, expand_path
 from hmdrn_runtime.open_set.threshold import false_accept_rate as rate_of_calibration
@@ -89,14 +90,14 @@ def command(
         )
     if false_accept_rate is not None:
         require_background(recognizer)
-    mode = recognizer.preprocessing
+    preprocessing = recognizer.preprocessing
     reports: list[EnrollmentReport] = []
     enrolled: list[list[PreparedPhoto]] = []
     skipped: list[dict[str, str]] = []
     with progress() as report:
         for done, (label, photos) in enumerate(dataset.classes.items()):
             report(f"enrolling {label}", done, len(dataset.classes))
-            readable = _prepare(photos, mode, skipped if skip_unreadable else None)
+            readable = _prepare(photos, preprocessing, skipped if skip_unreadable else None)
             if not readable:
                 raise EnrollmentError(f"{label!r} has no readable photo: add one, or remove the folder")
             reports.append(recognizer.enroll(label, readable))
@@ -193,12 +194,14 @@ def _warn(reports: Iterable[EnrollmentReport]) -> None:
             print_message(f"warning: {pair} count as two species: use one name if they are one")
 
 
-def _prepare(photos: Iterable[Photo], mode: str, skipped: list[dict[str, str]] | None) -> list[PreparedPhoto]:
+def _prepare(
+    photos: Iterable[Photo], preprocessing: Preprocessing, skipped: list[dict[str, str]] | None
+) -> list[PreparedPhoto]:
     """Return readable photos' network inputs; unreadable ones go into `skipped`, or raise if it is None."""
     readable: list[PreparedPhoto] = []
     for photo in photos:
         try:
-            readable.append(prepare_photo(photo.load(), mode, photo.name))
+            readable.append(prepare_photo(photo.load(), preprocessing, photo.name))
         except (ImageError, DatasetError) as error:
             if skipped is None:
                 raise type(error)(f"{error}; --skip-unreadable leaves such photos out") from error

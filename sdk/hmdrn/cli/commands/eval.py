@@ -58,7 +58,7 @@ _CHECKPOINTS = (".safetensors", ".pth", ".pt")
 @option("--against", metavar="OTHER", help="Another bundle or checkpoint, compared on the same episodes.")
 @preprocess_option("For checkpoints; a bundle has its own.")
 @option("--per-class", is_flag=True, help="Show the accuracy of every class too (--json always does).")
-@option("--confusion", type=PATH, help="Draw which class is taken for which into this picture.")
+@option("--confusion", type=PATH, help="Draw the confusion matrix of the classes into this picture.")
 @option(
     "--unknown",
     is_flag=True,

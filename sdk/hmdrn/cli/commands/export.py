@@ -14,7 +14,6 @@ from hmdrn.cli.compiler_check import (
     check_option,
     check_with_compiler,
     refuse_problems,
-    require_compiler,
     show_checks,
 )
 from hmdrn.cli.messages import print_message
@@ -105,7 +104,7 @@ def command(
 
         split_photos(calibration)  # raises on unusable data before the graphs are traced
     if check_tensorrt:
-        require_compiler()
+        require_package("tensorrt_rtx", "checking with NVIDIA's compiler", "check")
     device = require_device() if target == "tensorrt" else None
     quantization: QuantizationReport | None = None
     with progress() as report:

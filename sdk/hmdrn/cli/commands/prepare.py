@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -42,12 +43,8 @@ def command(
     dataset: str,
     archives: tuple[Path, ...],
     output: Path,
-    crop: bool | None,
-    side: int,
-    rule: str | None,
-    seed: int,
-    split_file: Path | None,
     as_json: bool,
+    **options: Any,  # those of `PrepareOptions`
 ) -> None:
     """Turn the original archives of a data set into a zip of <split>/<class>/<photo>.jpg.
 
@@ -60,9 +57,8 @@ def command(
     """
     if dataset == "cars":
         require_package("scipy", "reading the lists of Stanford Cars", "train")
-    options = PrepareOptions(crop, side, rule, seed, split_file)
     with progress() as report:
-        record = prepare(LAYOUTS[dataset], archives, output, options, report)
+        record = prepare(LAYOUTS[dataset], archives, output, PrepareOptions(**options), report)
     if as_json:
         print_json("prepare", {"output": str(output), **record})
         return

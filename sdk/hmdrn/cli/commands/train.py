@@ -14,6 +14,7 @@ from hmdrn.cli.output import progress
 from hmdrn.cli.parameters import FiniteRange
 from hmdrn.loading import resolve_checkpoint
 from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.progress import ProgressCallback
 
@@ -102,18 +103,19 @@ def command(
     from hmdrn_network.training.workers import pick_device
 
     output = expand_path(output, TrainingError)
+    network = NetworkConfig(backbone, head)  # type: ignore[arg-type]
     config = TrainingConfig(**settings)
     start = None if init is None else load_checkpoint(resolve_checkpoint(init))
     with progress() as report:
         cache = output / "cache"
         training = open_training_data(data, split, val_split, val_share, cache, report)
         classes = training.validation
-        validation = Validation(classes, preprocess, report=report) if classes else None
+        preprocessing = Preprocessing(preprocess, network.side)
+        validation = Validation(classes, preprocessing, report=report) if classes else None
     for remark in training.remarks(config.way):
         click.echo(remark, err=True)
     if validation is None:
         click.echo("no classes to validate on: the weights of the last step are used", err=True)
-    network = NetworkConfig(backbone, head)  # type: ignore[arg-type]
     recipe = {
         "network": network.to_dict(),
         "data": training.record,

@@ -11,15 +11,16 @@ from typing import Any
 
 import click
 
-from hmdrn.cli.gallery_notes import load_with_notes, print_single_species_note
+from hmdrn.cli.gallery_notes import SINGLE_SPECIES, load_with_notes
 from hmdrn.cli.messages import format_message, print_message
 from hmdrn.cli.options import PATH, bundle_argument, gallery_option, json_option, option, threads_option
+from hmdrn.cli.output import print_facts
 from hmdrn.cli.output_paths import check_output_path
 from hmdrn.cli.parameters import FiniteRange, parse_region
 from hmdrn.cli.pipe_writer import PipeWriter
 from hmdrn.cli.signals import StopOnSignal
 from hmdrn.cli.threshold_summary import calibrate_command
-from hmdrn.cli.watch_summary import print_summary
+from hmdrn.cli.watch_summary import summary_facts
 from hmdrn.loading import resolve_bundle
 from hmdrn.open_set import require_background
 from hmdrn.watching.events import (
@@ -161,12 +162,16 @@ def command(
             overlay = check_output_path(overlay, "film", [path for path in inputs if path is not None])
         if snapshots is not None:
             _check_snapshot_folder(snapshots, parsed)
-        recognizer = _load(bundle, gallery, threads)
+        recognizer = load_with_notes(bundle, gallery, threads=threads)
+        if not len(recognizer.gallery):
+            raise GalleryError(f"{gallery} has no species: enroll photos first, with hmdrn enroll")
+        if len(recognizer.gallery) == 1 and recognizer.gallery.calibration is None:
+            print_message(SINGLE_SPECIES)
         writer = None
         if snapshots is not None:
             _check_unknowns(recognizer, bundle, gallery)
-            mode = recognizer.preprocessing
-            writer = SnapshotWriter(snapshots, snapshot_every, mode, snapshot_folders, print_message)
+            preprocessing = recognizer.preprocessing
+            writer = SnapshotWriter(snapshots, snapshot_every, preprocessing, snapshot_folders, print_message)
         film = stack.enter_context(contextlib.closing(OverlayVideo(overlay))) if overlay is not None else None
         screen = stack.enter_context(contextlib.closing(OverlayWindow())) if window else None
         publisher = stack.enter_context(contextlib.closing(MqttPublisher(mqtt))) if mqtt is not None else None
@@ -199,15 +204,6 @@ def command(
     return 2 if parsed.kind == "photos" and watching.summary.unreadable else 0
 
 
-def _load(bundle: str, gallery: Path, threads: int | None) -> Recognizer:
-    recognizer = load_with_notes(bundle, gallery, threads=threads)
-    if not len(recognizer.gallery):
-        raise GalleryError(f"{gallery} has no species: enroll photos first, with hmdrn enroll")
-    if len(recognizer.gallery) == 1 and recognizer.gallery.calibration is None:
-        print_single_species_note()
-    return recognizer
-
-
 def _check_snapshot_folder(folder: Path, source: Source) -> None:
     """Refuse a snapshot folder among the watched photos: a loop would watch the snapshots in turn."""
     if source.kind == "photos" and source.path is not None:
@@ -234,11 +230,9 @@ def _choose_smoothing(source: Source, seconds: float | None, hysteresis: float, 
 
 
 def _parse_boxes(boxes: str | None) -> int | str | None:
-    if boxes != "-":
-        return boxes
-    if sys.stdin is None:  # descriptor 0 may be any file by now
+    if boxes == "-" and sys.stdin is None:  # descriptor 0 may be any file by now
         raise HmdrnError("cannot read boxes from standard input: it is closed; pipe the detector into it")
-    return 0
+    return 0 if boxes == "-" else boxes
 
 
 def _write_snapshots(writer: SnapshotWriter | None, result: WatchResult) -> SnapshotWriter | None:
@@ -265,4 +259,4 @@ def _finish(
     if out is not None:
         out(to_json_line(event))
     elif err.wait_until_writable():
-        print_summary(summary)
+        print_facts("", list(summary_facts(summary)), stderr=True)
