@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.enrollment.leave_one_out import EnrollmentCheck, check_enrollment
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, prepare_photo
 from hmdrn_runtime.matching.base import Matcher
 from hmdrn_runtime.matching.snapshots import SolvedGallery
@@ -46,7 +46,10 @@ def enroll_photos(
 
 
 def review_photos(
-    solved: SolvedGallery, report: EnrollmentReport, sources: Sequence[PhotoSource], preprocessing: Preprocessing
+    solved: SolvedGallery,
+    report: EnrollmentReport,
+    sources: Sequence[PhotoSource],
+    preprocessing: Preprocessing,
 ) -> EnrollmentReport:
     """Check enrolled photos again, against the present gallery; see `Recognizer.review`."""
     label, species = report.label, solved.gallery.species
