@@ -18,13 +18,13 @@ from hmdrn.cli.main import run
 from hmdrn.cli.options import json_option
 from hmdrn.cli.output import print_json, print_table, progress, with_schema
 from hmdrn.cli.parameters import FiniteRange
-from hmdrn_network.config import BackboneName
+from hmdrn_network.config import BackboneName, NetworkConfig
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import open_training_data
 from hmdrn_network.training.validation import Validation
 from hmdrn_network.training.workers import pick_device
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.images.preprocessing import PREPROCESSING_MODES
+from hmdrn_runtime.images.preprocessing import PREPROCESSING_MODES, Preprocessing
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.progress import ProgressCallback
 
@@ -119,7 +119,8 @@ def command(
         training = open_training_data(data, split, val_split, val_share, output / "cache", report)
         if not training.validation:
             raise TrainingError("no classes to evaluate on: give data with a val split, or a --val-share")
-        validation = Validation(training.validation, preprocess, episodes=eval_episodes, report=report)
+        preprocessing = Preprocessing(preprocess, NetworkConfig(backbone).side)
+        validation = Validation(training.validation, preprocessing, episodes=eval_episodes, report=report)
         config = TrainingConfig(**settings)
         for remark in training.remarks(config.way):
             click.echo(remark, err=True)

@@ -22,7 +22,7 @@ from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
 from hmdrn_runtime.io.file_kinds import detect_file_kind
-from hmdrn_runtime.io.files import check_folder_of, reason, user_path, write_atomically
+from hmdrn_runtime.io.files import check_parent_folder, describe_os_error, expand_path, write_atomically
 
 FORMAT = "hmdrn-checkpoint-1"
 # What a training run calls its checkpoint, and the state that it resumes from.
@@ -92,12 +92,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: A file that is missing or no checkpoint, or whose entries do not make up a network;
             every missing, unexpected or misshapen entry is counted and named.
     """
-    path = user_path(path, CheckpointError)
+    path = expand_path(path, CheckpointError)
     _refuse_other_kinds(path)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"cannot read checkpoint {path}: {reason(error)}; check the path") from error
+        raise CheckpointError(
+            f"cannot read checkpoint {path}: {describe_os_error(error)}; check the path"
+        ) from error
     digest = hashlib.sha256(data).hexdigest()
     # A zip is torch's format, a pickle older torch's. Ours begins with the length of a JSON header, whose
     # bytes may look like either.
@@ -176,12 +178,12 @@ def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCar
         ),
     }
     weights = {name: value.contiguous() for name, value in canonical_weights(network).items()}
-    path = user_path(path, CheckpointError)
-    check_folder_of(path, "checkpoint", CheckpointError)
+    path = expand_path(path, CheckpointError)
+    check_parent_folder(path, "checkpoint", CheckpointError)
     try:
         write_atomically(path, save(weights, metadata))
     except OSError as error:
-        raise CheckpointError(f"cannot write checkpoint {path}: {reason(error)}") from error
+        raise CheckpointError(f"cannot write checkpoint {path}: {describe_os_error(error)}") from error
 
 
 def _refuse_other_kinds(path: Path) -> None:

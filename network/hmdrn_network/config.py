@@ -52,6 +52,11 @@ class NetworkConfig:
             raise CheckpointError(f"levels {self.levels!r} are none of ('high', 'mid'), ('high',), ('mid',)")
 
     @property
+    def side(self) -> int:
+        """Side of the input in pixels."""
+        return 84
+
+    @property
     def level_specs(self) -> tuple[Level, ...]:
         """The levels in use with their widths, in the order of `levels`."""
         return tuple(BACKBONE_LEVELS[self.backbone][name] for name in self.levels)

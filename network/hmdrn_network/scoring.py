@@ -10,6 +10,7 @@ from torch import Tensor
 from hmdrn_network.config import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.evaluation.evaluation import Scorer
+from hmdrn_runtime.images.preprocessing import Preprocessing
 
 
 class NetworkScorer(Scorer):
@@ -17,18 +18,18 @@ class NetworkScorer(Scorer):
 
     Args:
         network: In evaluation mode.
-        preprocessing: How whole photos are made square; see `hmdrn_runtime.images.preprocessing.preprocess`.
+        mode: Preprocessing of whole photos, "crop" or "squash".
     """
 
-    def __init__(self, network: HMDRN, preprocessing: str = "crop") -> None:
-        self.network, self.preprocessing = network, preprocessing
+    def __init__(self, network: HMDRN, mode: str = "crop") -> None:
+        self.network, self.preprocessing = network, Preprocessing(mode, network.config.side)
         self.device = next(network.parameters()).device
         self.executor = f"torch {torch.__version__}, {self.device.type}"
         self._support: list[dict[LevelName, Tensor]] = []
         self._query: list[dict[LevelName, Tensor]] = []
 
     @torch.inference_mode()
-    def see(self, pixels: npt.NDArray[np.uint8]) -> None:
+    def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
         """As `Scorer.see`."""
         maps = self.network.features(torch.from_numpy(pixels).to(self.device))
         for masked, kept in ((False, self._support), (True, self._query)):

@@ -28,7 +28,7 @@ MAX_PHOTOS = 20
 """Most photos of a background species that are used."""
 
 
-def calibrate(recognizer: Recognizer, far: float = 0.05) -> Calibration:
+def calibrate_threshold(recognizer: Recognizer, far: float = 0.05) -> Calibration:
     """Fit the threshold by which a recognizer decides whether a photo shows an enrolled species at all.
 
     The calibration is stored in the gallery. Repeat it after adding species.
@@ -136,13 +136,13 @@ def compute_photo_statistics(
 ) -> dict[str, list[PhotoStatistics]]:
     """Compute statistics of photos by species: of each, `limit` photos in a fixed random order."""
     rng = np.random.default_rng(0)
-    mode = recognizer.preprocessing
+    preprocessing = recognizer.preprocessing
     statistics: dict[str, list[PhotoStatistics]] = {}
     for done, (label, photos) in enumerate(classes.items()):
         report("encoding photos", done, len(classes))
         chosen = [photos[i] for i in rng.permutation(len(photos))[:limit]]
         statistics[label] = []
         for start in range(0, len(chosen), BATCH):
-            batch = np.stack([photo.prepare(mode) for photo in chosen[start : start + BATCH]])
+            batch = np.stack([photo.prepare(preprocessing) for photo in chosen[start : start + BATCH]])
             statistics[label] += recognizer.matcher.compute_statistics(batch)
     return statistics

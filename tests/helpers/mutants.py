@@ -22,18 +22,19 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from preprocessings import CROP
 from safetensors import safe_open
 from safetensors.numpy import save
 
 import hmdrn
-from hmdrn.loading import bundle_path
-from hmdrn_runtime.bundle.bundle import MANIFEST
+from hmdrn.loading import resolve_bundle
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.gallery.file_format import seal_of
+from hmdrn_runtime.gallery.file_format import compute_checksum
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.io.json_document import canonical_json
-from hmdrn_runtime.profiling.fresh_process import peak_mib
+from hmdrn_runtime.profiling.fresh_process import read_peak_mib
 
 LENGTHS = (0, 1, 7, 2**16, 10**6, 99_999_999, 10**8, 2**31, 2**40, 2**63 - 1, 2**64 - 1)
 VALUES = (None, True, -1, 0, 1, 2**31, 2**63, 10**400, 0.5, -1e308, "", "x" * 5000, "\x00", [], {}, [[]] * 99)
@@ -96,14 +97,14 @@ class Bundles:
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self.folder, self.rng = folder / "mutant.hmdrn", rng
-        shutil.copytree(bundle_path("default"), self.folder)
+        shutil.copytree(resolve_bundle("default"), self.folder)
         self.files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         self.pixels = np.zeros((84, 84, 3), np.uint8)
 
     def read_one(self) -> str | None:
         """Returns what is wrong with how a bundle was read; None where nothing is."""
         sealed = self.rng.random() < 0.2
-        path = self.folder / MANIFEST if sealed else self.rng.choice(self.files)
+        path = self.folder / MANIFEST_NAME if sealed else self.rng.choice(self.files)
         whole = path.read_bytes()
         path.write_bytes(self._retyped(whole) if sealed else damaged(whole, self.rng))
         try:
@@ -161,7 +162,7 @@ class Galleries:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         retype(values, self.rng)
         values.pop("sha256", None)
-        text = canonical_json({**values, "sha256": seal_of(values, tensors)})
+        text = canonical_json({**values, "sha256": compute_checksum(values, tensors)})
         return save(tensors, {"hmdrn_gallery": text})
 
 
@@ -194,7 +195,7 @@ class Images:
 
     def read_one(self) -> str | None:
         """Returns what is wrong with how a photo was read; None where nothing is."""
-        seen = prepare(damaged(self.rng.choice(self.files), self.rng), "crop")
+        seen = prepare(damaged(self.rng.choice(self.files), self.rng), CROP)
         return None if seen.shape == (84, 84, 3) else f"an input of {seen.shape}"
 
 
@@ -216,7 +217,7 @@ def main(kind: str, count: int, seed: int, folder: Path) -> dict[str, Any]:
         slowest = max(slowest, time.process_time() - start)
         if problem is not None:
             wrong.append(f"{kind} {turn} of seed {seed}: {problem}")
-    return {"wrong": wrong, "refused": refused, "slowest": slowest, "peak": peak_mib()}
+    return {"wrong": wrong, "refused": refused, "slowest": slowest, "peak": read_peak_mib()}
 
 
 if __name__ == "__main__":

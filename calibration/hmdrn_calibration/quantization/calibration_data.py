@@ -10,10 +10,10 @@ from statistics import median_low
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.datasets.dataset import Photo, find_splits, open_dataset
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 Pixels = npt.NDArray[np.uint8]

@@ -145,7 +145,11 @@ def _prepare_experiment(
     digests = {name: value for name, value in bundle.manifest.files.items() if name.startswith(folder)}
     histograms = load_or_observe(
         cache,
-        cache_key(digests, photos.digest, {"rule": photos.rule, "preprocessing": asdict(preprocessing), **asdict(setting)}),
+        cache_key(
+            digests,
+            photos.digest,
+            {"rule": photos.rule, "preprocessing": asdict(preprocessing), **asdict(setting)},
+        ),
         lambda: observe_activations(models, classes, preprocessing, setting, report),
     )
     backend = open_backend(bundle, threads=threads)

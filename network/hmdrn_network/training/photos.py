@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hmdrn_runtime.datasets.dataset import Photo
 from hmdrn_runtime.errors import ImageError, TrainingError
-from hmdrn_runtime.io.files import reason, write_atomically
+from hmdrn_runtime.io.files import describe_os_error, write_atomically
 
 SIDE = 96
 """Side of the decoded photos in pixels: a little over the network's 84, for crops to vary."""
@@ -177,7 +177,7 @@ def _write_cache(
         # Last: where the index is, the pixels are whole.
         write_atomically(cache.with_suffix(".json"), json.dumps(index).encode())
     except OSError as error:
-        raise TrainingError(f"cannot keep decoded photos in {cache.parent}: {reason(error)}") from error
+        raise TrainingError(f"cannot keep decoded photos in {cache.parent}: {describe_os_error(error)}") from error
     return _mapped(cache)
 
 

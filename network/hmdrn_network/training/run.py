@@ -29,7 +29,7 @@ from hmdrn_network.training.trainer import Progress, Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_network.training.workers import Workers, joined
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.io.files import reason, write_atomically
+from hmdrn_runtime.io.files import describe_os_error, write_atomically
 
 STATE = "state.pt"
 MODEL = "model.safetensors"
@@ -177,7 +177,7 @@ class _Run:
             write_atomically(self.folder / STATE, buffer.getvalue())
             write_atomically(self.folder / HISTORY, json.dumps(self.history.to_dict()).encode())
         except OSError as error:
-            raise TrainingError(f"cannot write to {self.folder}: {reason(error)}") from error
+            raise TrainingError(f"cannot write to {self.folder}: {describe_os_error(error)}") from error
         self._save_model(MODEL, self._chosen())
         self.listener.saved(self.folder)
 

@@ -21,7 +21,6 @@ from hmdrn_network.training.photos import PhotoGroup
 from hmdrn_network.training.sampling import draw_batch, draw_episode
 from hmdrn_network.training.workers import Workers
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ class Trainer:
         return logits, episode.targets.to(self.device), penalty
 
     def _features(self, images: Tensor, generator: torch.Generator) -> dict[LevelName, Tensor]:
-        photos = augment(images.to(self.device), INPUT_SIZE, generator)
+        photos = augment(images.to(self.device), self.network.config.side, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
             maps = self.network.features(photos)
         return {name: m.float() for name, m in maps.items()}

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.datasets.dataset import Photo
 from hmdrn_runtime.errors import DatasetError, TrainingError
-from hmdrn_runtime.evaluation.evaluation import Setting, evaluate
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
+from hmdrn_runtime.images.preprocessing import Preprocessing
 
 WAY = 5
 QUERIES = 15
@@ -24,7 +26,7 @@ class _Prepared:
 
     pixels: npt.NDArray[np.uint8]
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
+    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
         return self.pixels
 
 
@@ -35,7 +37,8 @@ class Validation:
 
     Args:
         groups: Photographs by class, by the group's name.
-        preprocessing: How whole photos are made square; see `hmdrn_runtime.images.preprocessing.preprocess`.
+        preprocessing: The way from a photo to the network's input; None for the center of photos at the
+            default side.
         shots: Numbers of support photos.
         episodes: Episodes for each group and number of shots.
 
@@ -47,20 +50,20 @@ class Validation:
     def __init__(
         self,
         groups: Mapping[str, Mapping[str, Sequence[Photo]]],
-        preprocessing: str = "crop",
+        preprocessing: Preprocessing | None = None,
         shots: Sequence[int] = (1, 5),
         episodes: int = 200,
         report: Callable[[str, int, int], None] = lambda what, done, of: None,
     ) -> None:
-        self.preprocessing = preprocessing
+        self.preprocessing = preprocessing or Preprocessing("crop", NetworkConfig().side)
         self.groups: dict[str, Mapping[str, Sequence[_Prepared]]] = {}
-        self.settings: dict[str, list[Setting]] = {}
+        self.settings: dict[str, list[EpisodeSetting]] = {}
         for name, classes in _with_small_ones_pooled(groups).items():
             sizes = sorted((len(photos) for photos in classes.values()), reverse=True)
             way = min(WAY, len(sizes))
             # Small classes still give episodes, with fewer queries.
             settings = [
-                Setting(way, shot, min(QUERIES, sizes[way - 1] - shot), episodes)
+                EpisodeSetting(way, shot, min(QUERIES, sizes[way - 1] - shot), episodes)
                 for shot in shots
                 if way >= 2 and sizes[way - 1] > shot
             ]
@@ -86,7 +89,7 @@ class Validation:
         network.eval()
         found: dict[str, float] = {}
         for name, classes in self.groups.items():
-            scorer = NetworkScorer(network, self.preprocessing)
+            scorer = NetworkScorer(network, self.preprocessing.mode)
             for one in evaluate(scorer, classes, self.settings[name]):
                 found[f"{name} {one.setting.way}-way {one.setting.shot}-shot"] = one.accuracy
         return found

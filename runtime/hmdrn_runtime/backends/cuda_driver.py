@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hmdrn_runtime.errors import BackendError
@@ -55,6 +56,16 @@ def read_cuda_version() -> str:
     if status:
         raise BackendError(f"the NVIDIA driver does not report its version (CUDA error {status})")
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def find_missing_functions(names: Iterable[str]) -> list[str]:
+    """Return those functions, by their names in the library, that the driver is too old to have.
+
+    Raises:
+        BackendError: The driver is missing.
+    """
+    driver = _load_driver()
+    return [name for name in names if not hasattr(driver, name)]
 
 
 def _load_driver() -> ctypes.CDLL:

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hmdrn_runtime.errors import BundleError
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE, PREPROCESSING_MODES, RESIZE
+from hmdrn_runtime.images.preprocessing import PREPROCESSING_MODES, Preprocessing
 from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 
 FORMAT_VERSION = 1
 HEADS = ("ridge", "attention")
+MIN_SIDE, MAX_SIDE = 16, 1024
+"""Smallest and largest side of a network's input in pixels."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,20 @@ class Network:
 
 @dataclass(frozen=True)
 class Input:
-    """The graphs' input, uint8 RGB (N, size, size, 3); mean and std are applied in the graphs."""
+    """The graphs' input, uint8 RGB (N, size, size, 3); mean and std are applied in the graphs.
+
+    `preprocessing` is the mode, "crop" or "squash"; `resize` is derived from the size.
+    """
 
     size: int
     resize: int
     preprocessing: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def to_preprocessing(self) -> Preprocessing:
+        """Return the way from an image to this input."""
+        return Preprocessing(self.preprocessing, self.size)
 
 
 @dataclass(frozen=True)
@@ -215,12 +224,12 @@ def read_network(document: JsonObject) -> Network:
 def _read_input(document: JsonObject) -> Input:
     size, resize = document.get("size", int), document.get("resize", int)
     preprocessing = document.get("preprocessing", str)
-    if (size, resize) != (INPUT_SIZE, RESIZE):
-        raise BundleError(f"{document.where} has an input size that this SDK does not know: update hmdrn")
     if preprocessing not in PREPROCESSING_MODES:
         raise BundleError(
             f"{document.where} has preprocessing {preprocessing!r}, which this SDK does not know"
         )
+    if not MIN_SIDE <= size <= MAX_SIDE or resize != Preprocessing(preprocessing, size).resize:
+        raise BundleError(f"{document.where} has an input size that this SDK does not know: update hmdrn")
     mean, std = (document.sequence(key, float) for key in ("mean", "std"))
     return Input(size, resize, preprocessing, mean, std)
 

@@ -21,7 +21,7 @@ from hmdrn_runtime.datasets.files import FileReader, open_files
 from hmdrn_runtime.datasets.layout import Layout, check_split, detect_layout, detect_species_layout
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
-from hmdrn_runtime.images.preprocessing import preprocess
+from hmdrn_runtime.images.preprocessing import Preprocessing, preprocess
 from hmdrn_runtime.images.source import describe_source
 
 
@@ -57,12 +57,12 @@ class Photo:
         except ImageError as error:
             raise ImageError(str(error).replace(describe_source(data), self.name, 1)) from error
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
-        """Return the network's input, RGB uint8 (84, 84, 3).
+    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+        """Return the network's input, RGB uint8 (side, side, 3).
 
-        See `preprocessing.preprocess` for the mode, and `load` for the errors.
+        See `load` for the errors.
         """
-        return preprocess(self.load(), mode)
+        return preprocess(self.load(), preprocessing)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.episodes import mean_and_interval, sample_episodes
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import extend_species
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.matching.base import BATCH, Scores
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
@@ -24,8 +25,8 @@ from hmdrn_runtime.recognizer import Recognizer
 class Preparable(Protocol):
     """A photo that can become a network's input, such as a `dataset.Photo`."""
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
-        """Return the network's input, RGB uint8 (84, 84, 3)."""
+    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+        """Return the network's input, RGB uint8 (side, side, 3)."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,14 @@ class AccuracyDifference:
 class Scorer(ABC):
     """A classifier of episodes' queries that reads every photo once, before the first episode."""
 
-    preprocessing: str
+    preprocessing: Preprocessing
     """Mode that makes whole photos square; see `preprocessing.preprocess`."""
     executor: str
     """The backend and variant that compute, for reports."""
 
     @abstractmethod
     def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Read further photos, uint8 (N, 84, 84, 3); the first one of all is row 0."""
+        """Read further photos, uint8 (N, side, side, 3); the first one of all is row 0."""
 
     @abstractmethod
     def logits(

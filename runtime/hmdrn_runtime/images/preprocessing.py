@@ -1,7 +1,7 @@
 """Cropping and resizing of images to network inputs, and the digests that identify them.
 
-The network takes RGB uint8 arrays of (84, 84, 3); their normalization is part of the graph. Every photo is
-read by `decoding`, then prepared here, and ends as that array or with an `ImageError`.
+The network takes RGB uint8 arrays of (side, side, 3); their normalization is part of the graph. Every photo
+is read by `decoding`, then prepared here, and ends as that array or with an `ImageError`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,12 +26,41 @@ Box: TypeAlias = tuple[float, float, float, float]
 Boxes: TypeAlias = Sequence[Box] | npt.NDArray[Any]
 """Boxes, or an array of (N, 4) of them, as detectors return."""
 
-INPUT_SIZE = 84
-"""Height and width of the network's input, in pixels."""
-RESIZE = 92
-"""Pixels of the side that an image is resized to before its center is cut out."""
 PREPROCESSING_MODES = ("crop", "squash")
 """Ways to make a whole image square: cut out its center, or squeeze it."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The way from an image to a network's input.
+
+    An image is resized, then its central square is cut out; one that has the input's size already is used
+    unchanged.
+
+    Attributes:
+        mode: "crop" resizes the shorter side to `resize` pixels and keeps the aspect ratio, for whole photos;
+            "squash" resizes to a square of that side, for photos cropped to the animal or plant.
+        side: Height and width of the network's input in pixels.
+
+    Raises:
+        ImageError: The mode is unknown, or the side is not positive.
+    """
+
+    mode: str
+    side: int
+
+    def __post_init__(self) -> None:
+        if self.mode not in PREPROCESSING_MODES:
+            raise ImageError(
+                f"unknown preprocessing {self.mode!r}: choose one of {', '.join(PREPROCESSING_MODES)}"
+            )
+        if self.side < 1:
+            raise ImageError(f"a network input of {self.side} pixels does not exist: give a positive side")
+
+    @property
+    def resize(self) -> int:
+        """Pixels of the side that an image is resized to: 92 for an input of 84, as in the papers."""
+        return round(self.side * 92 / 84)
 
 
 def check_boxes(boxes: Boxes) -> None:
@@ -90,79 +120,74 @@ def clip_box(box: Box, width: int, height: int, name: str = "the image") -> tupl
     return left, top, right, bottom
 
 
-def preprocess(image: PIL.Image.Image, mode: str, name: str | None = None) -> npt.NDArray[np.uint8]:
+def preprocess(
+    image: PIL.Image.Image, preprocessing: Preprocessing, name: str | None = None
+) -> npt.NDArray[np.uint8]:
     """Turn an image into the network's input.
 
     Args:
         image: An RGB image, as `load_image` returns it.
-        mode: "crop" resizes the shorter side to 92 pixels and keeps the aspect ratio, for whole photos;
-            "squash" resizes to 92 x 92, for photos cropped to the animal or plant. Both then cut out the
-            central 84 x 84. An image of 84 x 84 is used unchanged.
+        preprocessing: Mode and side.
         name: The image's name in messages; None describes the image.
 
     Returns:
-        RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
+        RGB uint8 array of (side, side, 3), C-contiguous, owning its memory.
 
     Raises:
-        ImageError: The mode is unknown; the image is not RGB, or of a size that `load_image` refuses.
+        ImageError: The image is not RGB, or of a size that `load_image` refuses.
     """
-    _check_mode(mode)
     _check_rgb(image)
-    if image.size == (INPUT_SIZE, INPUT_SIZE):
+    side = preprocessing.side
+    if image.size == (side, side):
         return np.array(image, dtype=np.uint8, order="C")
     check_size(image.width, image.height, name or describe_source(image))
-    resized = np.asarray(image.resize(_resized_size(image.width, image.height, mode), Resampling.BILINEAR))
-    top, left = (round((side - INPUT_SIZE) / 2.0) for side in resized.shape[:2])
-    center = resized[top : top + INPUT_SIZE, left : left + INPUT_SIZE]
-    return np.array(center, dtype=np.uint8, order="C")
+    size = _resized_size(image.width, image.height, preprocessing)
+    resized = np.asarray(image.resize(size, Resampling.BILINEAR))
+    top, left = (round((length - side) / 2.0) for length in resized.shape[:2])
+    return np.array(resized[top : top + side, left : left + side], dtype=np.uint8, order="C")
 
 
-def prepare(source: ImageSource, mode: str) -> npt.NDArray[np.uint8]:
-    """Read a photo and turn it into the network's input, RGB uint8 (84, 84, 3).
+def prepare(source: ImageSource, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+    """Read a photo and turn it into the network's input, RGB uint8 (side, side, 3).
 
     See `load_image` and `preprocess` for the arguments, the array and the errors.
     """
-    _check_mode(mode)
-    return preprocess(load_image(source), mode, describe_source(source))
+    return preprocess(load_image(source), preprocessing, describe_source(source))
 
 
-def find_visible_box(width: int, height: int, mode: str) -> Box:
+def find_visible_box(width: int, height: int, preprocessing: Preprocessing) -> Box:
     """Return the part of an image of this size that `preprocess` keeps, not rounded to whole pixels."""
-    _check_mode(mode)
-    if (width, height) == (INPUT_SIZE, INPUT_SIZE):
+    side = preprocessing.side
+    if (width, height) == (side, side):
         return 0.0, 0.0, float(width), float(height)
-    new_width, new_height = _resized_size(width, height, mode)
-    left, top = (round((side - INPUT_SIZE) / 2.0) for side in (new_width, new_height))
+    new_width, new_height = _resized_size(width, height, preprocessing)
+    left, top = (round((length - side) / 2.0) for length in (new_width, new_height))
     x, y = width / new_width, height / new_height
-    return left * x, top * y, (left + INPUT_SIZE) * x, (top + INPUT_SIZE) * y
+    return left * x, top * y, (left + side) * x, (top + side) * y
 
 
 def hash_pixels(pixels: npt.NDArray[np.uint8]) -> str:
-    """Identify a photo by its network input, RGB uint8 (84, 84, 3); any other array is an `ImageError`.
+    """Identify a photo by its network input, RGB uint8 (S, S, 3); any other array is an `ImageError`.
 
     Returns:
         The SHA-256 of the bytes in C order, 64 lower-case hexadecimal digits.
     """
-    if pixels.shape != (INPUT_SIZE, INPUT_SIZE, 3) or pixels.dtype != np.uint8:
+    if pixels.ndim != 3 or pixels.shape != (len(pixels), len(pixels), 3) or pixels.dtype != np.uint8:
         raise ImageError(
             f"{describe_source(pixels)} is not a network input: "
-            f"pass a uint8 array of ({INPUT_SIZE}, {INPUT_SIZE}, 3), as prepare() returns it"
+            "pass a square uint8 array of (S, S, 3), as prepare() returns it"
         )
     return hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
-def _resized_size(width: int, height: int, mode: str) -> tuple[int, int]:
+def _resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
     """Return the width and height to resize to, computed as torchvision's Resize, used in training, does."""
-    if mode == "squash":
-        return RESIZE, RESIZE
+    resize = preprocessing.resize
+    if preprocessing.mode == "squash":
+        return resize, resize
     if width <= height:
-        return RESIZE, int(RESIZE * height / width)
-    return int(RESIZE * width / height), RESIZE
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in PREPROCESSING_MODES:
-        raise ImageError(f"unknown preprocessing {mode!r}: choose one of {', '.join(PREPROCESSING_MODES)}")
+        return resize, int(resize * height / width)
+    return int(resize * width / height), resize
 
 
 def _check_rgb(image: PIL.Image.Image) -> None:

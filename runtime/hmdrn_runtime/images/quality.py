@@ -19,9 +19,11 @@ import PIL.Image
 
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
-from hmdrn_runtime.images.preprocessing import preprocess
+from hmdrn_runtime.images.preprocessing import Preprocessing, preprocess
 from hmdrn_runtime.images.source import describe_source
 
+MEASURED_SIDE = 84
+"""Side in pixels that photos are measured at: the limits of sharpness were found at it."""
 MIN_SHARPNESS = 0.03
 """Least variance of the Laplacian over the variance of the gray values."""
 DARK_LEVEL, MAX_DARK_SHARE = 24, 0.6
@@ -39,7 +41,7 @@ class PreparedPhoto:
     """A photo prepared for the network.
 
     Attributes:
-        pixels: The network's input, RGB uint8 (84, 84, 3).
+        pixels: The network's input, RGB uint8 (side, side, 3).
         shorter_side: Pixels of the source's shorter side.
         name: The photo's name in messages.
     """
@@ -97,12 +99,12 @@ class Quality:
         return tuple(fault for fault, present in faults.items() if present)
 
 
-def prepare_photo(source: PhotoSource, mode: str, name: str = "") -> PreparedPhoto:
+def prepare_photo(source: PhotoSource, preprocessing: Preprocessing, name: str = "") -> PreparedPhoto:
     """Read a photo and turn it into the network's input.
 
     Args:
         source: As for `decoding.load_image`; a prepared photo is returned unchanged.
-        mode: As for `preprocessing.preprocess`.
+        preprocessing: Mode and side.
         name: The photo's name in messages; a description of the source if empty.
 
     Raises:
@@ -111,12 +113,16 @@ def prepare_photo(source: PhotoSource, mode: str, name: str = "") -> PreparedPho
     if isinstance(source, PreparedPhoto):
         return source
     image = load_image(source)
-    return PreparedPhoto(preprocess(image, mode), min(image.size), name or describe_source(source))
+    return PreparedPhoto(preprocess(image, preprocessing), min(image.size), name or describe_source(source))
 
 
 def measure_quality(photo: PreparedPhoto) -> Quality:
-    """Measure a photo at the network's resolution."""
-    y = photo.pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])  # luminance of ITU-R BT.601, 0-255
+    """Measure a photo at `MEASURED_SIDE`."""
+    pixels = photo.pixels
+    if len(pixels) != MEASURED_SIDE:
+        image = PIL.Image.fromarray(pixels)
+        pixels = np.asarray(image.resize((MEASURED_SIDE, MEASURED_SIDE), PIL.Image.Resampling.BILINEAR))
+    y = pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])  # luminance of ITU-R BT.601, 0-255
     laplacian = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:] - 4 * y[1:-1, 1:-1]
     return Quality(
         float(laplacian.var() / (y.var() + 1)),

@@ -18,9 +18,8 @@ from PIL.Image import Resampling
 
 from hmdrn_runtime.images.decoding import ImageSource, check_array, check_size, load_image
 from hmdrn_runtime.images.preprocessing import (
-    INPUT_SIZE,
-    RESIZE,
     Box,
+    Preprocessing,
     clip_box,
     crop_box,
     find_visible_box,
@@ -28,8 +27,8 @@ from hmdrn_runtime.images.preprocessing import (
 )
 from hmdrn_runtime.images.source import describe_source
 
-_MIN_REDUCED_SIDE = 4 * RESIZE
-"""Shorter side in pixels from which a region is averaged by a whole number before it is resized."""
+_MIN_REDUCTION = 4
+"""Shorter side of a region over `resize`, from which it is averaged by a whole number first."""
 _REDUCING_GAP = 1.5
 """Size of an averaged region over that of the input; at 1, differences exceed 1 of 255."""
 
@@ -37,16 +36,18 @@ _Frame: TypeAlias = PIL.Image.Image | npt.NDArray[np.uint8]
 _Region: TypeAlias = tuple[int, int, int, int]
 
 
-def prepare_query(source: ImageSource, mode: str) -> npt.NDArray[np.uint8]:
+def prepare_query(source: ImageSource, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
     """Read a photo and turn it into the network's input: a new contiguous RGB uint8 array of (84, 84, 3).
 
     See `preprocessing.prepare` for the arguments and the errors.
     """
     frame, name = _load_frame(source), describe_source(source)
-    return _prepare_region(frame, (0, 0, *_size(frame)), mode, name)
+    return _prepare_region(frame, (0, 0, *_size(frame)), preprocessing, name)
 
 
-def prepare_boxes(source: ImageSource, boxes: Iterable[Box], mode: str) -> list[npt.NDArray[np.uint8]]:
+def prepare_boxes(
+    source: ImageSource, boxes: Iterable[Box], preprocessing: Preprocessing
+) -> list[npt.NDArray[np.uint8]]:
     """Read a photo once and turn boxes of it into network inputs, each as of `prepare_query`.
 
     See `preprocessing.crop_box` for the boxes.
@@ -56,7 +57,7 @@ def prepare_boxes(source: ImageSource, boxes: Iterable[Box], mode: str) -> list[
     """
     frame, name = _load_frame(source), describe_source(source)
     regions = [(box, clip_box(box, *_size(frame), name)) for box in boxes]
-    return [_prepare_region(frame, region, mode, f"box {box} of {name}") for box, region in regions]
+    return [_prepare_region(frame, region, preprocessing, f"box {box} of {name}") for box, region in regions]
 
 
 def _load_frame(source: ImageSource) -> _Frame:
@@ -67,22 +68,24 @@ def _load_frame(source: ImageSource) -> _Frame:
     return load_image(source)
 
 
-def _prepare_region(frame: _Frame, region: _Region, mode: str, name: str) -> npt.NDArray[np.uint8]:
+def _prepare_region(
+    frame: _Frame, region: _Region, preprocessing: Preprocessing, name: str
+) -> npt.NDArray[np.uint8]:
     left, top, right, bottom = region
     width, height = right - left, bottom - top
     check_size(width, height, name)
-    visible = find_visible_box(width, height, mode)
-    if isinstance(frame, np.ndarray) and (width, height) == (INPUT_SIZE, INPUT_SIZE):
+    side, visible = preprocessing.side, find_visible_box(width, height, preprocessing)
+    if isinstance(frame, np.ndarray) and (width, height) == (side, side):
         return np.array(frame[top:bottom, left:right], order="C")
-    if min(width, height) < _MIN_REDUCED_SIDE:
-        return preprocess(_cut(frame, region), mode)
+    if min(width, height) < _MIN_REDUCTION * preprocessing.resize:
+        return preprocess(_cut(frame, region), preprocessing)
     # A resized pixel depends on its neighbors, too: keep a margin around the visible part.
-    margin_x, margin_y = (2 * (visible[i + 2] - visible[i]) / INPUT_SIZE for i in (0, 1))
+    margin_x, margin_y = (2 * (visible[i + 2] - visible[i]) / side for i in (0, 1))
     x0, y0 = max(math.floor(visible[0] - margin_x), 0), max(math.floor(visible[1] - margin_y), 0)
     x1, y1 = min(math.ceil(visible[2] + margin_x), width), min(math.ceil(visible[3] + margin_y), height)
     part = _cut(frame, (left + x0, top + y0, left + x1, top + y1))
     box = (visible[0] - x0, visible[1] - y0, visible[2] - x0, visible[3] - y0)
-    small = part.resize((INPUT_SIZE, INPUT_SIZE), Resampling.BILINEAR, box=box, reducing_gap=_REDUCING_GAP)
+    small = part.resize((side, side), Resampling.BILINEAR, box=box, reducing_gap=_REDUCING_GAP)
     return np.array(small, dtype=np.uint8, order="C")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.images.preprocessing import crop_box
+from hmdrn_runtime.images.preprocessing import Preprocessing, crop_box
 from hmdrn_runtime.images.quality import measure_quality, prepare_photo
 from hmdrn_runtime.io.files import describe_os_error, expand_path
 
@@ -30,7 +30,7 @@ class SnapshotWriter:
     Args:
         folder: The parent of the folders; made if missing.
         every: Seconds between two images, of any subjects, at least 0.
-        mode: The bundle's preprocessing, to judge an image's quality.
+        preprocessing: The bundle's, to judge an image's quality.
         folders: Folders still named `unknown-...`, also of earlier runs, beyond which no other is started.
         report: Called when that limit is reached.
 
@@ -45,12 +45,12 @@ class SnapshotWriter:
         self,
         folder: Path,
         every: float,
-        mode: str,
+        preprocessing: Preprocessing,
         folders: int = MAX_FOLDERS,
         report: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._folder = expand_path(folder, HmdrnError)
-        self._every, self._mode = every, mode
+        self._every, self._preprocessing = every, preprocessing
         self._max_folders, self._report, self._is_reported = folders, report, False
         self._last: float | None = None
         self._subjects: dict[int, tuple[Path, int]] = {}
@@ -87,7 +87,7 @@ class SnapshotWriter:
         if count >= MAX_PICTURES or (count == 0 and self._is_full()):
             return
         image = frame.image if sighting.box is None else crop_box(frame.image, sighting.box)
-        if measure_quality(prepare_photo(image, self._mode)).issues:
+        if measure_quality(prepare_photo(image, self._preprocessing)).issues:
             return
         try:
             folder.mkdir(exist_ok=True)

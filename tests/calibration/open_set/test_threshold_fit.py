@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from preprocessings import DEFAULT
 from safetensors.numpy import load
 
 import hmdrn
@@ -33,7 +34,7 @@ def statistics(recognizer, species, count):
     drawn = draw_specimens(species, count, size=84)
     return {
         f"species {s}": recognizer.matcher.compute_statistics(
-            np.stack([prepare(image, "crop") for image in images])
+            np.stack([prepare(image, DEFAULT) for image in images])
         )
         for s, images in zip(species, drawn, strict=True)
     }

@@ -4,19 +4,20 @@ import shutil
 
 import numpy as np
 import pytest
+from preprocessings import DEFAULT
 
 from hmdrn_calibration.quantization.calibration_data import fit_settings, load_calibration_photos
 from hmdrn_runtime.errors import DatasetError
 
 
 def test_without_splits_no_photo_serves_both_purposes(data):
-    photos = load_calibration_photos(data, "crop")
+    photos = load_calibration_photos(data, DEFAULT)
     assert [len(members) for members in photos.ranges.values()] == [6] * 6
     assert [len(members) for members in photos.accuracy.values()] == [6] * 6
     for label, members in photos.ranges.items():
         measured = [p.pixels for p in photos.accuracy[label]]
         for photo in members:
-            assert not any(np.array_equal(photo.prepare("crop"), pixels) for pixels in measured)
+            assert not any(np.array_equal(photo.prepare(DEFAULT), pixels) for pixels in measured)
 
 
 def test_splits_train_and_val_serve_one_purpose_each(data, tmp_path):
@@ -24,16 +25,16 @@ def test_splits_train_and_val_serve_one_purpose_each(data, tmp_path):
         folders = sorted(data.iterdir())
         for i in species:
             shutil.copytree(folders[i], tmp_path / split / folders[i].name)
-    photos = load_calibration_photos(tmp_path, "crop")
+    photos = load_calibration_photos(tmp_path, DEFAULT)
     assert len(photos.ranges) == 4
     assert len(photos.accuracy) == 2
     assert "from val" in photos.rule
 
 
 def test_photos_are_the_networks_input(data):
-    photo = next(iter(load_calibration_photos(data, "crop").accuracy.values()))[0]
-    assert photo.prepare("crop").shape == (84, 84, 3)
-    assert photo.prepare("crop").dtype == np.uint8
+    photo = next(iter(load_calibration_photos(data, DEFAULT).accuracy.values()))[0]
+    assert photo.prepare(DEFAULT).shape == (84, 84, 3)
+    assert photo.prepare(DEFAULT).dtype == np.uint8
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from preprocessings import DEFAULT
 
 from hmdrn_calibration.quantization.in_memory_backend import InMemoryBackend, make_recognizer
 from hmdrn_calibration.quantization.layer_search import search_float32_layers
@@ -125,7 +126,7 @@ def test_the_report_is_json(calibrated):
 def test_the_reported_drop_is_what_an_evaluation_of_its_own_gives(default, data, calibrated):
     from hmdrn_calibration.quantization.calibration_data import load_calibration_photos
 
-    photos = load_calibration_photos(data, "crop")
+    photos = load_calibration_photos(data, DEFAULT)
     backend = InMemoryBackend(calibrated.variants["int8-ort"], open_backend(default, threads=1), 1)
     candidate = make_recognizer(default, backend, "int8-ort")
     settings = photos.settings(20)

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from preprocessings import SQUASH
 
 from hmdrn_calibration.quantization.activation_observer import observe_activations
 from hmdrn_calibration.quantization.layers import list_layers, load_photo_graphs
@@ -27,7 +28,7 @@ def graphs(resnet12_filled, exported):
 
 @pytest.fixture(scope="module")
 def quantized(graphs, drawn):
-    histograms = observe_activations(graphs, drawn, "squash", EpisodeSetting(2, 1, 1, 2))
+    histograms = observe_activations(graphs, drawn, SQUASH, EpisodeSetting(2, 1, 1, 2))
 
     def make(dialect):
         ranges = {name: METHODS["minmax"](h, dialect.symmetric) for name, h in histograms.items()}

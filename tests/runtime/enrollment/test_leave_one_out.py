@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from preprocessings import DEFAULT
 
 import hmdrn
 from hmdrn_runtime.enrollment.leave_one_out import _find_confusion, _find_outlier, _Fits, leave_one_out
@@ -39,7 +40,7 @@ def test_leave_one_out_is_what_the_gallery_without_the_photo_says(recognizer, dr
 def recognizer_input(image):
     from hmdrn_runtime.images.preprocessing import prepare
 
-    return prepare(image, "crop")[None]
+    return prepare(image, DEFAULT)[None]
 
 
 def test_a_species_of_one_photo_has_no_leave_one_out(recognizer, drawn):

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from preprocessings import SQUASH
 
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.episodes import sample_episodes
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Evaluation, Scorer, compare_accuracy, evaluate
+from hmdrn_runtime.images.preprocessing import Preprocessing
 
 SIZES = {"ant": 6, "bee": 5, "fly": 7, "moth": 6}
 SETTING = EpisodeSetting(way=3, shot=2, queries=3, episodes=40, seed=1)
@@ -18,8 +20,8 @@ class Marked:
     def __init__(self, label: int, number: int) -> None:
         self.label, self.number = label, number
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
-        assert mode == "squash"
+    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+        assert preprocessing == SQUASH
         pixels = np.zeros((84, 84, 3), np.uint8)
         pixels[0, 0] = self.label, self.number, 0
         return pixels
@@ -31,7 +33,7 @@ CLASSES = {name: [Marked(c, i) for i in range(size)] for c, (name, size) in enum
 class Reader(Scorer):
     """Classifies photos by their pixels, but those of class `confused` as the class after it."""
 
-    preprocessing, executor = "squash", "a reader"
+    preprocessing, executor = SQUASH, "a reader"
 
     def __init__(self, confused: int = -1) -> None:
         self.confused = confused

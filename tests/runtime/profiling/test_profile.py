@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from preprocessings import DEFAULT
 
 import hmdrn
 from hmdrn_runtime.backends.base import Backend
@@ -200,7 +201,7 @@ def test_numbers_of_species_that_take_minutes_are_left_out(recognizer):
 
 
 def test_a_bundle_compares_with_itself(recognizer):
-    photos = {"photo": prepare(make_jpeg_photo(), "crop")}
+    photos = {"photo": prepare(make_jpeg_photo(), DEFAULT)}
     comparison = compare_recognizers(recognizer, recognizer, photos, QUICK)["photo"]
     assert comparison.ratio.low <= comparison.ratio.value <= comparison.ratio.high
     assert comparison.first.runs == comparison.second.runs == 6

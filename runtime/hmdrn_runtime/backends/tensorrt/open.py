@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hmdrn_runtime.backends.cuda_driver import find_gpu
 from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
-from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
+from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda, open_cuda
 from hmdrn_runtime.backends.tensorrt.engine_files import find_engines, require_engines
 from hmdrn_runtime.backends.tensorrt.fingerprint import detect_platform
 from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
@@ -27,9 +27,7 @@ def open_tensorrt(
     Raises:
         BackendError: Something is missing, or the engines do not fit; the message names everything.
     """
-    gpu, trt, open_cuda, _ = require_all(
-        find_gpu, import_tensorrt, find_cuda, lambda: require_engines(bundle)
-    )
+    gpu, trt, kinds, _ = require_all(find_gpu, import_tensorrt, find_cuda, lambda: require_engines(bundle))
     files = find_engines(bundle, detect_platform(trt, gpu), trust_engines)
     result_variant = files.fingerprint.result_variant
     if variant not in (None, result_variant):
@@ -38,4 +36,4 @@ def open_tensorrt(
             "variant out, or choose another backend"
         )
     opened = replace(bundle, variant=result_variant)
-    return opened, TensorRTBackend(opened, files, trt, open_cuda())
+    return opened, TensorRTBackend(opened, files, trt, open_cuda(kinds))

@@ -175,13 +175,13 @@ class QdrantRecognizer:
         """
         if boxes is None:
             return self.classify_batch([image], top)[0]
-        mode = self.recognizer.preprocessing
-        return self._classify(prepare_boxes(image, boxes, mode), top)
+        preprocessing = self.recognizer.preprocessing
+        return self._classify(prepare_boxes(image, boxes, preprocessing), top)
 
     def classify_batch(self, images: Iterable[ImageSource], top: int = 5) -> list[Prediction]:
         """Recognize the species on several photos, with one request to the engine for 32 of them."""
-        mode = self.recognizer.preprocessing
-        return self._classify([prepare_query(image, mode) for image in images], top)
+        preprocessing = self.recognizer.preprocessing
+        return self._classify([prepare_query(image, preprocessing) for image in images], top)
 
     def _classify(self, pixels: Sequence[npt.NDArray[np.uint8]], top: int) -> list[Prediction]:
         if top < 1:

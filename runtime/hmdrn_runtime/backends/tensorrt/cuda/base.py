@@ -23,10 +23,21 @@ class Cuda(ABC):
 
     Addresses and streams are plain numbers; TensorRT takes both as they are. All methods but `current` are
     called with the context current, and raise BackendError with CUDA's own message.
+
+    Attributes:
+        package: Name of the Python package.
+        captures_graphs: Whether `capture` is supported; without it a camera's frames run step by step.
     """
+
+    package: str
+    captures_graphs = False
 
     def __init__(self) -> None:
         self._deferred = _DeferredFrees()
+
+    def __str__(self) -> str:
+        """Name the package, and say so if it captures no graphs."""
+        return self.package if self.captures_graphs else f"{self.package}, which captures no CUDA graphs"
 
     @abstractmethod
     def current(self) -> AbstractContextManager[None]:

@@ -1,5 +1,5 @@
 # ruff: noqa: D102 - `Cuda` documents the methods
-"""CUDA through NVIDIA's cuda-python: the runtime API, in a context that the driver API makes current."""
+"""CUDA through the driver API of NVIDIA's cuda-python."""
 
 from __future__ import annotations
 
@@ -10,145 +10,142 @@ from typing import Any
 
 import numpy.typing as npt
 
+from hmdrn_runtime.backends.cuda_driver import find_missing_functions
 from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda
 from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.messages import format_error
 
 _DEVICE = 0
+_GRAPH_FUNCTIONS = (
+    "cuStreamBeginCapture_v2",
+    "cuStreamEndCapture",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphLaunch",
+    "cuGraphDestroy",
+    "cuGraphExecDestroy",
+)
 
 
 class CudaPython(Cuda):
-    """cuda-python 12 and 13 (`cuda.bindings`), or 11 (`cuda.cudart` and `cuda.cuda`).
+    """cuda-python (its package cuda-bindings) 12 and 13, or 11 in its older layout.
 
-    The runtime's own cudaSetDevice would replace the context that the caller has made current, which may be
-    another one.
+    The driver API alone serves drivers that are older than the package. The runtime API does not: its library
+    is part of the package, and needs a driver as new as itself.
 
     Raises:
-        BackendError: The package cannot be imported, or finds no device.
+        BackendError: The package cannot be imported, or finds no driver or device.
     """
+
+    package = "cuda-python"
 
     def __init__(self) -> None:
         super().__init__()
-        self._driver, self._cudart = _import()
-        # First, because the driver API raises arbitrary exceptions without a driver.
-        self._check("find a device", self._cudart.cudaGetDeviceCount())
-        driver = self._driver
-        self._check_driver("start", driver.cuInit(0))
-        (device,) = self._check_driver("find a device", driver.cuDeviceGet(_DEVICE))
-        # Never released, as in the runtime: any other library of the process may hold memory in it.
-        (self._context,) = self._check_driver("use its device", driver.cuDevicePrimaryCtxRetain(device))
+        self._driver = _import_driver()
+        self._call("start", "cuInit", 0)
+        (device,) = self._call("find a device", "cuDeviceGet", _DEVICE)
+        # Never released: any other library of the process may hold memory in it.
+        (self._context,) = self._call("use its device", "cuDevicePrimaryCtxRetain", device)
+        self.captures_graphs = not find_missing_functions(_GRAPH_FUNCTIONS)
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        self._check_driver("use its device", self._driver.cuCtxPushCurrent(self._context))
+        self._call("use its device", "cuCtxPushCurrent", self._context)
         try:
             yield
         finally:
-            self._check_driver("restore the previous context", self._driver.cuCtxPopCurrent())
+            self._call("restore the previous context", "cuCtxPopCurrent")
 
     def allocate(self, size: int) -> int:
-        (address,) = self._check(f"allocate {_mib(size)} on the device", self._cudart.cudaMalloc(size))
+        (address,) = self._call(f"allocate {_mib(size)} on the device", "cuMemAlloc", size)
         return int(address)
 
     def free(self, address: int) -> None:
-        self._check("free memory", self._cudart.cudaFree(address))
+        self._call("free memory", "cuMemFree", address)
 
     def allocate_pinned(self, size: int) -> int:
-        (address,) = self._check(f"lock {_mib(size)} of the host", self._cudart.cudaMallocHost(size))
+        (address,) = self._call(f"lock {_mib(size)} of the host", "cuMemHostAlloc", size, 0)
         return int(address)
 
     def free_pinned(self, address: int) -> None:
-        self._check("free locked memory", self._cudart.cudaFreeHost(address))
+        self._call("free locked memory", "cuMemFreeHost", address)
 
     def create_stream(self) -> int:
-        flags = self._cudart.cudaStreamNonBlocking
-        (stream,) = self._check("create a stream", self._cudart.cudaStreamCreateWithFlags(flags))
+        flags = int(self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        (stream,) = self._call("create a stream", "cuStreamCreate", flags)
         return int(stream)
 
     def destroy_stream(self, stream: int) -> None:
-        self._check("destroy a stream", self._cudart.cudaStreamDestroy(stream))
+        self._call("destroy a stream", "cuStreamDestroy", stream)
 
     def upload(self, address: int, host: npt.NDArray[Any], stream: int) -> None:
-        self._copy(address, host.ctypes.data, host.nbytes, "cudaMemcpyHostToDevice", stream)
+        self._call("copy", "cuMemcpyHtoDAsync", address, host.ctypes.data, host.nbytes, stream)
 
     def download(self, host: npt.NDArray[Any], address: int, stream: int) -> None:
-        self._copy(host.ctypes.data, address, host.nbytes, "cudaMemcpyDeviceToHost", stream)
+        self._call("copy", "cuMemcpyDtoHAsync", host.ctypes.data, address, host.nbytes, stream)
 
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
-        self._copy(target, source, size, "cudaMemcpyDeviceToDevice", stream)
+        self._call("copy", "cuMemcpyDtoDAsync", target, source, size, stream)
 
     def synchronize(self, stream: int) -> None:
-        self._check("run the graph", self._cudart.cudaStreamSynchronize(stream))
+        self._call("run the graph", "cuStreamSynchronize", stream)
 
     def launch(self, graph: Any, stream: int) -> None:
-        self._check("launch a graph", self._cudart.cudaGraphLaunch(graph, stream))
+        self._call("launch a graph", "cuGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: Any) -> None:
-        self._check("free a graph", self._cudart.cudaGraphExecDestroy(graph))
+        self._call("free a graph", "cuGraphExecDestroy", graph)
 
     def _capture(self, stream: int, work: Callable[[], None]) -> Any | None:
+        if not self.captures_graphs:
+            return None
         # Of this thread alone: others may allocate memory in the meantime.
-        mode = self._cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        self._check("capture", self._cudart.cudaStreamBeginCapture(stream, mode))
+        mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        self._call("capture", "cuStreamBeginCapture", stream, mode)
         try:
             work()
         except BaseException:
             # A capture must be ended, even a failed one, or the stream stays unusable.
-            self._discard(self._cudart.cudaStreamEndCapture(stream))
+            self._discard_capture(stream)
             raise
-        ended = self._cudart.cudaStreamEndCapture(stream)
+        (graph,) = self._call("end a capture", "cuStreamEndCapture", stream)
+        # Version 11 has two functions of this kind; from 12 on the short name is the one with flags.
+        short = "cuGraphInstantiate"
+        instantiate = f"{short}WithFlags" if hasattr(self._driver, f"{short}WithFlags") else short
         try:
-            (graph,) = self._check("end a capture", ended)
-        except BackendError:
-            self._discard(ended)
-            raise
-        try:
-            instantiated = self._cudart.cudaGraphInstantiateWithFlags(graph, 0)
-            (executable,) = self._check("make a graph executable", instantiated)
+            (executable,) = self._call("make a graph executable", instantiate, graph, 0)
         finally:
-            self._check("free a graph", self._cudart.cudaGraphDestroy(graph))
+            self._call("free a graph", "cuGraphDestroy", graph)
         return executable
 
-    def _discard(self, ended: tuple[Any, ...]) -> None:
-        """Remove the graph and the error of a capture that failed."""
-        _, *graph = ended
-        if graph and graph[0] is not None and int(graph[0]):
-            self._cudart.cudaGraphDestroy(graph[0])
-        self._cudart.cudaGetLastError()  # clears it: TensorRT asks for the last error too
+    def _discard_capture(self, stream: int) -> None:
+        """End a capture that failed, and destroy its graph if it has one."""
+        _, graph = self._driver.cuStreamEndCapture(stream)
+        if graph is not None and int(graph):
+            self._driver.cuGraphDestroy(graph)
 
-    def _copy(self, target: int, source: int, size: int, kind: str, stream: int) -> None:
-        direction = getattr(self._cudart.cudaMemcpyKind, kind)
-        self._check("copy", self._cudart.cudaMemcpyAsync(target, source, size, direction, stream))
-
-    def _check(self, action: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the values of a call without its error code."""
-        code, *values = result
-        if code != self._cudart.cudaError_t.cudaSuccess:
-            self._cudart.cudaGetLastError()  # clears it: reported now, it must not be reported again
-            text = self._cudart.cudaGetErrorString(code)[1]
-            raise BackendError(f"CUDA could not {action}: {_decode(text)} ({code.name})")
-        return tuple(values)
-
-    def _check_driver(self, action: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
-        """As `_check`, for the driver API."""
-        code, *values = result
-        if code != self._driver.CUresult.CUDA_SUCCESS:
-            text = self._driver.cuGetErrorString(code)[1]
-            raise BackendError(f"CUDA could not {action}: {_decode(text)} ({code.name})")
-        return tuple(values)
-
-
-def _import() -> tuple[Any, Any]:
-    """Import the driver API and the runtime API."""
-    for driver, runtime in (("cuda.bindings.driver", "cuda.bindings.runtime"), ("cuda.cuda", "cuda.cudart")):
+    def _call(self, action: str, function: str, *arguments: Any) -> tuple[Any, ...]:
+        """Call a function of the driver, and return its values without the error code."""
         try:
-            return importlib.import_module(driver), importlib.import_module(runtime)
-        except ImportError:
-            continue
-    raise BackendError("cuda-python cannot be imported: install a version that fits the driver")
+            code, *values = getattr(self._driver, function)(*arguments)
+        except RuntimeError as error:  # without a driver, and for a function that the driver does not have
+            raise BackendError(f"CUDA could not {action}: {format_error(error)}") from error
+        if code != self._driver.CUresult.CUDA_SUCCESS:
+            text = self._driver.cuGetErrorString(code)[1] or b"unknown error"
+            raise BackendError(f"CUDA could not {action}: {text.decode(errors='replace')} ({code.name})")
+        return tuple(values)
 
 
-def _decode(text: Any) -> str:
-    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+def _import_driver() -> Any:
+    try:
+        return importlib.import_module("cuda.bindings.driver")
+    except ModuleNotFoundError:
+        pass
+    except Exception as error:  # its libraries raise arbitrary exceptions
+        raise BackendError(f"cuda-python cannot be imported: {format_error(error)}") from error
+    try:
+        return importlib.import_module("cuda.cuda")
+    except Exception as error:
+        raise BackendError(f"cuda-python cannot be imported: {format_error(error)}") from error
 
 
 def _mib(size: int) -> str:

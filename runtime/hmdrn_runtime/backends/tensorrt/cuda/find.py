@@ -1,29 +1,53 @@
-"""Choice of the CUDA package that is installed."""
+"""Choice of the CUDA package: the first installed one that starts."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
 from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda
 from hmdrn_runtime.errors import BackendError, format_install_hint
 
 
-def find_cuda() -> Callable[[], Cuda]:
-    """Return the class that opens CUDA with the installed package: cuda-python, or else pycuda.
+def find_cuda() -> Sequence[type[Cuda]]:
+    """Return the classes of the installed packages, the best first: cuda-python, then pycuda.
 
     Raises:
         BackendError: Neither is installed.
     """
-    if _is_installed("cuda.bindings.runtime") or _is_installed("cuda.cudart"):
+    kinds = tuple(_find_kinds())
+    if not kinds:
+        raise BackendError(
+            f"neither cuda-python nor pycuda is installed: {format_install_hint('cuda13')}; for a driver of "
+            "CUDA 12 the extra is 'cuda12'"
+        )
+    return kinds
+
+
+def open_cuda(kinds: Sequence[type[Cuda]]) -> Cuda:
+    """Open CUDA with the first of these classes that starts.
+
+    Raises:
+        BackendError: None starts; the message has the reason of each.
+    """
+    reasons = []
+    for kind in kinds:
+        try:
+            return kind()
+        except BackendError as error:
+            reasons.append(f"{kind.package}: {error}")
+    raise BackendError("; ".join(reasons))
+
+
+def _find_kinds() -> Iterator[type[Cuda]]:
+    if _is_installed("cuda.bindings.driver") or _is_installed("cuda.cuda"):
         from hmdrn_runtime.backends.tensorrt.cuda.cuda_python import CudaPython
 
-        return CudaPython
+        yield CudaPython
     if _is_installed("pycuda.driver"):
         from hmdrn_runtime.backends.tensorrt.cuda.pycuda import PyCuda
 
-        return PyCuda
-    raise BackendError(f"neither cuda-python nor pycuda is installed: {format_install_hint('tensorrt')}")
+        yield PyCuda
 
 
 def _is_installed(module: str) -> bool:

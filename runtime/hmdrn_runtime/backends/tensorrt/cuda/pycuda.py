@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,21 +21,26 @@ _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which has no name in pycuda
 
 
 class PyCuda(Cuda):
-    """pycuda, as it is built on JetPack. It cannot capture streams: graphs run step by step.
+    """pycuda, as it is built on JetPack. It captures no CUDA graphs: every frame runs step by step.
 
     Raises:
         BackendError: The package cannot be imported, or finds no device.
     """
 
+    package = "pycuda"
+
     def __init__(self) -> None:
         super().__init__()
         try:
             self._driver: Any = importlib.import_module("pycuda.driver")
-        except ImportError as error:
+        except Exception as error:  # its libraries raise arbitrary exceptions
             raise BackendError(f"pycuda cannot be imported: {format_error(error)}") from error
         self._call("find a device", self._driver.init)
         device = self._call("find a device", self._driver.Device, _DEVICE)
         self._context = self._call("use its device", device.retain_primary_context)
+        # Collected, even at exit, it would detach the primary context, which other libraries use: one reference
+        # is never given back.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._context))
         # pycuda frees an object with its last reference: these dictionaries hold one each.
         self._allocated: dict[int, Any] = {}
         self._pinned: dict[int, npt.NDArray[np.uint8]] = {}
@@ -46,7 +52,7 @@ class PyCuda(Cuda):
         try:
             yield
         finally:
-            self._driver.Context.pop()
+            self._call("restore the previous context", self._driver.Context.pop)
 
     def allocate(self, size: int) -> int:
         action = f"allocate {size / 2**20:.1f} MiB on the device"
