@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from preprocessings import DEFAULT
 
 import hmdrn
 from benchmarks.wrong_photo import find_outlier, find_outlier_by_means, measure, summarize
@@ -19,7 +20,7 @@ def group(recognizer):
     drawn = draw_specimens(range(6), 6, size=84)
     return {
         f"species {n}": recognizer.matcher.compute_statistics(
-            np.stack([prepare(image, "crop") for image in images])
+            np.stack([prepare(image, DEFAULT) for image in images])
         )
         for n, images in enumerate(drawn)
     }

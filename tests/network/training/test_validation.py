@@ -12,7 +12,7 @@ from hmdrn_network.scoring import NetworkScorer
 from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.evaluation.evaluation import Setting, evaluate
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def network() -> HMDRN:
 def test_a_validation_gives_what_evaluate_gives(groups, network):
     photos = groups(birds=(4, 4, 4, 4, 4, 4))
     found = Validation(photos, shots=(1, 2), episodes=3).measure(network)
-    settings = [Setting(5, shot, 4 - shot, 3) for shot in (1, 2)]
+    settings = [EpisodeSetting(5, shot, 4 - shot, 3) for shot in (1, 2)]
     expected = evaluate(NetworkScorer(network), photos["birds"], settings)
     assert list(found) == ["birds 5-way 1-shot", "birds 5-way 2-shot"]
     assert list(found.values()) == [one.accuracy for one in expected]

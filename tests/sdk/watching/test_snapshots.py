@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fake_classifier import FakeClassifier, make_prediction
 from PIL import Image
+from preprocessings import CROP
 
 import hmdrn
 from hmdrn.watching.snapshots import MAX_PICTURES, SnapshotWriter
@@ -17,7 +18,7 @@ UNKNOWN, KNOWN = make_prediction("Jay", known=False), make_prediction("Jay", kno
 
 def keep(folder, site, answers, every=0.0, **options):
     """Watch the film, whose 90 frames last three seconds, and keep snapshots; returns these by folder."""
-    snapshots = SnapshotWriter(folder, every, "crop")
+    snapshots = SnapshotWriter(folder, every, CROP)
     watching = hmdrn.watch(FakeClassifier(*answers), site.film, **options)
     for result in watching:
         snapshots.add(result)
@@ -45,7 +46,7 @@ def test_images_of_a_subject_are_limited_and_another_starts_a_folder(site, tmp_p
 
 def test_folders_are_limited_until_one_is_renamed_and_it_is_said_once(site, tmp_path):
     messages = []
-    snapshots = SnapshotWriter(tmp_path, 0.0, "crop", folders=2, report=messages.append)
+    snapshots = SnapshotWriter(tmp_path, 0.0, CROP, folders=2, report=messages.append)
 
     def run():
         answers = [*[*[UNKNOWN] * 10, *[KNOWN] * 10] * 3, KNOWN]
@@ -79,7 +80,7 @@ def test_an_image_of_bad_quality_is_not_saved(tmp_path, site):
     plain = tmp_path / "plain"
     plain.mkdir()
     Image.new("RGB", (160, 160), (120, 120, 120)).save(plain / "gray.png")
-    snapshots = SnapshotWriter(tmp_path / "kept", 0.0, "crop")
+    snapshots = SnapshotWriter(tmp_path / "kept", 0.0, CROP)
     for result in hmdrn.watch(FakeClassifier(UNKNOWN), plain):
         snapshots.add(result)
     assert snapshots.count == 0
@@ -99,4 +100,4 @@ def test_snapshots_are_laid_out_for_enrolling(site, tmp_path):
 def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(site, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HmdrnError, match="cannot make the folder"):
-        SnapshotWriter(tmp_path / "file", 1.0, "crop")
+        SnapshotWriter(tmp_path / "file", 1.0, CROP)

@@ -66,7 +66,7 @@ def test_boxes_on_a_photo_are_classified_each_by_itself(birds, photos):
 
 
 def test_unknowns_and_temperature_are_those_of_the_calibrated_gallery(birds, photos):
-    open_set.calibrate(birds, 0.05)
+    open_set.calibrate_threshold(birds, 0.05)
     engine = QdrantRecognizer(birds)
     engine.push()
     for image in (photos[0][2], photos[COUNT][0], np.zeros((84, 84, 3), np.uint8)):
