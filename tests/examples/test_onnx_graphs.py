@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from preprocessings import CROP, SQUASH
 
 import hmdrn
 from hmdrn.loading import resolve_bundle
@@ -185,18 +186,20 @@ def prepared(once, examples):
     return prepared
 
 
-@pytest.mark.parametrize("mode", ["crop", "squash"])
-def test_photos_are_prepared_in_cpp_as_by_pillow_columns_first(prepared, tmp_path, mode):
+@pytest.mark.parametrize("preprocessing", [CROP, SQUASH], ids=["crop", "squash"])
+def test_photos_are_prepared_in_cpp_as_by_pillow_columns_first(prepared, tmp_path, preprocessing):
     photos = [ppm(photo(*size), tmp_path / f"{n}.ppm") for n, size in enumerate(SIZES)]
-    for ours, path in zip(prepared(mode, photos), photos, strict=True):
+    for ours, path in zip(prepared(preprocessing.mode, photos), photos, strict=True):
         image = Image.open(path)
-        whole = _resized_size(image.width, image.height, mode) if image.size != (84, 84) else image.size
+        whole = (
+            _resized_size(image.width, image.height, preprocessing) if image.size != (84, 84) else image.size
+        )
         for size in ((whole[0], image.height), whole):  # one direction at a time
             image = image.resize(size, Image.Resampling.BILINEAR)
         left, top = (round((side - 84) / 2) for side in image.size)
         np.testing.assert_array_equal(ours, np.asarray(image.crop((left, top, left + 84, top + 84))))
         # Newer versions of Pillow take some photos' rows first, and round in between.
-        assert np.abs(ours.astype(int) - prepare(path, mode)).max() <= 1
+        assert np.abs(ours.astype(int) - prepare(path, preprocessing)).max() <= 1
 
 
 def test_the_readme_has_every_tensor_of_the_graphs(examples):
