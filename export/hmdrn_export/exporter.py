@@ -54,16 +54,13 @@ class DerivedVariants:
     calibration: Mapping[str, Any]
 
 
-Derive = Callable[[Bundle], DerivedVariants]
-
-
 def export_bundle(
     checkpoint: Checkpoint,
     output: str | os.PathLike[str],
     precision: str = "fp32",
     preprocessing: str = "crop",
     report: ProgressCallback = ignore_progress,
-    derive: Derive | None = None,
+    derive: Callable[[Bundle], DerivedVariants] | None = None,
     opset: int = tracing.OPSET,
 ) -> VerificationReport:
     """Export a network and verify the bundle.

@@ -57,14 +57,7 @@ class RejectionResult:
 def evaluate_rejection(
     matcher: RidgeMatcher, group: Group, background: Background, setting: EpisodeSetting, far: float
 ) -> RejectionResult:
-    """Measure one data set.
-
-    Args:
-        matcher: Of a ridge network.
-        group: Statistics of its photos by species.
-        background: The bundle's background.
-        setting: `way` species are known to a gallery, the others are not.
-        far: False-accept rate to ask for, 0-1.
+    """Measure one data set, a group of species of which `way` are known to a gallery, at a rate `far`, 0-1.
 
     Raises:
         DatasetError: There are too few species or photos.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -72,9 +73,9 @@ def fit_temperature(
 
     constant = slope = 0.0
     for _ in range(3 if varies else 1):  # in turns: centered, the two hardly depend on each other
-        constant = _minimize(lambda value, s=slope: loss(value, s), np.log(0.05), np.log(20))  # type: ignore[misc]
+        constant = _minimize(partial(loss, slope=slope), np.log(0.05), np.log(20))
         if varies:
-            slope = _minimize(lambda value, c=constant: loss(c, value), -1.0, 1.0)  # type: ignore[misc]
+            slope = _minimize(partial(loss, constant), -1.0, 1.0)
     slope = slope / width if varies else 0.0
     return constant - slope * center, slope
 

@@ -73,7 +73,7 @@ def observe_activations(
 def _draw_photos(
     classes: Sequence[Sequence[Preparable]], preprocessing: Preprocessing, setting: EpisodeSetting
 ) -> tuple[Pixels, Pixels]:
-    """Read the support and query photos of the episodes, each once, uint8 (N, 84, 84, 3)."""
+    """Read the support and query photos of the episodes, each once, uint8 (N, S, S, 3)."""
     support: dict[tuple[int, int], Preparable] = {}
     query: dict[tuple[int, int], Preparable] = {}
     for episode in sample_episodes(

@@ -28,15 +28,9 @@ def default_cache_folder() -> Path:
 
 
 def cache_key(graphs: Mapping[str, str], data: str, settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of everything that histograms depend on.
+    """Return the SHA-256 (64 hexadecimal digits) of everything that histograms depend on.
 
-    Args:
-        graphs: SHA-256 of every file of the graphs, by name.
-        data: Digest of the photos.
-        settings: Everything else, JSON-ready.
-
-    Returns:
-        64 hexadecimal digits.
+    `graphs` has the SHA-256 of the graphs' files by name, `data` is the photos' digest, `settings` the rest.
     """
     values = {"format": FORMAT, "bins": BINS, "graphs": dict(graphs), "data": data, "settings": settings}
     return hashlib.sha256(canonical_json(values).encode()).hexdigest()
@@ -47,12 +41,7 @@ def load_or_observe(
 ) -> dict[str, Histogram]:
     """Return histograms by tensor from the cache, or observe and store them.
 
-    A cache that cannot be read or written costs time and nothing else.
-
-    Args:
-        folder: The cache; None stores nothing.
-        key: The `cache_key`.
-        observe: Makes the histograms if they are not cached.
+    A cache that cannot be read or written costs time and nothing else; without a `folder` nothing is stored.
     """
     if folder is None:
         return observe()

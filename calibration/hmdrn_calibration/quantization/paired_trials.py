@@ -72,7 +72,7 @@ class PairedTrial:
     """Rounds drawn once, on which any number of candidates run.
 
     Args:
-        classes: Photos of each class, uint8 (N, 84, 84, 3).
+        classes: Photos of each class, uint8 (N, S, S, 3).
         settings: Way, shots and queries.
         rounds: Rounds of each setting.
         seed: The same seed draws the same rounds.

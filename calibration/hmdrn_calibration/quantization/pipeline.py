@@ -37,7 +37,12 @@ _RANGE_QUERIES = 5
 
 @dataclass(frozen=True, eq=False)
 class QuantizationResult:
-    """INT8 graphs of a bundle by variant and name, weights inside, and the report on them."""
+    """INT8 graphs of a bundle by variant and name, weights inside, and the report on them.
+
+    Example:
+        >>> hmdrn.QuantizationResult(variants={}, report=None).variants  # see quantize_bundle
+        {}
+    """
 
     variants: Mapping[str, Mapping[str, onnx.ModelProto]]
     report: QuantizationReport

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import onnx
 
@@ -13,25 +12,16 @@ from hmdrn_runtime.bundle.manifest import Fusion, Graph, Input, Network, Tensor
 from hmdrn_runtime.bundle.variants import FLOAT32_OPSET17
 from hmdrn_runtime.images.preprocessing import Preprocessing
 
-
-@dataclass(frozen=True)
-class Variant:
-    """Precision and Q/DQ dialect of a variant's graphs, and the backends that run them."""
-
-    precision: str
-    dialect: str
-    backends: tuple[str, ...]
-
-
 VARIANTS = {
-    "fp32": Variant("fp32", "onnx", ("onnxruntime",)),
+    "fp32": ("fp32", "onnx", "onnxruntime"),
     # ONNX Runtime's CPU provider would compute half graphs in float32.
-    "fp16": Variant("fp16", "onnx", ("tensorrt",)),
-    FLOAT32_OPSET17: Variant("fp32", "onnx", ("tensorrt",)),
+    "fp16": ("fp16", "onnx", "tensorrt"),
+    FLOAT32_OPSET17: ("fp32", "onnx", "tensorrt"),
     # ONNX Runtime's placement of Q/DQ is refused by TensorRT; TensorRT's is slow on ONNX Runtime.
-    "int8-ort": Variant("int8", "onnxruntime", ("onnxruntime",)),
-    "int8-trt": Variant("int8", "tensorrt", ("tensorrt",)),
+    "int8-ort": ("int8", "onnxruntime", "onnxruntime"),
+    "int8-trt": ("int8", "tensorrt", "tensorrt"),
 }
+"""Precision and Q/DQ dialect of a variant's graphs, and the backend that runs them."""
 
 
 def describe_network(network: HMDRN, fingerprint: str) -> Network:
@@ -62,7 +52,7 @@ def describe_input(network: HMDRN, mode: str) -> Input:
 
 def describe_graph(model: onnx.ModelProto, file: str, variant: str) -> Graph:
     """Describe a graph of a variant; `file` is its path inside the bundle."""
-    kind = VARIANTS[variant]
+    precision, dialect, backend = VARIANTS[variant]
 
     def describe_tensors(values: Iterable[onnx.ValueInfoProto]) -> tuple[Tensor, ...]:
         return tuple(
@@ -76,10 +66,10 @@ def describe_graph(model: onnx.ModelProto, file: str, variant: str) -> Graph:
 
     return Graph(
         file=file,
-        precision=kind.precision,
-        dialect=kind.dialect,
+        precision=precision,
+        dialect=dialect,
         opset=model.opset_import[0].version,
-        backends=kind.backends,
+        backends=(backend,),
         inputs=describe_tensors(model.graph.input),
         outputs=describe_tensors(model.graph.output),
     )

@@ -11,14 +11,11 @@ from hmdrn_runtime.io.json_document import canonical_json
 
 
 def compute_fingerprint(network: HMDRN, preprocessing: str) -> str:
-    """Compute the SHA-256 of everything that a gallery's statistics depend on.
+    """Compute the SHA-256 (64 hexadecimal digits) of everything that a gallery's statistics depend on.
 
     Args:
         network: Its configuration and its float32 weights (by name, in little-endian bytes) are hashed.
         preprocessing: "crop" or "squash"; hashed with the mean and standard deviation of the input.
-
-    Returns:
-        64 hexadecimal digits.
     """
     settings = {
         "config": network.config.to_dict(),

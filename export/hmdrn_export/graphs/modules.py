@@ -95,7 +95,7 @@ class RidgePhotos(_PhotoModule):
         self.sizes = [level.packed for level in network.config.level_specs]
 
     def forward(self, images: Tensor, operator: Tensor) -> tuple[Tensor, ...]:
-        """Map uint8 (N, 84, 84, 3) and operators (C, P) to the outputs that the trace job names."""
+        """Map uint8 (N, S, S, 3) and operators (C, P) to the outputs that the trace job names."""
         support, query, explained = self.encode(images)
         support_grams = [self.gram[name](support[name]) for name in self.names]
         query_grams = [self.gram[name](query[name]) for name in self.names]
@@ -136,7 +136,7 @@ class AttentionPhotos(_PhotoModule):
         self.reconstruction = nn.ModuleDict({name: _Reconstruction(head) for name, head in heads.items()})
 
     def forward(self, images: Tensor, *classes: Tensor) -> tuple[Tensor, ...]:
-        """Map uint8 (N, 84, 84, 3) and by level k, v (C, n, d), valid (C, n) to the trace job's outputs."""
+        """Map uint8 (N, S, S, 3) and by level k, v (C, n, d), valid (C, n) to the trace job's outputs."""
         support, query, explained = self.encode(images)
         heads = {name: cast(AttentionHead, self.network.heads[name]) for name in self.names}
         keys_values = [part for name in self.names for part in heads[name].project(support[name])[1:]]

@@ -13,8 +13,7 @@ import onnx
 import torch
 from onnx.utils import Extractor
 
-from hmdrn_export.graphs.constant_folding import fold_constants
-from hmdrn_export.graphs.gelu import reorder_gelu
+from hmdrn_export.graphs.rewriting import fold_constants, reorder_gelu
 from hmdrn_export.graphs.trace_jobs import Subgraph, TraceJob
 from hmdrn_runtime.errors import ExportError
 

@@ -7,7 +7,6 @@ that checks the graphs; the rules are about the rounding of results between node
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,9 +15,6 @@ from typing import Any, Literal
 import onnx
 
 from hmdrn_runtime.errors import ExportError
-
-_SMALL = 64
-"""Entries of a constant that may be a shape, on which types can depend."""
 
 Precision = Literal["fp32", "fp16"]
 
@@ -132,28 +128,11 @@ def find_rule(node: onnx.NodeProto) -> Rule | None:
 
 def list_values(model: onnx.ModelProto, element_type: int = onnx.TensorProto.FLOAT) -> Iterator[str]:
     """List the values and constants of a model with elements of a type."""
-    inferred = onnx.shape_inference.infer_shapes(_move_weights_to_inputs(model)).graph
+    inferred = onnx.shape_inference.infer_shapes(model).graph
     for value in (*inferred.input, *inferred.output, *inferred.value_info):
         if value.type.tensor_type.elem_type == element_type:
             yield value.name
     yield from (w.name for w in model.graph.initializer if w.data_type == element_type)
-
-
-def _move_weights_to_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model whose large constants are inputs: types follow as well, and nothing large is copied."""
-    graph = model.graph
-    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    bare.graph.node.extend(graph.node)
-    bare.graph.input.extend(graph.input)
-    bare.graph.output.extend(graph.output)
-    for weight in graph.initializer:
-        if math.prod(weight.dims) <= _SMALL:
-            bare.graph.initializer.append(weight)
-        else:
-            bare.graph.input.append(
-                onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
-            )
-    return bare
 
 
 def describe_rules(

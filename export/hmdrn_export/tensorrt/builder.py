@@ -31,6 +31,10 @@ class BuildOptions:
         float32_nodes: For versions before strong typing: nodes that stay float32 while others become half;
             None if nothing becomes half.
         quantized: The graph has Q/DQ, for which versions before strong typing need a flag.
+
+    Example:
+        >>> hmdrn.BuildOptions(workspace_mib=512).workspace_mib
+        512
     """
 
     workspace_mib: int = 1024
@@ -67,14 +71,7 @@ def build_engine(
     options: BuildOptions | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> BuiltEngine:
-    """Parse and compile a graph.
-
-    Args:
-        trt: The compiler's module.
-        path: The ONNX file, its weights beside it.
-        shapes: Smallest, usual and largest shape of every input.
-        options: Options of the build.
-        report: Receives the progress, if the compiler reports it.
+    """Parse and compile an ONNX file, with its weights beside it, by the compiler's module `trt`.
 
     Raises:
         BackendError: The compiler refuses the graph; the message quotes it.
@@ -92,7 +89,9 @@ def build_engine(
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(path)):
-        raise _make_refusal(features, path, "parse", _list_parser_errors(parser) or log.errors)
+        errors = [parser.get_error(i) for i in range(parser.num_errors)]
+        texts = [f"node {error.node()}: {error.desc()}" for error in errors]
+        raise _make_refusal(features, path, "parse", texts or log.errors)
     config = _configure(trt, features, builder, options, report)
     if not features.strong_typing and options.float32_nodes is not None:
         _pin_float32(trt, features, network, options.float32_nodes)
@@ -198,14 +197,6 @@ def _list_node_types(network: Any) -> dict[str, tuple[str, ...]]:
         tensors = (layer.get_input(j) for j in range(layer.num_inputs))
         types[layer.name] = tuple(tensor.dtype.name for tensor in tensors if tensor is not None)
     return types
-
-
-def _list_parser_errors(parser: Any) -> list[str]:
-    texts = []
-    for i in range(parser.num_errors):
-        error = parser.get_error(i)
-        texts.append(f"node {error.node()}: {error.desc()}")
-    return texts
 
 
 def _make_refusal(features: CompilerFeatures, path: Path, step: str, errors: list[str]) -> BackendError:

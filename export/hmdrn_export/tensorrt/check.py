@@ -69,14 +69,9 @@ def check_bundle(
     bounds: ShapeBounds | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> list[GraphCheck]:
-    """Compile every graph of a bundle's variant.
+    """Compile every graph of a bundle's variant with `trt`, a module that works ahead of time.
 
-    Args:
-        trt: NVIDIA's compiler, a module that works ahead of time.
-        bundle: The bundle; graphs in another variant's files are left to that variant.
-        targets: GPUs to compile for.
-        bounds: Sizes to compile for; `default_bounds` if None.
-        report: Receives the progress.
+    Graphs in another variant's files are left to that variant.
     """
     graphs = bundle.manifest.variants[bundle.variant]
     names = [name for name, graph in graphs.items() if f"/{bundle.variant}/" in graph.file]

@@ -36,18 +36,12 @@ class EngineSource:
     Attributes:
         variant: The variant of the graphs.
         precision: Precision of the engines, "fp32", "fp16" or "int8".
-        by_flags: Half by flags, before strong typing: built from the float32 graphs, with those nodes kept in
-            float32 that the half graphs have in float32.
+        by_flags: Half by flags, before strong typing: float32 graphs, with types as in the half graphs.
     """
 
     variant: str
     precision: str
     by_flags: bool = False
-
-    @property
-    def precision_variant(self) -> str:
-        """The variant whose graphs define the precision of each engine."""
-        return self.precision if self.by_flags else self.variant
 
 
 def build_engines(
@@ -63,14 +57,13 @@ def build_engines(
     Args:
         trt: TensorRT's module.
         bundle: The bundle; its folder gets `engines/<device>/`, which is replaced as a whole.
-        gpu: The GPU of this device.
+        gpu: GPU of this device.
         options: Options of the builds.
         report: Receives the progress.
         bounds: Sizes to build for; `default_bounds` if None.
 
     Returns:
-        The folder, with a plan for every graph and a fingerprint. The user's state folder notes that they
-        were built here.
+        The folder, with a plan for every graph and a fingerprint; the user's state folder records it.
 
     Raises:
         BackendError: The compiler refuses a graph, or a folder cannot be written.
@@ -86,9 +79,10 @@ def build_engines(
         bounds = _fit_accelerator(source, bounds)
     plans: dict[str, bytes] = {}
     graphs = manifest.variants[source.variant]
+    typed = manifest.variants[source.precision if source.by_flags else source.variant]
     for done, (name, graph) in enumerate(graphs.items()):
         report(f"building {source.variant}/{name}", done, len(graphs))
-        half = manifest.variants[source.precision_variant][name].precision == "fp16"
+        half = typed[name].precision == "fp16"
         variant.check_graph(name)
         engine = build_engine(
             trt,

@@ -62,7 +62,7 @@ class Reference:
 
 @torch.inference_mode()
 def compute_reference(network: HMDRN, photos: npt.NDArray[np.uint8]) -> Reference:
-    """Run the network on photos, uint8 (N, 84, 84, 3)."""
+    """Run the network on photos, uint8 (N, S, S, 3)."""
     batches = [network.features(images) for images in torch.split(torch.from_numpy(photos), _BATCH)]
     reference = Reference(copy.deepcopy(network).double(), {}, {}, {}, {})
     for name in network.config.levels:

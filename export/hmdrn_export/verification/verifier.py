@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hmdrn_export.verification.reference import Reference, compute_reference
 from hmdrn_export.verification.report import TOLERANCES, VerificationReport, find_failures
-from hmdrn_network.config import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.bundle.bundle import Bundle
@@ -45,11 +44,11 @@ def verify_bundle(
     drawn = draw_specimens(range(SPECIES), SPECIMENS, size=network.config.side)
     pool = drawn.reshape(-1, *drawn.shape[2:])
     reference = compute_reference(network, pool)
-    mask = _compare_masks(bundle, backend, reference, pool)
+    flipped, near = _compare_masks(backend, reference, pool)
     matcher = open_matcher(bundle.manifest.network, backend, bundle.variant)
     photos = matcher.compute_statistics(pool)
     queries = [c * SPECIMENS + i for c in range(SPECIES) for i in range(max(SHOTS), SPECIMENS)]
-    clear = ~mask.set_aside[queries]
+    clear = ~np.any(near[queries], axis=1)
     squares = {n: t[queries].double().square().sum((1, 2)).numpy() for n, t in reference.query.items()}
     errors, agreements, residuals = [], [], []
     for turn in range(len(SHOTS)):
@@ -79,9 +78,9 @@ def verify_bundle(
         queries=len(agreement),
         photos_set_aside=int(np.count_nonzero(~clear)),
         distance_error=float(np.concatenate(errors).max(initial=0.0)),
-        mask_bits=mask.compared,
-        mask_bits_differing=mask.differing / mask.compared,
-        mask_bits_near=mask.near,
+        mask_bits=int(np.count_nonzero(~near)),
+        mask_bits_differing=float(flipped[~near].mean()),
+        mask_bits_near=int(np.count_nonzero(near)),
         top1_agreement=100.0 * float(agreement.mean()) if agreement.size else 0.0,
         solve_residual=max(residuals) if residuals else None,
         tolerances=TOLERANCES[bundle.graph("classify").precision],
@@ -133,28 +132,14 @@ def _compare_answers(
         yield (logits[table].argmax(axis=1) == expected[table].argmax(axis=1))[clear[rows]]
 
 
-@dataclass(frozen=True)
-class _MaskComparison:
-    """Counts of mask bits; `set_aside` marks photos with bits near the threshold."""
-
-    compared: int
-    near: int
-    differing: int
-    set_aside: npt.NDArray[np.bool_]
-
-
 def _compare_masks(
-    bundle: Bundle, backend: Backend, reference: Reference, pool: npt.NDArray[np.uint8]
-) -> _MaskComparison:
+    backend: Backend, reference: Reference, pool: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which mask bits differ, and which are near their threshold, bool (N, bits of all levels)."""
     batches = [backend.run("explain", {"images": part}) for part in np.split(pool, SPECIES)]
-    compared = near = differing = 0
-    set_aside = np.zeros(len(pool), dtype=bool)
-    for level in bundle.manifest.network.levels:
-        name = cast(LevelName, level.name)
-        flipped = np.concatenate([batch[f"mask_{name}"] for batch in batches]) != reference.bits[name]
-        close = reference.near[name]
-        compared += int(np.count_nonzero(~close))
-        near += int(np.count_nonzero(close))
-        differing += int(np.count_nonzero(flipped & ~close))
-        set_aside |= close.any(axis=(1, 2, 3))
-    return _MaskComparison(compared, near, differing, set_aside)
+    flipped, near = [], []
+    for name, bits in reference.bits.items():
+        mask = np.concatenate([batch[f"mask_{name}"] for batch in batches])
+        flipped.append((mask != bits).reshape(len(pool), -1))
+        near.append(reference.near[name].reshape(len(pool), -1))
+    return np.concatenate(flipped, axis=1), np.concatenate(near, axis=1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from hmdrn_export.graphs.gelu import reorder_gelu
+from hmdrn_export.graphs.rewriting import reorder_gelu
 from hmdrn_runtime.bundle.bundle import open_bundle
 
 
@@ -36,19 +36,19 @@ def operators(path):
     return [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
 
 
-def optimised(model, tmp_path):
+def optimized(model, tmp_path):
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session, operators(tmp_path / "optimised.onnx")
+    return session, operators(tmp_path / "optimized.onnx")
 
 
 def test_gelu_becomes_one_operator_and_keeps_its_value(traced_gelu, tmp_path):
     x = np.linspace(-6, 6, 80, dtype=np.float32).reshape(10, 8)
     reorder_gelu(traced_gelu.graph)
     onnx.checker.check_model(traced_gelu, full_check=True)
-    session, kinds = optimised(traced_gelu, tmp_path)
+    session, kinds = optimized(traced_gelu, tmp_path)
     assert kinds == ["BiasGelu"]
     expected = torch.nn.functional.gelu(torch.from_numpy(x).double() + torch.linspace(-1, 1, 8))
     np.testing.assert_allclose(session.run(None, {"input": x})[0], expected.numpy(), atol=2e-6)

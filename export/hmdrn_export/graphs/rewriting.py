@@ -1,4 +1,4 @@
-"""Constants of a graph computed once at export, not on a device for every photo."""
+"""Rewriting of traced graphs: constants computed once, and GELU in the order that ONNX Runtime recognizes."""
 
 from __future__ import annotations
 
@@ -41,3 +41,25 @@ def fold_constants(model: onnx.ModelProto) -> None:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(weights)
+
+
+def reorder_gelu(graph: onnx.GraphProto) -> None:
+    """Turn x * (0.5 * (1 + erf)), as the tracer writes it, into (0.5 * x) * (1 + erf), in place.
+
+    The value is the same to the last bit, since halving is exact. ONNX Runtime fuses the new order with the
+    bias before it; on a CPU the five operators cost more than the products around them.
+    """
+    producer = {name: node for node in graph.node for name in node.output}
+    for product in graph.node:
+        if product.op_type != "Mul":
+            continue
+        x, halved = product.input
+        half = producer.get(halved)
+        if half is None or half.op_type != "Mul":
+            continue
+        constant, one_plus = half.input
+        add = producer.get(one_plus)
+        if add is None or add.op_type != "Add" or producer[add.input[0]].op_type != "Erf":
+            continue
+        half.input[:] = [x, constant]
+        product.input[:] = [halved, one_plus]
