@@ -13,57 +13,145 @@ class HmdrnError(Exception):
     Attributes:
         exit_code: The exit code of a command that raises it: 1 for a bug in hmdrn, 2 for the user's input
             or environment, 3 for a missed verification, accuracy or latency limit.
+
+    Example:
+        >>> try:
+        ...     hmdrn.load("nowhere.hmdrn")
+        ... except hmdrn.HmdrnError as error:
+        ...     code = error.exit_code
+        >>> code
+        2
     """
 
     exit_code: int = 2
 
 
 class ImageError(HmdrnError):
-    """An image that cannot be read, or that the network cannot use."""
+    """An image that cannot be read, or that the network cannot use.
+
+    Example:
+        >>> hmdrn.load("default", gallery="site7.gallery").classify("missing.jpg")
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.ImageError: ...
+    """
 
 
 class DatasetError(HmdrnError):
-    """A folder or zip of photos whose layout the SDK does not know, or that holds too few photos."""
+    """A folder or zip of photos whose layout the SDK does not know, or that holds too few photos.
+
+    Example:
+        >>> hmdrn.open_dataset("missing.zip")
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.DatasetError: ...
+    """
 
 
 class BundleError(HmdrnError):
-    """A bundle that is missing, incomplete, altered, or made for another version."""
+    """A bundle that is missing, incomplete, altered, or made for another version.
+
+    Example:
+        >>> hmdrn.load("missing.hmdrn")
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.BundleError: ...
+    """
 
 
 class GalleryError(HmdrnError):
-    """A gallery that cannot be read, written or changed as requested."""
+    """A gallery that cannot be read, written or changed as requested.
+
+    Example:
+        >>> hmdrn.load_gallery("missing.gallery")
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.GalleryError: ...
+    """
 
 
 class EnrollmentError(GalleryError):
-    """Photos that cannot become a class: no photo, a bad label, a solve that did not converge."""
+    """Photos that cannot become a class: no photo, a bad label, a solve that did not converge.
+
+    Example:
+        >>> hmdrn.load("default").enroll("", ["a.jpg"])
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.EnrollmentError: ...
+    """
 
 
 class FrameDroppedError(HmdrnError):
-    """A frame of a live source that newer frames replaced before it was classified."""
+    """A frame of a live source that newer frames replaced before it was classified.
+
+    Example:
+        >>> issubclass(hmdrn.FrameDroppedError, hmdrn.HmdrnError)
+        True
+    """
 
 
 class SourceError(HmdrnError):
-    """A camera, stream or video that cannot be watched."""
+    """A camera, stream or video that cannot be watched.
+
+    Example:
+        >>> list(hmdrn.watch("default", "missing.mp4", gallery="site7.gallery"))
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.SourceError: ...
+    """
 
 
 class BackendError(HmdrnError):
-    """A backend (ONNX Runtime, TensorRT) that is missing or cannot run a graph."""
+    """A backend (ONNX Runtime, TensorRT) that is missing or cannot run a graph.
+
+    Example:
+        >>> hmdrn.load("default", backend="abacus")
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.BackendError: ...
+    """
 
 
 class CheckpointError(HmdrnError):
-    """Trained weights that cannot be read, or that are not those of an HMDRN."""
+    """Trained weights that cannot be read, or that are not those of an HMDRN.
+
+    Example:
+        >>> hmdrn.load_checkpoint("missing.safetensors")
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.CheckpointError: ...
+    """
 
 
 class ExportError(HmdrnError):
-    """An export that cannot be done as requested."""
+    """An export that cannot be done as requested.
+
+    Example:
+        >>> hmdrn.export_bundle(hmdrn.load_checkpoint("birds.safetensors"), "out.hmdrn", precision="fp4")
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.ExportError: ...
+    """
 
 
 class TrainingError(HmdrnError):
-    """A training run that cannot start or continue."""
+    """A training run that cannot start or continue.
+
+    Example:
+        >>> hmdrn.TrainingConfig(way=0)
+        Traceback (most recent call last):
+            ...
+        hmdrn_runtime.errors.TrainingError: ...
+    """
 
 
 class VerificationError(HmdrnError):
-    """An exported bundle whose results differ from the network's by more than its tolerance."""
+    """An exported bundle whose results differ from the network's by more than its tolerance.
+
+    Example:
+        >>> hmdrn.VerificationError("the graphs differ").exit_code
+        3
+    """
 
     exit_code = 3
 
@@ -74,7 +162,12 @@ def format_install_hint(extra: str) -> str:
 
 
 class MissingDependencyError(HmdrnError):
-    """A package of an optional part of the SDK that is not installed."""
+    """A package of an optional part of the SDK that is not installed.
+
+    Example:
+        >>> hmdrn.MissingDependencyError("scipy", "reading MATLAB files", "train").package
+        'scipy'
+    """
 
     def __init__(self, package: str, purpose: str, extra: str) -> None:
         super().__init__(

@@ -34,6 +34,11 @@ class LevelExplanation:
             `Explanation.matches`. Each map sums to the species' distance at this level.
         logits_per_error: Learned weight: the loss of a species' logit per unit of error.
         cell: Side of a location in pixels of the network's input.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> [level.name for level in birds.explain("a.jpg").levels]
+        ['high', 'mid']
     """
 
     name: str
@@ -73,6 +78,12 @@ class Explanation:
             the gallery has no other.
         pixels: The network's input, RGB uint8 (side, side, 3).
         levels: High, then mid.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> explanation = birds.explain("a.jpg")
+        >>> [match.label for match in explanation.matches][0]
+        'Sooty Albatross'
     """
 
     prediction: Prediction

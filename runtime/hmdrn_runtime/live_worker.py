@@ -33,6 +33,12 @@ class LiveWorker(Generic[T]):
 
     Attributes:
         dropped: Frames dropped for newer ones so far.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> future = birds.classify_async("a.jpg")  # a LiveWorker runs it
+        >>> future.result().label
+        'Sooty Albatross'
     """
 
     def __init__(self, work: Callable[..., T], waiting: int = MAX_WAITING) -> None:

@@ -24,6 +24,12 @@ class Match:
             is.
         logit: Its logit.
         distances: Squared reconstruction distances by level, at least 0.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> best = birds.classify("a.jpg").ranking[0]
+        >>> best.label, sorted(best.distances)
+        ('Sooty Albatross', ['high', 'mid'])
     """
 
     label: str
@@ -42,6 +48,12 @@ class Prediction:
         margin: Its probability less the second's, 0-1; its own probability if it is the only species.
         known: True if the photo shows an enrolled species at all; None without a calibrated threshold.
         ranking: The best species, best first.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> prediction = birds.classify("a.jpg")
+        >>> prediction.label, 0 < prediction.probability <= 1, prediction.known
+        ('Sooty Albatross', True, None)
     """
 
     label: str

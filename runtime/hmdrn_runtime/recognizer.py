@@ -56,6 +56,14 @@ class Recognizer:
 
     Raises:
         GalleryError: The gallery was enrolled with another network.
+
+    Example:
+        >>> birds = hmdrn.load("default")
+        >>> report = birds.enroll("Sooty Albatross", ["a.jpg", "b.jpg"])
+        >>> report = birds.enroll("Laysan Albatross", ["c.jpg", "d.jpg"])
+        >>> birds.classify("frame.jpg").label
+        'Sooty Albatross'
+        >>> birds.save_gallery("new.gallery")
     """
 
     def __init__(
@@ -124,6 +132,11 @@ class Recognizer:
         Raises:
             ImageError: A photo cannot be used; the message names it.
             EnrollmentError: A bad label, no photo, or statistics that cannot be solved.
+
+        Example:
+            >>> birds = hmdrn.load("default")
+            >>> birds.enroll("Sooty Albatross", ["a.jpg", "b.jpg"]).shots
+            2
         """
         return enroll_photos(self.solved_gallery, label, list_photos(photos), self.preprocessing)
 
@@ -194,6 +207,13 @@ class Recognizer:
         Raises:
             ImageError: The photo or a box cannot be used.
             GalleryError: Nothing has been enrolled.
+
+        Example:
+            >>> birds = hmdrn.load("default", gallery="site7.gallery")
+            >>> birds.classify("a.jpg").label
+            'Sooty Albatross'
+            >>> len(birds.classify("frame.jpg", boxes=[(10, 10, 120, 120), (60, 60, 200, 200)]))
+            2
         """
         if boxes is None:
             return self._classify_pixels(prepare_query(image, self.preprocessing)[None], top)[0]

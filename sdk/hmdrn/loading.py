@@ -58,6 +58,11 @@ def load(
         BundleError: The bundle is missing, damaged or changed.
         GalleryError: The gallery is missing, damaged, or was enrolled with another network.
         BackendError: The backend is unknown or not available on this machine.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> "Sooty Albatross" in birds.gallery.species
+        True
     """
     checked = open_bundle(resolve_bundle(bundle), variant or "fp32")
     opened, executor = choose_backend(checked, backend, threads, variant, trust_engines)

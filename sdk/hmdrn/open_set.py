@@ -40,6 +40,11 @@ def calibrate_threshold(recognizer: Recognizer, far: float = 0.05) -> Calibratio
     Raises:
         BundleError: The bundle has no background.
         GalleryError: The rate is out of range, nothing is enrolled, or the head is attention.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> hmdrn.calibrate_threshold(birds, far=0.05).far
+        0.05
     """
     background = require_background(recognizer)
     calibration = fit_calibration(recognizer.matcher, recognizer.gallery.species, background, far)

@@ -19,6 +19,11 @@ class BackendReport:
         variant: The variant of the graphs that it runs.
         passed_over: The bundle's other variants, each with the reason.
         not_used: Backends that were tried before, each with the reason why it cannot be used.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> birds.backend_report.backend
+        'onnxruntime'
     """
 
     backend: str

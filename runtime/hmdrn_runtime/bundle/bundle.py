@@ -26,6 +26,11 @@ class Bundle:
         path: Its folder.
         manifest: Its manifest.
         variant: The variant of its graphs in use.
+
+    Example:
+        >>> bundle = hmdrn.open_bundle("birds.hmdrn")
+        >>> bundle.manifest.network.head
+        'ridge'
     """
 
     path: Path

@@ -30,6 +30,12 @@ class Photo:
     """One photo of a data set, read on demand.
 
     `name` is its '/'-separated path inside the data set, without a folder that wraps everything.
+
+    Example:
+        >>> classes = hmdrn.open_dataset("birds.zip", split="val").classes
+        >>> photo = next(iter(classes.values()))[0]
+        >>> photo.load().size
+        (96, 96)
     """
 
     name: str
@@ -75,6 +81,11 @@ class Dataset:
         classes: Photos by class name. Classes and photos are sorted by name, in code point order. Class
             names are used unchanged as labels.
         empty_classes: Names of the class folders without a photo.
+
+    Example:
+        >>> data = hmdrn.open_dataset("birds.zip", split="val")
+        >>> len(data.classes)
+        5
     """
 
     source: Path

@@ -25,6 +25,12 @@ class PhotoReport:
         most_useful: True if it alone explains the species' other photos best.
         label: Its species.
         nearer_to: The other species that it and most photos of its own are nearer to; else None.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> [photo] = birds.enroll("Laysan Albatross", "d.jpg").photos
+        >>> photo.verdict in ("good", "most useful") or bool(photo.issues)
+        True
     """
 
     name: str
@@ -88,6 +94,12 @@ class Neighbor:
         separability: Share of the other's photos that are nearer to their own species (leave-one-out) than
             to this one, 0-1.
         margin: Mean difference in logits; negative if they are nearer to this one.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> neighbor = birds.enroll("Laysan Albatross", "d.jpg").nearest
+        >>> neighbor.label in birds.gallery.species
+        True
     """
 
     label: str
@@ -107,6 +119,10 @@ class Confusion:
         label: The second species.
         photos: Photos that are nearer to it than to their own species (leave-one-out).
         compared: Photos that could be compared; at least three.
+
+    Example:
+        >>> hmdrn.Confusion("Laysan Albatross", photos=2, compared=3).label
+        'Laysan Albatross'
     """
 
     label: str
@@ -130,6 +146,12 @@ class EnrollmentReport:
             has no other, or this one has a single photo.
         confusion: The species of the gallery that most photos of this one are nearer to; None if there is
             none, or this one has fewer than three photos.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> report = birds.enroll("Laysan Albatross", "d.jpg")
+        >>> report.shots, len(report.photos)
+        (4, 1)
     """
 
     label: str

@@ -31,7 +31,12 @@ class Preparable(Protocol):
 
 @dataclass(frozen=True)
 class EpisodeSetting:
-    """N-way K-shot: classes, support and query photos per class, number of episodes, seed."""
+    """N-way K-shot: classes, support and query photos per class, number of episodes, seed.
+
+    Example:
+        >>> hmdrn.EpisodeSetting(way=5, shot=1, queries=15, episodes=600).way
+        5
+    """
 
     way: int = 5
     shot: int = 5
@@ -51,6 +56,14 @@ class Evaluation:
         executor: The backend and variant that computed it.
         episode_accuracies: Share of correctly classified queries of every episode, 0-1, (E,).
         confusion: Queries of class i (row) that were classified as class j, over all episodes, int64 (C, C).
+
+    Example:
+        >>> classes = hmdrn.open_dataset("photos").classes
+        >>> setting = hmdrn.EpisodeSetting(way=5, shot=5, queries=5, episodes=20)
+        >>> scorer = hmdrn.BundleScorer(hmdrn.load("default"))
+        >>> [evaluation] = hmdrn.evaluate(scorer, classes, [setting])
+        >>> 0 <= evaluation.accuracy <= 100
+        True
     """
 
     setting: EpisodeSetting
@@ -79,14 +92,24 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class AccuracyDifference:
-    """Accuracy of one model minus that of another on the same episodes, in points, with its 95 % interval."""
+    """Accuracy of one model minus that of another on the same episodes, in points, with its 95 % interval.
+
+    Example:
+        >>> hmdrn.AccuracyDifference(points=1.5, ci95=0.4).points
+        1.5
+    """
 
     points: float
     ci95: float
 
 
 class Scorer(ABC):
-    """A classifier of episodes' queries that reads every photo once, before the first episode."""
+    """A classifier of episodes' queries that reads every photo once, before the first episode.
+
+    Example:
+        >>> issubclass(hmdrn.BundleScorer, hmdrn.Scorer)
+        True
+    """
 
     preprocessing: Preprocessing
     """Mode that makes whole photos square; see `preprocessing.preprocess`."""
@@ -105,7 +128,13 @@ class Scorer(ABC):
 
 
 class BundleScorer(Scorer):
-    """A bundle as a device runs it; the recognizer's gallery is not used."""
+    """A bundle as a device runs it; the recognizer's gallery is not used.
+
+    Example:
+        >>> scorer = hmdrn.BundleScorer(hmdrn.load("default"))
+        >>> scorer.preprocessing.mode
+        'crop'
+    """
 
     def __init__(self, recognizer: Recognizer) -> None:
         self.preprocessing = recognizer.preprocessing
@@ -196,6 +225,14 @@ def evaluate(
     Raises:
         DatasetError: Too few classes or photos for such episodes; raised before a photo is read.
         ImageError: A photo cannot be read.
+
+    Example:
+        >>> birds = hmdrn.load("default")
+        >>> classes = hmdrn.open_dataset("photos").classes
+        >>> setting = hmdrn.EpisodeSetting(way=5, shot=1, queries=5, episodes=20)
+        >>> [evaluation] = hmdrn.evaluate(hmdrn.BundleScorer(birds), classes, [setting])
+        >>> 0 <= evaluation.accuracy <= 100
+        True
     """
     sizes = [len(photos) for photos in classes.values()]
     runs = [

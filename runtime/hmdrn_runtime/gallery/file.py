@@ -48,6 +48,11 @@ def load_gallery(path: str | os.PathLike[str]) -> Gallery:
     Raises:
         GalleryError: It is missing, not a gallery, of another format version, or damaged; the message
             mentions an earlier generation beside it.
+
+    Example:
+        >>> gallery = hmdrn.load_gallery("site7.gallery")
+        >>> gallery.merge(hmdrn.load_gallery("site8.gallery")).added
+        ()
     """
     path = expand_path(path, GalleryError)
     if path.is_dir():
@@ -137,6 +142,10 @@ def edit_gallery(
 
     Raises:
         GalleryError: The file cannot be read or written, or another process holds it all that time.
+
+    Example:
+        >>> with hmdrn.edit_gallery("site7.gallery") as gallery:
+        ...     gallery.rename("Albatros", "Sooty Albatross", join=True)
     """
     if network is None and not expand_path(path, GalleryError).exists():
         load_gallery(path)  # raises the error of a missing gallery

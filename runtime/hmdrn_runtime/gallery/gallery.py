@@ -34,6 +34,11 @@ class Gallery:
         generation: Number of changes made so far.
         history: The last of those changes.
         calibration: As in `GalleryState`.
+
+    Example:
+        >>> gallery = hmdrn.load_gallery("site7.gallery")
+        >>> gallery.forget("Albatros")
+        >>> hmdrn.save_gallery(gallery, "site7.gallery")
     """
 
     def __init__(

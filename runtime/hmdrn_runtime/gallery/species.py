@@ -23,6 +23,11 @@ class Species:
         label: Its name.
         photos: Its photos by digest; at least one, unless there is a sum.
         sums: Sums over compacted photos, ordered by their digests.
+
+    Example:
+        >>> species = hmdrn.load_gallery("site7.gallery").species["Sooty Albatross"]
+        >>> species.shots
+        3
     """
 
     label: str

@@ -44,6 +44,12 @@ class PreparedPhoto:
         pixels: The network's input, RGB uint8 (side, side, 3).
         shorter_side: Pixels of the source's shorter side.
         name: The photo's name in messages.
+
+    Example:
+        >>> import numpy as np
+        >>> photo = hmdrn.PreparedPhoto(np.zeros((128, 128, 3), np.uint8), shorter_side=128)
+        >>> photo.pixels.shape
+        (128, 128, 3)
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -80,6 +86,12 @@ class Quality:
         dark: Share of nearly black pixels, 0-1.
         bright: Share of nearly white pixels, 0-1.
         shorter_side: Pixels of the source's shorter side.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> [photo] = birds.enroll("Laysan Albatross", "d.jpg").photos
+        >>> photo.quality.shorter_side
+        240
     """
 
     sharpness: float

@@ -22,6 +22,12 @@ class Calibration:
         temperature: Divides logits before the softmax, above 0.
         far: False-accept rate that the threshold was chosen for, 0-1.
         background: Digest of the background species that scores are relative to.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> calibration = hmdrn.calibrate_threshold(birds, far=0.1)
+        >>> calibration.far
+        0.1
     """
 
     threshold: float

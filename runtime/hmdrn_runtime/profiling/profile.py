@@ -49,6 +49,11 @@ class ProfileSettings:
         threads: Numbers of CPU threads.
         used_threads: CPU threads of all other measurements; all cores if None.
         plan: Duration of each measurement.
+
+    Example:
+        >>> settings = hmdrn.ProfileSettings(batches=(1, 8), species=(5, 1000))
+        >>> settings.batches
+        (1, 8)
     """
 
     sources: tuple[str, ...] = ("jpeg", "frame")
@@ -74,6 +79,14 @@ def profile_bundle(
 
     Raises:
         HmdrnError: The gallery is empty, or a setting does not run.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> settings = hmdrn.ProfileSettings(("jpeg",), batches=(1,), species=(5,), threads=(1,))
+        >>> for profile in hmdrn.profile_bundle(birds, settings):
+        ...     species = profile.species
+        >>> species
+        4
     """
     if not len(recognizer.gallery):
         raise HmdrnError("the gallery has no species to classify: enroll some, or give another gallery")

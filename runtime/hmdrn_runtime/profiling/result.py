@@ -35,6 +35,13 @@ class Profile:
         by_species: A prepared photo by number of species.
         by_threads: A prepared photo by number of CPU threads.
         operators: Operators of the graph that classifies.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> settings = hmdrn.ProfileSettings(("jpeg",), batches=(1,), species=(5,), threads=(1,))
+        >>> *_, profile = hmdrn.profile_bundle(birds, settings)
+        >>> profile.p90 > 0
+        True
     """
 
     conditions: Conditions

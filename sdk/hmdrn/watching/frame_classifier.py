@@ -22,7 +22,16 @@ WHOLE_FRAME = 0
 
 
 class ClassifierProtocol(Protocol):
-    """A classifier of images: a `Recognizer`, or any object with this method."""
+    """A classifier of images: a `Recognizer`, or any object with this method.
+
+    Example:
+        >>> class Coin:
+        ...     def classify_batch(self, images):
+        ...         match = hmdrn.Match("Heads", 1.0, 0.0, {})
+        ...         return [hmdrn.Prediction("Heads", 1.0, 1.0, None, (match,)) for _ in images]
+        >>> [result.label for result in hmdrn.watch(Coin(), "film.mp4", max_frames=3)]
+        [None, None, 'Heads']
+    """
 
     def classify_batch(self, images: list[PIL.Image.Image]) -> list[Prediction]:
         """Return a prediction for each image."""

@@ -27,6 +27,11 @@ class Frame:
         captured: The same on the monotonic clock that latencies are measured with: the moment when the
             driver, decoder or network handed the frame over, which is after its exposure.
         pixels: The pixels as captured.
+
+    Example:
+        >>> [result] = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=1)
+        >>> result.frame.index, result.frame.image.size
+        (0, (240, 240))
     """
 
     index: int

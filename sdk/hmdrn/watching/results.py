@@ -23,6 +23,12 @@ class Sighting:
         prediction: The prediction for this frame alone.
         smoothed: The label by all of the subject's frames so far.
         previous: The smoothed label before this frame.
+
+    Example:
+        >>> *_, last = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=5)
+        >>> [sighting] = last.sightings
+        >>> sighting.track, sighting.box
+        (0, None)
     """
 
     track: int
@@ -48,6 +54,11 @@ class WatchResult:
         latency: Seconds from the frame's capture to its result.
         detector_frame_id: The detector's own name of the frame, if its boxes had one.
         skipped: Whether the detector had nothing for this frame, which then only reports `gone`.
+
+    Example:
+        >>> *_, last = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=5)
+        >>> last.label in (None, "Sooty Albatross", "Laysan Albatross", "Albatros", "Wandering Albatross")
+        True
     """
 
     frame: Frame
@@ -82,6 +93,13 @@ class SourceEvent:
             (the fixed region was clipped to the image).
         message: The event in words.
         time: Seconds since 1970 (UTC).
+
+    Example:
+        >>> events = []
+        >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", on_event=events.append)
+        >>> frames = sum(1 for result in watching)
+        >>> [event.state for event in events]
+        []
     """
 
     state: SourceState

@@ -25,6 +25,10 @@ class Smoothing:
 
     Raises:
         HmdrnError: A value is out of its range.
+
+    Example:
+        >>> hmdrn.Smoothing(seconds=1.0, hysteresis=0.2, hold=5).hold
+        5
     """
 
     seconds: float = 0.5
@@ -49,6 +53,10 @@ class SmoothedLabel:
         label: The species; None in other states.
         probability: Average probability of the species among the known, or share of unknown predictions,
             0-1.
+
+    Example:
+        >>> hmdrn.SmoothedLabel("species", "Sooty Albatross", 0.9).text
+        'Sooty Albatross'
     """
 
     state: State = "undecided"

@@ -16,7 +16,12 @@ _MIN_SECONDS, _STEP, _BINS = 1e-4, 1.01, 1700
 
 
 class LatencyHistogram:
-    """Percentiles of any number of durations, within 1 %, in constant memory: a logarithmic histogram."""
+    """Percentiles of any number of durations, within 1 %, in constant memory: a logarithmic histogram.
+
+    Example:
+        >>> latencies = hmdrn.LatencyHistogram()
+        >>> latencies.add(0.010)
+    """
 
     def __init__(self) -> None:
         self._counts = np.zeros(_BINS, np.int64)
@@ -42,7 +47,12 @@ class LatencyHistogram:
 
 @dataclass
 class SpeciesCount:
-    """Frames under a species' smoothed label, and times that it appeared."""
+    """Frames under a species' smoothed label, and times that it appeared.
+
+    Example:
+        >>> hmdrn.SpeciesCount(frames=30, times=2).times
+        2
+    """
 
     frames: int = 0
     times: int = 0
@@ -65,6 +75,12 @@ class WatchSummary:
         latencies: From capture to result.
         species: Counts by label, without unknown subjects.
         unknown: Counts of subjects that are not an enrolled species.
+
+    Example:
+        >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=5)
+        >>> frames = sum(1 for result in watching)
+        >>> watching.summary.classified
+        5
     """
 
     read: int = 0

@@ -62,6 +62,14 @@ class Watch:
         source: The source.
         summary: Summary of the frames so far.
         rate: Frames a second, as the source reports it; 0 until the first frame.
+
+    Example:
+        >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery")
+        >>> for result in watching:
+        ...     if result.frame.index == 5:
+        ...         watching.stop()
+        >>> watching.summary.classified
+        6
     """
 
     def __init__(self, classifier: ClassifierProtocol, source: Source, settings: WatchSettings) -> None:
@@ -227,6 +235,10 @@ def watch(
         GalleryError: Nothing has been enrolled.
         MissingDependencyError: The source needs OpenCV (extra `camera`).
         HmdrnError: An argument is out of its range, or arguments do not fit together; and as `load`.
+
+    Example:
+        >>> for result in hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=3):
+        ...     label = result.label
     """
     parsed = parse_source(source)
     settings = WatchSettings(

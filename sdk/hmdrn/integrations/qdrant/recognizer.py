@@ -40,7 +40,12 @@ _PUSH_BATCH = 64
 
 @dataclass(frozen=True)
 class PushReport:
-    """Changes that a push made in the engine, as sorted labels."""
+    """Changes that a push made in the engine, as sorted labels.
+
+    Example:
+        >>> hmdrn.PushReport(added=("Sooty Albatross",), changed=(), removed=()).added
+        ('Sooty Albatross',)
+    """
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -79,6 +84,14 @@ class QdrantRecognizer:
     Raises:
         MissingDependencyError: The package qdrant-client is not installed.
         GalleryError: The bundle's species do not fit into an engine, or the engine does not answer.
+
+    Example:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> remote = hmdrn.QdrantRecognizer(birds, ":memory:")
+        >>> len(remote.push().added)
+        4
+        >>> remote.classify("a.jpg").label
+        'Sooty Albatross'
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 from collections.abc import Callable, Iterator
@@ -38,8 +39,8 @@ class PyCuda(Cuda):
         self._call("find a device", self._driver.init)
         device = self._call("find a device", self._driver.Device, _DEVICE)
         self._context = self._call("use its device", device.retain_primary_context)
-        # Collected, even at exit, it would detach the primary context, which other libraries use: one reference
-        # is never given back.
+        # When collected, even at exit, it would detach the primary context, which other libraries use: one
+        # reference is never given back.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._context))
         # pycuda frees an object with its last reference: these dictionaries hold one each.
         self._allocated: dict[int, Any] = {}
@@ -52,7 +53,7 @@ class PyCuda(Cuda):
         try:
             yield
         finally:
-            self._call("restore the previous context", self._driver.Context.pop)
+            self._pop()
 
     def allocate(self, size: int) -> int:
         action = f"allocate {size / 2**20:.1f} MiB on the device"
@@ -91,6 +92,16 @@ class PyCuda(Cuda):
 
     def synchronize(self, stream: int) -> None:
         self._call("run the graph", self._streams[stream].synchronize)
+
+    def _pop(self) -> None:
+        try:
+            self._call("restore the previous context", self._driver.Context.pop)
+        except BackendError:
+            # pycuda aborts the process when a thread ends with a context that it takes for current. Detached,
+            # this one counts no more, and is of no more use: the device is lost.
+            with contextlib.suppress(self._driver.Error):
+                self._context.detach()
+            raise
 
     def _call(self, action: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of pycuda's, and raise its errors as BackendError."""
