@@ -50,7 +50,7 @@ class LiveWorker(Generic[T]):
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self.dropped = 0
+        self.dropped: int = 0
 
     def submit(self, frame: object, *arguments: Any, **options: Any) -> Future[T]:
         """Submit a frame; returns at once.

@@ -30,9 +30,11 @@ from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, list_photos
 from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.live_worker import LiveWorker
+from hmdrn_runtime.matching.attention import AttentionMatcher
 from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.factory import open_matcher
 from hmdrn_runtime.matching.index.operator_cache import operator_cache_path
+from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.matching.snapshots import SolvedGallery
 from hmdrn_runtime.open_set.background import Background
 from hmdrn_runtime.open_set.threshold import calibration_issue
@@ -79,9 +81,9 @@ class Recognizer:
         self.bundle = bundle
         self.backend = backend
         self._gallery = Gallery(network) if gallery is None else gallery
-        self.matcher = open_matcher(network, backend, bundle.variant)
+        self.matcher: RidgeMatcher | AttentionMatcher = open_matcher(network, backend, bundle.variant)
         self.matcher.keep_thumbnails = keep_thumbnails
-        self.solved_gallery = SolvedGallery(self._gallery, self.matcher, bundle)
+        self.solved_gallery: SolvedGallery = SolvedGallery(self._gallery, self.matcher, bundle)
         self._live = LiveWorker(self.classify)
 
     def __repr__(self) -> str:

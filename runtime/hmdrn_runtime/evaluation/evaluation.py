@@ -137,8 +137,8 @@ class BundleScorer(Scorer):
     """
 
     def __init__(self, recognizer: Recognizer) -> None:
-        self.preprocessing = recognizer.preprocessing
-        self.executor = f"{recognizer.backend.name}, variant {recognizer.bundle.variant}"
+        self.preprocessing: Preprocessing = recognizer.preprocessing
+        self.executor: str = f"{recognizer.backend.name}, variant {recognizer.bundle.variant}"
         self._recognizer = recognizer
         self._statistics: list[PhotoStatistics] = []
         self._query_inputs: dict[str, list[npt.NDArray[Any]]] = {"images": []}

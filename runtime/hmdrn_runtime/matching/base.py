@@ -65,6 +65,12 @@ class Matcher(ABC):
         variant: The graphs' variant, recorded with each photo.
     """
 
+    variant: str
+
+    network: Network
+
+    backend: Backend
+
     def __init__(self, network: Network, backend: Backend, variant: str) -> None:
         self.network, self.backend, self.variant = network, backend, variant
         self.keep_thumbnails = False

@@ -42,8 +42,8 @@ class RidgeMatcher(Matcher):
         super().__init__(network, backend, variant)
         self._solved: dict[bytes, Float32] = {}
         self._index: SpeciesIndex | None = None
-        self.cache_writer = OperatorCacheWriter()
-        self.residual = 0.0
+        self.cache_writer: OperatorCacheWriter = OperatorCacheWriter()
+        self.residual: float = 0.0
         """Largest max |I - A X| of the solves of the last `class_operands`; 0 without solves."""
 
     def _enroll_outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32]:

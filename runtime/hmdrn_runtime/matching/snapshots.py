@@ -78,6 +78,10 @@ class SolvedGallery:
         bundle: Has the background species, which are matched with those of a calibrated gallery.
     """
 
+    matcher: Matcher
+
+    gallery: Gallery
+
     def __init__(self, gallery: Gallery, matcher: Matcher, bundle: Bundle) -> None:
         self.gallery, self.matcher, self._bundle = gallery, matcher, bundle
         self._lock = threading.RLock()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hmdrn.cli.options import Decorator
 from hmdrn.cli.output import print_table
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import VerificationError
@@ -17,7 +18,7 @@ from hmdrn_runtime.progress import ProgressCallback
 if TYPE_CHECKING:
     from hmdrn_export.tensorrt.check import GraphCheck
 
-check_option = click.option(
+check_option: Decorator = click.option(
     "--check-tensorrt",
     is_flag=True,
     help="Compile the graphs with NVIDIA's compiler too (tensorrt-rtx; no GPU needed).",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 from click.decorators import FC
@@ -14,6 +14,9 @@ from hmdrn.cli.parameters import FiniteRange
 from hmdrn_runtime.errors import MissingDependencyError
 
 PATH = click.Path(path_type=Path)
+
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Adds an option or argument to a command's function."""
 
 
 def option(*names: str, **attributes: Any) -> Callable[[FC], FC]:
@@ -32,19 +35,23 @@ def preprocess_option(help: str) -> Callable[[FC], FC]:
     return option("--preprocess", type=click.Choice(["crop", "squash"]), default="crop", help=help)
 
 
-json_option = click.option(
+json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table."
 )
-bundle_argument = click.argument("bundle", metavar="BUNDLE")
-data_argument = click.argument("data", nargs=-1, required=True, metavar="DATA...", type=PATH)
-gallery_option = option("--gallery", "-g", required=True, type=PATH, help="Gallery file of the species.")
-backend_option = option(
+bundle_argument: Decorator = click.argument("bundle", metavar="BUNDLE")
+data_argument: Decorator = click.argument("data", nargs=-1, required=True, metavar="DATA...", type=PATH)
+gallery_option: Decorator = option(
+    "--gallery", "-g", required=True, type=PATH, help="Gallery file of the species."
+)
+backend_option: Decorator = option(
     "--backend",
     type=click.Choice(["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime"]),
     default="auto",
     help="Executor of the graphs; auto takes the first of the others that works on this machine.",
 )
-threads_option = option("--threads", type=click.IntRange(1), help="CPU threads; all cores by default.")
+threads_option: Decorator = option(
+    "--threads", type=click.IntRange(1), help="CPU threads; all cores by default."
+)
 
 
 def require_package(package: str, purpose: str, extra: str) -> None:

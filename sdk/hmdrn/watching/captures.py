@@ -30,10 +30,10 @@ class PhotoCapture:
         frames: Number of photos.
     """
 
-    rate = 1.0
+    rate: float = 1.0
 
     def __init__(self, photos: Sequence[Path]) -> None:
-        self.frames = len(photos)
+        self.frames: int = len(photos)
         self._photos = iter(photos)
 
     def read(self) -> Path | None:
@@ -67,9 +67,9 @@ class VideoCapture:
         if not self._capture.isOpened():
             raise SourceError(_explain_failure(source))
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.rate = rate if 0.1 <= rate <= 1000 else _DEFAULT_RATE
+        self.rate: float = rate if 0.1 <= rate <= 1000 else _DEFAULT_RATE
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.frames = int(count) if source.kind == "video" and 0 < count < 1e9 else 0
+        self.frames: int = int(count) if source.kind == "video" and 0 < count < 1e9 else 0
 
     def read(self) -> npt.NDArray[np.uint8] | None:
         """Return the next frame, None after the last one. Blocks."""

@@ -80,7 +80,7 @@ class DetectorInput:
         self._next_line: BoxLine | None = None
         self._next_index = 0
         self._late = self._replaced = 0
-        self.bad = 0
+        self.bad: int = 0
         self.frame_id: str | int | float | None = None
         threading.Thread(target=self._run, name="hmdrn-boxes", daemon=True).start()
 

@@ -47,7 +47,7 @@ class MqttPublisher:
             from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
         except ImportError as error:
             raise MissingDependencyError("paho-mqtt", "publishing to MQTT", "mqtt") from error
-        self.lost = 0
+        self.lost: int = 0
         self._topic = unquote(url.path.lstrip("/"))
         self._pending = 0
         self._changed = threading.Condition()

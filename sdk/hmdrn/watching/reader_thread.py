@@ -36,6 +36,12 @@ class ReaderThread:
         last_frame_time: Time of the last frame on the monotonic clock; of the start before the first.
     """
 
+    dropped: int
+
+    missing: int
+
+    ended: bool
+
     def __init__(
         self, source: Source, every_frame: bool, stall_after: float, first_index: int, start: float
     ) -> None:
@@ -44,10 +50,10 @@ class ReaderThread:
         self._pending: Frame | None = None
         self._changed = threading.Condition()
         self._closed = self.ended = False
-        self.rate = 0.0
+        self.rate: float = 0.0
         self.missing = self.dropped = 0
         self.error: HmdrnError | None = None
-        self.last_frame_time = time.monotonic()
+        self.last_frame_time: float = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=READER_THREAD_NAME, daemon=True)
         self._thread.start()
 

@@ -54,8 +54,8 @@ class ReconnectingSource:
         self._abandoned: list[ReaderThread] = []
         self._attempt = 0
         self._retry_at = 0.0
-        self.reconnects = 0
-        self.ended = False
+        self.reconnects: int = 0
+        self.ended: bool = False
         self._reader: ReaderThread | None = self._open()
 
     @property

@@ -88,7 +88,7 @@ class Smoother:
         self._time = -math.inf
         self._challenger = SmoothedLabel()
         self._lead_count = 0
-        self.value = SmoothedLabel()
+        self.value: SmoothedLabel = SmoothedLabel()
 
     def update(self, prediction: Prediction, time: float) -> SmoothedLabel:
         """Add the prediction for one frame, and return the new label.

@@ -54,7 +54,7 @@ class SnapshotWriter:
         self._max_folders, self._report, self._is_reported = folders, report, False
         self._last: float | None = None
         self._subjects: dict[int, tuple[Path, int]] = {}
-        self.count = 0
+        self.count: int = 0
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

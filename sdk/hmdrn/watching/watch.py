@@ -74,8 +74,8 @@ class Watch:
 
     def __init__(self, classifier: ClassifierProtocol, source: Source, settings: WatchSettings) -> None:
         self.source = source
-        self.summary = WatchSummary()
-        self.rate = 0.0
+        self.summary: WatchSummary = WatchSummary()
+        self.rate: float = 0.0
         self._classifier, self._settings = classifier, settings
         self._stopped = threading.Event()
         self._start: float | None = None

@@ -129,7 +129,7 @@ API(cuCtxGetCurrent)(struct Context **context) {
 }
 
 /* Make the calls of a function fail with a code, after so many that do not; no function fails for code 0. */
-__attribute__((visibility("default"))) void stub_fail(const char *function, int code, int after) {
+EXPORTED void stub_fail(const char *function, int code, int after) {
     pthread_mutex_lock(&stub_lock);
     snprintf(failing_function, sizeof failing_function, "%s", function);
     failing_code = code;

@@ -107,7 +107,7 @@ API(cuMemFreeHost)(void *address) {
 }
 
 /* Set the memory of the device, in bytes. */
-__attribute__((visibility("default"))) void stub_set_memory(size_t size) {
+EXPORTED void stub_set_memory(size_t size) {
     pthread_mutex_lock(&stub_lock);
     limit = size > used ? size : used;
     pthread_mutex_unlock(&stub_lock);

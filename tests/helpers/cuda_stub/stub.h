@@ -1,5 +1,6 @@
 /* A stand-in for libcuda.so.1: device memory is host memory, and the work of a stream runs when the stream is
-   synchronized. It has the functions that the runtime uses, and checks the rules that a caller must keep.
+   synchronized. It checks the rules that a caller must keep, and has the functions that the runtime uses: with lazy
+   binding, the call of another one ends the process with its name.
    The declarations follow NVIDIA's public reference of the driver API. */
 #ifndef HMDRN_CUDA_STUB_H
 #define HMDRN_CUDA_STUB_H
@@ -11,7 +12,8 @@
 #define STUB_CUDA_VERSION 13000
 #endif
 
-#define API(name) __attribute__((visibility("default"))) int name
+#define EXPORTED __attribute__((visibility("default")))
+#define API(name) EXPORTED int name
 
 typedef unsigned long long CUdeviceptr;
 typedef void (*CUhostFn)(void *);
@@ -56,6 +58,6 @@ int stub_context_depth(void);
 /* Return an error, and invalidate the capture, if this thread captures: for calls that a capture forbids. */
 int stub_forbid_in_capture(void);
 /* Whether memory of the device (pinned 0) or page-locked memory (pinned 1) holds all these bytes. */
-int stub_holds(const void *address, size_t size, int pinned);
+EXPORTED int stub_holds(const void *address, size_t size, int pinned);
 
 #endif

@@ -73,7 +73,7 @@ API(cuGetProcAddress_v2)(const char *name, void **function, int version, unsigne
 #endif
 
 /* Return a count by its name, the depth of this thread's stack of contexts, or -1. */
-__attribute__((visibility("default"))) long stub_count(const char *name) {
+EXPORTED long stub_count(const char *name) {
     const struct {
         const char *name;
         long value;

@@ -72,9 +72,13 @@ class Index:
         mapped_from: Number of blocks in memory; further blocks are in mapped files.
     """
 
+    network: Network
+
+    basis: Basis | None
+
     def __init__(self, network: Network, basis: Basis | None = None, mapped_from: int = IN_MEMORY) -> None:
         self.network, self.basis = network, basis
-        self.folding = Folding.from_network(network)
+        self.folding: Folding = Folding.from_network(network)
         self._mapped_from = mapped_from
         self._blocks: tuple[Block, ...] = ()
         self._used = 0

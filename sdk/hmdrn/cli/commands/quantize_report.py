@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hmdrn.cli.options import PATH, bundle_argument, json_option, option, require_package, threads_option
+from hmdrn.cli.options import (
+    PATH,
+    Decorator,
+    bundle_argument,
+    json_option,
+    option,
+    require_package,
+    threads_option,
+)
 from hmdrn.cli.output import print_json, print_table, progress
 from hmdrn.cli.output_paths import check_output_path, list_dataset_paths
 from hmdrn.cli.parameters import FiniteRange
@@ -17,19 +25,19 @@ from hmdrn_runtime.bundle.bundle import open_bundle
 if TYPE_CHECKING:
     from hmdrn_calibration.quantization.report import AccuracyDrop, LayerCost, QuantizationReport
 
-drop_option = option(
+drop_option: Decorator = option(
     "--max-accuracy-drop",
     type=FiniteRange(0, min_open=True),
     default=0.3,
     help="INT8: points of episodic accuracy that the mean may lose; its 95 % interval may reach twice that.",
 )
-episodes_option = option(
+episodes_option: Decorator = option(
     "--episodes",
     type=click.IntRange(2),
     default=600,
     help="INT8: episodes that measure accuracy, for each number of shots.",
 )
-cache_option = option(
+cache_option: Decorator = option(
     "--cache", type=PATH, help="INT8: folder of observed ranges; ~/.cache/hmdrn/calibration by default."
 )
 

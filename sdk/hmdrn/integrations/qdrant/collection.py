@@ -62,6 +62,10 @@ class Collection:
         GalleryError: The engine does not answer; here and in every method.
     """
 
+    network: Network
+
+    name: str
+
     def __init__(
         self,
         location: str | os.PathLike[str] | QdrantClient,
@@ -75,7 +79,7 @@ class Collection:
         except ImportError as error:
             raise MissingDependencyError("qdrant-client", "a gallery in Qdrant", "qdrant") from error
         try:
-            self.client = _connect(location, api_key)
+            self.client: QdrantClient = _connect(location, api_key)
         except Exception as error:
             raise _failure(error) from error
 

@@ -94,6 +94,10 @@ class QdrantRecognizer:
         'Sooty Albatross'
     """
 
+    recognizer: Recognizer
+
+    candidates: int
+
     def __init__(
         self,
         recognizer: Recognizer,
@@ -111,7 +115,7 @@ class QdrantRecognizer:
         if candidates < 1:
             raise HmdrnError(f"candidates is {candidates}: ask for at least 1 species")
         self.recognizer, self.candidates = recognizer, candidates
-        self.collection = Collection(location, collection, network, api_key)
+        self.collection: Collection = Collection(location, collection, network, api_key)
         self._matcher = matcher
         self._state: _CollectionState | None = None
 

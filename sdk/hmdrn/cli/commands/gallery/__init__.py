@@ -21,7 +21,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for verb in (
+for _verb in (
     inspect.list_species,
     inspect.show,
     inspect.history,
@@ -36,4 +36,4 @@ for verb in (
     calibrate.calibrate_gallery,
     reenroll.reenroll,
 ):
-    command.add_command(verb)
+    command.add_command(_verb)

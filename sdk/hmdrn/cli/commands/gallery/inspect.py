@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hmdrn.cli.messages import print_message
-from hmdrn.cli.options import PATH, json_option, option
+from hmdrn.cli.options import PATH, Decorator, json_option, option
 from hmdrn.cli.output import print_facts, print_json, print_table
 from hmdrn.cli.threshold_summary import describe_rate
 from hmdrn.loading import load
@@ -21,7 +21,7 @@ from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.migration import VariantMismatch, find_variant_mismatch
 from hmdrn_runtime.open_set.threshold import false_accept_rate
 
-gallery_argument = click.argument(
+gallery_argument: Decorator = click.argument(
     "gallery",
     metavar="GALLERY",
     type=PATH,
