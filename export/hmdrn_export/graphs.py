@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from hmdrn_export.solve import newton_schulz
 from hmdrn_network import HMDRN
 from hmdrn_network.attention import AttentionHead
-from hmdrn_network.config import LevelName
+from hmdrn_network.backbones import LevelName
 from hmdrn_network.ridge import RidgeHead, doubled_off_diagonals, gram, pack, unpack
 from hmdrn_network.transformer import MaskedTransformer
 from hmdrn_runtime.images import INPUT_SIZE

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hmdrn_network import HMDRN
-from hmdrn_network.config import LevelName
+from hmdrn_network.backbones import LevelName
 from hmdrn_network.transformer import MaskedTransformer
 from hmdrn_runtime.backends import Backend
 from hmdrn_runtime.bundle import Bundle

@@ -18,7 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hmdrn_network.authors import is_derived, translate
-from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
+from hmdrn_network.backbones import LevelName
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
 from hmdrn_runtime.files import check_folder_of, reason, user_path, write_atomically
@@ -252,7 +253,7 @@ def _authors_weights(path: Path) -> dict[str, Tensor]:
 def _recognise(weights: Mapping[str, Tensor], path: Path) -> NetworkConfig:
     """Backbone and levels from the entries alone; the authors' files have the attention head."""
     residual = any(re.match(r"backbone\.blocks\.\d\.(conv[123]|shortcut_conv)\.", name) for name in weights)
-    backbone: BackboneName = "resnet12" if residual else "conv4"
+    backbone = "resnet12" if residual else "conv4"
     levels: tuple[LevelName, ...] = tuple(
         level
         for level in ("high", "mid")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmdrn_network.config import LevelName
+from hmdrn_network.backbones import LevelName
 from hmdrn_network.ridge import gram
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -35,6 +35,37 @@ STATE = "state.pt"
 MODEL = "model.safetensors"
 PRETRAINED = "pretrained.safetensors"
 HISTORY = "history.json"
+
+
+class AnyTrainer(Protocol):
+    """The part of a trainer that a run needs; see `Trainer`."""
+
+    network: HMDRN
+    config: TrainingConfig
+    workers: Workers
+    device: torch.device
+    step: int
+    within_step: bool
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+
+    def run(self, until: int | None = None) -> Iterator[Progress]:
+        """Train to step `until`, or to the end."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that `restore` needs."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+
+
+class AnyValidation(Protocol):
+    """Measures a network while it trains."""
+
+    def measure(self, network: HMDRN) -> dict[str, float]:
+        """Return accuracies in percent by name."""
 
 
 class Listener:
@@ -96,9 +127,25 @@ def train(
         _take_over(start, built)
     with joined(device) as workers:
         trainer = Trainer(built.to(device), groups, config, workers)
-        run = _Run(trainer, folder, card, validation, listener, every)
-        run.go_on()
-        return run.result()
+        return run_in_folder(trainer, folder, card, validation, listener, every)
+
+
+def run_in_folder(
+    trainer: AnyTrainer,
+    folder: Path,
+    card: ModelCard,
+    validation: AnyValidation | None = None,
+    listener: Listener = Listener(),  # noqa: B008 (has no state)
+    every: float = 300.0,
+) -> HMDRN:
+    """Run a trainer in a folder that a later call continues in; arguments and result as for `train`.
+
+    Raises:
+        TrainingError: Unusable data or settings, or a folder that cannot be written.
+    """
+    run = _Run(trainer, folder, card, validation, listener, every)
+    run.go_on()
+    return run.result()
 
 
 class _Run:
@@ -106,10 +153,10 @@ class _Run:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: AnyTrainer,
         folder: Path,
         card: ModelCard,
-        validation: Validation | None,
+        validation: AnyValidation | None,
         listener: Listener,
         every: float,
     ) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmdrn_network.config import LevelName
+from hmdrn_network.backbones import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.augmentation import augment
 from hmdrn_network.training.config import TrainingConfig

@@ -11,8 +11,8 @@ import torch
 from tiny_runs import BIRDS, CONFIG, assert_equal_weights, changed, group, losses, through_a_file, trainer
 
 from hmdrn_network import HMDRN, NetworkConfig
-from hmdrn_network.conv4 import Conv4
-from hmdrn_network.dropblock import DropBlock
+from hmdrn_network.backbones.conv4 import Conv4
+from hmdrn_network.backbones.dropblock import DropBlock
 from hmdrn_network.training import PhotoGroup, Trainer
 from hmdrn_network.training import trainer as training
 from hmdrn_runtime.errors import TrainingError

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmdrn_network.dropblock import DropBlock
+from hmdrn_network.backbones.dropblock import DropBlock
 
 
 def dropped(shape: tuple[int, ...], rate: float, size: int = 5, seed: int = 0) -> np.ndarray:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hmdrn_network.dropblock import DropBlock
-from hmdrn_network.resnet12 import ResidualBlock, ResNet12
+from hmdrn_network.backbones.dropblock import DropBlock
+from hmdrn_network.backbones.resnet12 import ResidualBlock, ResNet12
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmdrn_network.conv4 import Conv4
+from hmdrn_network.backbones.conv4 import Conv4
 
 
 def conv4(dtype: torch.dtype = torch.float32) -> Conv4:
