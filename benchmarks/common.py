@@ -19,9 +19,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.quiet import Quiet
-from hmdrn.cli.common import print_facts, print_table
-from hmdrn.cli.messages import tell
-from hmdrn_runtime.device import read_cpu, read_state
+from hmdrn.cli.messages import print_message
+from hmdrn.cli.options import print_facts, print_table
+from hmdrn_runtime.device.cpu import read_cpu
+from hmdrn_runtime.device.state import read_state
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.profiling.conditions import load_average
 from hmdrn_runtime.profiling.latency import Latency
@@ -129,7 +130,7 @@ def main(
         result = measure(Bench(given, chosen, quiet))
         quiet.look()
     except HmdrnError as error:
-        tell(str(error), name.partition("/")[0])
+        print_message(str(error), name.partition("/")[0])
         return error.exit_code
     stamp = {
         "machine": _machine(),

@@ -23,12 +23,12 @@ import hmdrn
 from benchmarks.common import Bench, Result, Table, main, ms
 from benchmarks.species_cache import Species as Stored
 from benchmarks.species_cache import fill, queries
-from hmdrn_runtime.gallery import Gallery
-from hmdrn_runtime.matching import RidgeMatcher
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.gallery.photo_statistics import ClassSum
+from hmdrn_runtime.gallery.reverse_index import Register
+from hmdrn_runtime.gallery.species import Species
+from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.register import Register
-from hmdrn_runtime.species import Species
-from hmdrn_runtime.statistics import ClassSum
 
 _TURNS = 40
 _SHOTS = 4

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from hmdrn.loading import checkpoint_path
-from hmdrn_export import export_bundle
-from hmdrn_export.scoring import rounding_scorer
-from hmdrn_network import load_checkpoint
+from hmdrn_export.exporter import export_bundle
+from hmdrn_export.precision.rounding_scorer import rounding_scorer
+from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.scoring import NetworkScorer
-from hmdrn_runtime.bundle import open_bundle
-from hmdrn_runtime.datasets import open_dataset
-from hmdrn_runtime.evaluation import Evaluation, Setting, difference, evaluate
+from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.evaluation.evaluation import Evaluation, Setting, difference, evaluate
 
 
 def main() -> None:

@@ -20,13 +20,14 @@ import numpy as np
 import onnx
 
 from benchmarks.common import Bench, Result, Table, main
-from hmdrn_calibration.candidates import CandidateBackend, recognizer
-from hmdrn_calibration.placement import ORT, TRT
-from hmdrn_runtime.backends import Backend, open_backend
-from hmdrn_runtime.bundle import Bundle, open_bundle
-from hmdrn_runtime.datasets import open_dataset
+from hmdrn_calibration.quantization.in_memory_backend import CandidateBackend, recognizer
+from hmdrn_calibration.quantization.qdq_placement import ORT, TRT
+from hmdrn_runtime.backends.base import Backend
+from hmdrn_runtime.backends.selection import open_backend
+from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
+from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.evaluation import BundleScorer, Setting, difference, evaluate
+from hmdrn_runtime.evaluation.evaluation import BundleScorer, Setting, difference, evaluate
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.profiling.timing import Call

@@ -17,9 +17,9 @@ import numpy as np
 
 import hmdrn
 from benchmarks.common import Bench, Result, Table, main
-from hmdrn_runtime.images import prepare
+from hmdrn_runtime.images.preprocessing import prepare
+from hmdrn_runtime.profiling.inputs import enroll_drawn
 from hmdrn_runtime.profiling.latency import Latency
-from hmdrn_runtime.profiling.photos import enroll_drawn
 from hmdrn_runtime.profiling.profile import SOURCES
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.profiling.stages import STAGES, measure_stages

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hmdrn.cli.common import require
-from hmdrn_runtime.statistics import Float32, Float64
+from hmdrn.cli.options import require
+from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
 
 M, EF_CONSTRUCT = 16, 100
 """A server's defaults."""

@@ -24,15 +24,15 @@ import hmdrn
 from benchmarks.common import Bench, Result, Table, main, ms
 from benchmarks.qdrant_index import index_recall
 from benchmarks.species_cache import Species, fill, queries
-from hmdrn.engines.qdrant import QdrantRecognizer
-from hmdrn.engines.vectors import VectorForm
-from hmdrn_runtime import species as gallery_species
-from hmdrn_runtime.gallery import Gallery
-from hmdrn_runtime.large import Index
-from hmdrn_runtime.manifest import Network
+from hmdrn.integrations.qdrant.recognizer import QdrantRecognizer
+from hmdrn.integrations.qdrant.vectors import VectorForm
+from hmdrn_runtime.bundle.manifest import Network
+from hmdrn_runtime.gallery import species as gallery_species
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.gallery.photo_statistics import ClassSum
+from hmdrn_runtime.matching.index.index import Index
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.statistics import ClassSum
 
 _TOP = 5
 _COLLECTION = "hmdrn-benchmark"

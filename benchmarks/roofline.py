@@ -24,8 +24,9 @@ import torch
 import hmdrn
 from benchmarks.common import Bench, Result, Table, main
 from benchmarks.work import NodeWork, Peak, Stage, graph_work, stage_of
-from hmdrn_runtime.images import INPUT_SIZE, RESIZE, prepare
-from hmdrn_runtime.profiling.photos import (
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE, RESIZE, prepare
+from hmdrn_runtime.images.query_preprocessing import prepare_query
+from hmdrn_runtime.profiling.inputs import (
     FRAME_SIZE,
     PHOTO_SIZE,
     camera_frame,
@@ -34,7 +35,6 @@ from hmdrn_runtime.profiling.photos import (
     jpeg_photo,
 )
 from hmdrn_runtime.profiling.timing import Call
-from hmdrn_runtime.query_images import prepare_query
 from hmdrn_runtime.recognizer import Recognizer
 
 _GEMM = 2048

@@ -24,10 +24,11 @@ import numpy as np
 import hmdrn
 from benchmarks.common import Bench, Result, Table, main, ms
 from benchmarks.species_cache import Species, fill, queries
-from hmdrn_runtime.large import PRUNED, Classes, Index
-from hmdrn_runtime.large.basis import SAMPLE, fit_basis
-from hmdrn_runtime.large.index import Found
-from hmdrn_runtime.matching import OUTSIDE, Indexed
+from hmdrn_runtime.matching.base import Indexed
+from hmdrn_runtime.matching.index.index import Classes, Found, Index
+from hmdrn_runtime.matching.index.projection import SAMPLE, fit_basis
+from hmdrn_runtime.matching.index.species_index import PRUNED
+from hmdrn_runtime.matching.ridge import OUTSIDE
 from hmdrn_runtime.prediction import predictions
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.profiling.timing import Plan, in_turns

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from rich.progress import track
 
 import hmdrn
-from hmdrn_runtime.datasets import open_dataset
-from hmdrn_runtime.images import INPUT_SIZE
-from hmdrn_runtime.statistics import Float32, Float64
+from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ import hmdrn
 from benchmarks.common import Bench, Result, Table, main
 from hmdrn.cold_start import cold_start
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.profiling.photos import enroll_drawn, jpeg_photo
+from hmdrn_runtime.profiling.inputs import enroll_drawn, jpeg_photo
 
 _ROOT = Path(__file__).parent.parent
 _SOURCES = ("runtime", "network", "export", "calibration", "sdk")

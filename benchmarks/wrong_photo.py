@@ -14,15 +14,15 @@ from typing import Any
 import click
 import numpy as np
 
-from hmdrn.cli.common import print_table, progress
+from hmdrn.cli.options import print_table, progress
 from hmdrn.loading import load
-from hmdrn.unknowns import photo_statistics
-from hmdrn_runtime.datasets import open_dataset
-from hmdrn_runtime.enrollment import Examination, examine
-from hmdrn_runtime.quality import Sight
+from hmdrn.open_set import photo_statistics
+from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.enrollment.leave_one_out import Examination, examine
+from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, packed_gram
+from hmdrn_runtime.gallery.species import with_photos
+from hmdrn_runtime.images.quality import PreparedPhoto
 from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.species import with_photos
-from hmdrn_runtime.statistics import PhotoStatistics, packed_gram
 
 SHOTS, OTHERS = 5, 4
 
@@ -33,7 +33,7 @@ def named(recognizer: Recognizer, photos: Sequence[PhotoStatistics], others: Gro
     """Which photo the report calls unlike its species; None for none of them."""
     species = {label: with_photos(None, label, rest) for label, rest in others.items()}
     species["new"] = with_photos(None, "new", photos)
-    seen = [Sight(np.frombuffer(p.thumbnail or b"", np.uint8).reshape(84, 84, 3), 84) for p in photos]
+    seen = [PreparedPhoto(np.frombuffer(p.thumbnail or b"", np.uint8).reshape(84, 84, 3), 84) for p in photos]
     work = Examination(recognizer.matcher, recognizer.background, "new", species, photos, seen)
     reports, *_ = examine(work)
     return next((i for i, report in enumerate(reports) if report.odd), None)

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 import hmdrn
-from hmdrn.contact_sheet import check_sheet_place, draw_sheet
-from hmdrn_runtime.quality import Sight, measure, same, sighted
+from hmdrn.plotting.contact_sheet import check_sheet_place, draw_sheet
+from hmdrn_runtime.images.quality import PreparedPhoto, is_near_duplicate, measure_quality, prepare_photo
 
 try:
     import cv2
@@ -61,23 +61,29 @@ def frames_of(video: str, every: int = 1) -> Iterator[tuple[str, npt.NDArray[np.
         capture.release()
 
 
-def choose(frames: Iterable[Sight], shots: int) -> list[Sight]:
+def choose(frames: Iterable[PreparedPhoto], shots: int) -> list[PreparedPhoto]:
     """The sharpest frame of each of so many stretches of the film, without blurred, dark and repeated ones.
 
     Args:
         frames: In the order of the film.
         shots: Frames to choose at most.
     """
-    fit: list[Sight] = []
+    fit: list[PreparedPhoto] = []
     for frame in frames:
-        if not measure(frame).doubts and not (fit and same(frame.pixels, fit[-1].pixels)):
+        if not measure_quality(frame).doubts and not (
+            fit and is_near_duplicate(frame.pixels, fit[-1].pixels)
+        ):
             fit.append(frame)
     ends = [round(len(fit) * i / shots) for i in range(shots + 1)]
-    chosen: list[Sight] = []
+    chosen: list[PreparedPhoto] = []
     for start, end in pairwise(ends):
-        new = [one for one in fit[start:end] if not any(same(one.pixels, other.pixels) for other in chosen)]
+        new = [
+            one
+            for one in fit[start:end]
+            if not any(is_near_duplicate(one.pixels, other.pixels) for other in chosen)
+        ]
         if new:
-            chosen.append(max(new, key=lambda one: measure(one).sharpness))
+            chosen.append(max(new, key=lambda one: measure_quality(one).sharpness))
     return chosen
 
 
@@ -100,7 +106,7 @@ def describe(report: hmdrn.EnrollmentReport) -> str:
 
 def enroll(
     recognizer: hmdrn.Recognizer, label: str, video: str, shots: int, every: int
-) -> tuple[hmdrn.EnrollmentReport, list[Sight]]:
+) -> tuple[hmdrn.EnrollmentReport, list[PreparedPhoto]]:
     """Enroll a few frames of a film, and return them too, in its order.
 
     Raises:
@@ -108,7 +114,7 @@ def enroll(
     """
     mode = recognizer.bundle.manifest.input.preprocessing
     # Of every frame only the network's 84 x 84 pixels are kept: an hour's film fits into memory.
-    chosen = choose((sighted(frame, mode, name) for name, frame in frames_of(video, every)), shots)
+    chosen = choose((prepare_photo(frame, mode, name) for name, frame in frames_of(video, every)), shots)
     if not chosen:
         raise hmdrn.EnrollmentError(f"no frame of {video} was sharp and well lit: film it in better light")
     return recognizer.enroll(label, chosen), chosen

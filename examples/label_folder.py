@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO
 
 import hmdrn
-from hmdrn_runtime.bundle import sha256_of
-from hmdrn_runtime.data_files import photos_below
-from hmdrn_runtime.files import write_atomically
+from hmdrn_runtime.bundle.bundle import sha256_of
+from hmdrn_runtime.datasets.files import photos_below
+from hmdrn_runtime.io.files import write_atomically
 
 COLUMNS = ("path", "label", "known", "probability", "margin", "second", "generation", "made_by")
 """`path` is relative to the folder; `known` is empty unless the gallery is calibrated (`hmdrn enroll --far`);

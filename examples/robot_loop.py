@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 import hmdrn
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 Frame: TypeAlias = npt.NDArray[np.uint8]
 """RGB (H, W, 3). OpenCV's frames are BGR: pass `frame[..., ::-1]`."""

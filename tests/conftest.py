@@ -67,7 +67,9 @@ def seeded_checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Ca
     def make(path: Path) -> None:
         import torch
 
-        from hmdrn_network import HMDRN, ModelCard, NetworkConfig, save_checkpoint
+        from hmdrn_network.checkpoints import ModelCard, save_checkpoint
+        from hmdrn_network.config import NetworkConfig
+        from hmdrn_network.hmdrn import HMDRN
 
         backbone, head = path.stem.split("_")
         torch.manual_seed(7)
@@ -91,8 +93,8 @@ def exported(
     """Bundle of a checkpoint, exported once a run: exported("conv4", "attention") or exported(path)."""
 
     def make(*source: str | Path, preprocessing: str = "crop") -> Path:
-        from hmdrn_export import export_bundle
-        from hmdrn_network import load_checkpoint
+        from hmdrn_export.exporter import export_bundle
+        from hmdrn_network.checkpoints import load_checkpoint
 
         checkpoint = Path(source[0]) if len(source) == 1 else seeded_checkpoint(*map(str, source))
 
@@ -131,8 +133,8 @@ def written(
 
     def make(backbone: str, head: str, variant: str) -> Any:
         from hmdrn_export import exporter
-        from hmdrn_network import load_checkpoint
-        from hmdrn_runtime.bundle import MANIFEST, open_bundle
+        from hmdrn_network.checkpoints import load_checkpoint
+        from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
 
         def write(path: Path) -> None:
             path.mkdir()

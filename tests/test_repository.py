@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hmdrn.cli import _VERBS
+from hmdrn.cli.main import _VERBS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

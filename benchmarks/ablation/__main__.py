@@ -14,16 +14,16 @@ from benchmarks.ablation import report as reports
 from benchmarks.ablation.experiment import Experiment, Outcome, Report, write
 from benchmarks.ablation.summary import Summary
 from benchmarks.ablation.variants import FULL, VARIANTS
-from hmdrn.cli import run
-from hmdrn.cli.common import json_option, print_json, print_table, progress, versioned
+from hmdrn.cli.main import run
 from hmdrn.cli.numbers import FiniteRange
-from hmdrn.training_data import open_training_data
-from hmdrn_network.config import BackboneName
-from hmdrn_network.training import TrainingConfig, Validation
+from hmdrn.cli.options import json_option, print_json, print_table, progress, versioned
+from hmdrn_network.training.config import TrainingConfig
+from hmdrn_network.training.data import open_training_data
+from hmdrn_network.training.validation import Validation
 from hmdrn_network.training.workers import pick_device
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.files import user_path
-from hmdrn_runtime.images import PREPROCESSINGS
+from hmdrn_runtime.images.preprocessing import PREPROCESSINGS
+from hmdrn_runtime.io.files import user_path
 
 
 def _variants(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def command(
     output: Path,
     seeds: int,
     variants: tuple[str, ...],
-    backbone: BackboneName,
+    backbone: str,
     eval_episodes: int,
     split: str,
     val_split: str,

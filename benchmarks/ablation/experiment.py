@@ -21,15 +21,16 @@ from typing import Any
 import torch
 
 from benchmarks.ablation.variants import FULL, VARIANTS
-from hmdrn.training_data import TrainingData
-from hmdrn_network import HMDRN
-from hmdrn_network.config import BackboneName
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
-from hmdrn_network.training import Progress, Trainer, TrainingConfig, Validation
+from hmdrn_network.training.config import TrainingConfig
+from hmdrn_network.training.data import TrainingData
 from hmdrn_network.training.run import keep_freed_memory, read_state
+from hmdrn_network.training.trainer import Progress, Trainer
+from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.evaluation import Setting, evaluate
-from hmdrn_runtime.files import reason, write_atomically
+from hmdrn_runtime.evaluation.evaluation import Setting, evaluate
+from hmdrn_runtime.io.files import reason, write_atomically
 
 Report = Callable[[str, int, int], None]
 Outcome = list[dict[str, Any]]
@@ -56,7 +57,7 @@ class Experiment:
     def __init__(
         self,
         folder: Path,
-        backbone: BackboneName,
+        backbone: str,
         data: TrainingData,
         validation: Validation,
         config: TrainingConfig,

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure as Picture
 from benchmarks.ablation.experiment import Outcome
 from benchmarks.ablation.summary import ALL_GROUPS, Figure, Summary
 from benchmarks.ablation.variants import FULL, VARIANTS
-from hmdrn.pictures import save_figure
+from hmdrn.plotting.figures import save_figure
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns and rows."""

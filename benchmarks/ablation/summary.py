@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from benchmarks.ablation.experiment import Outcome
 from benchmarks.ablation.variants import FULL
-from hmdrn_runtime.episodes import mean_and_interval
+from hmdrn_runtime.evaluation.episodes import mean_and_interval
 
 ALL_GROUPS = "all groups"
 """The episodes of all groups together, each group with as many."""

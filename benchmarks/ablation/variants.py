@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from hmdrn_network import HMDRN, NetworkConfig
-from hmdrn_network.config import BackboneName, LevelName
+from hmdrn_network.backbones.base import LevelName
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 
 
 class NoMask(HMDRN):
@@ -76,7 +77,7 @@ class Variant:
     """
 
     description: str
-    build: Callable[[BackboneName], HMDRN]
+    build: Callable[[str], HMDRN]
 
 
 FULL = "full"

@@ -22,7 +22,7 @@ from benchmarks.common import Bench, Result, Table, main, ms
 from benchmarks.rivals import in_graphs, in_torch
 from benchmarks.rivals.apart import Apart
 from benchmarks.rivals.episode import Classify, Episode, Pixels, make_episode
-from hmdrn_network import HMDRN
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.profiling.timing import Plan

@@ -13,11 +13,13 @@ import torch
 
 from benchmarks.ablation.variants import ProtoNet
 from hmdrn.loading import checkpoint_path
-from hmdrn_network import HMDRN, NetworkConfig, load_checkpoint
+from hmdrn_network.checkpoints import load_checkpoint
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.images import INPUT_SIZE
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 from hmdrn_runtime.profiling.timing import Call
-from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 WAY, SHOT, QUERIES = 5, 5, 8
 TOLERANCE = 0.02

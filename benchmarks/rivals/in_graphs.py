@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from benchmarks.rivals.episode import SHOT, WAY, Classify, Episode, Pixels
 from benchmarks.rivals.in_torch import CachedFeatures, DirectRidge
-from hmdrn.cli.common import require
-from hmdrn_export.graphs import Cut, Solve, Trace
-from hmdrn_export.tracing import trace
-from hmdrn_network import HMDRN
-from hmdrn_network.ridge import gram, pack
+from hmdrn.cli.options import require
+from hmdrn_export.graphs.modules import Cut, Solve, Trace
+from hmdrn_export.graphs.tracing import trace
+from hmdrn_network.heads.ridge import gram, pack
+from hmdrn_network.hmdrn import HMDRN
 
 
 class EpisodeGraph(nn.Module):

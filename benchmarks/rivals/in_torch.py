@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.rivals.episode import Classify, Episode, Pixels
-from hmdrn_network import HMDRN
-from hmdrn_network.ridge import RidgeHead, gram
+from hmdrn_network.heads.ridge import RidgeHead, gram
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import HmdrnError
 
 

@@ -21,7 +21,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 import hmdrn
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 Matrix = npt.NDArray[np.float64]
 
@@ -58,7 +59,7 @@ def main(path: Path = PICTURE) -> None:
 
 def seen(birds: hmdrn.Recognizer, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """What the network sees of an image, uint8 (84, 84, 3)."""
-    from hmdrn_runtime.images import prepare
+    from hmdrn_runtime.images.preprocessing import prepare
 
     return prepare(image, birds.bundle.manifest.input.preprocessing)
 

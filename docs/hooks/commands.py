@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hmdrn.cli import cli
+from hmdrn.cli.main import cli
 
 MARK = "<!-- commands -->"
 _WIDTH = 96

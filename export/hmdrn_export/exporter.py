@@ -11,27 +11,26 @@ from typing import Any
 
 import onnx
 
-from hmdrn_export import opset17, tracing
-from hmdrn_export.description import describe_graph, describe_network
-from hmdrn_export.fingerprint import fingerprint
-from hmdrn_export.graphs import traces
-from hmdrn_export.half import to_half
-from hmdrn_export.precision import FLOAT32_GRAPHS, listed
-from hmdrn_export.publishing import published
-from hmdrn_export.rounding import RoundingBackend
-from hmdrn_export.storage import WEIGHTS, write_graphs
-from hmdrn_export.tracing import trace
+from hmdrn_export.bundle_writer.description import describe_graph, describe_network
+from hmdrn_export.bundle_writer.fingerprint import fingerprint
+from hmdrn_export.bundle_writer.publishing import published
+from hmdrn_export.bundle_writer.storage import WEIGHTS, write_graphs
+from hmdrn_export.graphs import opset17, tracing
+from hmdrn_export.graphs.modules import traces
+from hmdrn_export.graphs.tracing import trace
+from hmdrn_export.precision.half import to_half
+from hmdrn_export.precision.rounding_backend import RoundingBackend
+from hmdrn_export.precision.rules import FLOAT32_GRAPHS, listed
 from hmdrn_export.verification import VerificationReport, verify
-from hmdrn_network import Checkpoint
-from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD
-from hmdrn_runtime.backends import Backend
+from hmdrn_network.checkpoints import Checkpoint
+from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from hmdrn_runtime.bundle import MANIFEST, Bundle, open_bundle, sha256_of
+from hmdrn_runtime.bundle.bundle import MANIFEST, Bundle, open_bundle, sha256_of
+from hmdrn_runtime.bundle.manifest import Graph, Input, Manifest
+from hmdrn_runtime.bundle.variants import FLOAT32_OPSET17
 from hmdrn_runtime.errors import EnrollmentError, ExportError, VerificationError
-from hmdrn_runtime.files import user_path
-from hmdrn_runtime.images import INPUT_SIZE, PREPROCESSINGS, RESIZE
-from hmdrn_runtime.manifest import Graph, Input, Manifest
-from hmdrn_runtime.variants import FLOAT32_OPSET17
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE, PREPROCESSINGS, RESIZE
+from hmdrn_runtime.io.files import user_path
 
 PRECISIONS = ("fp32", "fp16", "int8")
 OPSETS = (tracing.OPSET, opset17.OPSET)
@@ -162,7 +161,7 @@ def _write(
     return Manifest(
         name=card.name,
         network=describe_network(network, identity),
-        input=Input(INPUT_SIZE, RESIZE, preprocessing, IMAGENET_MEAN, IMAGENET_STD),
+        input=Input(INPUT_SIZE, RESIZE, preprocessing, network.config.spec.mean, network.config.spec.std),
         variants=variants,
         files={name: sha256_of(folder / name) for name in sorted(names)},
         model={key: value for key, value in asdict(card).items() if key != "name"},

@@ -12,16 +12,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hmdrn_network import HMDRN
-from hmdrn_network.backbones import LevelName
+from hmdrn_network.backbones.base import LevelName
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.transformer import MaskedTransformer
-from hmdrn_runtime.backends import Backend
-from hmdrn_runtime.bundle import Bundle
-from hmdrn_runtime.episodes import sample_episodes
-from hmdrn_runtime.gallery import with_photos
-from hmdrn_runtime.images import INPUT_SIZE
-from hmdrn_runtime.matching import UNCONVERGED, RidgeMatcher, open_matcher
-from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_runtime.backends.base import Backend
+from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.evaluation.episodes import sample_episodes
+from hmdrn_runtime.gallery.gallery import with_photos
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE
+from hmdrn_runtime.matching.factory import open_matcher
+from hmdrn_runtime.matching.ridge import UNCONVERGED, RidgeMatcher
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 EPISODES = 24
 WAY = 5

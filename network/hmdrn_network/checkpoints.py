@@ -18,12 +18,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hmdrn_network.authors import is_derived, translate
-from hmdrn_network.backbones import LevelName
+from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
-from hmdrn_runtime.files import check_folder_of, reason, user_path, write_atomically
-from hmdrn_runtime.kinds import kind_of
+from hmdrn_runtime.io.file_kinds import detect_file_kind
+from hmdrn_runtime.io.files import check_folder_of, reason, user_path, write_atomically
 
 FORMAT = "hmdrn-checkpoint-1"
 # What a training run calls its checkpoint, and the state that it resumes from.
@@ -187,7 +187,7 @@ def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCar
 
 def _refuse_other_kinds(path: Path) -> None:
     """Say what to give instead of what is known to be something else."""
-    kind, run = kind_of(path), path / _OF_A_RUN
+    kind, run = detect_file_kind(path), path / _OF_A_RUN
     if kind == "a bundle":
         raise CheckpointError(f"{path} is a bundle: give the checkpoint that it was exported from")
     if kind == "a folder":

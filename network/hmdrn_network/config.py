@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from hmdrn_network.backbones import BACKBONES, BackboneSpec, LevelName
+from hmdrn_network.backbones.base import BackboneSpec, LevelName
+from hmdrn_network.backbones.registry import BACKBONES
+from hmdrn_runtime.bundle.manifest import Level
 from hmdrn_runtime.errors import CheckpointError
-from hmdrn_runtime.manifest import Level
 
 HeadName = Literal["ridge", "attention"]
 

@@ -8,10 +8,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hmdrn_network.attention import AttentionHead
-from hmdrn_network.backbones import BackboneSpec, LevelName
+from hmdrn_network.backbones.base import BackboneSpec, LevelName
 from hmdrn_network.config import NetworkConfig
-from hmdrn_network.ridge import RidgeHead
+from hmdrn_network.heads.attention import AttentionHead
+from hmdrn_network.heads.ridge import RidgeHead
 from hmdrn_network.transformer import MaskedTransformer
 
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hmdrn_network.backbones import LevelName
+from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.hmdrn import HMDRN
-from hmdrn_runtime.evaluation import Scorer
+from hmdrn_runtime.evaluation.evaluation import Scorer
 
 
 class NetworkScorer(Scorer):
@@ -19,7 +19,7 @@ class NetworkScorer(Scorer):
 
     Args:
         network: In evaluation mode.
-        preprocessing: How whole photos are made square; see `hmdrn_runtime.images.preprocess`.
+        preprocessing: How whole photos are made square; see `hmdrn_runtime.images.preprocessing.preprocess`.
     """
 
     def __init__(self, network: HMDRN, preprocessing: str = "crop") -> None:

@@ -3,31 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable
-
-import numpy as np
-import PIL.Image
-
-
-def describe_source(source: object) -> str:
-    """Name an image source in a message, in one line.
-
-    Returns:
-        The path, "<bytes, 1234>", "<PIL image 640x480 RGB>", "<array (480, 640, 3) uint8>", or
-        "<int>" for an object of another type.
-
-    """
-    if isinstance(source, np.ndarray):
-        return f"<array {source.shape} {source.dtype}>"
-    if isinstance(source, PIL.Image.Image):
-        return f"<PIL image {source.width}x{source.height} {source.mode}>"
-    if isinstance(source, bytes):
-        return f"<bytes, {len(source)}>"
-    if isinstance(source, str | os.PathLike):
-        text = os.fsdecode(source)
-        return text if text.isprintable() else repr(text)
-    return f"<{type(source).__name__}>"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.background import scores as known_scores
-from hmdrn_runtime.calibration import Calibration
-from hmdrn_runtime.enrollment import Confusion, Neighbour, PhotoReport
-from hmdrn_runtime.matching import Scores
+from hmdrn_runtime.matching.base import Scores
+from hmdrn_runtime.open_set.background import scores as known_scores
+from hmdrn_runtime.open_set.threshold import Calibration
 
 
 @dataclass(frozen=True)
@@ -68,52 +67,6 @@ class Prediction:
                 for m in self.ranking
             ],
         }
-
-
-@dataclass(frozen=True)
-class EnrollmentReport:
-    """What an enrollment did.
-
-    Attributes:
-        label: The species.
-        added: Digests of the photos that were new to it.
-        duplicates: Digests of photos that it had already, or that were given twice.
-        shots: Photos that it has now.
-        also_in: Other species that hold one of these photos: one of the labels is wrong.
-        similar: Other species whose labels differ from this one in case or blanks alone.
-        photos: What each photo is worth, in the order given.
-        nearest: The species of the gallery that this one is most easily confused with; None where the
-            gallery has no other, or this one has a single photo.
-        confusion: The species of the gallery that most photos of this one are nearer to; None where there
-            is none, or this one has fewer than three photos.
-    """
-
-    label: str
-    added: tuple[str, ...]
-    duplicates: tuple[str, ...]
-    shots: int
-    also_in: tuple[str, ...] = ()
-    similar: tuple[str, ...] = ()
-    photos: tuple[PhotoReport, ...] = ()
-    nearest: Neighbour | None = None
-    confusion: Confusion | None = None
-
-    @property
-    def doubt(self) -> str | None:
-        """What is wrong with the species as a whole, in a sentence; None if nothing is."""
-        found = self.confusion
-        if found is None:
-            return None
-        return (
-            f"{found.photos} of {found.of} photos of {self.label!r} are nearer to {found.label!r} than to "
-            "each other: are they in the wrong folder, or the two one species? If neither, enroll more "
-            "photos of both"
-        )
-
-    @property
-    def doubtful(self) -> tuple[PhotoReport, ...]:
-        """The photos that had better be taken again."""
-        return tuple(photo for photo in self.photos if photo.doubts)
 
 
 def predictions(

@@ -12,32 +12,33 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from hmdrn_runtime.backends import Backend
+from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.report import BackendReport, backend_report
-from hmdrn_runtime.background import Background
-from hmdrn_runtime.bundle import Bundle
-from hmdrn_runtime.calibration import calibration_doubt
-from hmdrn_runtime.enrollment import Examination, examine
+from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT, choose_frames
+from hmdrn_runtime.enrollment.leave_one_out import Examination, examine
+from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
-from hmdrn_runtime.explaining import Explanation, explain_levels
-from hmdrn_runtime.files import user_path
-from hmdrn_runtime.gallery import (
+from hmdrn_runtime.explanation import Explanation, explain_levels
+from hmdrn_runtime.gallery.file import sync_gallery
+from hmdrn_runtime.gallery.gallery import (
     Gallery,
     check_network,
     clean_label,
     find_species,
 )
-from hmdrn_runtime.gallery_file import sync_gallery
-from hmdrn_runtime.generations import Generations
-from hmdrn_runtime.images import Box, Boxes, ImageSource, check_boxes
-from hmdrn_runtime.large import operators_path
-from hmdrn_runtime.live import LiveWorker
-from hmdrn_runtime.matching import open_matcher
-from hmdrn_runtime.prediction import EnrollmentReport, Prediction, predictions
-from hmdrn_runtime.quality import PhotoSource, Sight, sighted
-from hmdrn_runtime.query_images import prepare_boxes, prepare_query
-from hmdrn_runtime.statistics import PhotoStatistics
-from hmdrn_runtime.streaming import PATIENCE, SHOTS, UNFIT, choose_frames
+from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
+from hmdrn_runtime.images.preprocessing import Box, Boxes, ImageSource, check_boxes
+from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, prepare_photo
+from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
+from hmdrn_runtime.io.files import user_path
+from hmdrn_runtime.live_worker import LiveWorker
+from hmdrn_runtime.matching.factory import open_matcher
+from hmdrn_runtime.matching.index.operator_cache import operators_path
+from hmdrn_runtime.matching.snapshots import Generations
+from hmdrn_runtime.open_set.background import Background
+from hmdrn_runtime.open_set.threshold import calibration_doubt
+from hmdrn_runtime.prediction import Prediction, predictions
 
 BATCH = 32
 """Photos that go through the network at once; bounds its memory."""
@@ -128,7 +129,7 @@ class Recognizer:
         if not sources:
             raise EnrollmentError(f"no photo for {label!r}: give at least one")
         mode = self.bundle.manifest.input.preprocessing
-        seen = [sighted(source, mode) for source in sources]
+        seen = [prepare_photo(source, mode) for source in sources]
         statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
         addition = self.generations.add(label, statistics)
         planned = addition.after
@@ -167,7 +168,7 @@ class Recognizer:
         if report.label not in species:
             raise GalleryError(f"{report.label!r} is no longer in the gallery: enroll it first")
         mode = self.bundle.manifest.input.preprocessing
-        seen = [sighted(source, mode) for source in _sources(photos)]
+        seen = [prepare_photo(source, mode) for source in _sources(photos)]
         statistics = self.photo_statistics(np.stack([one.pixels for one in seen]))
         before = species[report.label].digests - set(report.added)
         work = Examination(
@@ -245,7 +246,9 @@ class Recognizer:
         """Name the species on several photos; as `classify` for each, in fewer passes of the network."""
         mode = self.bundle.manifest.input.preprocessing
         sources = _sources(images)
-        pixels = [one.pixels if isinstance(one, Sight) else prepare_query(one, mode) for one in sources]
+        pixels = [
+            one.pixels if isinstance(one, PreparedPhoto) else prepare_query(one, mode) for one in sources
+        ]
         return self._classify_pixels(np.stack(pixels), top) if pixels else []
 
     def explain(self, image: ImageSource, box: Box | None = None, against: str | None = None) -> Explanation:
@@ -345,7 +348,7 @@ class Recognizer:
 
 def _sources(photos: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource]:
     """One photo, or several, as a list."""
-    if isinstance(photos, Sight):
+    if isinstance(photos, PreparedPhoto):
         return [photos]
     if isinstance(photos, np.ndarray):
         return list(photos) if photos.ndim == 4 else [photos]

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hmdrn.loading import load as load
     from hmdrn.watching.frames import Frame as Frame
-    from hmdrn.watching.loop import Watch as Watch
-    from hmdrn.watching.loop import watch as watch
     from hmdrn.watching.results import Sighting as Sighting
     from hmdrn.watching.results import SourceEvent as SourceEvent
     from hmdrn.watching.results import WatchResult as WatchResult
     from hmdrn.watching.smoothing import Smoothed as Smoothed
     from hmdrn.watching.smoothing import Smoothing as Smoothing
     from hmdrn.watching.summary import Summary as Summary
-    from hmdrn_runtime.bundle import Bundle as Bundle
+    from hmdrn.watching.watch import Watch as Watch
+    from hmdrn.watching.watch import watch as watch
+    from hmdrn_runtime.bundle.bundle import Bundle as Bundle
+    from hmdrn_runtime.enrollment.report import EnrollmentReport as EnrollmentReport
     from hmdrn_runtime.errors import BackendError as BackendError
     from hmdrn_runtime.errors import BundleError as BundleError
     from hmdrn_runtime.errors import CheckpointError as CheckpointError
@@ -37,12 +38,11 @@ if TYPE_CHECKING:
     from hmdrn_runtime.errors import SourceError as SourceError
     from hmdrn_runtime.errors import TrainingError as TrainingError
     from hmdrn_runtime.errors import VerificationError as VerificationError
-    from hmdrn_runtime.explaining import Explanation as Explanation
-    from hmdrn_runtime.gallery import Gallery as Gallery
-    from hmdrn_runtime.gallery_file import edit_gallery as edit_gallery
-    from hmdrn_runtime.gallery_file import load_gallery as load_gallery
-    from hmdrn_runtime.live import LiveWorker as LiveWorker
-    from hmdrn_runtime.prediction import EnrollmentReport as EnrollmentReport
+    from hmdrn_runtime.explanation import Explanation as Explanation
+    from hmdrn_runtime.gallery.file import edit_gallery as edit_gallery
+    from hmdrn_runtime.gallery.file import load_gallery as load_gallery
+    from hmdrn_runtime.gallery.gallery import Gallery as Gallery
+    from hmdrn_runtime.live_worker import LiveWorker as LiveWorker
     from hmdrn_runtime.prediction import Match as Match
     from hmdrn_runtime.prediction import Prediction as Prediction
     from hmdrn_runtime.recognizer import Recognizer as Recognizer
@@ -69,18 +69,18 @@ _ERRORS = (
 _HOMES = {
     "load": "hmdrn.loading",
     "Frame": "hmdrn.watching.frames",
-    **dict.fromkeys(("Watch", "watch"), "hmdrn.watching.loop"),
+    **dict.fromkeys(("Watch", "watch"), "hmdrn.watching.watch"),
     **dict.fromkeys(("Sighting", "SourceEvent", "WatchResult"), "hmdrn.watching.results"),
     **dict.fromkeys(("Smoothed", "Smoothing"), "hmdrn.watching.smoothing"),
     "Summary": "hmdrn.watching.summary",
-    "Bundle": "hmdrn_runtime.bundle",
+    "Bundle": "hmdrn_runtime.bundle.bundle",
     **dict.fromkeys(_ERRORS, "hmdrn_runtime.errors"),
-    "Explanation": "hmdrn_runtime.explaining",
-    "Gallery": "hmdrn_runtime.gallery",
-    "edit_gallery": "hmdrn_runtime.gallery_file",
-    "load_gallery": "hmdrn_runtime.gallery_file",
-    "LiveWorker": "hmdrn_runtime.live",
-    "EnrollmentReport": "hmdrn_runtime.prediction",
+    "Explanation": "hmdrn_runtime.explanation",
+    "Gallery": "hmdrn_runtime.gallery.gallery",
+    "edit_gallery": "hmdrn_runtime.gallery.file",
+    "load_gallery": "hmdrn_runtime.gallery.file",
+    "LiveWorker": "hmdrn_runtime.live_worker",
+    "EnrollmentReport": "hmdrn_runtime.enrollment.report",
     "Match": "hmdrn_runtime.prediction",
     "Prediction": "hmdrn_runtime.prediction",
     "Recognizer": "hmdrn_runtime.recognizer",

@@ -2,6 +2,6 @@
 
 import sys
 
-from hmdrn.start import main
+from hmdrn._entry_points import main
 
 sys.exit(main())

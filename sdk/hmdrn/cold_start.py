@@ -6,7 +6,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hmdrn_runtime.profiling.fresh import in_fresh_process
+from hmdrn_runtime.profiling.fresh_process import in_fresh_process
 
 # Modules that only measure are loaded when all is measured.
 _CODE = """
@@ -19,7 +19,7 @@ loaded = time.perf_counter()
 birds.classify(photo)
 done = time.perf_counter()
 import json
-from hmdrn_runtime.profiling.fresh import peak_mib
+from hmdrn_runtime.profiling.fresh_process import peak_mib
 print(json.dumps({"import_s": imported - start, "load_s": loaded - imported, "classify_s": done - loaded,
                   "total_s": done - start, "peak_mib": peak_mib()}))
 """

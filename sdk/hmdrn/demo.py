@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from hmdrn_runtime.datasets import Dataset
+from hmdrn_runtime.datasets.dataset import Dataset
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 SPECIES = 5
 SHOTS = 5

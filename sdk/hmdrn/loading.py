@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hmdrn_runtime.backends import choose_backend
-from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.backends.selection import choose_backend
+from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import BundleError, CheckpointError
-from hmdrn_runtime.files import user_path
-from hmdrn_runtime.gallery_file import load_gallery
+from hmdrn_runtime.gallery.file import load_gallery
+from hmdrn_runtime.io.files import user_path
 from hmdrn_runtime.recognizer import Recognizer
 
 DEFAULT = "default"

@@ -15,11 +15,15 @@ from benchmarks.ablation.__main__ import command
 from benchmarks.ablation.experiment import Experiment
 from benchmarks.ablation.summary import ALL_GROUPS, Figure, Summary
 from benchmarks.ablation.variants import VARIANTS
-from hmdrn.training_data import open_training_data
-from hmdrn_network import HMDRN, NetworkConfig
-from hmdrn_network.training import Trainer, TrainingConfig, Validation
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
+from hmdrn_network.training.config import TrainingConfig
+from hmdrn_network.training.data import open_training_data
+from hmdrn_network.training.trainer import Trainer
+from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 WAY, SHOT, QUERIES = 3, 2, 4
 CONFIG = TrainingConfig(

@@ -7,9 +7,9 @@ import hmdrn
 from benchmarks import qdrant_recall
 from benchmarks.qdrant_index import index_recall
 from benchmarks.species_cache import Species
+from hmdrn_runtime.gallery.photo_statistics import gram_sum
 from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.specimens import draw_specimens
-from hmdrn_runtime.statistics import gram_sum
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 pytest.importorskip("qdrant_client")
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import species
 from benchmarks.species_cache import Species
-from hmdrn_runtime.large.index import Found
+from hmdrn_runtime.matching.index.index import Found
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.work import NodeWork, Peak, Stage, graph_work, node_work, stage_of
 from hmdrn.loading import bundle_path
-from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.bundle.bundle import open_bundle
 
 
 def told(operator: str, inputs: list[list[int]], output: list[int]) -> dict:

@@ -5,8 +5,8 @@ import pytest
 
 import hmdrn
 from benchmarks.wrong_photo import measure, named, named_by_means, summary
-from hmdrn_runtime.images import prepare
-from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_runtime.images.preprocessing import prepare
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from hmdrn.loading import bundle_path
-from hmdrn_calibration.calibrating import calibrate
-from hmdrn_calibration.report import Budget
-from hmdrn_runtime.bundle import open_bundle
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn_calibration.quantization.pipeline import calibrate
+from hmdrn_calibration.quantization.report import Budget
+from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from PIL import Image
 
 import hmdrn
 from hmdrn.loading import bundle_path, checkpoint_path
-from hmdrn_runtime.bundle import MANIFEST, open_bundle
-from hmdrn_runtime.datasets import open_dataset
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
+from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 ALBATROSSES = ("Sooty Albatross", "Laysan Albatross", "Wandering Albatross")
 

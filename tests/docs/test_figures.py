@@ -10,7 +10,7 @@ from fences import ROOT
 from PIL import Image
 
 import hmdrn
-from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 SCRIPT = ROOT / "docs" / "figures" / "gram_matrix.py"
 

@@ -7,25 +7,10 @@ import shlex
 
 import click
 import pytest
+from command_tree import COMMANDS
 from commands import PARSED, run_command
 
-from hmdrn.cli import cli
-from hmdrn_runtime.gallery_file import load_gallery
-
-
-def _commands(group: click.Group, path: str) -> dict[str, click.Command]:
-    found: dict[str, click.Command] = {}
-    context = click.Context(group, info_name=path)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        found[f"{path} {name}"] = command
-        if isinstance(command, click.Group):
-            found |= _commands(command, f"{path} {name}")
-    return found
-
-
-COMMANDS = _commands(cli, "hmdrn")
+from hmdrn_runtime.gallery.file import load_gallery
 
 
 def _examples(command: click.Command) -> list[list[str]]:

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from command_tree import COMMANDS
 from fences import PAGES, ROOT
-from test_help_examples import COMMANDS
 
 import hmdrn
 from hmdrn_runtime import errors

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 import hmdrn
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SPECIES = (3, 77, 12)

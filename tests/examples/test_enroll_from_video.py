@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import hmdrn
-from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 cv2 = pytest.importorskip("cv2", reason="needs OpenCV: the extra camera")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hmdrn.cli import cli, run
-from hmdrn_runtime.specimens import draw_specimen
+from hmdrn.cli.main import cli, run
+from hmdrn_runtime.specimens.drawing import draw_specimen
 
 PROGRAM = "/opt/hmdrn/bin/hmdrn"
 

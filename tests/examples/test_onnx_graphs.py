@@ -15,8 +15,8 @@ from PIL import Image
 
 import hmdrn
 from hmdrn.loading import bundle_path
-from hmdrn_runtime.bundle import open_bundle
-from hmdrn_runtime.images import _resized, prepare
+from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.images.preprocessing import _resized, prepare
 
 SIZES = ((128, 128), (128, 96), (97, 153), (60, 51), (640, 480), (84, 84), (333, 92), (480, 640))
 GRAPHS = bundle_path("default") / "graphs" / "fp32"

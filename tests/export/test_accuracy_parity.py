@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from hmdrn.loading import checkpoint_path, load
-from hmdrn_network import load_checkpoint
+from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.scoring import NetworkScorer
-from hmdrn_runtime.datasets import open_dataset
-from hmdrn_runtime.episodes import sample_episodes
-from hmdrn_runtime.evaluation import BundleScorer, Setting, evaluate
+from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.evaluation.episodes import sample_episodes
+from hmdrn_runtime.evaluation.evaluation import BundleScorer, Setting, evaluate
 
 
 def torch_accuracy(network, dataset, mode, setting) -> float:

@@ -9,12 +9,13 @@ import onnx
 import pytest
 import torch
 
-from hmdrn_export import export_bundle, exporter
-from hmdrn_export.graphs import traces
-from hmdrn_export.tracing import trace
-from hmdrn_network import load_checkpoint
-from hmdrn_runtime.backends import open_backend
-from hmdrn_runtime.bundle import open_bundle
+from hmdrn_export import exporter
+from hmdrn_export.exporter import export_bundle
+from hmdrn_export.graphs.modules import traces
+from hmdrn_export.graphs.tracing import trace
+from hmdrn_network.checkpoints import load_checkpoint
+from hmdrn_runtime.backends.selection import open_backend
+from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import ExportError, VerificationError
 
 RIDGE_GRAPHS = {"enroll", "solve", "classify", "encode", "explain"}
@@ -192,7 +193,7 @@ def test_int8_without_photographs_is_refused_in_one_line(seeded_checkpoint, tmp_
 
 
 def test_the_fingerprint_depends_on_weights_and_preprocessing_and_on_nothing_else(seeded_checkpoint):
-    from hmdrn_export.fingerprint import fingerprint
+    from hmdrn_export.bundle_writer.fingerprint import fingerprint
 
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
     same = dataclasses.replace(load_checkpoint(seeded_checkpoint("conv4", "ridge")), sha256="other")

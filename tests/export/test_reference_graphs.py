@@ -7,11 +7,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from hmdrn_network import load_checkpoint
-from hmdrn_runtime.backends import open_backend
-from hmdrn_runtime.bundle import open_bundle
-from hmdrn_runtime.gallery import with_photos
-from hmdrn_runtime.matching import AttentionMatcher
+from hmdrn_network.checkpoints import load_checkpoint
+from hmdrn_runtime.backends.selection import open_backend
+from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.gallery.gallery import with_photos
+from hmdrn_runtime.matching.attention import AttentionMatcher
 
 CONV4 = ["conv4_cub", "conv4_cars", "conv4_dogs"]
 

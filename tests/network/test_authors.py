@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from hmdrn_network import HMDRN, NetworkConfig
 from hmdrn_network.authors import is_derived, translate
 from hmdrn_network.checkpoints import canonical_weights
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 
 LEVELS = (("high", "mid"), ("high",), ("mid",))
 

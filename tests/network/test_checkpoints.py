@@ -19,9 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save
 
-from hmdrn_network import HMDRN, ModelCard, NetworkConfig, load_checkpoint, save_checkpoint
 from hmdrn_network.authors import is_derived
-from hmdrn_network.checkpoints import FORMAT, build_network, canonical_weights
+from hmdrn_network.checkpoints import (
+    FORMAT,
+    ModelCard,
+    build_network,
+    canonical_weights,
+    load_checkpoint,
+    save_checkpoint,
+)
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
 
 Entries = dict[str, torch.Tensor]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hmdrn_network import HMDRN, NetworkConfig
-from hmdrn_network.hmdrn import Fusion, normalise
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN, Fusion, normalize
 
 WAY, SHOT, QUERIES = 3, 2, 4
 
@@ -29,11 +29,11 @@ def photos() -> tuple[torch.Tensor, torch.Tensor]:
     return noise[: WAY * SHOT].unflatten(0, (WAY, SHOT)), noise[WAY * SHOT :]
 
 
-def test_photos_are_scaled_and_normalised_by_imagenets_mean_and_deviation():
+def test_photos_are_scaled_and_normalized_by_imagenets_mean_and_deviation():
     images = np.random.default_rng(0).integers(0, 256, (2, 84, 84, 3), dtype=np.uint8)
     expected = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     for given in (torch.from_numpy(images), torch.from_numpy(images).float()):
-        ours = normalise(given)
+        ours = normalize(given, NetworkConfig().spec)
         assert ours.dtype == torch.float32
         np.testing.assert_allclose(ours.numpy(), expected.transpose(0, 3, 1, 2), rtol=0, atol=1e-6)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 MUTANTS = int(os.environ.get("HMDRN_MUTANTS", "300"))
-SCRIPT = Path(__file__).parent / "mutants.py"
+SCRIPT = Path(__file__).parents[1] / "helpers" / "mutants.py"
 MOST_SECONDS, MOST_BYTES = 2.0, 500e6
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hmdrn_runtime.matching import Scores
+from hmdrn_runtime.matching.base import Scores
 from hmdrn_runtime.prediction import predictions
 
 

@@ -14,17 +14,17 @@ import pytest
 from safetensors.numpy import load_file
 
 from hmdrn_runtime import recognizer as module
-from hmdrn_runtime.backends import open_backend
 from hmdrn_runtime.backends.base import Backend
-from hmdrn_runtime.bundle import open_bundle
+from hmdrn_runtime.backends.selection import open_backend
+from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
-from hmdrn_runtime.gallery import Gallery, MergeReport, with_photos
-from hmdrn_runtime.gallery_file import load_gallery
-from hmdrn_runtime.images import digest, prepare
+from hmdrn_runtime.gallery.file import load_gallery
+from hmdrn_runtime.gallery.gallery import Gallery, MergeReport, with_photos
+from hmdrn_runtime.gallery.photo_statistics import gram_sum, packed_gram
+from hmdrn_runtime.images.preprocessing import digest, prepare
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.specimens import draw_specimens
-from hmdrn_runtime.statistics import gram_sum, packed_gram
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 HEADS = ["ridge", "attention"]
 SPECIES = ("ant", "bee", "moth")

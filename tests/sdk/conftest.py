@@ -9,8 +9,9 @@ import pytest
 from outcomes import Outcome
 from PIL import Image
 
-from hmdrn.cli import cli, run
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn.cli.main import cli, run
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 
 @pytest.fixture

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from hmdrn.loading import load
-from hmdrn_export import export_bundle
-from hmdrn_network import ModelCard, NetworkConfig, load_checkpoint
+from hmdrn_export.exporter import export_bundle
+from hmdrn_network.checkpoints import ModelCard, load_checkpoint
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.scoring import NetworkScorer
-from hmdrn_network.training import PhotoGroup, TrainingConfig, train
-from hmdrn_runtime.evaluation import BundleScorer, Setting, evaluate
-from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_network.training.config import TrainingConfig
+from hmdrn_network.training.photos import PhotoGroup
+from hmdrn_network.training.run import train
+from hmdrn_runtime.evaluation.evaluation import BundleScorer, Setting, evaluate
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 TRAINED, PHOTOS = range(100, 132), 14
 UNSEEN = range(8)

@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-
-NOT_ON_A_DEVICE = ("torch", "onnx", "onnxscript", "matplotlib", "scipy")
-
-
-def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run code where importing any of NOT_ON_A_DEVICE fails, as on a machine with the base install."""
-    blocked = f"import sys\nfor name in {NOT_ON_A_DEVICE!r}: sys.modules[name] = None\n"
-    command = [sys.executable, "-c", blocked + code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+from device_python import run_python
 
 
 def test_importing_hmdrn_loads_next_to_nothing():
@@ -47,7 +36,7 @@ def interrupted(name, *rest):
     if name == "click":
         raise KeyboardInterrupt
     return find(name, *rest)
-from hmdrn.start import {entry}
+from hmdrn._entry_points import {entry}
 builtins.__import__ = interrupted
 sys.exit({entry}())
 """
@@ -58,7 +47,7 @@ sys.exit({entry}())
 def test_a_device_enrolls_classifies_and_saves_without_torch_and_onnx(tmp_path):
     code = """
 import hmdrn
-from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_runtime.specimens.drawing import draw_specimens
 birds = hmdrn.load("default")
 for s, images in enumerate(draw_specimens(range(2), 3, size=96)):
     birds.enroll(f"species {s}", images[:2])
@@ -76,7 +65,7 @@ print(again.classify(images[2]).label)
 
 @pytest.mark.parametrize("verb", ["enroll", "classify", "eval", "inspect", "demo", "doctor", "explain"])
 def test_a_devices_commands_start_without_torch_and_onnx(verb):
-    code = "from hmdrn.cli import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+    code = "from hmdrn.cli.main import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
     done = run_python(code, verb, "--help")
     assert done.returncode == 0, done.stderr
 
@@ -92,7 +81,7 @@ def test_a_workstations_commands_say_which_extra_they_need(arguments, extra, tmp
     code = (
         "import importlib.util; find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: None if name in ('torch', 'onnx') else find(name, *a)\n"
-        "from hmdrn.cli import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+        "from hmdrn.cli.main import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
     )
     done = run_python(code, *arguments)
     assert done.returncode == 2

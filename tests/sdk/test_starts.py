@@ -10,13 +10,14 @@ import pytest
 from safetensors import safe_open
 
 import hmdrn
-from hmdrn_runtime.gallery_file import save_gallery
-from hmdrn_runtime.large import enrolled, keeper
-from hmdrn_runtime.large import index as searching
-from hmdrn_runtime.large.basis import Basis
-from hmdrn_runtime.large.kept import operators_path
+from hmdrn_runtime.gallery.file import save_gallery
+from hmdrn_runtime.matching.index import cache_writer as keeper
+from hmdrn_runtime.matching.index import index as searching
+from hmdrn_runtime.matching.index import species_index as enrolled
+from hmdrn_runtime.matching.index.operator_cache import operators_path
+from hmdrn_runtime.matching.index.projection import Basis
 from hmdrn_runtime.recognizer import Recognizer
-from hmdrn_runtime.specimens import draw_specimens
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 COUNT = 8
 LARGE = ["outside of the graph", "along few directions"]

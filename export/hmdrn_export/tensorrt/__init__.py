@@ -5,19 +5,3 @@ called `trt`: nothing here imports it. Variables that hold its objects have fixe
 config, parser, profile, layer, tensor, cache, error), so that a test can compare every name that is used
 with the recorded API of each version. All but `check` runs on a device, with neither torch nor onnx.
 """
-
-from hmdrn_export.tensorrt.builder import BuildOptions, Engine, build_engine
-from hmdrn_export.tensorrt.engines import build_engines
-from hmdrn_export.tensorrt.profiles import Bounds, default_bounds
-from hmdrn_export.tensorrt.versions import Dialect, dialect_of
-
-__all__ = [
-    "Bounds",
-    "BuildOptions",
-    "Dialect",
-    "Engine",
-    "build_engine",
-    "build_engines",
-    "default_bounds",
-    "dialect_of",
-]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hmdrn_export.tensorrt.layers import EngineLayer, engine_layers
-from hmdrn_export.tensorrt.messages import Progress, make_monitor
+from hmdrn_export.tensorrt.progress import Progress, make_monitor
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
-from hmdrn_runtime.backends.tensorrt.log import make_logger, started
+from hmdrn_runtime.backends.tensorrt.logger import make_logger, started
 from hmdrn_runtime.errors import BackendError
 
 _ADDED_BY_PARSER = "ONNXTRT_"

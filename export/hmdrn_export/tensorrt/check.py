@@ -13,12 +13,12 @@ from typing import Any
 
 import onnx
 
-from hmdrn_export.precision import rule_of
+from hmdrn_export.precision.rules import rule_of
 from hmdrn_export.tensorrt.builder import BuildOptions, Engine, build_engine
 from hmdrn_export.tensorrt.layers import EngineLayer
-from hmdrn_export.tensorrt.messages import Progress
 from hmdrn_export.tensorrt.profiles import Bounds, default_bounds, shapes
-from hmdrn_runtime.bundle import Bundle
+from hmdrn_export.tensorrt.progress import Progress
+from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError, ExportError
 
 TARGETS = ("SM80", "SM86", "SM89", "SM120", "SM121")

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
-from hmdrn_export.tensorrt.messages import Progress
 from hmdrn_export.tensorrt.profiles import Bounds, default_bounds, shapes
+from hmdrn_export.tensorrt.progress import Progress
 from hmdrn_export.tensorrt.versions import Dialect, dialect_of_module
+from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.backends.tensorrt.engine_files import ENGINES, FINGERPRINT
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, files_of, platform_of
 from hmdrn_runtime.backends.tensorrt.trust import is_trusted, trust
-from hmdrn_runtime.bundle import Bundle, open_bundle
-from hmdrn_runtime.cuda import Gpu
+from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
+from hmdrn_runtime.bundle.manifest import Graph, Manifest
+from hmdrn_runtime.bundle.variants import FLOAT32_OPSET17
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.files import reason
-from hmdrn_runtime.manifest import Graph, Manifest
-from hmdrn_runtime.variants import FLOAT32_OPSET17
+from hmdrn_runtime.io.files import reason
 
 TIMING_CACHE = "timing.cache"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hmdrn_runtime.bundle.manifest import Graph, Level, Network
 from hmdrn_runtime.errors import ExportError
-from hmdrn_runtime.manifest import Graph, Level, Network
-from hmdrn_runtime.matching import SOLVE_BATCH
+from hmdrn_runtime.matching.ridge import SOLVE_BATCH
 
 Range = tuple[int, int, int]
 """The smallest size, the one to be fastest at, and the largest."""

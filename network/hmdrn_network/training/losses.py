@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmdrn_network.backbones import LevelName
-from hmdrn_network.ridge import gram
+from hmdrn_network.backbones.base import LevelName
+from hmdrn_network.heads.ridge import gram
 
 
 def overlap(classes: Mapping[LevelName, Tensor]) -> Tensor:

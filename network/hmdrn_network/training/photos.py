@@ -18,9 +18,9 @@ import torch
 from PIL.Image import Resampling
 from torch import Tensor
 
-from hmdrn_runtime.datasets import Photo
+from hmdrn_runtime.datasets.dataset import Photo
 from hmdrn_runtime.errors import ImageError, TrainingError
-from hmdrn_runtime.files import reason, write_atomically
+from hmdrn_runtime.io.files import reason, write_atomically
 
 SIDE = 96
 """Side of the decoded photos in pixels: a little over the network's 84, for crops to vary."""

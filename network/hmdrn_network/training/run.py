@@ -29,7 +29,7 @@ from hmdrn_network.training.trainer import Progress, Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_network.training.workers import Workers, joined
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.files import reason, write_atomically
+from hmdrn_runtime.io.files import reason, write_atomically
 
 STATE = "state.pt"
 MODEL = "model.safetensors"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmdrn_network.backbones import LevelName
+from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.augmentation import augment
 from hmdrn_network.training.config import TrainingConfig
@@ -21,7 +21,7 @@ from hmdrn_network.training.photos import PhotoGroup
 from hmdrn_network.training.sampling import draw_batch, draw_episode
 from hmdrn_network.training.workers import Workers
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.images import INPUT_SIZE
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 
 
 @dataclass(frozen=True)

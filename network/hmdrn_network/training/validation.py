@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
-from hmdrn_runtime.datasets import Photo
+from hmdrn_runtime.datasets.dataset import Photo
 from hmdrn_runtime.errors import DatasetError, TrainingError
-from hmdrn_runtime.evaluation import Setting, evaluate
+from hmdrn_runtime.evaluation.evaluation import Setting, evaluate
 
 WAY = 5
 QUERIES = 15
@@ -35,7 +35,7 @@ class Validation:
 
     Args:
         groups: Photographs by class, by the group's name.
-        preprocessing: How whole photos are made square; see `hmdrn_runtime.images.preprocess`.
+        preprocessing: How whole photos are made square; see `hmdrn_runtime.images.preprocessing.preprocess`.
         shots: Numbers of support photos.
         episodes: Episodes for each group and number of shots.
 

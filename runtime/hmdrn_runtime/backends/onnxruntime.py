@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from hmdrn_runtime.backends.base import Backend, Resident
-from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
 
 _ERROR_SEVERITY = 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
+from hmdrn_runtime.backends.cuda_driver import find_gpu
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from hmdrn_runtime.bundle import Bundle
-from hmdrn_runtime.cuda import find_gpu
+from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
 
 PROVIDER = "CUDAExecutionProvider"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hmdrn_runtime.backends.base import Backend
-from hmdrn_runtime.bundle import Bundle
-from hmdrn_runtime.variants import why_not
+from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.bundle.variants import why_not
 
 
 @dataclass(frozen=True)

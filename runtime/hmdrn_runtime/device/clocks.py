@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.device.reading import read_number, read_text, scaled
+from hmdrn_runtime.device.sysfs import read_number, read_text, scaled
 
 _JETSON_GPU = re.compile(r"(^|[.])(gpu|gm20b|gp10b|gv11b|ga10b|gb10b)\b")
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.device.reading import read_text
+from hmdrn_runtime.device.sysfs import read_text
 
 _SPEAKING = {
     "avx2": "AVX2",

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.device.reading import read_text
+from hmdrn_runtime.device.sysfs import read_text
 
 _RELEASE = re.compile(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)")
 _JETPACK = {32: "4", 34: "5", 35: "5", 36: "6", 38: "7"}

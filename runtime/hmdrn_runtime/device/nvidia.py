@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.device.reading import read_text
+from hmdrn_runtime.device.sysfs import read_text
 
 _QUERY = ("temperature.gpu", "clocks.sm", "clocks.max.sm", "power.draw", "memory.total", "memory.free")
 _TIMEOUT = 10

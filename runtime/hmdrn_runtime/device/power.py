@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmdrn_runtime.device.reading import read_number, read_text
+from hmdrn_runtime.device.sysfs import read_number, read_text
 
 _STATUS = re.compile(r"\bpmode:(\d+)")
 _MODEL = re.compile(r"^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", re.MULTILINE)

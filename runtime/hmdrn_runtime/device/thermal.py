@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hmdrn_runtime.device.reading import read_number, read_text
+from hmdrn_runtime.device.sysfs import read_number, read_text
 
 _PLAUSIBLE = (-40.0, 150.0)
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics, array_shapes
+from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.matching.base import Matcher
-from hmdrn_runtime.species import Species
-from hmdrn_runtime.statistics import Float32, PhotoStatistics, array_shapes
 
 
 class AttentionMatcher(Matcher):

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend, Resident
-from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import EnrollmentError
-from hmdrn_runtime.images import digest
-from hmdrn_runtime.large import Classes
-from hmdrn_runtime.manifest import Network
-from hmdrn_runtime.species import Species
-from hmdrn_runtime.statistics import Float32, PhotoStatistics
+from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
+from hmdrn_runtime.gallery.species import Species
+from hmdrn_runtime.images.preprocessing import digest
+from hmdrn_runtime.matching.index.index import Classes
 
 
 @dataclass(frozen=True)

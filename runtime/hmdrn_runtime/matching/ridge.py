@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend
-from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import EnrollmentError
-from hmdrn_runtime.large import Enrolled, Keeper, Solved, key_of
-from hmdrn_runtime.manifest import Network
+from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics, gram_sum, packed_gram
+from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.matching.base import Indexed, Matcher, Operands, Scores
-from hmdrn_runtime.species import Species
-from hmdrn_runtime.statistics import Float32, PhotoStatistics, gram_sum, packed_gram
+from hmdrn_runtime.matching.index.cache_writer import Keeper
+from hmdrn_runtime.matching.index.operator_cache import Solved
+from hmdrn_runtime.matching.index.species_index import Enrolled, key_of
 
 UNCONVERGED = 0.02
 """max |I - A X| above which a solve is refused; an unconverged one is near 1."""

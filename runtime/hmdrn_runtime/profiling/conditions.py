@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from hmdrn_runtime.device import Cpu, DeviceState, module_input, read_cpu, read_rails, read_state
+from hmdrn_runtime.device.cpu import Cpu, read_cpu
 from hmdrn_runtime.device.nvidia import GpuState, read_gpu_state
+from hmdrn_runtime.device.power import module_input, read_rails
+from hmdrn_runtime.device.state import DeviceState, read_state
 
 _EVERY = 0.2
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend
-from hmdrn_runtime.backends.hooks import NodeTime, ProfilesNodes
-from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.backends.timing import NodeTime, ProfilesNodes
+from hmdrn_runtime.bundle.bundle import Bundle
 
 _WARMUP = 5
 _NODE = "_kernel_time"

@@ -10,16 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.backends import open_backend
+from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.gallery import Gallery
-from hmdrn_runtime.images import ImageSource, prepare
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.images.preprocessing import ImageSource, prepare
 from hmdrn_runtime.profiling.conditions import Watch
-from hmdrn_runtime.profiling.enrolling import measure_enrollment
-from hmdrn_runtime.profiling.findings import Point, Profile
+from hmdrn_runtime.profiling.enrollment import measure_enrollment
+from hmdrn_runtime.profiling.inputs import camera_frame, gallery_of, jpeg_photo, operand_bytes
 from hmdrn_runtime.profiling.latency import Latency, throughput
 from hmdrn_runtime.profiling.operators import by_operator, node_times
-from hmdrn_runtime.profiling.photos import camera_frame, gallery_of, jpeg_photo, operand_bytes
+from hmdrn_runtime.profiling.result import Point, Profile
 from hmdrn_runtime.profiling.stages import measure_stages
 from hmdrn_runtime.profiling.timing import Call, Plan, single_stream
 from hmdrn_runtime.recognizer import Recognizer

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend, Resident
-from hmdrn_runtime.backends.hooks import TimesTransfers, Transfers
-from hmdrn_runtime.images import ImageSource
+from hmdrn_runtime.backends.timing import TimesTransfers, Transfers
+from hmdrn_runtime.images.preprocessing import ImageSource
+from hmdrn_runtime.images.query_preprocessing import prepare_query
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.timing import Call, Plan, Seconds, in_turns
-from hmdrn_runtime.query_images import prepare_query
 from hmdrn_runtime.recognizer import Recognizer
 
 PREPROCESSING = "preprocessing"

@@ -7,12 +7,12 @@ import contextlib
 import click
 
 
-def tell(message: str, program: str = "hmdrn") -> None:
+def print_message(message: str, program: str = "hmdrn") -> None:
     """One line on standard error, whatever the message holds; nothing where that cannot be written to."""
     with contextlib.suppress(OSError):
-        click.echo(told(message, program), err=True)
+        click.echo(format_message(message, program), err=True)
 
 
-def told(message: str, program: str = "hmdrn") -> str:
-    """The line that `tell` writes."""
+def format_message(message: str, program: str = "hmdrn") -> str:
+    """The line that `print_message` writes."""
     return f"{program}: {' '.join(message.split())}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hmdrn.cli.common import print_facts, print_table
+from hmdrn.cli.options import print_facts, print_table
 from hmdrn.cold_start import ColdStart
-from hmdrn_runtime.device import DeviceState, hottest
 from hmdrn_runtime.device.nvidia import GpuState
-from hmdrn_runtime.profiling.comparing import Comparison
+from hmdrn_runtime.device.state import DeviceState
+from hmdrn_runtime.device.thermal import hottest
+from hmdrn_runtime.profiling.compare import Comparison
 from hmdrn_runtime.profiling.conditions import Conditions
-from hmdrn_runtime.profiling.findings import Point, Profile
 from hmdrn_runtime.profiling.latency import Latency
+from hmdrn_runtime.profiling.result import Point, Profile
 from hmdrn_runtime.profiling.stages import STAGES
 
 _LATENCY = ["p50 ms", "p90 ms", "p99 ms", "runs", "spread"]

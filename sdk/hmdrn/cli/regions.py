@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hmdrn_runtime.images import Box
+from hmdrn_runtime.images.preprocessing import Box
 
 
 def parse_region(context: click.Context, option: click.Parameter, value: str | None) -> Box | None:

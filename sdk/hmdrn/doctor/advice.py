@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hmdrn.doctor.facts import Facts
+from hmdrn.doctor.report import Facts
 
 _LITTLE_MEMORY = 400
 _HOT = 85.0

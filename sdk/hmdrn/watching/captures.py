@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hmdrn.watching.opencv import has_gstreamer, open_cv2
 from hmdrn.watching.sources import Source
-from hmdrn_runtime.data_files import photos_below
+from hmdrn_runtime.datasets.files import photos_below
 from hmdrn_runtime.errors import DatasetError, SourceError
 
 Pixels: TypeAlias = npt.NDArray[np.uint8] | Path

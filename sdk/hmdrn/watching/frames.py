@@ -9,8 +9,8 @@ from pathlib import Path
 import PIL.Image
 
 from hmdrn.watching.captures import Pixels
-from hmdrn_runtime.decoding import load_image
 from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.images.decoding import load_image
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from hmdrn.watching.opencv import has_windows, open_cv2
 from hmdrn.watching.results import WatchResult
 from hmdrn.watching.smoothing import Smoothed
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.files import check_folder_of, user_path
+from hmdrn_runtime.io.files import check_folder_of, user_path
 
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 _COLOURS = {"species": (46, 200, 60), "unknown": (240, 150, 30), "undecided": (160, 160, 160)}

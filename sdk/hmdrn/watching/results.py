@@ -7,7 +7,7 @@ from typing import Literal
 
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.smoothing import Smoothed
-from hmdrn_runtime.images import Box
+from hmdrn_runtime.images.preprocessing import Box
 from hmdrn_runtime.prediction import Prediction
 
 

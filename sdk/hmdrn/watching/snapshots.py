@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.files import reason, user_path
-from hmdrn_runtime.images import crop_box
-from hmdrn_runtime.quality import measure, sighted
+from hmdrn_runtime.images.preprocessing import crop_box
+from hmdrn_runtime.images.quality import measure_quality, prepare_photo
+from hmdrn_runtime.io.files import reason, user_path
 
 MOST = 10
 """Pictures of one subject at most: as many as are worth enrolling."""
@@ -83,7 +83,7 @@ class Snapshots:
         if count >= MOST or (count == 0 and self._full()):
             return
         picture = frame.image if sighting.box is None else crop_box(frame.image, sighting.box)
-        if measure(sighted(picture, self._mode)).doubts:
+        if measure_quality(prepare_photo(picture, self._mode)).doubts:
             return
         try:
             subject.mkdir(exist_ok=True)

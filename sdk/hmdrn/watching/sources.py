@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hmdrn_runtime.datasets import is_photo
+from hmdrn_runtime.datasets.dataset import is_photo
 from hmdrn_runtime.errors import SourceError
-from hmdrn_runtime.files import user_path
+from hmdrn_runtime.io.files import user_path
 
 Kind = Literal["camera", "stream", "pipeline", "video", "photos"]
 

@@ -9,12 +9,11 @@ from types import SimpleNamespace
 import onnx
 import pytest
 
-from hmdrn_export.precision import real_values
-from hmdrn_export.tensorrt import BuildOptions, build_engines
-from hmdrn_export.tensorrt.builder import build_engine
-from hmdrn_export.tensorrt.engines import float32_nodes
-from hmdrn_runtime.bundle import open_bundle
-from hmdrn_runtime.cuda import Gpu
+from hmdrn_export.precision.rules import real_values
+from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
+from hmdrn_export.tensorrt.engines import build_engines, float32_nodes
+from hmdrn_runtime.backends.cuda_driver import Gpu
+from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import BackendError
 
 ORIN = Gpu("Orin (nvgpu)", "8.7")

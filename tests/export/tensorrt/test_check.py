@@ -9,7 +9,7 @@ import pytest
 
 from hmdrn_export import exporter
 from hmdrn_export.tensorrt.check import TARGETS, check_bundle
-from hmdrn_runtime.bundle import MANIFEST, open_bundle, sha256_of
+from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle, sha256_of
 
 KINDS = [(b, h) for b in ("conv4", "resnet12") for h in ("ridge", "attention")]
 

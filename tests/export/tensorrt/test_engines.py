@@ -8,12 +8,13 @@ import shutil
 
 import pytest
 
-from hmdrn_export.tensorrt import Bounds, BuildOptions, build_engines, default_bounds
-from hmdrn_export.tensorrt.profiles import shapes
+from hmdrn_export.tensorrt.builder import BuildOptions
+from hmdrn_export.tensorrt.engines import build_engines
+from hmdrn_export.tensorrt.profiles import Bounds, default_bounds, shapes
+from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.backends.tensorrt.engine_files import find_engines
 from hmdrn_runtime.backends.tensorrt.fingerprint import platform_of
-from hmdrn_runtime.bundle import open_bundle
-from hmdrn_runtime.cuda import Gpu
+from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import BackendError, ExportError
 
 ORIN = Gpu("Orin (nvgpu)", "8.7")

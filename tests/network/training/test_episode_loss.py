@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hmdrn_network import HMDRN, NetworkConfig
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 
 WAY, SHOT, QUERIES = 3, 2, 4
 LEVELS = {"high": (64, 25), "mid": (64, 100)}

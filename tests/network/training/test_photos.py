@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from hmdrn_network.training.photos import SIDE, PhotoGroup, load_photo_group
-from hmdrn_runtime.datasets import open_dataset
+from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import TrainingError
 
 COLOURS = {

@@ -10,9 +10,11 @@ import pytest
 import torch
 from tiny_runs import BIRDS, CARD, CONFIG, assert_equal_weights, changed, group, losses, trainer
 
-from hmdrn_network import HMDRN, NetworkConfig, load_checkpoint
-from hmdrn_network.checkpoints import canonical_weights
-from hmdrn_network.training import Listener, Progress, train
+from hmdrn_network.checkpoints import canonical_weights, load_checkpoint
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
+from hmdrn_network.training.run import Listener, train
+from hmdrn_network.training.trainer import Progress
 from hmdrn_runtime.errors import TrainingError
 
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 from tiny_runs import BIRDS, CONFIG, assert_equal_weights, changed, group, losses, through_a_file, trainer
 
-from hmdrn_network import HMDRN, NetworkConfig
 from hmdrn_network.backbones.conv4 import Conv4
 from hmdrn_network.backbones.dropblock import DropBlock
-from hmdrn_network.training import PhotoGroup, Trainer
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training import trainer as training
+from hmdrn_network.training.photos import PhotoGroup
+from hmdrn_network.training.trainer import Trainer
 from hmdrn_runtime.errors import TrainingError
 
 

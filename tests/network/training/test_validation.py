@@ -6,12 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from hmdrn_network import HMDRN, NetworkConfig
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_network.training.validation import Validation
-from hmdrn_runtime.datasets import open_dataset
+from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.evaluation import Setting, evaluate
+from hmdrn_runtime.evaluation.evaluation import Setting, evaluate
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[2] / "helpers"
 
 RUN = """
 import sys
 from pathlib import Path
 import torch
 from tiny_runs import BIRDS, CARD, changed
-from hmdrn_network import NetworkConfig
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.training import train
 
 torch.set_num_threads(1)
@@ -38,7 +38,7 @@ def start(folder: Path, rank: int, count: int, port: int) -> subprocess.Popen[st
         "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": str(HELPERS),
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-c", RUN, str(folder), str(rank)]

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 import hmdrn
-from hmdrn_runtime.backends import Backend
-from hmdrn_runtime.backends.hooks import NodeTime, Transfers
+from hmdrn_runtime.backends.base import Backend
+from hmdrn_runtime.backends.timing import NodeTime, Transfers
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.gallery import Gallery
-from hmdrn_runtime.images import load_image, prepare
-from hmdrn_runtime.matching import OUTSIDE
-from hmdrn_runtime.profiling.comparing import compare
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.images.preprocessing import load_image, prepare
+from hmdrn_runtime.matching.ridge import OUTSIDE
+from hmdrn_runtime.profiling.compare import compare
 from hmdrn_runtime.profiling.conditions import Watch
-from hmdrn_runtime.profiling.fresh import in_fresh_process, peak_mib
+from hmdrn_runtime.profiling.fresh_process import in_fresh_process, peak_mib
+from hmdrn_runtime.profiling.inputs import camera_frame, enroll_drawn, gallery_of, jpeg_photo, operand_bytes
 from hmdrn_runtime.profiling.operators import by_operator, node_times
-from hmdrn_runtime.profiling.photos import camera_frame, enroll_drawn, gallery_of, jpeg_photo, operand_bytes
 from hmdrn_runtime.profiling.profile import Settings, affordable, profile
 from hmdrn_runtime.profiling.stages import STAGES, measure_stages
 from hmdrn_runtime.profiling.timing import Plan
@@ -205,7 +205,8 @@ def test_without_species_there_is_nothing_to_profile():
 
 
 def test_a_new_process_has_memory_of_its_own():
-    code = "from hmdrn_runtime.profiling.fresh import peak_mib; import json; {}print(json.dumps(peak_mib()))"
+    imports = "from hmdrn_runtime.profiling.fresh_process import peak_mib; import json; "
+    code = imports + "{}print(json.dumps(peak_mib()))"
     little = in_fresh_process(code.format(""))
     large = in_fresh_process(code.format("x = bytearray(100 << 20); "))
     assert 99 < large - little < 110

@@ -11,7 +11,8 @@ from films import film
 from PIL import Image
 
 import hmdrn
-from hmdrn_runtime.specimens import draw_specimens, species_name
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
 
 SHOWN = (0, 2, 1)
 """The drawn species of the film, in the order in which they are shown."""
@@ -64,7 +65,7 @@ class Camera:
         return f"http://127.0.0.1:{self.port}/"
 
     def start(self) -> None:
-        script = Path(__file__).with_name("mjpeg_server.py")
+        script = Path(__file__).parents[2] / "helpers" / "mjpeg_server.py"
         command = [sys.executable, str(script), str(self.port), *map(str, self._photos)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None

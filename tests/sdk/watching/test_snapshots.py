@@ -7,9 +7,9 @@ from namers import Answers, answer
 from PIL import Image
 
 import hmdrn
-from hmdrn.watching.loop import SEPARATE
 from hmdrn.watching.snapshots import MOST, Snapshots
-from hmdrn_runtime.datasets import open_species
+from hmdrn.watching.watch import SEPARATE
+from hmdrn_runtime.datasets.dataset import open_species
 from hmdrn_runtime.errors import HmdrnError
 
 UNKNOWN, KNOWN = answer("Jay", known=False), answer("Jay", known=True)

@@ -253,8 +253,8 @@ def test_a_wrong_source_is_one_line_that_names_it(watch, tmp_path):
 
 
 def test_an_empty_gallery_is_refused_before_a_camera_is_opened(watch, hmdrn, tmp_path, site):
-    from hmdrn_runtime.gallery import Gallery
-    from hmdrn_runtime.gallery_file import load_gallery, save_gallery
+    from hmdrn_runtime.gallery.file import load_gallery, save_gallery
+    from hmdrn_runtime.gallery.gallery import Gallery
 
     save_gallery(Gallery(load_gallery(site.gallery).network), tmp_path / "empty.gallery")
     assert_refused(watch(source="99", gallery=tmp_path / "empty.gallery"), "has no species")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-from test_imports import run_python
+from device_python import run_python
 
 import hmdrn
 
-MAIN = "from hmdrn.cli import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+MAIN = "from hmdrn.cli.main import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
 WITHOUT = "sys.modules['cv2'] = sys.modules['paho'] = None; "
 
 

@@ -25,7 +25,7 @@ class Watching:
     """A running `hmdrn watch`, with its lines as they come."""
 
     def __init__(self, *arguments: object, stdin: int | None = subprocess.DEVNULL) -> None:
-        code = "import sys; from hmdrn.start import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
+        code = "import sys; from hmdrn._entry_points import main; sys.argv[0] = 'hmdrn'; sys.exit(main())"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, "watch", "default", "--threads", "1", *map(str, arguments)],
             stdin=stdin,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.files import reason, write_atomically
+from hmdrn_runtime.io.files import reason, write_atomically
 
 BLOCK = 64
 """Rows that are computed at once; what depends on a block's rows alone depends on nothing else."""

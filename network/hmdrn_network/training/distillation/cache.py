@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_network.backbones import BACKBONES, load_pretrained
+from hmdrn_network.backbones.pretrained import load_pretrained
+from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.training.distillation.array_files import Report, fill_array
 from hmdrn_network.training.distillation.onnx_runners import FrozenPrefix, OnnxModule
 from hmdrn_network.training.distillation.teachers import Teacher
 from hmdrn_network.training.distillation.views import augmented_view, center_square, decoded_side
-from hmdrn_runtime.datasets import Dataset, Photo
+from hmdrn_runtime.datasets.dataset import Dataset, Photo
 
 VAL_MARGIN = 92 / 84
 """Side that a photo's shorter side is resized to before the center is cut, by the side of the input."""

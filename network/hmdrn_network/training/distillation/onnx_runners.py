@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hmdrn_network.backbones import BackboneSpec
+from hmdrn_network.backbones.base import BackboneSpec
 from hmdrn_network.hmdrn import normalize
 
 if TYPE_CHECKING:

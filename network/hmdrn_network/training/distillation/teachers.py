@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor, nn
 
-from hmdrn_network.backbones import BACKBONES
+from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.backbones.imagenet import ImageNetClassifier
 from hmdrn_network.hmdrn import normalize
 from hmdrn_network.training.distillation.onnx_runners import OnnxModule

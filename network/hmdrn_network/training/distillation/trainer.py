@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmdrn_network.backbones import LevelName
+from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.distillation.config import DistillationConfig
 from hmdrn_network.training.distillation.losses import feature_distance, relation_distance

@@ -11,7 +11,7 @@ import torch
 
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
-from hmdrn_runtime.evaluation import Evaluation, Setting, evaluate
+from hmdrn_runtime.evaluation.evaluation import Evaluation, Setting, evaluate
 
 WAY = 5
 QUERIES = 15

@@ -12,14 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import Backend, Resident
-from hmdrn_runtime.backends.hooks import NodeTime, Transfers
-from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
-from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, build_command
-from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution, Inputs
-from hmdrn_runtime.backends.tensorrt.layer_times import make_profiler
-from hmdrn_runtime.backends.tensorrt.lending import Executions
-from hmdrn_runtime.backends.tensorrt.memory import Cuda, DeviceBuffer, Stream
-from hmdrn_runtime.backends.tensorrt.splitting import (
+from hmdrn_runtime.backends.tensorrt.batching import (
     Sizes,
     blocks,
     index_of,
@@ -29,9 +22,16 @@ from hmdrn_runtime.backends.tensorrt.splitting import (
     with_padding,
     within,
 )
-from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.backends.tensorrt.context_pool import Executions
+from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda, DeviceBuffer, Stream
+from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
+from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, build_command
+from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution, Inputs
+from hmdrn_runtime.backends.tensorrt.profiler import make_profiler
+from hmdrn_runtime.backends.timing import NodeTime, Transfers
+from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.bundle.manifest import Graph
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.manifest import Graph
 
 Outputs = dict[str, npt.NDArray[Any]]
 

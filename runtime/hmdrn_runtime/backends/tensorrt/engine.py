@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hmdrn_runtime.backends.tensorrt.log import make_logger, started
+from hmdrn_runtime.backends.tensorrt.logger import make_logger, started
+from hmdrn_runtime.bundle.manifest import Graph
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.manifest import Graph
 
 _DTYPES = {
     "FLOAT": "float32",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
 from hmdrn_runtime.backends.tensorrt.trust import is_trusted
-from hmdrn_runtime.bundle import Bundle
+from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.files import reason
+from hmdrn_runtime.io.files import reason
 
 ENGINES = "engines"
 FINGERPRINT = "fingerprint.json"

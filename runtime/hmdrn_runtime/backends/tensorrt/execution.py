@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.backends.hooks import Transfers
+from hmdrn_runtime.backends.tensorrt.cuda.base import CapturedGraph, Cuda, DeviceBuffer, PinnedBuffer, Stream
 from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
-from hmdrn_runtime.backends.tensorrt.memory import CapturedGraph, Cuda, DeviceBuffer, PinnedBuffer, Stream
+from hmdrn_runtime.backends.timing import Transfers
 from hmdrn_runtime.errors import BackendError
 
 Steps = list[Callable[[], None]]

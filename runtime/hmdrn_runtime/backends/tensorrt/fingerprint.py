@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hmdrn_runtime.cuda import Gpu
+from hmdrn_runtime.backends.cuda_driver import Gpu
+from hmdrn_runtime.bundle.manifest import Manifest
 from hmdrn_runtime.device.jetson import read_l4t_release
-from hmdrn_runtime.documents import Document, canonical_json
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.manifest import Manifest
+from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 
 FORMAT_VERSION = 2
 _NAMES = {"gpu": "GPU", "compute_capability": "compute capability", "compiler": "compiler", "l4t": "L4T"}
@@ -89,7 +89,7 @@ class Fingerprint:
         Raises:
             BackendError: It is damaged, or of another format version.
         """
-        document = Document.parse(text, where, BackendError)
+        document = JsonObject.parse(text, where, BackendError)
         version = document.get("format_version", int)
         if version != FORMAT_VERSION:
             raise BackendError(f"{where} has format version {version}, this SDK reads {FORMAT_VERSION}")

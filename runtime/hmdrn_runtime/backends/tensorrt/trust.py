@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.files import reason, write_atomically
+from hmdrn_runtime.io.files import reason, write_atomically
 
 
 def state_folder() -> Path:

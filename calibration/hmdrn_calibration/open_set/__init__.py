@@ -1,0 +1,1 @@
+"""Fitting and measuring the threshold between known and unknown."""

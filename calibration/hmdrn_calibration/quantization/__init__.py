@@ -1,0 +1,1 @@
+"""INT8 graphs: activation ranges, Q/DQ placement, accuracy of the result."""

@@ -1,0 +1,1 @@
+"""Writing a bundle: manifest, shared weights, fingerprint, publication."""

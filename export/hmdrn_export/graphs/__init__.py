@@ -1,0 +1,1 @@
+"""The graphs of a bundle: torch modules, tracing, rewriting."""

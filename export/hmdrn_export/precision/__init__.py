@@ -1,0 +1,1 @@
+"""Half-precision graphs: rules, conversion, and an executor that really rounds."""

@@ -1,0 +1,1 @@
+"""Reconstruction heads: distances of query tokens to classes."""

@@ -1,0 +1,1 @@
+"""Device memory, streams and graphs through cuda-python or pycuda."""

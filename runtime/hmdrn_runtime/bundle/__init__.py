@@ -1,0 +1,1 @@
+"""The model bundle: graphs, weights and the manifest that describes them."""

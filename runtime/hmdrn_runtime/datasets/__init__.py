@@ -1,0 +1,1 @@
+"""Photographs by class, in folders and zips."""

@@ -1,0 +1,1 @@
+"""Checks of enrolled photos, and the choice of frames worth enrolling."""

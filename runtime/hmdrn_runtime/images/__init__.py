@@ -1,0 +1,1 @@
+"""Photos into network inputs: decoding, preprocessing, quality."""

@@ -1,0 +1,87 @@
+"""Reading JSON documents that may be damaged or hostile into typed values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from hmdrn_runtime.errors import HmdrnError
+
+T = TypeVar("T")
+
+
+class JsonObject:
+    """A JSON object whose entries are read with their type checked.
+
+    Args:
+        values: The parsed object.
+        where: What it is, for messages, e.g. "birds.hmdrn/manifest.json".
+        error: What to raise.
+
+    Raises:
+        HmdrnError: Of the type `error`, here and in every method, naming the entry at fault.
+    """
+
+    def __init__(self, values: object, where: str, error: type[HmdrnError]) -> None:
+        if not isinstance(values, dict):
+            raise error(f"{where} is damaged: expected an object, found {type(values).__name__}")
+        self.values, self.where, self.error = values, where, error
+
+    @classmethod
+    def parse(cls, text: str | bytes, where: str, error: type[HmdrnError]) -> JsonObject:
+        """Parse JSON text."""
+        try:
+            values = json.loads(text, parse_float=_finite, parse_constant=_finite)
+            json.dumps(values, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
+        except (ValueError, RecursionError) as cause:
+            raise error(f"{where} is damaged: not valid JSON ({cause})") from cause
+        return cls(values, where, error)
+
+    def get(self, key: str, kind: type[T]) -> T:
+        """The entry `key`, which must be of type `kind` (an int serves where a float is asked for)."""
+        if key not in self.values:
+            raise self.error(f"{self.where} is damaged: no entry {key!r}")
+        value: Any = self.values[key]
+        if kind is float and type(value) is int and abs(value) < 2**53:
+            value = float(value)
+        # bool is an int to isinstance, never to a reader of a manifest.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise self.error(
+                f"{self.where} is damaged: {key!r} is {type(value).__name__}, expected {kind.__name__}"
+            )
+        return value
+
+    def child(self, key: str) -> JsonObject:
+        """The object under `key`."""
+        return JsonObject(self.get(key, dict), f"{self.where}: {key}", self.error)
+
+    def children(self) -> dict[str, JsonObject]:
+        """The objects in this object, by name."""
+        return {name: JsonObject(v, f"{self.where}: {name}", self.error) for name, v in self.values.items()}
+
+    def items(self, key: str) -> Iterator[JsonObject]:
+        """The objects of the list `key`, one after the other: of a hostile list, none after the first bad."""
+        for i, value in enumerate(self.get(key, list)):
+            yield JsonObject(value, f"{self.where}: {key}[{i}]", self.error)
+
+    def sequence(self, key: str, *kinds: type[T]) -> tuple[T, ...]:
+        """The entries of the list `key`, each of one of the types `kinds`."""
+        values = self.get(key, list)
+        if not all(isinstance(v, kinds) and not isinstance(v, bool) for v in values):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise self.error(f"{self.where} is damaged: {key!r} holds something other than {names}")
+        return tuple(values)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def canonical_json(values: object) -> str:
+    """The one text of a JSON value: sorted keys, indented by two, closed by a newline."""
+    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

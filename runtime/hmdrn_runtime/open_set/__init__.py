@@ -1,0 +1,1 @@
+"""Known or unknown: background species and the threshold of a gallery."""

@@ -1,0 +1,1 @@
+"""Figures and contact sheets; they need matplotlib (extra `plots`)."""

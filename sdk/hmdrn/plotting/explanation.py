@@ -1,0 +1,226 @@
+"""The picture of `hmdrn explain`: why a photo was named so; it needs matplotlib (extra `plots`)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from hmdrn.plotting.figures import save_figure
+from hmdrn_runtime.explanation import Explanation, LevelExplanation
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE, Box, crop_box, seen_box
+
+_BEST, _OTHER = "#1b5fb4", "#c85200"
+_SPEAKS_FOR = LinearSegmentedColormap.from_list("speaks for", [_OTHER, "#f4f4f4", _BEST])
+_MEANING = {"high": "whole shapes", "mid": "finer parts"}
+_PANEL, _HEAD = 3.0, 1.1
+_VIEW = 480
+"""Pixels of the side of a panel's photo."""
+_THROUGH = 0.62
+"""How much of a map covers the photo under it."""
+
+
+def draw_explanation(
+    explanation: Explanation, photo: PIL.Image.Image, mode: str, box: Box | None, path: Path
+) -> None:
+    """Draw the photo, what the mask keeps, where each species fails, and what separates the two.
+
+    Args:
+        explanation: What to draw.
+        photo: The whole photo, RGB and upright.
+        mode: The bundle's preprocessing, which says what of the photo the network saw.
+        box: The region that was explained; the whole photo if None.
+        path: The picture; its suffix is the format.
+
+    Raises:
+        HmdrnError: The picture cannot be written.
+    """
+    region = photo if box is None else crop_box(photo, box)
+    mapped = _mapped(region, mode, explanation.levels[0])
+    count, rows = len(explanation.matches), len(explanation.levels)
+    columns = 2 + count + (count > 1)
+    figure = Figure(figsize=(_PANEL * columns, (_PANEL + 0.35) * rows + _HEAD), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    corner = (0.0, 0.0) if box is None else (max(box[0], 0.0), max(box[1], 0.0))
+    _draw_photo(axes[0, 0], photo, corner, mapped)
+    _draw_balance(axes[1, 0], explanation)
+    view = _View(region, mapped)
+    for row, level in zip(axes, explanation.levels, strict=True):
+        _draw_level(figure, row[1:], level, explanation, view)
+    figure.suptitle(headline(explanation), fontsize=13, fontweight="bold")
+    figure.supxlabel(_legend(explanation), fontsize=9)
+    save_figure(figure, path)
+
+
+def headline(explanation: Explanation) -> str:
+    """The answer in one line."""
+    prediction = explanation.prediction
+    first, *others = (f"{m.label} ({_percent(m.probability)})" for m in explanation.matches)
+    beside = f", compared with {others[0]}" if others else ""
+    if prediction.known is False:
+        return f"Unknown, none of the enrolled species. Nearest: {first}{beside}"
+    return f"{'Known: ' if prediction.known else ''}{first}{beside}"
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.0f} %" if probability >= 0.005 else "under 1 %"
+
+
+def _legend(explanation: Explanation) -> str:
+    lines = (
+        "Every location of the photo is rebuilt from the enrolled photos of a species. What cannot be "
+        "rebuilt is its error; the species with less of it wins."
+    )
+    if len(explanation.matches) < 2:
+        return lines
+    first, second = explanation.matches
+    odds = first.probability / max(second.probability, 1e-12)
+    return (
+        f"{lines}\nLogits are the errors' difference, each level weighted as the network learned: "
+        f"{first.logit - second.logit:+.2f} in all make {_short(first.label)} "
+        f"{_times(odds)} as probable as {_short(second.label)}."
+    )
+
+
+def _times(odds: float) -> str:
+    return f"{odds:.1f} times" if odds < 10 else f"{odds:.0f} times" if odds < 1000 else "over 1000 times"
+
+
+class _View:
+    """The part of the photo that the maps lie on."""
+
+    def __init__(self, region: PIL.Image.Image, mapped: Box) -> None:
+        size, extent = (_VIEW, _VIEW), PIL.Image.Transform.EXTENT
+        shown = region.transform(size, extent, mapped, PIL.Image.Resampling.BICUBIC)
+        # Stretched, or a dark photo would be nothing but its map.
+        self.grey = np.asarray(PIL.ImageOps.autocontrast(shown.convert("L"), cutoff=1))
+        self.aspect = (mapped[3] - mapped[1]) / (mapped[2] - mapped[0])
+
+    def draw(self, axes: Axes) -> None:
+        # Lighter than it is, so that colours on it are those of the scale.
+        axes.imshow(self.grey, cmap="gray", vmin=-160, vmax=255, extent=(0, 1, 1, 0), aspect=self.aspect)
+        axes.set_xticks([])
+        axes.set_yticks([])
+
+    def overlay(
+        self,
+        axes: Axes,
+        values: npt.NDArray[np.float64],
+        colours: str | Colormap,
+        scale: Normalize,
+        alpha: float | npt.NDArray[np.float64],
+    ) -> None:
+        axes.imshow(values, cmap=colours, norm=scale, alpha=alpha, extent=(0, 1, 1, 0), aspect=self.aspect)
+
+
+def _mapped(region: PIL.Image.Image, mode: str, level: LevelExplanation) -> Box:
+    """What of a region the maps lie on: pooling leaves out the last few rows and columns of the input."""
+    x0, y0, x1, y1 = seen_box(region.width, region.height, mode)
+    share = level.side * level.cell / INPUT_SIZE
+    return x0, y0, x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+
+
+def _draw_photo(axes: Axes, photo: PIL.Image.Image, corner: tuple[float, float], mapped: Box) -> None:
+    axes.imshow(np.asarray(photo))
+    x0, y0, x1, y1 = mapped
+    outline = Rectangle((corner[0] + x0 - 0.5, corner[1] + y0 - 0.5), x1 - x0, y1 - y0, fill=False)
+    outline.set(edgecolor="#ffd400", linewidth=2)
+    axes.add_patch(outline)
+    axes.set_title("the photo; yellow: what is looked at", fontsize=9)
+    axes.set_axis_off()
+
+
+def _draw_balance(axes: Axes, explanation: Explanation) -> None:
+    """How much each level speaks for either species."""
+    if len(explanation.matches) < 2:
+        axes.text(
+            0.5, 0.5, "One species is enrolled:\nthere is no other to compare.", ha="center", va="center"
+        )
+        axes.set_axis_off()
+        return
+    first, second = explanation.matches
+    names = [*(f"{level.name} level" for level in explanation.levels), "both"]
+    parts = [float(_advantage(level).sum()) for level in explanation.levels]
+    values = [*parts, sum(parts)]
+    places = range(len(names))
+    bars = axes.barh(places, values, color=[_BEST if value >= 0 else _OTHER for value in values])
+    axes.bar_label(bars, [f"{value:+.2f}" for value in values], padding=3, fontsize=9)
+    axes.set_yticks(places, names, fontsize=9)
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.margins(x=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("logits", fontsize=9)
+    axes.set_title(f"what decides: + for {_short(first.label)},\n- for {_short(second.label)}", fontsize=9)
+
+
+def _draw_level(
+    figure: Figure,
+    row: npt.NDArray[np.object_],
+    level: LevelExplanation,
+    explanation: Explanation,
+    view: _View,
+) -> None:
+    for axes in row:
+        view.draw(axes)
+    count = len(explanation.matches)
+    masks = level.mask.shape[0] * level.mask.shape[1]
+    whole = Normalize(0, 100)
+    view.overlay(row[0], 100 * level.foreground, "viridis", whole, _THROUGH)
+    row[0].set_title("foreground: how many masks\nkeep each location", fontsize=9)
+    meaning = _MEANING.get(level.name, "")
+    row[0].set_ylabel(f"{level.name} level: {meaning}\n{level.side} x {level.side} locations", fontsize=10)
+    _scale(figure, row[:1], "viridis", whole, f"% of the {masks} masks (3 layers x 2 heads)")
+    worst = Normalize(0, float(level.errors.max()) or 1.0)
+    for axes, match, errors, ink in zip(
+        row[1:], explanation.matches, level.errors, (_BEST, _OTHER), strict=False
+    ):
+        view.overlay(axes, errors, "inferno", worst, _THROUGH)
+        axes.set_title(f"error of {_short(match.label)}\n{errors.sum():.1f} in all", fontsize=9, color=ink)
+    _scale(figure, row[1 : 1 + count], "inferno", worst, "squared error (less fits better)")
+    if count > 1:
+        _draw_difference(figure, row[3], level, explanation, view)
+
+
+def _draw_difference(
+    figure: Figure, axes: Axes, level: LevelExplanation, explanation: Explanation, view: _View
+) -> None:
+    advantage = _advantage(level)
+    strongest = float(np.abs(advantage).max()) or 1.0
+    scale = Normalize(-strongest, strongest)
+    view.overlay(axes, advantage, _SPEAKS_FOR, scale, 0.1 + 0.75 * np.abs(advantage) / strongest)
+    axes.set_title(f"what separates them:\n{advantage.sum():+.2f} logits at this level", fontsize=9)
+    first, second = (_short(match.label) for match in explanation.matches)
+    axes.text(
+        0, -0.03, f"blue: {first} fits better", color=_BEST, fontsize=8, va="top", transform=axes.transAxes
+    )
+    axes.text(
+        0, -0.1, f"orange: {second} fits better", color=_OTHER, fontsize=8, va="top", transform=axes.transAxes
+    )
+    _scale(figure, [axes], _SPEAKS_FOR, scale, "logits")
+
+
+def _scale(
+    figure: Figure, axes: Iterable[Axes], colours: str | Colormap, scale: Normalize, label: str
+) -> None:
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(axes), shrink=0.8, pad=0.02, aspect=25)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+
+
+def _advantage(level: LevelExplanation) -> npt.NDArray[np.float64]:
+    return np.zeros((level.side, level.side)) if level.advantage is None else level.advantage
+
+
+def _short(label: str, width: int = 30) -> str:
+    return textwrap.shorten(label, width, placeholder="...") if " " in label else label[:width]

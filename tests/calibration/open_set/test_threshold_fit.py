@@ -1,0 +1,264 @@
+"""Unknowns on drawn specimens: 24 background species, others enrolled, others again unknown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+import hmdrn
+from hmdrn_calibration.open_set.background_fit import fit_background
+from hmdrn_calibration.open_set.evaluation import reject
+from hmdrn_calibration.open_set.metrics import softmax
+from hmdrn_calibration.open_set.threshold_fit import (
+    RATES,
+    calibrate,
+    fit_quantile,
+    fit_temperature,
+    own_scores,
+    passing,
+    temperature,
+    threshold,
+)
+from hmdrn_runtime.errors import DatasetError, GalleryError
+from hmdrn_runtime.evaluation.evaluation import Setting
+from hmdrn_runtime.gallery.species import with_photos
+from hmdrn_runtime.images.preprocessing import prepare
+from hmdrn_runtime.open_set.background import Background, Impostors, cohort, scores
+from hmdrn_runtime.open_set.threshold import Calibration
+from hmdrn_runtime.recognizer import Recognizer
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+
+def statistics(recognizer, species, count):
+    drawn = draw_specimens(species, count, size=84)
+    return {
+        f"species {s}": recognizer.photo_statistics(np.stack([prepare(image, "crop") for image in images]))
+        for s, images in zip(species, drawn, strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    return hmdrn.load("default", threads=1)
+
+
+@pytest.fixture(scope="module")
+def background(recognizer):
+    return fit_background(
+        recognizer.matcher, {"drawn": statistics(recognizer, range(24), 8)}, {"data": "drawn"}, count=12
+    )
+
+
+@pytest.fixture(scope="module")
+def group(recognizer):
+    return statistics(recognizer, range(100, 112), 9)
+
+
+def test_a_background_has_a_cohort_and_bounds_that_fall_as_more_may_pass(background):
+    assert background.operators.shape[0] == 12
+    assert [one.shots for one in background.impostors] == [1, 2, 5]
+    for one in background.impostors:
+        assert tuple(one.bounds) == RATES
+        found = [threshold(one, 5, one.own, far) for far in RATES]
+        assert found == sorted(found, reverse=True)
+        assert len(set(found)) == len(RATES)
+    assert background.impostors[0].own == 0
+    assert all(bound[2] == 0 for bound in background.impostors[0].bounds.values()), "one photo tells nothing"
+
+
+def test_the_rate_asked_for_is_nearly_the_rate_that_passes_on_new_species(recognizer, background, group):
+    # One drawn group may lie far from the background, or near it: the promise is of their mean.
+    groups = [group, *(statistics(recognizer, range(a, a + 12), 9) for a in (200, 300))]
+    found = [reject(recognizer.matcher, g, background, Setting(5, 5, 4, 15, 0), 0.1) for g in groups]
+    wrong = np.mean([one.false_accepts.mean() for one in found])
+    assert abs(wrong - 0.1) < 0.06
+    assert np.mean([one.true_accepts.mean() for one in found]) > 3 * wrong
+    assert min(one.auroc.mean() for one in found) > 0.7
+
+
+def test_too_few_species_to_leave_one_unknown_are_refused(recognizer, background, group):
+    with pytest.raises(DatasetError, match="choose a --way"):
+        reject(recognizer.matcher, group, background, Setting(12, 5, 4, 2, 0), 0.05)
+
+
+def test_a_calibrated_gallery_says_what_is_known(recognizer, background, group, monkeypatch):
+    one = hmdrn.load("default", threads=1)
+    monkeypatch.setattr(one.generations, "background", background, raising=False)
+    drawn = draw_specimens(range(100, 104), 7, size=84)
+    for s, images in enumerate(drawn):
+        one.enroll(f"species {s}", list(images[:5]))
+    plain = one.classify(drawn[0][6])
+    assert plain.known is None
+    found = calibrate(one.matcher, one.gallery.species, background, 0.1)
+    one.gallery.calibrate(found.to_dict())
+    now = one.classify(drawn[0][6])
+    assert now.known in (True, False)
+    assert [m.label for m in now.ranking] == [m.label for m in plain.ranking]
+    logits = np.array([m.logit for m in now.ranking])
+    shares = np.exp((logits - logits.max()) / found.temperature)
+    assert [m.probability for m in now.ranking] == pytest.approx(list(shares / shares.sum()), rel=1e-4)
+    one.gallery.calibrate({**found.to_dict(), "threshold": -1e6})
+    assert one.classify(drawn[0][6]).known is True
+    one.gallery.calibrate({**found.to_dict(), "threshold": 1e6})
+    assert one.classify(drawn[0][6]).known is False
+    one.gallery.calibrate(None)
+    assert one.classify(drawn[0][6]).known is None
+
+
+def test_a_calibration_is_applied_beside_the_background_that_it_was_made_with_and_no_other(
+    recognizer, background, monkeypatch
+):
+    one = hmdrn.load("default", threads=1)
+    for s, images in enumerate(draw_specimens(range(100, 103), 5, size=84)):
+        one.enroll(f"species {s}", list(images[:4]))
+    found = calibrate(one.matcher, one.gallery.species, background, 0.1)
+    assert found.background == background.digest
+    assert Calibration.from_dict(found.to_dict()) == found
+    one.gallery.calibrate(found.to_dict())
+    query = draw_specimens([100], 5, size=84)[0][4]
+
+    def beside(other: Background | None) -> tuple[bool | None, str | None]:
+        again = Recognizer(one.bundle, one.backend, one.gallery)
+        monkeypatch.setattr(again.generations, "background", other, raising=False)
+        return again.classify(query).known, again.calibration_doubt
+
+    assert beside(background)[0] is not None
+    assert beside(background)[1] is None
+    further = Background(background.operators[:-1], background.impostors)
+    known, doubt = beside(further)
+    assert known is None
+    assert f"({background.digest[:12]}) than this bundle's ({further.digest[:12]})" in str(doubt)
+    known, doubt = beside(None)
+    assert known is None
+    assert "has no background species" in str(doubt)
+    one.gallery.calibrate({name: value for name, value in found.to_dict().items() if name != "background"})
+    known, doubt = beside(background)
+    assert known is not None, "what an earlier version has calibrated is applied"
+    assert "calibrate it again" in str(doubt)
+
+
+def test_a_background_read_from_its_file_has_the_digest_of_the_one_written(background):
+    read = load(background.to_bytes())["operator"].astype(np.float32)
+    assert Background(read, background.impostors).digest == background.digest
+    assert Background(read[::-1], background.impostors).digest != background.digest
+
+
+FITTED = Impostors(5, -1.0, {0.01: (3.0, 0.5, 0.2), 0.1: (1.0, 0.5, 0.2), 0.5: (0.0, 0.5, 0.2)}, (0.1, -0.2))
+
+
+def test_a_stricter_rate_more_species_and_photos_that_fit_their_own_raise_the_threshold():
+    assert threshold(FITTED, 5, 1.0, 0.1) == pytest.approx(1.0 + 0.5 * np.log(5) + 0.2)
+    assert threshold(FITTED, 5, 1.0, 0.01) > threshold(FITTED, 5, 1.0, 0.05) > threshold(FITTED, 5, 1.0, 0.5)
+    assert threshold(FITTED, 9, 1.0, 0.1) > threshold(FITTED, 5, 1.0, 0.1)
+    assert threshold(FITTED, 5, 2.0, 0.1) > threshold(FITTED, 5, 1.0, 0.1)
+
+
+def test_bounds_that_cross_are_put_in_order():
+    crossed = Impostors(5, 0.0, {0.1: (1.0, 0.0, 0.0), 0.5: (0.0, 0.0, 1.0)}, (0.0, 0.0))
+    assert threshold(crossed, 2, 3.0, 0.1) == 3.0
+    assert threshold(crossed, 2, 3.0, 0.5) == 1.0
+
+
+def test_a_temperature_follows_the_own_scores_within_limits():
+    assert temperature(FITTED, 2.0) == pytest.approx(np.exp(0.1 - 0.4))
+    assert temperature(FITTED, -1e3) == 20.0
+
+
+def test_a_linear_quantile_is_passed_by_its_share_wherever_one_looks():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 4, 20_000)
+    values = 1 + 2 * x + (1 + x) * rng.exponential(size=x.size)
+    for quantile in (0.5, 0.9):
+        constant, slope = fit_quantile(x[:, None], values, np.ones(x.size), quantile)
+        # Of 1 + 2 x + (1 + x) E, where E is exponential, the quantile is linear: known in closed form.
+        tail = -np.log(1 - quantile)
+        assert (constant, slope) == pytest.approx((1 + tail, 2 + tail), rel=0.1)
+
+
+def test_what_does_not_vary_has_no_part_in_a_quantile():
+    values = np.arange(101.0)
+    found = fit_quantile(np.full((101, 1), 7.0), values, np.ones(101), 0.8)
+    assert found == pytest.approx([80, 0], abs=1)
+
+
+def test_a_temperature_that_depends_on_the_gallery_is_found_again():
+    rng = np.random.default_rng(1)
+    own = rng.uniform(0, 3, 40)
+    plain = [rng.normal(0, 2, (150, 4)) for _ in own]
+    truth = [np.array([rng.choice(4, p=p) for p in softmax(one)]) for one in plain]
+    logits = [one * np.exp(0.5 - 0.3 * at) for one, at in zip(plain, own, strict=True)]
+    assert fit_temperature(logits, truth, own) == pytest.approx((0.5, -0.3), abs=0.06)
+
+
+def test_own_scores_are_those_of_a_gallery_without_the_photo(recognizer, background, group):
+    ants, bees = (with_photos(None, name, photos[:3]) for name, photos in list(group.items())[:2])
+    lone = with_photos(None, "one photo", list(group.values())[2][:1])
+    found = own_scores(recognizer.matcher, [ants, lone, bees], background.operators)
+    assert len(found) == 6
+    first, *rest = ants.photos.values()
+    logit = recognizer.matcher.compare([first], {}, [with_photos(None, "rest", rest)])
+    against = recognizer.matcher.match([first], background.operators).logits
+    assert found[0] == pytest.approx(scores(logit, against)[0], rel=1e-4)
+
+
+def test_of_a_gallerys_own_photos_those_pass_whose_own_score_reaches_the_threshold(
+    recognizer, background, group
+):
+    names = list(group)[:3]
+    species = {name: with_photos(None, name, group[name][:4]) for name in names[:2]}
+    species[names[2]] = with_photos(None, names[2], group[names[2]][:1])
+    first, second = (
+        own_scores(recognizer.matcher, [species[name]], background.operators) for name in names[:2]
+    )
+    between = float(np.median(np.concatenate([first, second])))
+    found = passing(recognizer.matcher, species, background.operators, between)
+    assert found.known == {
+        names[0]: (first >= between).sum(),
+        names[1]: (second >= between).sum(),
+        names[2]: 0,
+    }
+    assert found.judged == {names[0]: 4, names[1]: 4, names[2]: 0}
+    assert found.unjudged == (names[2],)
+    assert found.to_dict()["known"] == 4
+    assert found.to_dict()["of"] == 8
+    # Of the species whose best photo is worse, none passes a threshold between the best of both.
+    beyond = (first.max() + second.max()) / 2
+    worse = names[int(first.max() > second.max())]
+    assert passing(recognizer.matcher, species, background.operators, beyond).none == (worse,)
+
+
+def test_a_gallery_of_single_photos_is_calibrated_without_own_scores(recognizer, background, group):
+    species = {name: with_photos(None, name, photos[:1]) for name, photos in list(group.items())[:3]}
+    found = calibrate(recognizer.matcher, species, background, 0.1)
+    assert found.threshold == threshold(background.impostors[0], 3, 0.0, 0.1)
+
+
+def test_a_score_is_the_best_logit_less_the_mean_of_the_best_ten_of_the_background():
+    assert scores(np.array([[1.0, 9.0]]), np.arange(12.0)[None, ::-1]) == pytest.approx([9.0 - 6.5])
+    assert cohort(np.array([[5.0]])) == pytest.approx([5.0])
+
+
+@pytest.mark.parametrize("far", [0.0, 0.001, 0.6, float("nan")])
+def test_rates_out_of_range_are_refused(recognizer, background, far):
+    with pytest.raises(GalleryError, match="out of range"):
+        calibrate(recognizer.matcher, {}, background, far)
+
+
+def test_a_damaged_calibration_is_refused():
+    kept = Calibration(1.0, 2.0, 0.05).to_dict()
+    assert Calibration.from_dict(kept) == Calibration(1.0, 2.0, 0.05)
+    for damage in ({"temperature": 0.0}, {"threshold": "high"}, {"threshold": float("inf")}):
+        with pytest.raises(GalleryError, match="damaged"):
+            Calibration.from_dict({**kept, **damage})
+
+
+def test_a_background_of_too_few_species_is_refused(recognizer, group):
+    few = dict(list(group.items())[:5])
+    with pytest.raises(DatasetError, match="background needs"):
+        fit_background(recognizer.matcher, {"few": few}, {})
+
+
+def test_a_background_keeps_half_precision_exactly(background):
+    assert isinstance(background, Background)
+    assert np.array_equal(background.operators, background.operators.astype(np.float16).astype(np.float32))

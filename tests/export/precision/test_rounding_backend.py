@@ -1,0 +1,190 @@
+"""The executor truly rounds to half, and computes what onnx.reference says."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from hmdrn_export.exporter import export_bundle
+from hmdrn_export.precision.half import to_half
+from hmdrn_export.precision.rounding_backend import RoundingGraph
+from hmdrn_network.checkpoints import load_checkpoint
+from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.errors import BackendError, VerificationError
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+
+class GatherElements(OpRun):
+    """In place of the reference's own, which gives up beyond 64 entries (onnx 1.23)."""
+
+    op_domain = ""
+
+    def _run(self, data, indices, axis=0):
+        return (np.take_along_axis(data, indices, axis),)
+
+
+def reference(model):
+    return ReferenceEvaluator(model, new_ops=[GatherElements])
+
+
+ULP = 2.0**-10
+"""A unit in the last place of a half number, relative to it at most."""
+
+
+@pytest.fixture(scope="module", params=["ridge", "attention"])
+def half(request, exported):
+    """A half `classify` graph with inputs for it."""
+    bundle = open_bundle(exported("conv4", request.param))
+    rng = np.random.default_rng(0)
+    inputs = {"images": draw_specimens(range(1), 2, size=84)[0]}
+    for tensor in bundle.graph("classify").inputs[1:]:
+        sizes = {"classes": 3, "tokens_high": 50, "tokens_mid": 200}
+        shape = [sizes.get(size, size) for size in tensor.shape]
+        kind = tensor.name.split("_")[0]
+        inputs[tensor.name] = (
+            np.ones(shape, bool) if kind == "valid" else rng.standard_normal(shape).astype(np.float32)
+        )
+    return to_half(onnx.load(bundle.graph_path("classify"))), inputs
+
+
+def computed(model, inputs):
+    """Every value of a graph, by the executor."""
+    values = [name for node in model.graph.node for name in node.output]
+    given = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    found = RoundingGraph(model).run(given, values)
+    return inputs | {name: t.numpy() for name, t in zip(values, found, strict=True)}
+
+
+def test_every_node_computes_what_the_reference_says_to_a_unit_in_the_last_place(half):
+    model, inputs = half
+    known = computed(model, inputs)
+    constants = {w.name: onnx.numpy_helper.to_array(w) for w in model.graph.initializer}
+    for node in model.graph.node:
+        # The reference adds up a convolution in half, term by term: see the test below for those.
+        if node.op_type == "Conv":
+            continue
+        names = [name for name in node.input if name]
+        graph = onnx.helper.make_graph(
+            [node],
+            "one",
+            [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names)],
+            [onnx.ValueInfoProto(name=name) for name in node.output],
+        )
+        one = onnx.helper.make_model(graph, opset_imports=model.opset_import)
+        expected = reference(one).run(None, {name: known.get(name, constants.get(name)) for name in names})
+        for name, value in zip(node.output, expected, strict=True):
+            found = known[name]
+            assert found.dtype == value.dtype, node.name
+            if value.dtype == np.float16:
+                scale = np.abs(value.astype(np.float64)).max()
+                np.testing.assert_allclose(found, value, rtol=ULP, atol=ULP * scale / 8, err_msg=node.name)
+            elif value.dtype == np.float32:
+                scale = np.abs(np.where(np.isfinite(value), value, 0)).max()
+                np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-5 * scale, err_msg=node.name)
+            else:
+                np.testing.assert_array_equal(found, value, err_msg=node.name)
+
+
+def test_a_convolution_is_added_up_in_float32_and_rounded_once(half):
+    model, inputs = half
+    known = computed(model, inputs)
+    node = next(n for n in model.graph.node if n.op_type == "Conv" and "blocks.3" in n.name)
+    constants = {w.name: onnx.numpy_helper.to_array(w).astype(np.float64) for w in model.graph.initializer}
+    x, weight, bias = known[node.input[0]].astype(np.float64), *(constants[name] for name in node.input[1:])
+    exact = torch.nn.functional.conv2d(*map(torch.from_numpy, (x, weight, bias)), padding=1).numpy()
+    found = known[node.output[0]]
+    assert found.dtype == np.float16
+    assert np.mean(found == exact.astype(np.float16)) > 0.99
+    assert np.mean(found == exact) < 0.1
+
+
+@pytest.mark.slow
+def test_a_whole_graph_agrees_with_the_reference_on_some_images(half):
+    model, inputs = half
+    names = [output.name for output in model.graph.output]
+    expected = reference(model).run(names, inputs)
+    known = computed(model, inputs)
+    for name, value in zip(names, expected, strict=True):
+        assert np.abs(known[name] - value).max() < 0.01 * np.abs(value).max(), name
+
+
+def test_a_result_above_the_largest_half_number_is_infinite_and_is_told_of():
+    def model(type_):
+        ends = [onnx.helper.make_tensor_value_info(name, type_, [1]) for name in ("x", "y")]
+        nodes = [
+            onnx.helper.make_node("Mul", ["x", "x"], ["square"], name="square"),
+            onnx.helper.make_node("Div", ["square", "x"], ["y"], name="back"),
+        ]
+        return onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:]))
+
+    half = RoundingGraph(model(onnx.TensorProto.FLOAT16))
+    assert half.run({"x": torch.tensor([255.0]).half()}, ["y"])[0].item() == 255.0
+    assert half.overflowed is None
+    (result,) = half.run({"x": torch.tensor([257.0]).half()}, ["y"])  # 66,049 is above 65,504
+    assert torch.isinf(result).item()
+    assert half.overflowed == "square"
+    single = RoundingGraph(model(onnx.TensorProto.FLOAT))
+    assert single.run({"x": torch.tensor([257.0])}, ["y"])[0].item() == 257.0
+
+
+def test_an_unknown_operator_is_refused_by_its_name():
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Tanh", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", [value], [onnx.ValueInfoProto(name="y")])
+    with pytest.raises(BackendError, match="operators unknown here: Tanh"):
+        RoundingGraph(onnx.helper.make_model(graph))
+
+
+@pytest.mark.slow
+def test_a_network_that_overflows_half_is_not_exported_and_the_node_is_named(
+    seeded_checkpoint, untraced, tmp_path
+):
+    checkpoint = load_checkpoint(seeded_checkpoint("conv4", "attention"))
+    with (
+        torch.no_grad()
+    ):  # 65,504 is passed between the second convolution and the third, which takes it back
+        checkpoint.network.backbone.blocks[1].norm.weight.mul_(1e5)
+        checkpoint.network.backbone.blocks[1].norm.bias.mul_(1e5)
+        checkpoint.network.backbone.blocks[2].conv.weight.mul_(1e-5)
+    export_bundle(checkpoint, tmp_path / "single.hmdrn")
+    untraced(tmp_path / "single.hmdrn")
+    with pytest.raises(VerificationError, match=r"half overflows in 'backbone.blocks.1.* fp32"):
+        export_bundle(checkpoint, tmp_path / "half.hmdrn", "fp16")
+    assert [p.name for p in tmp_path.iterdir()] == ["single.hmdrn"]
+
+
+@pytest.mark.slow
+def test_an_fp16_bundle_has_both_variants_a_float32_solve_and_the_rules(
+    seeded_checkpoint, exported, untraced, tmp_path
+):
+    from hmdrn.loading import load
+
+    untraced(exported("conv4", "ridge"))
+    path = tmp_path / "half.hmdrn"
+    checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
+    result = export_bundle(checkpoint, path, "fp16")
+    assert "rounding to half" in result.executor
+    assert result.mask_bits_differing < 0.005
+    manifest = open_bundle(path, "fp16").manifest
+    assert manifest.variants["fp16"]["solve"] == manifest.variants["fp32"]["solve"]
+    assert {g.precision for n, g in manifest.variants["fp16"].items() if n != "solve"} == {"fp16"}
+    assert set(manifest.verification) == {"fp16", "fp32"}
+    rules = json.loads((path / "manifest.json").read_text())["precision_rules"]["fp16"]
+    assert all(rule["reason"] and (rule.get("nodes") or rule.get("graphs")) for rule in rules)
+    sizes = [(path / f"graphs/{v}/weights.bin").stat().st_size for v in ("fp16", "fp32")]
+    assert sizes[0] < 0.55 * sizes[1]
+
+    recognizer = load(path)
+    assert recognizer.bundle.variant == "fp32"
+    told = "onnxruntime runs the fp32 graphs; not fp16: they are for tensorrt; not tensorrt: "
+    assert str(recognizer.backend_report).startswith(told)
+    from hmdrn_runtime.backends.selection import open_backend
+
+    with pytest.raises(BackendError, match=r"variant 'fp16' of .* is for tensorrt"):
+        open_backend(open_bundle(path, "fp16"))

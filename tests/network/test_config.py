@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from hmdrn_network.config import NetworkConfig
+from hmdrn_runtime.errors import CheckpointError
+
+LEVELS = (("high", "mid"), ("high",), ("mid",))
+ALL = list(itertools.product(("conv4", "resnet12"), ("ridge", "attention"), LEVELS))
+
+
+@pytest.mark.parametrize("choices", ALL, ids=lambda c: f"{c[0]}-{c[1]}-{'+'.join(c[2])}")
+def test_every_configuration_survives_json(choices):
+    config = NetworkConfig(*choices)
+    values = json.loads(json.dumps(config.to_dict()))
+    assert values == {"backbone": choices[0], "head": choices[1], "levels": list(choices[2])}
+    assert NetworkConfig.from_dict(values) == config
+
+
+def test_the_default_is_conv4_with_the_ridge_head_on_both_levels():
+    assert NetworkConfig() == NetworkConfig("conv4", "ridge", ("high", "mid"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "conv5"}, r"unknown backbone 'conv5': choose one of conv4, resnet12"),
+        ({"head": "linear"}, r"unknown head 'linear': choose one of ridge, attention"),
+        ({"levels": ("mid", "high")}, r"levels \('mid', 'high'\) are none of"),
+        ({"levels": ("high", "high")}, r"levels \('high', 'high'\) are none of"),
+        ({"levels": ("low",)}, r"levels \('low',\) are none of"),
+        ({"levels": ()}, r"levels \(\) are none of"),
+    ],
+)
+def test_a_name_that_is_no_choice_is_refused_by_name(changes, message):
+    with pytest.raises(CheckpointError, match=message):
+        NetworkConfig(**changes)
+    values = {"backbone": "conv4", "head": "ridge", "levels": ["high", "mid"]} | changes
+    with pytest.raises(CheckpointError, match=message):
+        NetworkConfig.from_dict(values)
+
+
+@pytest.mark.parametrize("key", ["backbone", "head", "levels"])
+def test_a_missing_entry_is_refused(key):
+    values = NetworkConfig().to_dict()
+    del values[key]
+    with pytest.raises(CheckpointError, match="network configuration has entries"):
+        NetworkConfig.from_dict(values)
+
+
+def test_an_unknown_entry_is_refused_by_name():
+    with pytest.raises(CheckpointError, match="'depth'"):
+        NetworkConfig.from_dict({**NetworkConfig().to_dict(), "depth": 3})
+
+
+@pytest.mark.parametrize(
+    ("backbone", "channels"), [("conv4", {"high": 64, "mid": 64}), ("resnet12", {"high": 640, "mid": 320})]
+)
+@pytest.mark.parametrize("levels", LEVELS)
+def test_levels_have_the_widths_of_the_backbone(backbone, channels, levels):
+    config = NetworkConfig(backbone, "ridge", levels)
+    specs = {level.name: (level.channels, level.tokens) for level in config.level_specs}
+    assert specs == {name: (channels[name], {"high": 25, "mid": 100}[name]) for name in levels}
+    assert tuple(specs) == levels
+    # The divisor is of the high level, whether or not it is in use.
+    assert config.logit_divisor == 25 * channels["high"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "levels", "tokens"),
+    [
+        ("conv4", ("high", "mid"), False),  # 8,000 numbers against 4,160
+        ("conv4", ("high",), True),  # 1,600 against 2,080
+        ("conv4", ("mid",), False),  # 6,400 against 2,080
+        ("resnet12", ("high", "mid"), True),  # 48,000 against 256,480
+        ("resnet12", ("high",), True),
+        ("resnet12", ("mid",), True),  # 32,000 against 51,360
+    ],
+)
+def test_a_gallery_keeps_the_smaller_form(backbone, levels, tokens):
+    assert NetworkConfig(backbone, "ridge", levels).keeps_tokens() is tokens
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        NetworkConfig().head = "attention"

@@ -1,0 +1,597 @@
+"""The TensorRT backend over a stand-in for the hardware: blocks, residency, threads, captured graphs."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import gc
+import hashlib
+import threading
+
+import numpy as np
+import pytest
+from fake_tensorrt import FakeCuda, fake_trt, lost, plan_of
+
+from hmdrn.loading import bundle_path
+from hmdrn_runtime.backends.selection import open_backend
+from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
+from hmdrn_runtime.backends.tensorrt.batching import blocks, padded, sizes_of, too_large
+from hmdrn_runtime.backends.tensorrt.context_pool import KEPT
+from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles
+from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
+from hmdrn_runtime.backends.timing import NodeTime, ProfilesNodes, TimesTransfers
+from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.bundle.manifest import Graph, Tensor
+from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.recognizer import Recognizer
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+LARGEST = {"batch": 2, "classes": 3}
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return open_bundle(bundle_path("default"))
+
+
+@pytest.fixture(scope="module")
+def reference(bundle):
+    return open_backend(bundle, "onnxruntime", threads=1)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return draw_specimens([0, 1, 2], 2, size=84).reshape(-1, 84, 84, 3)
+
+
+@pytest.fixture
+def operator(bundle):
+    return np.random.default_rng(0).random((8, bundle.manifest.network.packed), dtype=np.float32)
+
+
+@pytest.fixture
+def opened(bundle, tmp_path):
+    """opened(cuda): a backend on the stand-in."""
+
+    def make(
+        cuda, largest=LARGEST, graphs=None, version="10.3.0", sharing=False, trt=None, of=None, dla=None
+    ):
+        plans, given = {}, of or bundle
+        for name in given.manifest.variants["fp32"]:
+            plan = plan_of(given.graph_path((graphs or {}).get(name, name)), largest, sharing)
+            (tmp_path / f"{name}.plan").write_bytes(plan)
+            plans[name] = hashlib.sha256(plan).hexdigest()
+        here = Platform("stand-in", "0.0", f"tensorrt {version}", None)
+        options = {"tf32": False, "profile_sharing": sharing, "dla_core": dla}
+        files = EngineFiles(tmp_path, Fingerprint(here, "fp32", "fp32", {}, options, plans))
+        return TensorRTBackend(given, files, trt or fake_trt(cuda, version), cuda)
+
+    return make
+
+
+def equal(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5 * np.abs(array).max())
+
+
+@pytest.mark.parametrize("photos", [1, 2, 5])
+@pytest.mark.parametrize("classes", [1, 3, 8])
+def test_more_photos_and_classes_than_an_engine_takes_run_in_blocks_and_are_joined(
+    opened, reference, pixels, operator, photos, classes
+):
+    backend = opened(FakeCuda())
+    inputs = {"images": pixels[:photos], "operator": operator[:classes]}
+    equal(backend.run("classify", inputs), reference.run("classify", inputs))
+
+
+@pytest.mark.parametrize(("built_for", "loaded_for"), [(None, -1), (0, 0), (1, 1)])
+def test_an_engine_is_loaded_for_the_accelerator_that_it_was_built_for(
+    opened, pixels, operator, built_for, loaded_for
+):
+    cuda = FakeCuda()
+    trt = fake_trt(cuda, "10.3.0")
+    opened(cuda, trt=trt, dla=built_for).run("classify", {"images": pixels, "operator": operator})
+    assert {engine.dla_core for engine in trt.engines} == {loaded_for}
+
+
+@pytest.mark.parametrize("graph", ["enroll", "encode", "explain"])
+def test_every_graph_gives_what_onnx_runtime_gives(opened, reference, pixels, graph):
+    equal(opened(FakeCuda()).run(graph, {"images": pixels}), reference.run(graph, {"images": pixels}))
+
+
+def test_what_is_placed_stays_on_the_device_and_is_read_there_block_by_block(
+    opened, reference, pixels, operator
+):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    mine = operator.copy()
+    placed = backend.place(mine)
+    # With one class more: the last block is as large as the others.
+    assert list(cuda.memory.values()) == [mine.nbytes // 8 * 9]
+    mine[:] = 0
+    expected = reference.run("classify", {"images": pixels, "operator": operator})
+    for _ in range(2):
+        equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
+    # Blocks are read in place: no other memory is as large as one of them.
+    assert sum(size >= operator[:3].nbytes for size in cuda.memory.values()) == 1
+
+
+def test_blocks_whose_address_does_not_suit_tensorrt_are_moved_on_the_device(
+    opened, reference, pixels, operator
+):
+    class Skewed(FakeCuda):
+        def allocate(self, size):
+            whole = size == operator.nbytes
+            return self._allocate(size, self.memory, skew=64 if whole else 0)
+
+    backend = opened(Skewed())
+    for operators in (operator, operator[::-1]):
+        placed = backend.place(operators)
+        for _ in range(3):
+            equal(
+                backend.run("classify", {"images": pixels[:1], "operator": placed}),
+                reference.run("classify", {"images": pixels[:1], "operator": operators}),
+            )
+
+
+def test_memory_is_given_back_with_what_was_placed_and_with_the_backend(opened, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    placed = backend.place(operator)
+    backend.run("classify", {"images": pixels, "operator": placed})
+    before = len(cuda.memory)
+    del placed
+    gc.collect()
+    assert len(cuda.memory) == before - 1
+    backend.close()
+    gc.collect()
+    assert (cuda.memory, cuda.pinned, cuda.streams, cuda.graphs) == ({}, {}, {}, set())
+    assert cuda.depth.value == 0
+
+
+def test_a_stream_of_frames_is_captured_once_and_launched_from_then_on(opened, reference, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    placed = backend.place(operator[:3])
+    for i in range(6):
+        equal(
+            backend.run("classify", {"images": pixels[i : i + 1], "operator": placed}),
+            reference.run("classify", {"images": pixels[i : i + 1], "operator": operator[:3]}),
+        )
+    assert (cuda.captures, cuda.launches) == (1, 5)
+
+
+def test_other_shapes_and_operators_have_graphs_of_their_own_which_stay_with_them(
+    opened, reference, pixels, operator
+):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    galleries = {n: backend.place(operator[:n]) for n in (2, 3)}
+    for photos, classes in [(1, 2)] * 3 + [(2, 2)] * 3 + [(2, 3)] * 3 + [(1, 2)] * 3:
+        equal(
+            backend.run("classify", {"images": pixels[:photos], "operator": galleries[classes]}),
+            reference.run("classify", {"images": pixels[:photos], "operator": operator[:classes]}),
+        )
+    assert (cuda.captures, cuda.launches) == (3, 9)
+    assert len(cuda.graphs) == 3
+
+
+class Reusing(FakeCuda):
+    """Gives memory that was freed to the next that asks for as much, as CUDA does as a rule."""
+
+    def __init__(self):
+        super().__init__()
+        self.freed = {}
+
+    def allocate(self, size):
+        self.outside()
+        if not self.freed.get(size):
+            return super().allocate(size)
+        address, data = self.freed[size].pop()
+        data[:] = 0xCD
+        self._held[address], self.memory[address] = data, size
+        return address
+
+    def free(self, address):
+        self.freed.setdefault(self.memory[address], []).append((address, self._held[address]))
+        super().free(address)
+
+
+def test_species_are_added_without_a_new_capture_until_a_power_of_two_is_full(
+    opened, reference, pixels, operator
+):
+    cuda = Reusing()
+    backend = opened(cuda, {"batch": 2, "classes": 16})
+    more = np.concatenate([operator, operator])
+    placed, captures = None, []
+    for classes in range(1, 12):
+        placed = backend.place(more[:classes])
+        for image in pixels[:3, None]:
+            equal(
+                backend.run("classify", {"images": image, "operator": placed}),
+                reference.run("classify", {"images": image, "operator": more[:classes]}),
+            )
+        captures.append(cuda.captures)
+    # The next gallery is placed while the one before is still there: they take turns in two places.
+    assert captures == [1, 2, 2, 2, 2, 2, 2, 2, 3, 4, 4]
+    assert len(cuda.graphs) == KEPT
+
+
+def test_blocks_of_a_gallery_are_captured_each_and_what_are_too_many_run_step_by_step(
+    opened, reference, pixels, operator
+):
+    for classes, launches in ((6, 3), (8, 2)):
+        cuda = FakeCuda()
+        backend = opened(cuda, {"batch": 2, "classes": 2})
+        inputs = {"images": pixels[:1], "operator": backend.place(operator[:classes])}
+        expected = reference.run("classify", {"images": pixels[:1], "operator": operator[:classes]})
+        for _ in range(4):
+            equal(backend.run("classify", inputs), expected)
+        assert (cuda.captures, cuda.launches) == (launches, 3 * launches)
+        (engine,) = backend._trt.engines
+        assert engine.contexts == KEPT
+
+
+def test_galleries_that_come_and_go_leave_a_few_contexts_and_one_where_memory_is_short(
+    opened, reference, pixels, operator
+):
+    for full, contexts in ((False, KEPT), (True, 1)):
+        cuda = FakeCuda()
+        backend = opened(cuda)
+        cuda.full = full
+        galleries = [backend.place(operator[n : n + 3]) for n in range(5)]
+        for _ in range(2):
+            for n, placed in enumerate(galleries):
+                equal(
+                    backend.run("classify", {"images": pixels[:1], "operator": placed}),
+                    reference.run("classify", {"images": pixels[:1], "operator": operator[n : n + 3]}),
+                )
+        (engine,) = backend._trt.engines
+        assert engine.contexts == contexts
+
+
+def test_memory_that_idle_contexts_hold_is_there_for_a_gallery(opened, reference, pixels, operator):
+    class Small(FakeCuda):
+        def allocate(self, size):
+            if size > operator.nbytes and any(engine.living for engine in backend._trt.engines):
+                raise BackendError("CUDA could not allocate: out of memory")
+            return super().allocate(size)
+
+    backend = opened(Small(), {"batch": 2, "classes": 16})
+    more = np.concatenate([operator, operator])
+    inputs = {"images": pixels[:1], "operator": more}
+    placed = backend.place(more)
+    equal(backend.run("classify", {**inputs, "operator": placed}), reference.run("classify", inputs))
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [
+        (1000, {1: 8, 8: 8, 9: 16, 512: 512, 513: 1000, 1000: 1000, 1001: 2000}),
+        (20, {16: 16, 17: 20, 41: 60}),
+        (3, {1: 3, 3: 3, 4: 6}),
+    ],
+)
+def test_classes_are_padded_to_powers_of_two_and_to_whole_blocks(most, expected):
+    assert {classes: padded(classes, most) for classes in expected} == expected
+
+
+def test_classes_are_padded_with_copies_of_themselves(opened, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda, {"batch": 2, "classes": 16})
+    for classes in (1, 3, 7, 8):
+        placed = backend.place(operator[:classes]).handle
+        kept = np.ctypeslib.as_array((ctypes.c_float * (8 * operator.shape[1])).from_address(placed.address))
+        np.testing.assert_array_equal(
+            kept.reshape(8, -1), np.resize(operator[:classes], (8, operator.shape[1]))
+        )
+
+
+@pytest.mark.parametrize("head", ["ridge", "attention"])
+@pytest.mark.parametrize("classes", [3, 6])
+def test_whatever_the_padding_is_it_stays_out_of_the_answers(opened, bundle, exported, pixels, head, classes):
+    given = bundle if head == "ridge" else open_bundle(exported("conv4", head))
+    tokens = {f"tokens_{level.name}": level.tokens for level in given.manifest.network.levels}
+    rng = np.random.default_rng(1)
+
+    def operand(tensor):
+        shape = [{**tokens, "classes": classes}.get(size, size) for size in tensor.shape]
+        return np.ones(shape, bool) if tensor.dtype == "bool" else rng.random(shape, dtype=np.float32)
+
+    taken = {t.name: t for t in given.graph("classify").inputs if t.name != "images"}
+    operands = {name: operand(tensor) for name, tensor in taken.items()}
+    backend = opened(FakeCuda(), {**tokens, "batch": 2, "classes": 4}, of=given)
+    placed = {name: backend.place(array) for name, array in operands.items()}
+    for array in (value.handle for value in placed.values()):
+        padding = array.buffer.size - array.size
+        assert padding > 0
+        # Ones in every bit are no number.
+        ctypes.memset(array.address + array.size, 1 if array.dtype == bool else 0xFF, padding)
+    reference = open_backend(given, "onnxruntime", threads=1)
+    found = backend.run("classify", {"images": pixels[:2], **placed})
+    assert all(np.isfinite(array).all() for array in found.values())
+    equal(found, reference.run("classify", {"images": pixels[:2], **operands}))
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_without_capture_every_frame_runs_step_by_step(opened, reference, pixels, operator, broken):
+    cuda = FakeCuda(capturing=False)
+    if broken:
+        cuda.capture = lost
+    backend = opened(cuda)
+    inputs = {"images": pixels[:1], "operator": operator[:2]}
+    for _ in range(3):
+        equal(backend.run("classify", inputs), reference.run("classify", inputs))
+    assert cuda.launches == 0
+
+
+def test_copies_are_timed_apart_and_the_answer_is_the_same(opened, reference, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    assert isinstance(backend, TimesTransfers)
+    inputs = {"images": pixels[:5], "operator": operator}
+    found, taken = backend.run_timed("classify", inputs)
+    equal(found, reference.run("classify", inputs))
+    assert min(taken.to_device, taken.compute, taken.to_host) > 0
+    equal(backend.run("classify", inputs), found)
+
+
+def test_layers_are_timed_by_tensorrts_profiler_block_by_block(opened, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    assert isinstance(backend, ProfilesNodes)
+    few = backend.node_times("classify", {"images": pixels[:1], "operator": operator[:3]}, runs=4)
+    assert few == [NodeTime("conv + relu", "CaskConvolution", 0.5), NodeTime("gemm", "layer", 0.25)]
+    # Two blocks of photos by two of classes.
+    four = backend.node_times("classify", {"images": pixels[:4], "operator": operator[:6]}, runs=2)
+    assert [node.ms for node in four] == [2.0, 1.0]
+    assert cuda.captures == 0
+
+
+def at_once(count, work):
+    """Call `work` in so many threads at the same time, three times; returns what they raised."""
+    failures = []
+    for _ in range(3):
+        start = threading.Barrier(count)
+
+        def begin(start=start):
+            start.wait()
+            try:
+                work()
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=begin) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return failures
+
+
+# TensorRT 8.6 shares a profile in engines that were built for it; 8.5, and older engines of ours, do not.
+@pytest.mark.parametrize(
+    ("version", "sharing", "most"), [("10.3.0", False, 4), ("8.6.1", True, 4), ("8.6.1", False, 1)]
+)
+def test_threads_have_a_context_each_where_they_may_and_those_that_follow_use_them_again(
+    opened, reference, pixels, operator, version, sharing, most
+):
+    backend = opened(FakeCuda(), version=version, sharing=sharing)
+    placed = backend.place(operator[:3])
+    expected = reference.run("classify", {"images": pixels, "operator": operator[:3]})
+
+    def work():
+        for _ in range(3):
+            equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
+
+    assert at_once(4, work) == []
+    (engine,) = backend._trt.engines
+    assert 1 <= engine.contexts <= most
+
+
+@pytest.mark.parametrize(("version", "most"), [("10.3.0", 4), ("8.5.3", 1)])
+def test_threads_with_galleries_of_all_sizes_make_no_more_contexts_than_there_are_threads(
+    opened, reference, pixels, operator, version, most
+):
+    backend = opened(FakeCuda(), {"batch": 2, "classes": 2}, version=version)
+    galleries = {n: backend.place(operator[:n]) for n in range(1, 9)}
+    calls = [(n, photos) for n in galleries for photos in (1, 3)]
+    expected = {
+        (n, photos): reference.run("classify", {"images": pixels[:photos], "operator": operator[:n]})
+        for n, photos in calls
+    }
+
+    def work():
+        order = np.random.default_rng(threading.get_ident()).permutation(calls)
+        for n, photos in map(tuple, order.tolist()):
+            inputs = {"images": pixels[:photos], "operator": galleries[n]}
+            equal(backend.run("classify", inputs), expected[n, photos])
+
+    assert at_once(4, work) == []
+    (engine,) = backend._trt.engines
+    assert 1 <= engine.contexts <= most
+
+
+def test_an_engine_with_one_context_is_profiled_between_the_calls_of_other_threads(
+    opened, reference, pixels, operator
+):
+    backend = opened(FakeCuda(), version="8.5.3")
+    inputs = {"images": pixels[:1], "operator": operator[:3]}
+    expected = reference.run("classify", inputs)
+
+    def work():
+        equal(backend.run("classify", inputs), expected)
+        assert [node.ms for node in backend.node_times("classify", inputs, runs=2)] == [0.5, 0.25]
+        equal(backend.run("classify", inputs), expected)
+
+    work()
+    assert at_once(2, work) == []
+
+
+def test_an_engine_with_one_context_runs_again_while_the_error_before_is_still_held(
+    opened, reference, pixels
+):
+    backend = opened(FakeCuda(), version="8.5.3")
+    inputs = {"images": pixels[:1]}
+    backend.run("encode", inputs)
+    _, engine = backend._trt.engines
+    engine.failing = True
+    with pytest.raises(BackendError, match="the device is on fire") as held:
+        backend.run("encode", inputs)
+    engine.failing = False
+    for _ in range(3):
+        equal(backend.run("encode", inputs), reference.run("encode", inputs))
+    assert held.tb is not None
+    assert engine.contexts == 1
+
+
+def test_outputs_of_one_call_are_not_touched_by_the_next(opened, pixels):
+    backend = opened(FakeCuda())
+    first = backend.run("encode", {"images": pixels})["query_gram"]
+    copy = first.copy()
+    backend.run("encode", {"images": 255 - pixels})
+    np.testing.assert_array_equal(first, copy)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "match"),
+    [
+        ({}, "it was given nothing, and takes images"),
+        ({"pictures": np.zeros((1, 84, 84, 3), np.uint8)}, "given pictures, and takes images"),
+        (
+            {"images": np.zeros((1, 84, 80, 3), np.uint8)},
+            r"images uint8\[1, 84, 80, 3\], and takes uint8\[batch",
+        ),
+        ({"images": np.zeros((84, 84, 3), np.uint8)}, "takes uint8"),
+        ({"images": np.zeros((1, 84, 84, 3), np.float32)}, "images float32"),
+        ({"images": np.zeros((0, 84, 84, 3), np.uint8)}, r"uint8\[0, 84"),
+    ],
+)
+def test_inputs_that_a_graph_does_not_take_are_refused_before_they_reach_the_device(opened, inputs, match):
+    with pytest.raises(BackendError, match=f"could not run graph 'encode': .*{match}"):
+        opened(FakeCuda()).run("encode", inputs)
+
+
+@pytest.mark.parametrize("array", [np.array([None]), np.zeros(0)])
+def test_what_cannot_lie_on_a_device_is_not_placed(opened, array):
+    with pytest.raises(BackendError, match="TensorRT takes no array"):
+        opened(FakeCuda()).place(array)
+
+
+def test_an_engine_that_fails_says_so_in_tensorrts_words_and_the_next_call_starts_afresh(
+    opened, reference, pixels
+):
+    backend = opened(FakeCuda())
+    backend.run("encode", {"images": pixels[:1]})
+    _, engine = backend._trt.engines
+    engine.failing = True
+    with pytest.raises(
+        BackendError, match="could not run the engine of graph 'encode': the device is on fire"
+    ):
+        backend.run("encode", {"images": pixels[:2]})
+    engine.failing = False
+    equal(backend.run("encode", {"images": pixels[:2]}), reference.run("encode", {"images": pixels[:2]}))
+    assert engine.contexts == 2
+
+
+def test_errors_of_other_calls_and_threads_are_not_quoted(opened, pixels):
+    backend = opened(FakeCuda())
+    inputs = {"images": pixels[:1]}
+    backend.run("encode", inputs)
+    _, engine = backend._trt.engines
+    engine.failing = True
+    with pytest.raises(BackendError, match="the device is on fire"):
+        backend.run("encode", inputs)
+    engine.failing = "in silence"
+    other = threading.Thread(target=engine.log.log, args=("ERROR", "said elsewhere"))
+    log, began = engine.log, engine.log.begin
+
+    def begin():
+        began()
+        if not other.ident:
+            other.start()
+            other.join()
+
+    log.begin = begin
+    with pytest.raises(BackendError, match="the engine of graph 'encode': it does not say why"):
+        backend.run("encode", inputs)
+    assert list(log.errors)[-2:] == ["the device is on fire", "said elsewhere"]
+
+
+def test_what_tensorrt_says_in_months_takes_no_more_memory_than_what_it_says_in_a_day(opened):
+    backend = opened(FakeCuda())
+    (engine,) = backend._trt.engines
+    for i in range(10_000):
+        engine.log.log("ERROR", f"message {i}")
+    assert len(engine.log.lines) == len(engine.log.errors) == len(engine.log.of_thread.errors) == 100
+    assert engine.log.lines[-1] == "message 9999"
+
+
+def test_an_engine_that_tensorrt_refuses_or_that_is_of_another_graph_is_told(opened, bundle, pixels):
+    with pytest.raises(BackendError, match="the engine of graph 'encode' is of another graph: it has input"):
+        opened(FakeCuda(), graphs={"encode": "classify"}).run("encode", {"images": pixels})
+    backend = opened(FakeCuda())
+    files = backend._files
+    plan = b"no plan"
+    (files.folder / "encode.plan").write_bytes(plan)
+    fingerprint = files.fingerprint
+    digests = {**fingerprint.plans, "encode": hashlib.sha256(plan).hexdigest()}
+    backend._files = EngineFiles(files.folder, dataclasses.replace(fingerprint, plans=digests))
+    with pytest.raises(BackendError, match="load its engine of graph 'encode': Magic tag does not match"):
+        backend.run("encode", {"images": pixels})
+
+
+def test_an_engine_that_cannot_run_is_told_when_the_backend_is_opened_which_leaves_nothing_behind(opened):
+    cuda = FakeCuda()
+    with pytest.raises(BackendError, match="the engine of graph 'classify' is of another graph"):
+        opened(cuda, graphs={"classify": "encode"})
+    cuda.full = True
+    with pytest.raises(BackendError, match="make an execution context, which takes device memory, of graph"):
+        opened(cuda)
+    trt = fake_trt(cuda)
+    trt.driverless = True
+    with pytest.raises(
+        BackendError, match=r"TensorRT could not start: it does not say why. Look whether the"
+    ):
+        opened(cuda, trt=trt)
+    gc.collect()
+    assert (cuda.memory, cuda.pinned, cuda.streams, cuda.graphs) == ({}, {}, {}, set())
+
+
+def test_a_device_without_memory_says_what_could_not_be_had(opened, pixels):
+    cuda = FakeCuda()
+    cuda.allocate = lost
+    with pytest.raises(BackendError, match="device lost"):
+        opened(cuda).run("encode", {"images": pixels})
+
+
+def test_a_recognizer_enrolls_and_names_species_on_it_as_on_the_cpu(opened, bundle, reference, pixels):
+    answers = []
+    for backend in (opened(FakeCuda(), {"batch": 2, "classes": 2}), reference):
+        birds = Recognizer(bundle, backend)
+        for s in range(3):
+            birds.enroll(f"species {s}", list(pixels[2 * s : 2 * s + 1]))
+        answers.append([birds.classify(image) for image in pixels])
+    for one, other in zip(*answers, strict=True):
+        assert one.label == other.label
+        assert one.probability == pytest.approx(other.probability, abs=1e-4)
+
+
+def test_tokens_of_a_class_cannot_be_cut_and_are_refused_by_name():
+    graph = Graph(
+        "f", "fp32", "onnx", 18, ("tensorrt",), (Tensor("k", "float32", ("classes", "tokens_high", 4)),), ()
+    )
+    sizes = sizes_of("classify", graph, {"k": ("float32", (7, 75, 4))})
+    assert sizes == {"classes": 7, "tokens_high": 75}
+    assert too_large(sizes, {"classes": 3, "tokens_high": 50}) == ["tokens_high"]
+    assert too_large(sizes, {"classes": 3, "tokens_high": 75}) == []
+    cut = list(blocks(sizes, {"classes": 3, "tokens_high": 75}))
+    assert cut == [{"classes": slice(0, 3)}, {"classes": slice(3, 6)}, {"classes": slice(6, 7)}]
+
+
+def test_inputs_that_disagree_about_the_number_of_classes_are_refused(opened, bundle):
+    gram = np.zeros((2, bundle.manifest.network.packed), np.float32)
+    with pytest.raises(BackendError, match=r"shots float32\[3\], and takes float32\[classes\]"):
+        opened(FakeCuda()).run("solve", {"gram": gram, "shots": np.ones(3, np.float32)})

@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import threading
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from hmdrn_runtime.backends import onnxruntime_cuda
+from hmdrn_runtime.backends.base import Resident
+from hmdrn_runtime.backends.cuda_driver import Gpu
+from hmdrn_runtime.backends.report import backend_report
+from hmdrn_runtime.backends.selection import BACKENDS, open_backend
+from hmdrn_runtime.backends.tensorrt import open as opening
+from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
+from hmdrn_runtime.errors import BackendError, BundleError
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+
+@pytest.fixture(scope="module")
+def bundle(exported):
+    return open_bundle(exported("conv4", "ridge"))
+
+
+@pytest.fixture(scope="module")
+def backend(bundle):
+    return open_backend(bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return draw_specimens([0, 1], 1, size=84).reshape(-1, 84, 84, 3)
+
+
+@pytest.fixture(scope="module")
+def operator(bundle):
+    return np.random.default_rng(0).random((3, bundle.manifest.network.packed), dtype=np.float32)
+
+
+def refused(call, match):
+    with pytest.raises(BackendError, match=match) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "cuda", "ONNXRuntime", "onnx"])
+def test_an_unknown_backend_is_refused_with_those_there_are(bundle, name):
+    message = refused(lambda: open_backend(bundle, name), f"unknown backend '{name}': choose one of ")
+    assert all(known in message for known in BACKENDS)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Let ONNX Runtime think of a GPU: gpu(found, provider)."""
+
+    def be(provider):
+        monkeypatch.setattr(onnxruntime_cuda, "find_gpu", lambda: Gpu("GPU", "8.6"))
+        if provider:
+            monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+
+    return be
+
+
+def no_gpu():
+    raise BackendError("there is no NVIDIA driver")
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "onnxruntime-cuda"])
+def test_a_backend_that_needs_a_gpu_is_refused_without_one_and_says_what_to_do(bundle, name, monkeypatch):
+    monkeypatch.setattr(onnxruntime_cuda, "find_gpu", no_gpu)
+    monkeypatch.setattr(opening, "find_gpu", no_gpu)
+    message = refused(
+        lambda: open_backend(bundle, name), f"backend '{name}' cannot be used: there is no NVIDIA driver"
+    )
+    assert message.endswith("; backend='auto' takes what there is")
+    if name == "tensorrt" and importlib.util.find_spec("tensorrt") is None:
+        assert "package 'tensorrt' is not installed" in message
+        assert f"the bundle has no engines (run hmdrn build {bundle.path})" in message
+
+
+def test_auto_tells_what_it_passed_over_and_why(bundle, monkeypatch):
+    monkeypatch.setattr(onnxruntime_cuda, "find_gpu", no_gpu)
+    monkeypatch.setattr(opening, "find_gpu", no_gpu)
+    report = backend_report(bundle, open_backend(bundle))
+    assert report.backend == "onnxruntime"
+    assert list(report.not_used) == ["tensorrt", "onnxruntime-cuda"]
+    assert all("no NVIDIA driver" in reason for reason in report.not_used.values())
+    assert "; not onnxruntime-cuda: there is no NVIDIA driver" in str(report)
+    assert backend_report(bundle, open_backend(bundle, "onnxruntime")).not_used == {}
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this one has CUDA")
+def test_an_onnxruntime_without_cuda_is_refused_with_what_to_install(bundle, gpu):
+    gpu(provider=False)
+    refused(lambda: open_backend(bundle, "onnxruntime-cuda"), "no CUDA provider: install onnxruntime-gpu")
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this one has CUDA")
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_cuda_provider_that_is_listed_and_does_not_load_is_refused(bundle, gpu):
+    gpu(provider=True)  # the session is a real one, which falls back to the CPU without an error
+    refused(
+        lambda: open_backend(bundle, "onnxruntime-cuda"),
+        "did not load its CUDA provider and would run on CPUExecutionProvider: .* use backend='onnxruntime'",
+    )
+    backend = open_backend(bundle)
+    assert backend.name == "onnxruntime"
+    assert "did not load" in backend.passed_over["onnxruntime-cuda"]
+
+
+def test_the_cuda_provider_gets_tf32_off_and_holds_what_is_placed(bundle, gpu, monkeypatch, operator):
+    gpu(provider=True)
+    asked, placed = [], []
+
+    class Session:
+        def __init__(self, path, options, providers):
+            asked.append(providers)
+
+        def get_providers(self):
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    monkeypatch.setattr(ort, "InferenceSession", Session)
+    monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", lambda a, d, n: placed.append((d, n, a.shape)))
+    backend = open_backend(bundle, "onnxruntime-cuda")
+    assert asked == [[("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]]
+    assert backend.place(operator).shape == operator.shape
+    assert placed == [("cuda", 0, operator.shape)]
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_fewer_threads_than_one_are_refused(bundle, threads):
+    for name in ("auto", "onnxruntime"):
+        refused(
+            lambda name=name: open_backend(bundle, name, threads), f"threads is {threads}: give at least 1"
+        )
+
+
+@pytest.mark.parametrize("name", ["auto", "onnxruntime"])
+def test_a_backend_runs_the_graphs_as_onnx_runtime_itself_does(bundle, name, pixels):
+    backend = open_backend(bundle, name, threads=1)
+    assert backend.name == "onnxruntime"
+    session = ort.InferenceSession(str(bundle.graph_path("enroll")), providers=["CPUExecutionProvider"])
+    expected = dict(
+        zip([o.name for o in session.get_outputs()], session.run(None, {"images": pixels}), strict=True)
+    )
+    found = backend.run("enroll", {"images": pixels})
+    assert set(found) == set(expected) == {"support_gram", "query_gram"}
+    for key, array in found.items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, expected[key], rtol=1e-6, atol=1e-6 * np.abs(expected[key]).max())
+
+
+def test_the_number_of_threads_reaches_onnx_runtime(bundle, monkeypatch, pixels):
+    seen = []
+    session = ort.InferenceSession
+
+    def spy(path, options, **rest):
+        seen.append((options.intra_op_num_threads, rest["providers"]))
+        return session(path, options, **rest)
+
+    monkeypatch.setattr(ort, "InferenceSession", spy)
+    open_backend(bundle, threads=2).run("encode", {"images": pixels})
+    open_backend(bundle).run("encode", {"images": pixels})
+    assert seen == [(2, ["CPUExecutionProvider"]), (0, ["CPUExecutionProvider"])]
+
+
+def test_a_graph_is_loaded_once_and_only_when_it_is_asked_for(bundle, monkeypatch, pixels):
+    loaded = []
+    session = ort.InferenceSession
+    monkeypatch.setattr(
+        ort, "InferenceSession", lambda path, *a, **k: (loaded.append(path), session(path, *a, **k))[1]
+    )
+    backend = open_backend(bundle, threads=1)
+    assert loaded == []
+    for _ in range(3):
+        backend.run("encode", {"images": pixels})
+    assert loaded == [str(bundle.graph_path("encode"))]
+
+
+def test_several_threads_at_once_load_a_graph_once_and_get_equal_answers(bundle, monkeypatch, pixels):
+    loaded, found = [], []
+    session = ort.InferenceSession
+    monkeypatch.setattr(
+        ort, "InferenceSession", lambda path, *a, **k: (loaded.append(path), session(path, *a, **k))[1]
+    )
+    backend = open_backend(bundle, threads=1)
+    start = threading.Barrier(4)
+
+    def work():
+        start.wait()
+        found.append(backend.run("encode", {"images": pixels})["query_gram"].tobytes())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loaded) == 1
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_what_is_placed_serves_as_an_input_as_the_array_itself_does(backend, pixels, operator):
+    placed = backend.place(operator)
+    assert isinstance(placed, Resident)
+    assert placed.shape == operator.shape
+    direct = backend.run("classify", {"images": pixels, "operator": operator})
+    for _ in range(2):
+        resident = backend.run("classify", {"images": pixels, "operator": placed})
+        assert {name: a.tobytes() for name, a in resident.items()} == {
+            name: a.tobytes() for name, a in direct.items()
+        }
+
+
+def test_changing_an_array_after_it_was_placed_changes_nothing(backend, pixels, operator):
+    mine = operator.copy()
+    placed = backend.place(mine)
+    before = backend.run("classify", {"images": pixels, "operator": placed})["logits"].copy()
+    mine[:] = 0
+    after = backend.run("classify", {"images": pixels, "operator": placed})["logits"]
+    np.testing.assert_array_equal(after, before)
+    assert np.abs(before).min() > 0
+
+
+def test_a_placed_array_outlives_the_one_that_it_was_made_of(backend, pixels, operator):
+    placed = backend.place(operator.copy())
+    expected = backend.run("classify", {"images": pixels, "operator": operator})["logits"]
+    # Whatever is allocated next would be written over memory that was let go.
+    _litter = [np.full(operator.shape, np.nan, np.float32) for _ in range(20)]
+    found = backend.run("classify", {"images": pixels, "operator": placed})["logits"]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_outputs_of_one_call_are_not_touched_by_the_next(backend, pixels):
+    first = backend.run("encode", {"images": pixels})["query_gram"]
+    copy = first.copy()
+    backend.run("encode", {"images": 255 - pixels})
+    np.testing.assert_array_equal(first, copy)
+
+
+def test_arrays_in_any_layout_are_read_as_what_they_hold(backend, pixels, operator):
+    expected = backend.run("classify", {"images": pixels, "operator": operator})["logits"]
+    mirrored = np.ascontiguousarray(pixels[:, :, ::-1])[:, :, ::-1]
+    fortran = np.asfortranarray(operator)
+    assert not mirrored.flags.c_contiguous
+    assert not fortran.flags.c_contiguous
+    np.testing.assert_array_equal(
+        backend.run("classify", {"images": mirrored, "operator": fortran})["logits"], expected
+    )
+    np.testing.assert_array_equal(
+        backend.run("classify", {"images": mirrored, "operator": backend.place(fortran)})["logits"], expected
+    )
+
+
+@pytest.mark.parametrize("photos", [1, 3])
+@pytest.mark.parametrize("classes", [1, 4])
+def test_photos_and_classes_may_be_of_any_number(backend, bundle, photos, classes):
+    images = np.zeros((photos, 84, 84, 3), np.uint8)
+    operators = np.ones((classes, bundle.manifest.network.packed), np.float32)
+    found = backend.run("classify", {"images": images, "operator": operators})
+    assert {name: a.shape for name, a in found.items()} == dict.fromkeys(
+        ("distance_high", "distance_mid", "logits"), (photos, classes)
+    )
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"images": np.zeros((1, 84, 80, 3), np.uint8)},
+        {"images": np.zeros((84, 84, 3), np.uint8)},
+        {"images": np.zeros((1, 3, 84, 84), np.uint8)},
+        {"images": np.zeros((1, 84, 84, 3), np.float32)},
+        {"images": np.zeros((1, 84, 84, 3), np.int8)},
+        {"pictures": np.zeros((1, 84, 84, 3), np.uint8)},
+        {},
+    ],
+    ids=["height", "no batch", "channels first", "float", "signed", "name", "nothing"],
+)
+def test_inputs_that_a_graph_cannot_take_are_refused_in_one_line(backend, inputs):
+    refused(lambda: backend.run("encode", inputs), "ONNX Runtime could not run graph 'encode': .")
+
+
+def test_an_input_too_many_is_refused_in_one_line(backend, pixels, operator):
+    refused(
+        lambda: backend.run("encode", {"images": pixels, "operator": operator}),
+        "ONNX Runtime could not run graph 'encode'",
+    )
+
+
+def test_operators_of_another_width_are_refused_in_one_line(backend, pixels, operator):
+    refused(
+        lambda: backend.run("classify", {"images": pixels, "operator": operator[:, :-1]}),
+        "ONNX Runtime could not run graph 'classify'",
+    )
+
+
+def test_an_input_of_objects_is_refused_as_an_error_of_the_backend(backend):
+    for call in (
+        lambda: backend.run("encode", {"images": np.array([None])}),
+        lambda: backend.place(np.array([None])),
+    ):
+        refused(call, "ONNX Runtime")
+
+
+def test_a_refused_call_does_not_harm_the_next(backend, pixels):
+    expected = backend.run("encode", {"images": pixels})["query_gram"]
+    with pytest.raises(BackendError):
+        backend.run("encode", {"images": pixels[:, 1:]})
+    np.testing.assert_array_equal(backend.run("encode", {"images": pixels})["query_gram"], expected)
+
+
+def test_a_graph_that_the_bundle_does_not_have_is_refused_with_those_it_has(backend):
+    with pytest.raises(BundleError, match="no graph 'train' in variant 'fp32': it has classify, encode"):
+        backend.run("train", {})
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph at all", b"\x08\x0a" * 500])
+def test_a_graph_that_onnx_runtime_cannot_load_is_named_in_one_line(bundle, tmp_path, content):
+    folder = tmp_path / "copy.hmdrn"
+    shutil.copytree(bundle.path, folder)
+    name = bundle.graph("encode").file
+    (folder / name).write_bytes(content)
+    # Under a digest and a seal that fit, as a faulty exporter would leave it.
+    values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    values["files"][name] = hashlib.sha256(content).hexdigest()
+    del values["sha256"]
+    for _ in range(2):
+        text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        values.setdefault("sha256", hashlib.sha256(text.encode()).hexdigest())
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    backend = open_backend(open_bundle(folder), threads=1)
+    message = refused(
+        lambda: backend.run("encode", {"images": np.zeros((1, 84, 84, 3), np.uint8)}), "could not load"
+    )
+    assert str(folder / name) in message

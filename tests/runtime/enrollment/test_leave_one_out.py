@@ -1,0 +1,220 @@
+"""What `enroll` says of photos."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import hmdrn
+from hmdrn_runtime.enrollment.leave_one_out import Confusion, _confusion, _Fits, _oddest, leave_one_out
+from hmdrn_runtime.errors import EnrollmentError
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_specimens(range(3), 6, size=96)
+
+
+@pytest.fixture
+def recognizer():
+    return hmdrn.load("default", threads=1)
+
+
+def test_leave_one_out_is_what_the_gallery_without_the_photo_says(recognizer, drawn):
+    recognizer.enroll("ant", list(drawn[0][:4]))
+    species = recognizer.gallery.species["ant"]
+    found = leave_one_out(recognizer.matcher, species, {})
+    assert set(found) == set(species.photos)
+    for out, image in enumerate(drawn[0][:4]):
+        other = hmdrn.load("default", threads=1)
+        other.enroll("ant", [drawn[0][i] for i in range(4) if i != out])
+        digest = recognizer.photo_statistics(recognizer_input(image))[0].digest
+        assert found[digest] == pytest.approx(other.classify(image).ranking[0].logit, rel=1e-4)
+
+
+def recognizer_input(image):
+    from hmdrn_runtime.images.preprocessing import prepare
+
+    return prepare(image, "crop")[None]
+
+
+def test_a_species_of_one_photo_has_no_leave_one_out(recognizer, drawn):
+    report = recognizer.enroll("ant", drawn[0][0])
+    (photo,) = report.photos
+    assert (photo.fit, photo.recognised_as, photo.most_useful, report.nearest) == (None, None, False, None)
+    assert photo.verdict == "good"
+
+
+def test_one_solve_serves_all_photos_of_a_species(recognizer, drawn, monkeypatch):
+    recognizer.enroll("ant", list(drawn[0][:5]))
+    sizes = []
+    solve = recognizer.matcher.solve
+    monkeypatch.setattr(
+        recognizer.matcher, "solve", lambda gram, *rest: sizes.append(len(gram)) or solve(gram, *rest)
+    )
+    leave_one_out(recognizer.matcher, recognizer.gallery.species["ant"], {})
+    assert sizes == [5]
+
+
+def test_duplicates_and_bad_photos_are_named_and_the_rest_is_good(recognizer, drawn):
+    dark = (drawn[0][2] // 12).astype(np.uint8)
+    report = recognizer.enroll("ant", [drawn[0][0], drawn[0][1], drawn[0][0], dark])
+    assert report.photos[2].doubts == ("duplicate of photo 1",)
+    assert "too dark" in report.photos[3].verdict
+    assert [p.digest for p in report.doubtful] == [report.photos[2].digest, report.photos[3].digest]
+    again = recognizer.enroll("ant", drawn[0][1])
+    assert again.photos[0].doubts == ("enrolled before",)
+
+
+def test_a_picture_of_something_else_is_named(recognizer, drawn):
+    recognizer.enroll(
+        "chessboard",
+        [
+            np.kron(np.indices((k, k)).sum(0) % 2, np.ones((12, 12)))[..., None].repeat(3, 2).astype(np.uint8)
+            * 200
+            + 20
+            for k in (8, 9, 10, 11)
+        ],
+    )
+    board = np.kron(np.indices((7, 7)).sum(0) % 2, np.ones((12, 12)))[..., None].repeat(3, 2) * 200 + 20
+    report = recognizer.enroll("ant", [*drawn[0][:4], board.astype(np.uint8)])
+    assert report.photos[4].odd
+    assert report.photos[4].verdict == "looks like chessboard instead"
+    assert not any(photo.odd for photo in report.photos[:4])
+    assert sum(photo.most_useful for photo in report.photos) == 1
+    assert not report.photos[4].most_useful
+
+
+def test_a_photo_is_doubted_only_where_every_rival_explains_it_better_and_it_lies_far_below_its_siblings():
+    fit = {"a": -1.5, "b": 1.0, "c": 1.2, "d": 0.8}
+    assert _oddest(_Fits({}, (), {}, fit, {}, frozenset("a"))) == "a"
+    assert _oddest(_Fits({}, (), {}, fit, {}, frozenset())) is None, "one of its rivals explains it worse"
+    assert _oddest(_Fits({}, (), {}, {**fit, "a": -0.5}, {}, frozenset("a"))) is None, "near its siblings"
+    assert _oddest(_Fits({}, (), {}, {"a": -9.0, "b": 1.0}, {}, frozenset("a"))) is None, "which of two?"
+
+
+def test_a_whole_folder_of_another_species_is_doubted_as_a_species_and_its_photos_are_not_called_good(
+    recognizer,
+):
+    ants, bees = draw_specimens(range(2), 11, size=84)
+    recognizer.enroll("bee", list(bees[:5]))
+    assert recognizer.enroll("ant", list(ants[:6])).doubt is None
+    report = recognizer.enroll("wasp", list(ants[6:]))
+    assert report.confusion == Confusion("ant", 5, 5)
+    assert report.doubt.startswith("5 of 5 photos of 'wasp' are nearer to 'ant' than to each other")
+    assert {photo.verdict for photo in report.photos} == {"nearer to ant"}
+    assert [photo.to_dict()["nearer_to"] for photo in report.photos] == ["ant"] * 5
+    assert report.doubtful == (), "no single photo differs from the others"
+
+
+def test_a_species_is_doubted_where_more_than_half_of_its_photos_are_nearer_to_one_other():
+    def found(*named: str) -> Confusion | None:
+        return _confusion({str(i): name for i, name in enumerate(named)}, "own")
+
+    assert found("ant", "ant", "own") == Confusion("ant", 2, 3)
+    assert found("ant", "ant", "own", "own") is None, "half is not most"
+    assert found("ant", "bee", "wasp") is None, "no single one"
+    assert found("ant", "ant") is None, "each compared with a single other photo"
+    assert found("own", "own", "ant") is None
+    assert found() is None
+
+
+def test_the_nearest_species_is_told_with_how_many_photos_are_told_apart(recognizer, drawn):
+    recognizer.enroll("ant", list(drawn[0]))
+    recognizer.enroll("bee", list(drawn[1]))
+    report = recognizer.enroll("moth", list(drawn[2]))
+    assert report.nearest.label in ("ant", "bee")
+    assert 0 <= report.nearest.separability <= 1
+    named = [photo.recognised_as for photo in report.photos]
+    assert report.nearest.separability >= named.count("moth") / len(named)
+
+
+def test_photos_of_an_attention_bundle_are_examined_by_their_pixels(exported, drawn):
+    one = hmdrn.load(exported("conv4", "attention"), threads=1)
+    one.enroll("ant", list(drawn[0][:3]))
+    report = one.enroll("bee", list(drawn[1][:3]))
+    assert all(photo.fit is not None for photo in report.photos)
+    assert report.nearest.label == "ant"
+
+
+def test_a_compacted_class_has_no_photos_to_leave_out(recognizer, drawn):
+    recognizer.enroll("ant", list(drawn[0][:3]))
+    recognizer.gallery.compact()
+    assert leave_one_out(recognizer.matcher, recognizer.gallery.species["ant"], {}) == {}
+
+
+def test_a_stream_keeps_few_frames_none_of_them_blurred_or_repeated(recognizer, drawn):
+    plain = np.full((96, 96, 3), 120, np.uint8)
+    read = []
+
+    def frames():
+        for frame in [plain, drawn[0][0], drawn[0][0], *drawn[0][1:], *drawn[0]]:
+            read.append(frame)
+            yield frame
+
+    report = recognizer.enroll_stream("ant", frames(), shots=3)
+    assert 1 <= report.shots <= 3
+    assert report.doubtful == ()
+    assert report.photos[0].name == "frame 2", "told by its place in the stream, where the first is unfit"
+    assert len(read) < 13, "no more frames are read than are needed"
+
+
+def test_a_stream_without_a_usable_frame_is_refused(recognizer):
+    with pytest.raises(EnrollmentError, match="no frame"):
+        recognizer.enroll_stream("ant", [np.full((96, 96, 3), 120, np.uint8)] * 3)
+    assert len(recognizer.gallery) == 0
+
+
+def watched(frame):
+    """A camera that shows the same for ever; a failure after far more frames than it may take."""
+    for number in itertools.count():
+        assert number < 500, "still reading"
+        yield frame
+
+
+def test_a_stream_of_a_still_scene_ends_after_the_frames_that_add_nothing(recognizer, drawn):
+    assert recognizer.enroll_stream("ant", watched(drawn[0][0]), patience=4).shots == 1
+    assert recognizer.enroll_stream("bee", watched(drawn[1][0])).shots == 1
+
+
+def test_a_stream_that_turns_dark_ends_with_what_was_kept(recognizer, drawn):
+    dark = np.zeros((96, 96, 3), np.uint8)
+    with pytest.raises(EnrollmentError, match="no frame for 'ant' was sharp and well lit"):
+        recognizer.enroll_stream("ant", watched(dark))
+    frames = itertools.chain([dark, drawn[0][0]], watched(dark))
+    assert recognizer.enroll_stream("ant", frames, unfit=3).shots == 1
+
+
+def test_dark_frames_between_repetitions_do_not_keep_a_stream_alive(recognizer, drawn):
+    dark = np.zeros((96, 96, 3), np.uint8)
+    frames = (frame for pair in zip(watched(dark), watched(drawn[0][0]), strict=True) for frame in pair)
+    assert recognizer.enroll_stream("ant", frames, patience=5, unfit=2).shots == 1
+
+
+@pytest.mark.parametrize("name", ["shots", "patience", "unfit"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_stream_of_no_frames_is_a_mistake(recognizer, drawn, name, value):
+    with pytest.raises(EnrollmentError, match=f"{name} is {value}: it must be at least 1"):
+        recognizer.enroll_stream("ant", list(drawn[0]), **{name: value})
+    assert len(recognizer.gallery) == 0
+
+
+def test_a_second_stream_adds_to_what_the_species_has(recognizer, drawn):
+    first = recognizer.enroll_stream("ant", list(drawn[0]), shots=6)
+    again = recognizer.enroll_stream("ant", list(drawn[0])[:1] * 3)
+    assert (again.added, again.duplicates, again.photos) == ((), (), ())
+    assert again.shots == first.shots
+    other = recognizer.enroll_stream("ant", [*drawn[0], *drawn[1]])
+    assert other.added
+    assert other.duplicates == ()
+    assert other.shots == first.shots + len(other.added)
+
+
+def test_a_second_stream_knows_repetitions_by_thumbnails(drawn):
+    one = hmdrn.load("default", threads=1, keep_thumbnails=True)
+    one.enroll("ant", drawn[0][0])
+    nearly = (drawn[0][0].astype(int) + 1).clip(0, 255).astype(np.uint8)
+    assert one.enroll_stream("ant", [nearly]).added == ()

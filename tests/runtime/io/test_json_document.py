@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hmdrn_runtime.errors import BundleError, GalleryError, HmdrnError
+from hmdrn_runtime.io.json_document import JsonObject, canonical_json
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**15), 10**15)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+SAMPLES = {
+    str: ["a", ""],
+    int: [0, -3],
+    float: [0.5, -2.0],
+    bool: [True, False],
+    list: [[], [1]],
+    dict: [{}, {"a": 1}],
+}
+
+
+def document(values: object) -> JsonObject:
+    return JsonObject(values, "x.json", GalleryError)
+
+
+@pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
+def test_an_entry_of_the_type_asked_for_is_given_as_that_type(kind):
+    for value in SAMPLES[kind]:
+        found = document({"key": value}).get("key", kind)
+        assert found == value
+        assert type(found) is kind
+
+
+@pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
+def test_an_entry_of_another_type_is_refused_and_named(kind):
+    others = [v for other, values in SAMPLES.items() for v in values if other is not kind]
+    for value in [*others, None]:
+        if kind is float and type(value) is int:
+            continue
+        with pytest.raises(GalleryError, match=f"x.json is damaged: 'key' is .*, expected {kind.__name__}$"):
+            document({"key": value}).get("key", kind)
+
+
+def test_an_int_serves_where_a_float_is_asked_for():
+    found = document({"key": 2}).get("key", float)
+    assert found == 2.0
+    assert type(found) is float
+
+
+def test_a_truth_value_is_neither_an_int_nor_a_float():
+    for kind in (int, float):
+        with pytest.raises(GalleryError, match="'key' is bool"):
+            document({"key": True}).get("key", kind)
+
+
+def test_a_missing_entry_is_named():
+    with pytest.raises(GalleryError, match=r"x.json is damaged: no entry 'key'"):
+        document({"other": 1}).get("key", int)
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 3, True])
+def test_what_is_no_object_is_refused(values):
+    with pytest.raises(GalleryError, match="expected an object, found"):
+        document(values)
+    with pytest.raises(GalleryError, match="expected an object, found"):
+        JsonObject.parse(json.dumps(values), "x.json", GalleryError)
+
+
+def test_the_error_is_of_the_type_that_the_reader_asked_for():
+    with pytest.raises(BundleError, match="no entry"):
+        JsonObject({}, "m", BundleError).get("key", int)
+    with pytest.raises(BundleError, match="not valid JSON"):
+        JsonObject.parse("{", "m", BundleError)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"a": }', b"\xff\xfe{}", b"\x80", '{"a": 1} trailing', "[" * 200_000, "9" * 5000]
+)
+def test_text_that_is_no_json_is_refused_and_the_file_named(text):
+    with pytest.raises(GalleryError, match=r"x.json is damaged"):
+        JsonObject.parse(text, "x.json", GalleryError)
+
+
+def test_nested_objects_are_named_by_the_way_to_them():
+    outer = document({"a": {"b": {"c": 1}}, "list": [{"d": 1}, {"d": "no"}]})
+    assert outer.child("a").child("b").get("c", int) == 1
+    with pytest.raises(GalleryError, match=r"x.json: a: b is damaged: no entry 'd'"):
+        outer.child("a").child("b").get("d", int)
+    first, second = outer.items("list")
+    assert first.get("d", int) == 1
+    with pytest.raises(GalleryError, match=r"x.json: list\[1\] is damaged: 'd' is str, expected int"):
+        second.get("d", int)
+
+
+def test_children_are_the_objects_in_an_object_by_name():
+    children = document({"a": {"v": 1}, "b": {"v": 2}}).children()
+    assert {name: child.get("v", int) for name, child in children.items()} == {"a": 1, "b": 2}
+    with pytest.raises(GalleryError, match=r"x.json: b is damaged: expected an object, found int"):
+        document({"a": {}, "b": 2}).children()
+
+
+def test_a_list_of_something_other_than_objects_is_refused():
+    with pytest.raises(GalleryError, match=r"x.json: list\[0\] is damaged: expected an object"):
+        list(document({"list": [3]}).items("list"))
+    with pytest.raises(GalleryError, match="'list' is dict, expected list"):
+        list(document({"list": {}}).items("list"))
+
+
+def test_a_list_of_strings_is_read_whole_or_refused():
+    assert document({"list": ["a", "b"]}).sequence("list", str) == ("a", "b")
+    assert document({"list": []}).sequence("list", str) == ()
+    with pytest.raises(GalleryError, match="'list' holds something other than str"):
+        document({"list": ["a", 3]}).sequence("list", str)
+
+
+def test_a_number_too_large_for_a_float_is_refused():
+    with pytest.raises(GalleryError):
+        document({"key": 10**400}).get("key", float)
+
+
+@given(JSON_VALUES)
+def test_canonical_json_says_the_same_and_reading_and_writing_it_again_gives_the_same_text(values):
+    text = canonical_json(values)
+    assert json.loads(text) == values
+    assert canonical_json(json.loads(text)) == text
+    assert text.endswith("\n")
+
+
+def test_canonical_json_is_one_text_whatever_the_order_of_the_entries():
+    assert canonical_json({"b": 1, "a": {"d": 1, "c": [2, 1]}}) == (
+        '{\n  "a": {\n    "c": [\n      2,\n      1\n    ],\n    "d": 1\n  },\n  "b": 1\n}\n'
+    )
+    assert canonical_json({"b": 1, "a": 2}) == canonical_json({"a": 2, "b": 1})
+    assert canonical_json([1, 2]) != canonical_json([2, 1])
+
+
+def test_canonical_json_keeps_letters_of_all_alphabets_readable():
+    assert "Ödlandschrecke 草蜢" in canonical_json({"label": "Ödlandschrecke 草蜢"})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_canonical_json_never_holds_what_is_no_json(value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json({"value": value})
+
+
+@given(JSON_VALUES, st.sampled_from([str, int, float, bool, list, dict]))
+def test_an_entry_is_either_given_in_the_right_type_or_refused_with_an_error_of_ours(value, kind):
+    try:
+        found = document({"key": value}).get("key", kind)
+    except HmdrnError:
+        assert not isinstance(value, kind) or isinstance(value, bool)
+    else:
+        assert isinstance(found, kind)

@@ -1,0 +1,91 @@
+"""`hmdrn build` where there is nothing to build for, and the option that checks without a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from hmdrn_runtime.backends.cuda_driver import find_gpu
+from hmdrn_runtime.errors import BackendError
+
+
+@pytest.fixture
+def no_gpu():
+    try:
+        find_gpu()
+    except BackendError:
+        return
+    pytest.skip("this machine has a GPU")
+
+
+def test_build_without_a_gpu_says_in_one_line_what_is_missing_and_what_to_do(hmdrn, no_gpu):
+    done = hmdrn("build", "default")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "NVIDIA" in done.err
+    assert "Run hmdrn build on the device" in done.err
+    if importlib.util.find_spec("tensorrt") is None:
+        assert "package 'tensorrt' is not installed" in done.err
+
+
+def test_an_export_for_tensorrt_says_the_same_before_it_exports_anything(hmdrn, no_gpu, tmp_path):
+    done = hmdrn("export", "--target", "tensorrt", "--output", tmp_path / "b.hmdrn")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "cannot build engines here" in done.err
+    assert not (tmp_path / "b.hmdrn").exists()
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime-cuda"])
+def test_a_backend_that_needs_a_gpu_ends_with_one_line_and_exit_code_2(
+    hmdrn, no_gpu, backend, photo, tmp_path
+):
+    gallery = tmp_path / "g.gallery"
+    for command in (("classify", "default", photo()), ("enroll", "default", photo("s/a.png").parent.parent)):
+        done = hmdrn(*command, "--gallery", gallery, "--backend", backend)
+        assert done.code == 2
+        assert done.err.count("\n") == 1
+        assert f"backend '{backend}' cannot be used: " in done.err
+        assert "NVIDIA driver" in done.err
+    assert not gallery.exists()
+
+
+def test_the_backends_of_the_command_line_are_those_of_the_runtime():
+    from hmdrn.cli.commands.classify import command
+    from hmdrn_runtime.backends.selection import BACKENDS
+
+    (option,) = [parameter for parameter in command.params if parameter.name == "backend"]
+    assert tuple(option.type.choices) == BACKENDS
+
+
+def test_build_of_no_bundle_says_so_before_it_looks_for_a_gpu(hmdrn, tmp_path):
+    done = hmdrn("build", tmp_path / "no.hmdrn")
+    assert done.code == 2
+    assert "no bundle at" in done.err
+
+
+def test_a_check_without_the_compiler_says_how_to_get_it(hmdrn, monkeypatch, tmp_path):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "tensorrt_rtx" else find(name, *a)
+    )
+    done = hmdrn("export", "--check-tensorrt", "--output", tmp_path / "b.hmdrn")
+    assert done.code == 2
+    assert "'.[check]'" in done.err
+    assert not (tmp_path / "b.hmdrn").exists()
+
+
+def test_a_check_that_finds_something_ends_with_it_and_exit_code_3():
+    from hmdrn.cli.compiler_check import refuse_problems, show_checks
+    from hmdrn_export.tensorrt.check import GraphCheck
+    from hmdrn_runtime.errors import VerificationError
+
+    checks = [
+        GraphCheck("fp16", "enroll", 9, 8, 7, 6, 5, 0.5, ()),
+        GraphCheck("fp16", "classify", 0, 0, 0, 0, 0, 0.0, ("no",)),
+    ]
+    show_checks(checks)
+    with pytest.raises(VerificationError, match="fp16/classify: no") as raised:
+        refuse_problems(checks)
+    assert raised.value.exit_code == 3
+    refuse_problems(checks[:1])

@@ -1,0 +1,280 @@
+"""Unknowns and doubtful photos on the command line."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from outcomes import assert_refused
+from PIL import Image, ImageFilter
+
+from hmdrn.cli.threshold_summary import passing_text
+from hmdrn.loading import bundle_path
+from hmdrn.open_set import add_background
+from hmdrn_calibration.open_set.threshold_fit import Passing
+from hmdrn_runtime import recognizer as recognizing
+from hmdrn_runtime.bundle.bundle import MANIFEST, open_bundle
+from hmdrn_runtime.gallery.file import edit_gallery, load_gallery, save_gallery
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import species_name
+
+
+@pytest.fixture(scope="session")
+def backed(once, tmp_path_factory):
+    """The default model with drawn specimens as background."""
+
+    def make(path):
+        data = tmp_path_factory.mktemp("background")
+        for s, images in zip(range(20, 44), draw_specimens(range(20, 44), 7, size=84), strict=True):
+            (data / species_name(s)).mkdir()
+            for n, image in enumerate(images):
+                Image.fromarray(image).save(data / species_name(s) / f"{n}.png")
+        shutil.copytree(bundle_path("default"), path)
+        add_background(path, [data], lambda what, done, of: None, count=8)
+
+    return once("backed.hmdrn", make)
+
+
+def test_far_calibrates_the_gallery_and_classify_says_what_is_known(hmdrn, backed, specimens, tmp_path):
+    gallery = tmp_path / "g.gallery"
+    outcome = hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["far"] == 0.1
+    assert load_gallery(gallery).calibration["far"] == 0.1
+    answers = hmdrn("classify", backed, specimens, "-g", gallery, "--json").json
+    assert {answer["known"] for answer in answers} <= {True, False}
+    again = hmdrn("enroll", backed, specimens, "-g", gallery, "--json")
+    assert again.json["far"] == 0.1, "the rate that was chosen once stays"
+
+
+def test_a_gallery_that_is_there_is_calibrated_and_says_at_what_rate(hmdrn, backed, specimens, tmp_path):
+    gallery = tmp_path / "g.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery)
+    for look in (("gallery", "list", gallery), ("inspect", gallery)):
+        assert hmdrn(*look, "--json").json["far"] is None
+        assert "not calibrated" in hmdrn(*look).out
+    outcome = hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--far", 0.1, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["schema"] == "hmdrn.gallery.calibrate/1"
+    assert (outcome.json["far"], outcome.json["species"]) == (0.1, 4)
+    label = outcome.json["own_photos"]["species"][0]["label"]
+    for look in (("gallery", "list", gallery), ("gallery", "show", gallery, label), ("inspect", gallery)):
+        assert hmdrn(*look, "--json").json["far"] == 0.1
+        assert "calibrated at a false-accept rate of 0.1" in hmdrn(*look).out
+    assert "calibrated at a rate of 0.1" in hmdrn("gallery", "history", gallery).out
+    enrolled = hmdrn("enroll", backed, specimens, "-g", tmp_path / "h", "--far", 0.1, "--json").json
+    assert enrolled["own_photos"] == outcome.json["own_photos"]
+    assert load_gallery(tmp_path / "h").calibration == load_gallery(gallery).calibration
+    again = hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--json").json
+    assert again["far"] == 0.1, "the rate that was chosen once stays"
+
+
+def test_of_two_processes_one_enrolling_and_one_calibrating_neither_loses_what_the_other_did(
+    hmdrn, backed, specimens, tmp_path, monkeypatch
+):
+    gallery = tmp_path / "g.gallery"
+    first, *others = sorted(specimens.iterdir())
+    shutil.copytree(first, tmp_path / "first" / first.name)
+    for other in others:
+        shutil.copytree(other, tmp_path / "more" / other.name)
+    hmdrn("enroll", backed, tmp_path / "more", "-g", gallery, "--far", 0.05)
+    sync = recognizing.sync_gallery
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(recognizing, "sync_gallery", sync)
+        assert hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--far", 0.2).code == 0
+        sync(*arguments)
+
+    # The other calibrates after this one has read the gallery, and before it writes.
+    monkeypatch.setattr(recognizing, "sync_gallery", meanwhile)
+    outcome = hmdrn("enroll", backed, tmp_path / "first", "-g", gallery, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["far"] == 0.2, "the rate that the other has chosen"
+    found = load_gallery(gallery)
+    assert set(found) == {path.name for path in (first, *others)}
+    hmdrn("gallery", "calibrate", gallery, "--bundle", backed)
+    assert found.calibration == load_gallery(gallery).calibration, "it is that of all species"
+
+
+def test_calibrating_says_what_it_costs_in_own_photos(hmdrn, backed, specimens, tmp_path):
+    gallery = tmp_path / "g.gallery"
+    told = hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1)
+    cost = hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--json").json["own_photos"]
+    words = f"of your own photos {cost['known']} of {cost['of']} would count as known"
+    assert words in told.out
+    assert words in hmdrn("gallery", "calibrate", gallery, "--bundle", backed).out
+
+
+def test_what_a_calibration_costs_names_the_species_of_which_nothing_passes():
+    text = passing_text(
+        Passing({"CLEOPATRA": 0, "ADONIS": 2, "LONE": 0}, {"CLEOPATRA": 4, "ADONIS": 4, "LONE": 0})
+    )
+    assert "2 of 8" in text
+    assert "none of CLEOPATRA: enroll more photos of it, or ask for a higher --far" in text
+    assert "that is a small share" in text
+    assert "no second photo to compare with: LONE" in text
+    text = passing_text(Passing({"ADONIS": 3}, {"ADONIS": 4}))
+    assert "3 of 4" in text
+    assert "none of" not in text
+    assert "small share" not in text
+    assert "cannot be told" in passing_text(Passing({"LONE": 0}, {"LONE": 0}))
+
+
+def test_a_merge_that_drops_the_calibration_names_the_command_that_makes_it_again(
+    hmdrn, backed, specimens, tmp_path
+):
+    gallery, other = tmp_path / "a b.gallery", tmp_path / "other.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.2)
+    (tmp_path / "more").mkdir()
+    shutil.copytree(sorted(specimens.iterdir())[0], tmp_path / "more" / "Another name")
+    hmdrn("enroll", backed, tmp_path / "more", "-g", other)
+    assert "calibrate" not in hmdrn("gallery", "merge", gallery, gallery).err, "nothing changed"
+    outcome = hmdrn("gallery", "merge", gallery, other)
+    assert f"hmdrn gallery calibrate '{gallery}' --bundle BUNDLE --far 0.2" in outcome.err
+    assert load_gallery(gallery).calibration is None
+
+
+def test_calibrating_what_cannot_be_is_refused_and_changes_nothing(
+    hmdrn, backed, exported, specimens, tmp_path
+):
+    gallery = tmp_path / "g.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery)
+    before = gallery.read_bytes()
+    verb = ("gallery", "calibrate")
+    assert_refused(hmdrn(*verb, gallery, "-b", backed, "--far", 0.7), "--far")
+    assert_refused(hmdrn(*verb, tmp_path / "missing", "-b", backed), "no gallery at")
+    assert_refused(hmdrn(*verb, gallery, "-b", exported("conv4", "ridge")), "--background DATA")
+    assert gallery.read_bytes() == before
+
+
+def test_a_calibration_is_not_applied_silently_by_a_bundle_of_another_background(
+    hmdrn, backed, specimens, tmp_path
+):
+    gallery, photo = tmp_path / "g.gallery", next(specimens.rglob("*.png"))
+    hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1)
+    assert "calibration" not in hmdrn("classify", backed, photo, "-g", gallery).err
+    plain = tmp_path / "plain.hmdrn"
+    shutil.copytree(backed, plain)
+    manifest = open_bundle(plain).manifest
+    model = {key: value for key, value in manifest.model.items() if key != "background"}
+    (plain / MANIFEST).write_text(replace(manifest, model=model).to_json())
+    for command in (("classify", plain, photo), ("enroll", plain, specimens)):
+        outcome = hmdrn(*command, "-g", gallery, "--json")
+        assert outcome.code == 0, outcome.err
+        assert "warning: the gallery's calibration is not applied" in outcome.err
+    doubts = hmdrn("gallery", "verify", gallery, "--bundle", plain, "--json").json["doubts"]
+    assert "this bundle has no background species" in doubts[0]
+    with edit_gallery(gallery) as edited:
+        edited.calibrate({**edited.calibration, "background": "ab" * 32})
+    answer = hmdrn("classify", backed, photo, "-g", gallery, "--json")
+    assert answer.json[0]["known"] is None
+    assert "other background species (abababababab)" in answer.err
+    with edit_gallery(gallery) as edited:
+        edited.calibrate({key: value for key, value in edited.calibration.items() if key != "background"})
+    assert "by an earlier version" in hmdrn("classify", backed, photo, "-g", gallery).err
+    assert "by an earlier version" in hmdrn("gallery", "verify", gallery).err
+    again = hmdrn("enroll", backed, specimens, "-g", gallery)
+    assert "earlier version" not in again.err, "it is calibrated again"
+
+
+def test_a_gallery_that_moves_between_precisions_keeps_its_calibration_and_says_so(
+    hmdrn, backed, specimens, tmp_path
+):
+    gallery = tmp_path / "g.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1)
+    found = load_gallery(gallery)
+    int8 = {
+        label: replace(s, photos={d: replace(p, variant="int8-ort") for d, p in s.photos.items()})
+        for label, s in found.species.items()
+    }
+    save_gallery(Gallery(found.network, int8, 9, calibration=found.calibration), gallery)
+    outcome = hmdrn("classify", backed, next(specimens.rglob("*.png")), "-g", gallery, "--json")
+    assert "the gallery's calibration, at a false-accept rate of 0.1, is kept" in outcome.err
+    assert outcome.json[0]["known"] in (True, False)
+    assert hmdrn("gallery", "verify", gallery, "--bundle", backed, "--json").json["move"]["far"] == 0.1
+
+
+def test_carried_to_another_model_a_gallery_is_said_to_have_lost_its_calibration(
+    hmdrn, backed, specimens, tmp_path
+):
+    gallery, new = tmp_path / "g.gallery", tmp_path / "new.gallery"
+    hmdrn("enroll", backed, specimens, "-g", gallery, "--far", 0.1, "--keep-thumbnails")
+    outcome = hmdrn("gallery", "reenroll", gallery, "--bundle", "default", "--output", new)
+    assert outcome.code == 0, outcome.err
+    assert f"hmdrn gallery calibrate {new} --bundle default --far 0.1" in outcome.err
+    assert load_gallery(new).calibration is None
+
+
+def test_eval_unknown_reports_what_was_asked_for(hmdrn, backed, specimens):
+    arguments = ("eval", backed, specimens, "--unknown", "--way", 3, "--shot", "1,2", "--episodes", 5)
+    found = hmdrn(*arguments, "--json").json
+    assert found["schema"] == "hmdrn.eval.unknown/1"
+    assert [r["shot"] for r in found["results"]] == [1, 2]
+    for name in ("auroc", "fpr95", "false_accepts", "true_accepts", "ece_before", "ece"):
+        assert 0 <= found[name] <= 100
+    assert "AUROC" in hmdrn(*arguments).out
+
+
+def test_a_bundle_without_a_background_is_told_how_to_get_one(hmdrn, exported, specimens, tmp_path):
+    bundle = exported("conv4", "ridge")
+    assert_refused(
+        hmdrn("enroll", bundle, specimens, "-g", tmp_path / "g", "--far", 0.05), "--background DATA"
+    )
+    assert_refused(hmdrn("eval", bundle, specimens, "--unknown"), "--background DATA")
+    assert not (tmp_path / "g").exists()
+
+
+def test_strict_enrolls_nothing_where_a_photo_is_doubtful_and_names_it(hmdrn, specimens, tmp_path):
+    folder = tmp_path / "species"
+    shutil.copytree(specimens, folder)
+    file = sorted(folder.rglob("*.png"))[0]
+    Image.open(file).filter(ImageFilter.GaussianBlur(8)).save(file)
+    outcome = hmdrn("enroll", "default", folder, "-g", tmp_path / "g", "--strict")
+    assert_refused(outcome, "blurred")
+    assert file.name in outcome.err
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_folder_of_another_species_is_doubted_in_a_sentence_and_refused_by_strict(hmdrn, tmp_path):
+    ants, bees = draw_specimens(range(2), 11, size=84)
+    for name, photos in {"ant": ants[:6], "bee": bees[:5], "wasp": ants[6:]}.items():
+        (tmp_path / "species" / name).mkdir(parents=True)
+        for n, photo in enumerate(photos):
+            Image.fromarray(photo).save(tmp_path / "species" / name / f"{n}.png")
+    outcome = hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "g", "--strict")
+    assert_refused(outcome, "photos of 'wasp' are nearer to 'ant' than to each other")
+    assert not (tmp_path / "g").exists()
+    outcome = hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "g", "--json")
+    doubts = {species["label"]: species["doubt"] for species in outcome.json["species"]}
+    assert doubts["bee"] is None
+    assert f"warning: {doubts['wasp']}" in outcome.err
+    assert "nearer to ant" in hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "h").out
+
+
+def test_strict_takes_photos_again_that_the_species_has_already(hmdrn, specimens, tmp_path):
+    hmdrn("enroll", "default", specimens, "-g", tmp_path / "g")
+    outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--strict")
+    assert outcome.code == 0, outcome.err
+
+
+def test_enroll_tells_a_verdict_for_every_photo_and_draws_them(hmdrn, specimens, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--contact-sheet", sheet, "--json")
+    for species in outcome.json["species"]:
+        assert [photo["name"] for photo in species["photos"]] == [
+            f"{species['label']}/{n}.png" for n in range(6)
+        ]
+        assert sum(photo["most_useful"] for photo in species["photos"]) == 1
+        assert species["nearest"]["label"] != species["label"]
+    assert min(Image.open(sheet).size) > 500
+    assert "most useful photo" in hmdrn("enroll", "default", specimens, "-g", tmp_path / "h").out
+    assert (tmp_path / "h.png").is_file()
+
+
+@pytest.mark.parametrize("sheet", ["sheet.txt", "missing/sheet.png"])
+def test_a_contact_sheet_that_cannot_be_is_refused_before_the_work(hmdrn, specimens, tmp_path, sheet):
+    outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--contact-sheet", tmp_path / sheet)
+    assert_refused(outcome, sheet.rpartition("/")[2])
+    assert not (tmp_path / "g").exists()
