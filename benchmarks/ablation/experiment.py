@@ -25,7 +25,8 @@ from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import TrainingData
-from hmdrn_network.training.run import keep_freed_memory, read_state
+from hmdrn_network.training.process import keep_freed_memory
+from hmdrn_network.training.run import read_state
 from hmdrn_network.training.trainer import Progress, Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.errors import TrainingError

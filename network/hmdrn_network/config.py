@@ -66,8 +66,8 @@ class NetworkConfig:
         channels = self.spec.channels[level]
         if not 2 <= width <= channels or width % 2:
             raise CheckpointError(
-                f"level {level} of {self.backbone} has {channels} channels and cannot be projected to {width}: "
-                f"give an even width from 2 to {channels}"
+                f"level {level} of {self.backbone} has {channels} channels and cannot be projected to "
+                f"{width}: give an even width from 2 to {channels}"
             )
 
     @property
@@ -115,8 +115,8 @@ class NetworkConfig:
         required, optional = {"backbone", "head", "levels"}, {"side", "projection"}
         if not required <= set(values) <= required | optional:
             raise CheckpointError(
-                f"network configuration has entries {sorted(values)}, expected {sorted(required)} and at most "
-                f"{sorted(optional)} besides"
+                f"network configuration has entries {sorted(values)}, expected {sorted(required)}, and "
+                f"{sorted(optional)} if need be"
             )
         return cls(
             values["backbone"],

@@ -38,7 +38,10 @@ class NetworkScorer(Scorer):
         """Take in the projected maps of further photos, by level (N, d, side, side)."""
         for masked, kept in ((False, self._support), (True, self._query)):
             tokens = self.network.transform(maps, masked)
-            kept += [{name: t[i] for name, t in tokens.items()} for i in range(len(tokens[self.network.config.levels[0]]))]
+            kept += [
+                {name: t[i] for name, t in tokens.items()}
+                for i in range(len(tokens[self.network.config.levels[0]]))
+            ]
 
     @torch.inference_mode()
     def logits(

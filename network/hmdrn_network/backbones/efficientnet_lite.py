@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from hmdrn_network.backbones.base import Backbone, BackboneSpec, LevelName, PretrainedPackage
 
 STEM_CHANNELS = 32
-BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}
 
 # Repeats, kernel, stride, expansion and output channels of each stage of Lite0.
 _STAGES = (
@@ -39,6 +38,11 @@ _SHA256 = {
     1: "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
     2: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Normalize maps with the constants of the pretrained networks."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
 class SameConv2d(nn.Conv2d):
@@ -84,7 +88,7 @@ class Stem(nn.Module):
     def __init__(self, side: int) -> None:
         super().__init__()
         self.conv = SameConv2d(3, STEM_CHANNELS, 3, 2, side)
-        self.norm = nn.BatchNorm2d(STEM_CHANNELS, **BATCH_NORM)
+        self.norm = batch_norm(STEM_CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalized photos to the first map."""
@@ -113,19 +117,19 @@ class MBConv(nn.Module):
         self.expands = expansion > 1
         if self.expands:
             self.expand = nn.Conv2d(in_channels, width, 1, bias=False)
-            self.expand_norm = nn.BatchNorm2d(width, **BATCH_NORM)
+            self.expand_norm = batch_norm(width)
         self.depthwise = SameConv2d(width, width, kernel, stride, side, groups=width)
-        self.depthwise_norm = nn.BatchNorm2d(width, **BATCH_NORM)
+        self.depthwise_norm = batch_norm(width)
         self.project = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.project_norm = nn.BatchNorm2d(out_channels, **BATCH_NORM)
+        self.project_norm = batch_norm(out_channels)
         self.adds_input = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, side, side) to (N, out, ceil(side / stride), ceil(side / stride))."""
         y = F.relu6(self.expand_norm(self.expand(x))) if self.expands else x
         y = F.relu6(self.depthwise_norm(self.depthwise(y)))
-        y = self.project_norm(self.project(y))
-        return x + y if self.adds_input else y
+        out: Tensor = self.project_norm(self.project(y))
+        return x + out if self.adds_input else out
 
 
 class EfficientNetLite(Backbone):

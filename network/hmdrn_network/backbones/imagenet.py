@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmdrn_network.backbones.base import BackboneSpec
-from hmdrn_network.backbones.efficientnet_lite import BATCH_NORM
+from hmdrn_network.backbones.efficientnet_lite import batch_norm
 from hmdrn_network.backbones.pretrained import load_pretrained, read_package
 from hmdrn_runtime.errors import CheckpointError
 
@@ -35,7 +35,7 @@ class ImageNetClassifier(nn.Module):
         self.spec = spec
         self.backbone = spec.build(side)
         self.head = nn.Conv2d(spec.channels["high"], HEAD_CHANNELS, 1, bias=False)
-        self.head_norm = nn.BatchNorm2d(HEAD_CHANNELS, **BATCH_NORM)
+        self.head_norm = batch_norm(HEAD_CHANNELS)
         self.classifier = nn.Linear(HEAD_CHANNELS, CLASSES)
         load_pretrained(self.backbone, spec)
         entries = read_package(spec.pretrained)

@@ -44,7 +44,9 @@ def read_package(package: PretrainedPackage) -> dict[str, Tensor]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{package.distribution} has no file {package.file}: install it anew") from error
+        raise CheckpointError(
+            f"{package.distribution} has no file {package.file}: install it anew"
+        ) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != package.sha256:
         raise CheckpointError(

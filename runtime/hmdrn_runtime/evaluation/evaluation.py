@@ -26,7 +26,7 @@ Report = Callable[[str, int, int], None]
 class Preparable(Protocol):
     """A photograph that can become a network's input, such as a `datasets.Photo`."""
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
+    def prepare(self, mode: str) -> npt.NDArray[Any]:
         """The network's input, RGB uint8 (84, 84, 3)."""
 
 

@@ -71,10 +71,18 @@ class DistillationConfig(TrainingConfig):
         for name in ("smoothing", "hard_share", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
-        weights = ("mid_weight", "teacher_weight", "relation_weight", "class_weight", "teacher_weight_episodes")
+        weights = (
+            "mid_weight",
+            "teacher_weight",
+            "relation_weight",
+            "class_weight",
+            "teacher_weight_episodes",
+        )
         for name in ("frozen_stages", "backbone_rate", "backbone_rate_episodes", "stage_decay", *weights):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 0 or more")
         for group, weight in self.group_weights.items():
             if not 0 <= weight < float("inf"):
-                raise TrainingError(f"the weight of group {group} is {weight}: it must be finite and not negative")
+                raise TrainingError(
+                    f"the weight of group {group} is {weight}: it must be finite and not negative"
+                )

@@ -63,7 +63,7 @@ def _open_session(module: nn.Module, side: int, threads: int) -> onnxruntime.Inf
     torch.onnx.export(
         module.eval(),
         (torch.zeros(2, side, side, 3),),
-        buffer,
+        buffer,  # type: ignore[arg-type] # a file or what can be written to
         input_names=["images"],
         dynamic_axes={"images": {0: "photos"}},
         opset_version=_OPSET,

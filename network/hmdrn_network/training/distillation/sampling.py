@@ -113,7 +113,9 @@ class Sampler:
         return rng.choice(near, size=way, replace=False)
 
     def _load(self, rows: Sequence[tuple[int, int, int]], rng: np.random.Generator) -> CachedBatch:
-        maps, features, places = [], {}, {}
+        maps: list[Tensor] = []
+        features: dict[str, list[Tensor]] = {}
+        places: dict[str, list[int]] = {}
         for place, (number, _, row) in enumerate(rows):
             group = self.groups[number]
             view = int(rng.integers(len(group.maps)))
@@ -166,5 +168,7 @@ def _neighbors(group: CachedGroup, centers: Mapping[str, Tensor]) -> npt.NDArray
         return None
     values = torch.from_numpy(np.asarray(group.features[0], np.float32)) - centers[group.teacher]
     values = F.normalize(values, dim=1)
-    means = F.normalize(torch.stack([values[torch.from_numpy(rows)].mean(dim=0) for rows in group.classes]), dim=1)
+    means = F.normalize(
+        torch.stack([values[torch.from_numpy(rows)].mean(dim=0) for rows in group.classes]), dim=1
+    )
     return (means @ means.T).argsort(dim=1, descending=True).numpy()

@@ -13,8 +13,8 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor, nn
 
-from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.backbones.imagenet import ImageNetClassifier
+from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.hmdrn import normalize
 from hmdrn_network.training.distillation.onnx_runners import OnnxModule
 from hmdrn_runtime.errors import TrainingError
@@ -55,9 +55,7 @@ class LiteRTTeacher(Teacher):
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise TrainingError(
-                f"teacher {path.name} needs LiteRT: pip install ai-edge-litert"
-            ) from error
+            raise TrainingError(f"teacher {path.name} needs LiteRT: pip install ai-edge-litert") from error
         try:
             data = path.read_bytes()
             self._interpreter: Any = Interpreter(

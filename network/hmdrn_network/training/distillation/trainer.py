@@ -59,13 +59,20 @@ class DistillationTrainer:
     Args:
         network: The student, with pretrained weights, on the CPU.
         sampler: Draws from the cached groups.
-        config: Settings.
+        config: Settings; batch and episode are those of one process.
+        workers: This process among others that train the same network.
     """
 
-    def __init__(self, network: HMDRN, sampler: Sampler, config: DistillationConfig) -> None:
+    def __init__(
+        self,
+        network: HMDRN,
+        sampler: Sampler,
+        config: DistillationConfig,
+        workers: Workers = Workers(),  # noqa: B008 (immutable)
+    ) -> None:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student, self.sampler, self.config = network, sampler, config
-        self.workers, self.device = Workers(), torch.device("cpu")
+        self.workers, self.device = workers, torch.device("cpu")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             widths = {teacher: len(center) for teacher, center in sampler.centers.items()}
@@ -73,6 +80,8 @@ class DistillationTrainer:
         for stage in network.backbone.stages[: config.frozen_stages]:
             stage.requires_grad_(False)
         self.network = copy.deepcopy(network)
+        self._statistics = [b for b in network.backbone.buffers() if b.is_floating_point()]
+        self._statistics += [b for b in network.projections.buffers() if b.is_floating_point()]
         self.step = 0
         self.within_step = False
         self.optimizer = self._build_optimizer()
@@ -110,8 +119,8 @@ class DistillationTrainer:
         changed = self.config.differences(state["config"])
         if changed:
             raise TrainingError(
-                f"the saved run has other settings ({', '.join(changed)}): give the same ones to continue, or "
-                "another folder for a new run"
+                f"the saved run has other settings ({', '.join(changed)}): give the same ones to continue, "
+                "or another folder for a new run"
             )
         try:
             self.student.load_state_dict(state["network"])
@@ -153,7 +162,7 @@ class DistillationTrainer:
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = rate * min(1.0, (position + 1) / config.warmup) * parameters["factor"]
         self._set_mode(pretraining)
-        rng = np.random.default_rng((config.seed, self.step))
+        rng = np.random.default_rng((config.seed, self.step, self.workers.rank))
         try:
             loss, accuracy = self._classify(rng) if pretraining else self._episode(rng)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
@@ -162,8 +171,12 @@ class DistillationTrainer:
             raise self._diverged()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 5.0)
+        changed = [p for g in self.optimizer.param_groups for p in g["params"]]
+        self.workers.average_gradients(changed)
+        nn.utils.clip_grad_norm_(changed, 5.0)
         self.optimizer.step()
+        # Each process has batch statistics of its own; the state that is saved is that of the first.
+        self.workers.share(self._statistics)
         self.step += 1
         self._average()
         self.within_step = False

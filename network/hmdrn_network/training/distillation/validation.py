@@ -73,9 +73,7 @@ class CachedValidation:
         for name, classes in self.groups.items():
             size = sorted((len(maps) for maps in classes.values()), reverse=True)[WAY - 1]
             usable = sorted({min(shot, size - 1) for shot in shots})
-            self.settings[name] = [
-                Setting(WAY, shot, min(QUERIES, size - shot), episodes) for shot in usable
-            ]
+            self.settings[name] = [Setting(WAY, shot, min(QUERIES, size - shot), episodes) for shot in usable]
 
     def measure(self, network: HMDRN) -> dict[str, float]:
         """Return percent by "<group> <way>-way <shot>-shot"; the network is left in evaluation mode."""

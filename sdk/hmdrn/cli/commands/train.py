@@ -17,7 +17,7 @@ from hmdrn_runtime.images.preprocessing import PREPROCESSINGS
 from hmdrn_runtime.io.files import user_path
 
 if TYPE_CHECKING:
-    from hmdrn_network.training.run import Listener
+    from hmdrn_network.training.interfaces import Listener
     from hmdrn_network.training.trainer import Progress
 
 
@@ -166,7 +166,7 @@ def command(
 
 def _listener(report: Callable[[str, int, int], None]) -> Listener:
     """Shows the steps on a terminal, and now and then a line where there is none."""
-    from hmdrn_network.training.run import Listener
+    from hmdrn_network.training.interfaces import Listener
 
     class Display(Listener):
         quiet_until = 0.0
