@@ -1,8 +1,8 @@
-"""What half precision costs: episodic accuracy of the fp16 graphs against the network, on the same episodes.
+"""Cost of half precision: episodic accuracy of the fp16 graphs against the network, on the same episodes.
 
 python -m benchmarks.half_accuracy DATA... [--checkpoint default] [--episodes 2000] [--json]
 
-The graphs run in an executor that rounds every half result, the network in torch, in float32.
+The graphs run in an executor that rounds every half result; the network runs in torch, in float32.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any
 
 from hmdrn.loading import checkpoint_path
 from hmdrn_export.exporter import export_bundle
-from hmdrn_export.precision.rounding_scorer import rounding_scorer
+from hmdrn_export.precision.rounding_scorer import make_rounding_scorer
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.datasets.dataset import open_dataset
-from hmdrn_runtime.evaluation.evaluation import Evaluation, Setting, difference, evaluate
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Evaluation, compare_accuracy, evaluate
 
 
 def main() -> None:
-    """Export, measure and print."""
+    """Export, measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", nargs="+", type=Path, help="folders or zips of photographs")
+    parser.add_argument("data", nargs="+", type=Path, help="folders or zips of photos")
     parser.add_argument("--checkpoint", default="default")
     parser.add_argument("--preprocess", choices=["crop", "squash"], default="crop")
     parser.add_argument("--split", default="val")
@@ -40,7 +40,8 @@ def main() -> None:
     start = time.monotonic()
     checkpoint = load_checkpoint(checkpoint_path(arguments.checkpoint))
     settings = [
-        Setting(shot=shot, queries=arguments.queries, episodes=arguments.episodes) for shot in arguments.shot
+        EpisodeSetting(shot=shot, queries=arguments.queries, episodes=arguments.episodes)
+        for shot in arguments.shot
     ]
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -50,11 +51,11 @@ def main() -> None:
         for data in arguments.data:
             classes = open_dataset(data, arguments.split).classes
             single = evaluate(NetworkScorer(checkpoint.network, arguments.preprocess), classes, settings)
-            half = evaluate(rounding_scorer(bundle), classes, settings)
-            found = [_result(data, *pair) for pair in zip(half, single, strict=True)]
-            results += found
+            half = evaluate(make_rounding_scorer(bundle), classes, settings)
+            rows = [_compare(data, *pair) for pair in zip(half, single, strict=True)]
+            results += rows
             if not arguments.json:
-                print(*map(_line, found), sep="\n", flush=True)
+                print(*map(_format_row, rows), sep="\n", flush=True)
     report = {
         "schema": "hmdrn.benchmark.half_accuracy/1",
         "checkpoint": arguments.checkpoint,
@@ -67,8 +68,8 @@ def main() -> None:
         json.dump(report, sys.stdout, indent=2)
 
 
-def _result(data: Path, half: Evaluation, single: Evaluation) -> dict[str, Any]:
-    change = difference(half, single)
+def _compare(data: Path, half: Evaluation, single: Evaluation) -> dict[str, Any]:
+    change = compare_accuracy(half, single)
     setting = half.setting
     return {
         "data": data.name,
@@ -80,13 +81,13 @@ def _result(data: Path, half: Evaluation, single: Evaluation) -> dict[str, Any]:
         "fp32": single.accuracy,
         "difference": change.points,
         "difference_ci95": change.ci95,
-        # Within 0.05 point, or not to be told from no difference at all.
+        # Within 0.05 points, or not significantly different from zero.
         "holds": abs(change.points) <= max(0.05, change.ci95),
         "executors": {"fp16": half.executor, "fp32": single.executor},
     }
 
 
-def _line(result: dict[str, Any]) -> str:
+def _format_row(result: dict[str, Any]) -> str:
     return (
         f"{result['data']:22} {result['shot']} shots: fp16 {result['fp16']:.2f} %, "
         f"fp32 {result['fp32']:.2f} %, "

@@ -1,9 +1,9 @@
-"""What INT8 does to a bundle: sizes, speed on one core, accuracy against FP32 on the same episodes.
+"""Effect of INT8 on a bundle: sizes, speed on one core, accuracy against FP32 on the same episodes.
 
 python -m benchmarks.int8 BUNDLE [DATA] [--episodes 2000] [--allow-busy] [--json]
 
-BUNDLE was exported with --precision int8; DATA has photographs that it was not calibrated on, such as the
-split val where ranges were observed on train. Without DATA accuracy is left out.
+BUNDLE was exported with --precision int8. DATA holds photos that it was not calibrated on, such as the split
+val where ranges were observed on train. Without DATA accuracy is not measured.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-from benchmarks.common import Bench, Result, Table, main
-from hmdrn_calibration.quantization.in_memory_backend import CandidateBackend, recognizer
+from benchmarks.common import BenchmarkRun, Result, Table, main
+from hmdrn_calibration.quantization.in_memory_backend import InMemoryBackend, make_recognizer
 from hmdrn_calibration.quantization.qdq_placement import ORT, TRT
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.evaluation.evaluation import BundleScorer, Setting, difference, evaluate
+from hmdrn_runtime.evaluation.evaluation import BundleScorer, EpisodeSetting, compare_accuracy, evaluate
 from hmdrn_runtime.profiling.latency import Latency
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.profiling.timing import Call
@@ -36,8 +36,8 @@ from hmdrn_runtime.recognizer import Recognizer
 CLASSES = 5
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """What to measure."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
     parser.add_argument("bundle", type=Path)
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--split", default="val")
@@ -45,9 +45,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", type=int, default=16)
 
 
-def measure(bench: Bench) -> Result:
-    """Sizes, speed and accuracy."""
-    arguments = bench.arguments
+def measure(run: BenchmarkRun) -> Result:
+    """Measure sizes, speed and accuracy."""
+    arguments = run.arguments
     bundle = open_bundle(arguments.bundle)
     missing = [d.variant for d in (ORT, TRT) if d.variant not in bundle.manifest.variants]
     if missing:
@@ -59,19 +59,19 @@ def measure(bench: Bench) -> Result:
         "bundle": str(arguments.bundle),
         "data": None if arguments.data is None else str(arguments.data),
         "split": arguments.split,
-        "sizes": sizes(bundle),
-        "speed": speed(bench, bundle),
-        "accuracy": [] if arguments.data is None else accuracy(bundle, arguments),
+        "sizes": measure_sizes(bundle),
+        "speed": measure_speed(run, bundle),
+        "accuracy": [] if arguments.data is None else measure_accuracy(bundle, arguments),
     }
     rows = [[part, json.dumps(values[part])] for part in ("sizes", "speed")]
     rows += [
         [f"accuracy, {row['variant']}, {row['shot']} shots", json.dumps(row)] for row in values["accuracy"]
     ]
-    return Result(values, [Table("INT8", ["what", "found"], rows)])
+    return Result(values, [Table("INT8", ["what", "result"], rows)])
 
 
-def sizes(bundle: Bundle) -> dict[str, float]:
-    """Size of each classify graph with its weights, as a share of FP32's."""
+def measure_sizes(bundle: Bundle) -> dict[str, float]:
+    """Return the size of each classify graph with its weights, as a share of FP32's."""
 
     def size(variant: str) -> int:
         return onnx.load(replace(bundle, variant=variant).graph_path("classify")).ByteSize()
@@ -79,25 +79,25 @@ def sizes(bundle: Bundle) -> dict[str, float]:
     return {variant: size(variant) / size("fp32") for variant in (ORT.variant, TRT.variant)}
 
 
-def speed(bench: Bench, bundle: Bundle) -> dict[str, Any]:
-    """One photo and five classes at one thread, FP32 and INT8 in turns: latencies, and FP32's over INT8's."""
-    inputs = example_inputs(bundle)
+def measure_speed(run: BenchmarkRun, bundle: Bundle) -> dict[str, Any]:
+    """Time one photo and five classes on one thread, FP32 and INT8 in turns; the ratio is FP32 over INT8."""
+    inputs = draw_inputs(bundle)
     calls: dict[str, Call] = {
         variant: partial(open_backend(replace(bundle, variant=variant), threads=1).run, "classify", inputs)
         for variant in ("fp32", ORT.variant)
     }
-    times = bench.in_turns(calls)
+    times = run.time_interleaved(calls)
     latencies = {variant: Latency.of(seconds).to_dict() for variant, seconds in times.items()}
     return {**latencies, "ratio": ratio_of_medians(times["fp32"], times[ORT.variant]).to_dict()}
 
 
-def example_inputs(bundle: Bundle) -> dict[str, Any]:
-    """Random inputs of `classify` for one photo and five classes of one photo each."""
+def draw_inputs(bundle: Bundle) -> dict[str, Any]:
+    """Draw random inputs of `classify` for one photo and five classes of one photo each."""
     rng = np.random.default_rng(0)
     inputs: dict[str, Any] = {}
     for tensor in bundle.graph("classify").inputs:
         shape = tuple(1 if d == "batch" else CLASSES if d == "classes" else d for d in tensor.shape)
-        # Keys of one photo for each class: as many tokens as the level has.
+        # Keys of one photo per class: as many tokens as the level has.
         tokens = {f"tokens_{level.name}": level.tokens for level in bundle.manifest.network.levels}
         shape = tuple(tokens.get(str(d), d) for d in shape)
         values = rng.integers(0, 256, shape) if tensor.dtype == "uint8" else rng.random(shape)
@@ -107,39 +107,43 @@ def example_inputs(bundle: Bundle) -> dict[str, Any]:
     return inputs
 
 
-def accuracy(bundle: Bundle, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """5-way accuracy at 1 and 5 shots of FP32 and both variants on the same episodes."""
+def measure_accuracy(bundle: Bundle, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure 5-way accuracy at 1 and 5 shots of FP32 and both variants on the same episodes."""
     classes = open_dataset(arguments.data, arguments.split).classes
-    settings = [Setting(5, shot, arguments.queries, arguments.episodes) for shot in (1, 5)]
+    settings = [EpisodeSetting(5, shot, arguments.queries, arguments.episodes) for shot in (1, 5)]
     fp32 = Recognizer(bundle, open_backend(bundle))
     reference = evaluate(BundleScorer(fp32), classes, settings)
     rows = []
     for dialect in (ORT, TRT):
-        candidate = recognizer(bundle, _backend(bundle, dialect.variant, dialect is ORT), dialect.variant)
-        for one, other in zip(evaluate(BundleScorer(candidate), classes, settings), reference, strict=True):
-            change = difference(one, other)
+        candidate = make_recognizer(
+            bundle, _open_candidate(bundle, dialect.variant, dialect is ORT), dialect.variant
+        )
+        for int8, fp32_result in zip(
+            evaluate(BundleScorer(candidate), classes, settings), reference, strict=True
+        ):
+            change = compare_accuracy(int8, fp32_result)
             rows.append(
                 {
                     "variant": dialect.variant,
-                    "shot": one.setting.shot,
-                    "queries": one.setting.queries,
-                    "episodes": one.setting.episodes,
-                    "fp32": other.accuracy,
-                    "int8": one.accuracy,
+                    "shot": int8.setting.shot,
+                    "queries": int8.setting.queries,
+                    "episodes": int8.setting.episodes,
+                    "fp32": fp32_result.accuracy,
+                    "int8": int8.accuracy,
                     "difference": change.points,
                     "difference_ci95": change.ci95,
-                    "executor": one.executor + (", integer kernels" if dialect is ORT else ", imitated"),
+                    "executor": int8.executor + (", integer kernels" if dialect is ORT else ", imitated"),
                 }
             )
     return rows
 
 
-def _backend(bundle: Bundle, variant: str, integer_kernels: bool) -> Backend:
+def _open_candidate(bundle: Bundle, variant: str, integer_kernels: bool) -> Backend:
     chosen = replace(bundle, variant=variant)
     names = [name for name, graph in bundle.manifest.variants[variant].items() if graph.precision == "int8"]
     models = {name: onnx.load(chosen.graph_path(name)) for name in names}
-    return CandidateBackend(models, open_backend(bundle), integer_kernels=integer_kernels)
+    return InMemoryBackend(models, open_backend(bundle), integer_kernels=integer_kernels)
 
 
 if __name__ == "__main__":
-    sys.exit(main("int8/2", __doc__, measure, options))
+    sys.exit(main("int8/2", __doc__, measure, add_options))

@@ -1,10 +1,10 @@
-"""From a photograph to its prediction: stages, share of preprocessing, and what a batch gains.
+"""From a photo to its prediction: stages, share of preprocessing, and the gain of a batch.
 
 python -m benchmarks.latency [--bundle default] [--allow-busy] [--json]
 
-Sources are a JPEG's bytes (500x375) and a camera's frame (1920x1080), species are 5 with 5 photos each.
-Preprocessing runs on one core whatever the number of threads, which is the quicker of 1 and 2 for a frame's
-whole way. The batch is of prepared photos.
+Sources are the bytes of a JPEG (500x375) and a camera frame (1920x1080); five species have 5 photos each.
+Preprocessing runs on one core whatever the thread count, which is the faster of 1 and 2 from a JPEG to its
+prediction. The batch holds prepared photos.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 import hmdrn
-from benchmarks.common import Bench, Result, Table, main
+from benchmarks.common import BenchmarkRun, Result, Table, main
 from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.profiling.inputs import enroll_drawn
 from hmdrn_runtime.profiling.latency import Latency
@@ -28,42 +28,43 @@ from hmdrn_runtime.profiling.timing import Call
 BATCH = 32
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """What to measure."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
     parser.add_argument("--bundle", default="default")
 
 
-def measure(bench: Bench) -> Result:
-    """Both sources, and a batch against single photos."""
-    opened = {}
+def measure(run: BenchmarkRun) -> Result:
+    """Measure both sources, and a batch against single photos."""
+    recognizers = {}
 
-    def whole(threads: int) -> Call:
-        opened[threads] = hmdrn.load(bench.arguments.bundle, threads=threads)
-        enroll_drawn(opened[threads], 5)
-        return partial(opened[threads].classify, SOURCES["jpeg"]())
+    def make_call(threads: int) -> Call:
+        recognizers[threads] = hmdrn.load(run.arguments.bundle, threads=threads)
+        enroll_drawn(recognizers[threads], 5)
+        return partial(recognizers[threads].classify, SOURCES["jpeg"]())
 
-    threads, _ = bench.best_threads(whole)
-    birds = opened[threads]
+    threads, _ = run.find_best_threads(make_call)
+    birds = recognizers[threads]
     sources = {
-        name: measure_stages(birds, make(), bench.plan, bench.quiet.look) for name, make in SOURCES.items()
+        name: measure_stages(birds, make(), run.plan, run.load_monitor.check)
+        for name, make in SOURCES.items()
     }
     pixels = [prepare(SOURCES["jpeg"](), birds.bundle.manifest.input.preprocessing)] * BATCH
-    times = bench.in_turns(
+    times = run.time_interleaved(
         {"single": lambda: birds.classify(pixels[0]), "batch": lambda: birds.classify_batch(pixels)}
     )
     gain = ratio_of_medians(BATCH * times["single"], times["batch"])
     batch = {name: Latency.of(seconds).to_dict() for name, seconds in times.items()}
     rows = []
-    for source, one in sources.items():
-        shown = [f"{one.stages[s].p50:.3f}" if s in one.stages else "-" for s in STAGES]
-        rows.append([source, *shown, f"{one.total.p50:.3f}", f"{one.preprocessing_share:.0%}"])
-    single, together = (1 / np.median(times["single"]), BATCH / np.median(times["batch"]))
+    for name, timing in sources.items():
+        stages = [f"{timing.stages[s].p50:.3f}" if s in timing.stages else "-" for s in STAGES]
+        rows.append([name, *stages, f"{timing.total.p50:.3f}", f"{timing.preprocessing_share:.0%}"])
+    single, batched = (1 / np.median(times["single"]), BATCH / np.median(times["batch"]))
     return Result(
         {
-            "bundle": bench.arguments.bundle,
+            "bundle": run.arguments.bundle,
             "variant": birds.bundle.variant,
             "threads": threads,
-            "sources": {name: one.to_dict() for name, one in sources.items()},
+            "sources": {name: timing.to_dict() for name, timing in sources.items()},
             "batch": {**batch, "photos": BATCH, "throughput_ratio": gain.to_dict()},
         },
         [
@@ -75,11 +76,11 @@ def measure(bench: Bench) -> Result:
             Table(
                 "prepared photos",
                 ["photos a second, one by one", f"in batches of {BATCH}", "ratio"],
-                [[f"{single:.0f}", f"{together:.0f}", str(gain)]],
+                [[f"{single:.0f}", f"{batched:.0f}", str(gain)]],
             ),
         ],
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main("latency/1", __doc__, measure, options))
+    sys.exit(main("latency/1", __doc__, measure, add_options))

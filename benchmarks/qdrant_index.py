@@ -1,4 +1,4 @@
-"""What the graph index (HNSW) of Qdrant's engine finds of species, on this machine, without a server."""
+"""Recall of the graph index (HNSW) of Qdrant's engine, on this machine, without a server."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hmdrn.cli.options import require
+from hmdrn.cli.options import require_package
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
 
 M, EF_CONSTRUCT = 16, 100
 """A server's defaults."""
 _PART = 64
-_FULL_SCAN = 10  # KB: everything above is searched by the graph
+_FULL_SCAN = 10  # KB: everything larger is searched by the graph
 
 
-def index_recall(vectors: Float32, queries: Sequence[Float64], best: np.ndarray, candidates: int) -> float:
-    """The share of the best species that are among the candidates, 0-1.
+def measure_index_recall(
+    vectors: Float32, queries: Sequence[Float64], best: np.ndarray, candidates: int
+) -> float:
+    """Return the share of the best species among the candidates, 0-1.
 
     Args:
-        vectors: As the engine keeps them, (C, P).
-        queries: As it is asked, (P,) each.
+        vectors: Vectors as the engine stores them, (C, P).
+        queries: Query vectors as it receives them, (P,) each.
         best: Rows of the best species of each query, (B, k).
-        candidates: Species that it is asked for.
+        candidates: Number of species to ask for.
 
     Raises:
         MissingDependencyError: The package qdrant-edge-py is not installed.
     """
-    require("qdrant_edge", "the engine's index", "benchmarks")
+    require_package("qdrant_edge", "the engine's index", "benchmarks")
     import qdrant_edge as engine
 
     index = engine.HnswIndexConfig(m=M, ef_construct=EF_CONSTRUCT, full_scan_threshold=_FULL_SCAN)
@@ -46,7 +48,7 @@ def index_recall(vectors: Float32, queries: Sequence[Float64], best: np.ndarray,
         shares = []
         for query, rows in zip(queries, best, strict=True):
             nearest = engine.Query.Nearest(query.astype(np.float32).tolist())
-            found = shard.query(engine.QueryRequest(limit=candidates, query=nearest))
-            shares.append(np.isin(rows, [point.id for point in found]).mean())
+            points = shard.query(engine.QueryRequest(limit=candidates, query=nearest))
+            shares.append(np.isin(rows, [point.id for point in points]).mean())
         shard.close()
     return float(np.mean(shares))

@@ -1,12 +1,12 @@
-"""Species in Qdrant against the full product: how many of the best are found, what is answered, how fast.
+"""Species in Qdrant against the full product: recall of the best, errors of the answers, speed.
 
 python -m benchmarks.qdrant_recall DATA... --cache FOLDER [--species 1000] [--index] [--location URL] [--json]
 
-Species and queries are those of `benchmarks.species`, and lie in its cache: 1 to 5 augmented train
-photographs for each species, val photographs as queries. The reference is the product in float64. In its
-local mode Qdrant compares in full; give the URL of a server to see what its index finds (the collection
-"hmdrn-benchmark" is made there, and deleted). --index has the index of Qdrant's own engine search here, with
-a server's default settings (m 16, ef_construct 100), also with the mean that is taken from the vectors.
+Species and queries come from the cache of `benchmarks.species`: 1 to 5 augmented train photos of each
+species, val photos as queries. The reference is the product in float64. In its local mode Qdrant compares in
+full; give the URL of a server to test its index (the collection "hmdrn-benchmark" is created there, and
+deleted). --index searches here with the index of Qdrant's own engine at a server's default settings (m 16,
+ef_construct 100), for vectors without and with their mean.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from types import MappingProxyType
 import numpy as np
 
 import hmdrn
-from benchmarks.common import Bench, Result, Table, main, ms
-from benchmarks.qdrant_index import index_recall
-from benchmarks.species_cache import Species, fill, queries
+from benchmarks.common import BenchmarkRun, Result, Table, format_ms, main
+from benchmarks.qdrant_index import measure_index_recall
+from benchmarks.species_cache import SpeciesCache, cache_queries, fill_cache
 from hmdrn.integrations.qdrant.recognizer import QdrantRecognizer
 from hmdrn.integrations.qdrant.vectors import VectorForm
 from hmdrn_runtime.bundle.manifest import Network
@@ -38,24 +38,24 @@ _TOP = 5
 _COLLECTION = "hmdrn-benchmark"
 
 
-def measure(bench: Bench) -> Result:
-    """Push a gallery, and ask both."""
-    given = bench.arguments
-    cache = Path(given.cache)
-    fill(given.data, cache, given.species)
-    queries(given.data, cache, given.queries)
+def measure(run: BenchmarkRun) -> Result:
+    """Push a gallery, and query the engine and the recognizer."""
+    options = run.arguments
+    cache = Path(options.cache)
+    fill_cache(options.data, cache, options.species)
+    cache_queries(options.data, cache, options.queries)
     plain = hmdrn.load(backend="onnxruntime", threads=1)
-    gallery = gallery_of(Species.open(cache), plain.gallery.network, given.species)
+    gallery = build_gallery(SpeciesCache.open(cache), plain.gallery.network, options.species)
     birds = Recognizer(plain.bundle, plain.backend, gallery)
-    photos = list(np.load(cache / "queries.npy", mmap_mode="r")[: given.queries])
-    engine = QdrantRecognizer(birds, given.location, _COLLECTION, given.candidates)
-    begun = time.perf_counter()
+    photos = list(np.load(cache / "queries.npy", mmap_mode="r")[: options.queries])
+    engine = QdrantRecognizer(birds, options.location, _COLLECTION, options.candidates)
+    start = time.perf_counter()
     engine.push()
-    pushed = time.perf_counter() - begun
+    push_seconds = time.perf_counter() - start
     try:
-        facts = compared(engine, birds, photos)
+        facts = compare_engine(engine, birds, photos)
         turn = iter(range(sys.maxsize))
-        times = bench.in_turns(
+        times = run.time_interleaved(
             {
                 "engine": lambda: engine.classify(photos[next(turn) % len(photos)], top=_TOP),
                 "recognizer": lambda: birds.classify(photos[next(turn) % len(photos)], top=_TOP),
@@ -65,52 +65,52 @@ def measure(bench: Bench) -> Result:
         engine.delete()
     ratio = ratio_of_medians(times["engine"], times["recognizer"])
     values = {
-        "species": given.species,
-        "candidates": given.candidates,
+        "species": options.species,
+        "candidates": options.candidates,
         "queries": len(photos),
-        "location": given.location,
-        "push_seconds": pushed,
+        "location": options.location,
+        "push_seconds": push_seconds,
         **facts,
-        "seconds_per_photo": {name: float(np.median(of)) for name, of in times.items()},
+        "seconds_per_photo": {name: float(np.median(seconds)) for name, seconds in times.items()},
         "ratio": ratio.value,
     }
     row = [
-        f"{given.species:,}",
-        str(given.candidates),
+        f"{options.species:,}",
+        str(options.candidates),
         f"{facts['recall_at_1']:.2%}",
         f"{facts['recall_at_5']:.2%}",
         f"{facts['largest_logit_error']:.1g}",
         f"{facts['median_probability_error']:.2%}",
-        ms(values["seconds_per_photo"]["engine"]),
-        ms(values["seconds_per_photo"]["recognizer"]),
-        f"{pushed:.1f} s",
+        format_ms(values["seconds_per_photo"]["engine"]),
+        format_ms(values["seconds_per_photo"]["recognizer"]),
+        f"{push_seconds:.1f} s",
     ]
     tables = []
-    if given.index:
-        values["index"] = found = indexed(birds, photos, given.candidates)
-        rows = [[name, *(f"{share:.2%}" for share in of.values())] for name, of in found.items()]
-        tables = [Table("found by the engine's index", ("vectors", "recall@1", "recall@5"), rows)]
+    if options.index:
+        values["index"] = recalls = measure_index(birds, photos, options.candidates)
+        rows = [[name, *(f"{share:.2%}" for share in shares.values())] for name, shares in recalls.items()]
+        tables = [Table("recall of the engine's index", ("vectors", "recall@1", "recall@5"), rows)]
     columns = ("species", "candidates", "recall@1", "recall@5", "logit off", "probability off")
     columns = (*columns, "one photo", "without Qdrant", "push")
     return Result(
-        values, [Table(f"Qdrant at {given.location}, {len(photos)} photos", columns, [row]), *tables]
+        values, [Table(f"Qdrant at {options.location}, {len(photos)} photos", columns, [row]), *tables]
     )
 
 
-def gallery_of(stored: Species, network: Network, count: int) -> Gallery:
-    """A gallery of the first species of a cache, each as the sum of its photos."""
+def build_gallery(stored: SpeciesCache, network: Network, count: int) -> Gallery:
+    """Return a gallery of the first species of a cache, each as the sum of its photos."""
     sums, shots = stored.sums(0, count), stored.shots(count)
-    found = {}
+    species = {}
     for i, (gram, n) in enumerate(zip(sums, shots, strict=True)):
         digests = sorted(hashlib.sha256(f"{i} {k}".encode()).hexdigest() for k in range(n))
         label = f"species {i:06}"
         part = ClassSum(tuple(digests), "fp32", gram)
-        found[label] = gallery_species.Species(label, MappingProxyType({}), (part,))
-    return Gallery(network, found)
+        species[label] = gallery_species.Species(label, MappingProxyType({}), (part,))
+    return Gallery(network, species)
 
 
-def compared(engine: QdrantRecognizer, birds: Recognizer, photos: list[np.ndarray]) -> dict[str, float]:
-    """Against the product of all operators in float64."""
+def compare_engine(engine: QdrantRecognizer, birds: Recognizer, photos: list[np.ndarray]) -> dict[str, float]:
+    """Compare the engine with the product of all operators in float64."""
     labels = list(birds.gallery.species)
     operators = np.stack(birds.matcher.operators(list(birds.gallery.species.values())))
     weights = Index(birds.gallery.network).folding.plain
@@ -121,10 +121,9 @@ def compared(engine: QdrantRecognizer, birds: Recognizer, photos: list[np.ndarra
         logits = (grams * weights) @ operators.astype(np.float64).T
         for answer, true in zip(engine.classify_batch(part, _TOP), logits, strict=True):
             best = [labels[i] for i in np.argsort(-true, kind="stable")[:_TOP]]
-            given = {m.label: m.logit for m in answer.ranking}
             first.append(answer.label == best[0])
-            five.append(len(set(best) & set(given)) / len(best))
-            logit_errors += [abs(logit - true[labels.index(label)]) for label, logit in given.items()]
+            five.append(len(set(best) & {m.label for m in answer.ranking}) / len(best))
+            logit_errors += [abs(m.logit - true[labels.index(m.label)]) for m in answer.ranking]
             exact = 1 / np.exp(true - true.max()).sum()
             probability_errors.append(abs(answer.probability / exact - 1))
     return {
@@ -136,8 +135,10 @@ def compared(engine: QdrantRecognizer, birds: Recognizer, photos: list[np.ndarra
     }
 
 
-def indexed(birds: Recognizer, photos: list[np.ndarray], candidates: int) -> dict[str, dict[str, float]]:
-    """What the engine's index finds of the best 1 and the best 5, with and without the vectors' mean."""
+def measure_index(
+    birds: Recognizer, photos: list[np.ndarray], candidates: int
+) -> dict[str, dict[str, float]]:
+    """Return the index's recall of the best 1 and the best 5, without and with the vectors' mean."""
     network = birds.gallery.network
     operators = np.stack(birds.matcher.operators(list(birds.gallery.species.values())))
     grams = np.concatenate(
@@ -154,7 +155,7 @@ def indexed(birds: Recognizer, photos: list[np.ndarray], candidates: int) -> dic
     }
     return {
         name: {
-            f"recall_at_{k}": index_recall(
+            f"recall_at_{k}": measure_index_recall(
                 form.vectors(operators), [form.query(gram) for gram in grams], best[:, :k], candidates
             )
             for k in (1, _TOP)
@@ -163,15 +164,15 @@ def indexed(birds: Recognizer, photos: list[np.ndarray], candidates: int) -> dic
     }
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="+", help="folders or zips of <split>/<class>/<image>")
-    parser.add_argument("--cache", required=True, help="folder for species that were enrolled before")
+    parser.add_argument("--cache", required=True, help="folder that keeps enrolled species between runs")
     parser.add_argument("--species", type=int, default=1000, help="species of the gallery")
     parser.add_argument("--queries", type=int, default=500, help="photos whose best species are checked")
-    parser.add_argument("--candidates", type=int, default=50, help="species that Qdrant is asked for")
-    parser.add_argument("--index", action="store_true", help="try the engine's index too")
+    parser.add_argument("--candidates", type=int, default=50, help="species to ask Qdrant for")
+    parser.add_argument("--index", action="store_true", help="test the engine's index too")
     parser.add_argument("--location", default=":memory:", help='":memory:", a folder, or a server\'s URL')
 
 
 if __name__ == "__main__":
-    raise SystemExit(main("qdrant-recall/1", __doc__, measure, _options))
+    raise SystemExit(main("qdrant-recall/1", __doc__, measure, _add_options))

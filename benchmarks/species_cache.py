@@ -1,4 +1,4 @@
-"""Species and queries of the benchmark of large galleries, made once and kept in a folder."""
+"""Species and queries for the benchmarks of large galleries, made once and kept in a folder."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ _MOST_SHOTS = 5
 
 
 @dataclass(frozen=True)
-class Species:
-    """Species in files.
+class SpeciesCache:
+    """Enrolled species in files.
 
     Attributes:
-        folder: Where they are.
-        packed: Numbers of an operator.
+        folder: Folder of the files.
+        packed: Numbers in a packed operator, P.
     """
 
     folder: Path
     packed: int
 
     @classmethod
-    def open(cls, folder: Path) -> Species:
-        """Those of a folder."""
+    def open(cls, folder: Path) -> SpeciesCache:
+        """Open the cache in a folder, empty or not."""
         return cls(folder, hmdrn.load(threads=1).gallery.network.packed)
 
     def operators(self, start: int, end: int) -> Float32:
-        """Packed operators of a range of species, read and not mapped: a mapping would count as memory."""
+        """Read packed operators (end - start, P) of a range of species; a mapping would count as memory."""
         return self._read("operators.f32", start, end)
 
     def sums(self, start: int, end: int) -> Float32:
-        """Summed packed Gram matrices of the photos of a range of species."""
+        """Read the summed packed Gram matrices (end - start, P) of a range of species."""
         return self._read("sums.f32", start, end)
 
     def shots(self, count: int) -> npt.NDArray[np.uint8]:
-        """Photos of each of the first species."""
+        """Read the number of photos of each of the first species."""
         return np.fromfile(self.folder / "shots.u8", np.uint8, count)
 
     def mean_grams(self, count: int) -> Float64:
-        """Mean packed Gram matrices of the photos of the first species."""
+        """Return the mean packed Gram matrices (count, P) of the first species."""
         return self.sums(0, count) / self.shots(count)[:, None].astype(np.float64)
 
     def __len__(self) -> int:
@@ -66,17 +66,17 @@ class Species:
         return np.fromfile(path, np.float32, count, offset=start * size).reshape(-1, self.packed)
 
 
-def fill(data: Sequence[str], folder: Path, count: int) -> None:
-    """Enroll species until there are so many; what is there already stays."""
+def fill_cache(data: Sequence[str], folder: Path, count: int) -> None:
+    """Enroll species until the cache holds `count`; those already in it stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    species = Species.open(folder)
+    species = SpeciesCache.open(folder)
     done = len(species) // _PART * _PART
     if len(species) >= count:
         return
     import torch
 
     birds = hmdrn.load(threads=1)
-    classes = _photos(data, "train")
+    classes = _prepare_photos(data, "train")
     for name, row in (
         ("operators.f32", species.packed * 4),
         ("sums.f32", species.packed * 4),
@@ -89,11 +89,11 @@ def fill(data: Sequence[str], folder: Path, count: int) -> None:
         shots = random.integers(1, _MOST_SHOTS + 1, _PART)
         chosen = [classes[random.integers(len(classes))] for _ in shots]
         photos = np.concatenate(
-            [of[random.choice(len(of), n, replace=False)] for of, n in zip(chosen, shots, strict=True)]
+            [pool[random.choice(len(pool), n, replace=False)] for pool, n in zip(chosen, shots, strict=True)]
         )
         grams = np.concatenate(
             [
-                birds.backend.run("enroll", {"images": _augmented(photos[i : i + 64], generator)})[
+                birds.backend.run("enroll", {"images": _augment(photos[i : i + 64], generator)})[
                     "support_gram"
                 ]
                 for i in range(0, len(photos), 64)
@@ -105,36 +105,36 @@ def fill(data: Sequence[str], folder: Path, count: int) -> None:
             file.write(sums.tobytes())
         with (folder / "operators.f32").open("ab") as file:
             for i in range(0, _PART, 50):
-                given = {"gram": sums[i : i + 50], "shots": shots[i : i + 50].astype(np.float32)}
-                file.write(birds.backend.run("solve", given)["operator"].tobytes())
+                inputs = {"gram": sums[i : i + 50], "shots": shots[i : i + 50].astype(np.float32)}
+                file.write(birds.backend.run("solve", inputs)["operator"].tobytes())
         with (folder / "shots.u8").open("ab") as file:
             file.write(shots.astype(np.uint8).tobytes())
 
 
-def queries(data: Sequence[str], folder: Path, count: int) -> None:
-    """Val photographs (N, 84, 84, 3) in queries.npy: as they are, then augmented, at least `count`."""
+def cache_queries(data: Sequence[str], folder: Path, count: int) -> None:
+    """Write at least `count` val photos (N, 84, 84, 3) to queries.npy: unchanged, then augmented."""
     path = folder / "queries.npy"
     if path.is_file() and len(np.load(path, mmap_mode="r")) >= count:
         return
     import torch
 
-    photos = np.concatenate(_photos(data, "val"))
+    photos = np.concatenate(_prepare_photos(data, "val"))
     photos = photos[np.random.default_rng(0).permutation(len(photos))]
     parts, generator = [photos], torch.Generator().manual_seed(0)
     while sum(map(len, parts)) < count:
-        parts.append(_augmented(photos, generator))
+        parts.append(_augment(photos, generator))
     np.save(path, np.concatenate(parts)[:count])
 
 
-def _augmented(photos: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    import torch  # here and above: a process that measures memory reads the cache alone
+def _augment(photos: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    import torch  # here and above: a process that measures memory only reads the cache
 
     from hmdrn_network.training.augmentation import augment
 
     return augment(torch.from_numpy(photos), INPUT_SIZE, generator).round().to(torch.uint8).numpy()
 
 
-def _photos(data: Sequence[str], split: str) -> list[np.ndarray]:
+def _prepare_photos(data: Sequence[str], split: str) -> list[np.ndarray]:
     mode = "crop"
     return [
         np.stack([photo.prepare(mode) for photo in photos])

@@ -1,4 +1,4 @@
-"""From a cold interpreter to the first prediction: time and memory, in new processes; the wheel's size.
+"""From a cold interpreter to the first prediction: time and memory in new processes; size of the wheel.
 
 python -m benchmarks.startup [--starts 9] [--no-wheel] [--allow-busy] [--json]
 """
@@ -13,40 +13,40 @@ import tempfile
 from pathlib import Path
 
 import hmdrn
-from benchmarks.common import Bench, Result, Table, main
+from benchmarks.common import BenchmarkRun, Result, Table, main
 from hmdrn.cold_start import cold_start
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.profiling.inputs import enroll_drawn, jpeg_photo
+from hmdrn_runtime.profiling.inputs import enroll_drawn, make_jpeg_photo
 
 _ROOT = Path(__file__).parent.parent
 _SOURCES = ("runtime", "network", "export", "calibration", "sdk")
 _FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """What to measure."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
     parser.add_argument("--starts", type=int, default=9, help="new processes")
-    parser.add_argument("--no-wheel", action="store_true", help="leave out building the wheel")
+    parser.add_argument("--no-wheel", action="store_true", help="do not build the wheel")
 
 
-def measure(bench: Bench) -> Result:
-    """Medians of new processes."""
+def measure(run: BenchmarkRun) -> Result:
+    """Measure new processes, and build the wheel."""
     with tempfile.TemporaryDirectory() as folder:
         birds = hmdrn.load("default")
         enroll_drawn(birds, 5)
         gallery, photo = Path(folder) / "g.gallery", Path(folder) / "photo.jpg"
         birds.save_gallery(gallery)
-        photo.write_bytes(jpeg_photo())
-        bench.quiet.look()
-        start = cold_start("default", gallery, photo, bench.arguments.starts)
-        bench.quiet.look()
-        wheel = None if bench.arguments.no_wheel else wheel_bytes(Path(folder))
+        photo.write_bytes(make_jpeg_photo())
+        run.load_monitor.check()
+        start = cold_start("default", gallery, photo, run.arguments.starts)
+        run.load_monitor.check()
+        wheel = None if run.arguments.no_wheel else measure_wheel(Path(folder))
     ready = start.load_s + start.classify_s
     rows = [
         ["import hmdrn", f"{start.import_s:.3f} s"],
         ["hmdrn.load to first prediction", f"{ready:.3f} s"],
         ["together", f"{start.total_s:.3f} s"],
-        ["peak memory", "not told" if start.peak_mib is None else f"{start.peak_mib:.0f} MiB"],
+        ["peak memory", "not reported" if start.peak_mib is None else f"{start.peak_mib:.0f} MiB"],
         ["wheel", "not built" if wheel is None else f"{wheel / 1e6:.2f} MB"],
     ]
     return Result(
@@ -55,13 +55,13 @@ def measure(bench: Bench) -> Result:
     )
 
 
-def wheel_bytes(folder: Path) -> int:
-    """Build the wheel of the checkout in a folder, with the build tools that are installed; its size.
+def measure_wheel(folder: Path) -> int:
+    """Build the checkout's wheel in a folder with the installed build tools, and return its size in bytes.
 
     Raises:
         HmdrnError: It cannot be built.
     """
-    # In a copy: what earlier builds have left in the checkout would end up in the wheel.
+    # In a copy: leftovers of earlier builds in the checkout would end up in the wheel.
     copy = folder / "checkout"
     for name in _SOURCES:
         shutil.copytree(_ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -78,4 +78,4 @@ def wheel_bytes(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("startup/1", __doc__, measure, options))
+    sys.exit(main("startup/1", __doc__, measure, add_options))

@@ -11,28 +11,29 @@ from typing import Any
 import click
 
 from benchmarks.ablation import report as reports
-from benchmarks.ablation.experiment import Experiment, Outcome, Report, write
+from benchmarks.ablation.experiment import Experiment, Outcome, write_file
 from benchmarks.ablation.summary import Summary
 from benchmarks.ablation.variants import FULL, VARIANTS
 from hmdrn.cli.main import run
-from hmdrn.cli.numbers import FiniteRange
-from hmdrn.cli.options import json_option, print_json, print_table, progress, versioned
+from hmdrn.cli.options import json_option, print_json, print_table, progress, with_schema
+from hmdrn.cli.parameters import FiniteRange
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import open_training_data
 from hmdrn_network.training.validation import Validation
 from hmdrn_network.training.workers import pick_device
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.images.preprocessing import PREPROCESSINGS
-from hmdrn_runtime.io.files import user_path
+from hmdrn_runtime.images.preprocessing import PREPROCESSING_MODES
+from hmdrn_runtime.io.files import expand_path
+from hmdrn_runtime.progress import ProgressCallback
 
 
-def _variants(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    """Those named, in the order of `VARIANTS`; `full`, which all are compared with, is always among them."""
-    asked = {FULL, *(part.strip() for part in value.split(","))}
-    unknown = sorted(asked - set(VARIANTS))
+def _parse_variants(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Return the requested variants in the order of `VARIANTS`; `full`, the reference, is always included."""
+    requested = {FULL, *(part.strip() for part in value.split(","))}
+    unknown = sorted(requested - set(VARIANTS))
     if unknown:
         raise click.BadParameter(f"no variant {unknown[0]!r}: choose among {', '.join(VARIANTS)}")
-    return tuple(name for name in VARIANTS if name in asked)
+    return tuple(name for name in VARIANTS if name in requested)
 
 
 @click.command()
@@ -40,13 +41,15 @@ def _variants(context: click.Context, parameter: click.Parameter, value: str) ->
 @click.option(
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the ablation."
 )
-@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Trainings of a variant.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=2, show_default=True, help="Trainings of each variant."
+)
 @click.option(
     "--variants",
-    callback=_variants,
+    callback=_parse_variants,
     default=",".join(VARIANTS),
     show_default=True,
-    help="Which to train; full always is.",
+    help="Variants to train; full is always included.",
 )
 @click.option("--backbone", type=click.Choice(["conv4", "resnet12"]), default="conv4", show_default=True)
 @click.option(
@@ -54,30 +57,36 @@ def _variants(context: click.Context, parameter: click.Parameter, value: str) ->
     type=click.IntRange(0),
     default=2500,
     show_default=True,
-    help="Of classification, once a seed.",
+    help="Steps of classification, once per seed.",
 )
 @click.option(
-    "--episodes", type=click.IntRange(1), default=5000, show_default=True, help="After it, for each variant."
+    "--episodes",
+    type=click.IntRange(1),
+    default=5000,
+    show_default=True,
+    help="Episodes of each variant.",
 )
 @click.option("--way", type=click.IntRange(2), default=10, show_default=True, help="Classes in an episode.")
 @click.option("--max-shot", type=click.IntRange(1), default=5, show_default=True, help="Shots: 1 to this.")
-@click.option("--queries", type=click.IntRange(1), default=5, show_default=True, help="Of a class.")
+@click.option("--queries", type=click.IntRange(1), default=5, show_default=True, help="Queries of a class.")
 @click.option("--learning-rate", type=FiniteRange(0, min_open=True), default=0.05, show_default=True)
 @click.option(
-    "--eval-episodes", type=click.IntRange(1), default=600, show_default=True, help="For each group."
+    "--eval-episodes",
+    type=click.IntRange(1),
+    default=600,
+    show_default=True,
+    help="Episodes of each group.",
 )
-@click.option(
-    "--split", default="train", show_default=True, help="Split to train on, where there are splits."
-)
+@click.option("--split", default="train", show_default=True, help="Split to train on, if DATA has splits.")
 @click.option("--val-split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option(
     "--val-share",
     type=FiniteRange(0, 0.5),
     default=0.2,
     show_default=True,
-    help="Share of the classes to evaluate on, where DATA has no splits.",
+    help="Share of the classes to evaluate on, if DATA has no splits.",
 )
-@click.option("--preprocess", type=click.Choice(PREPROCESSINGS), default="crop", show_default=True)
+@click.option("--preprocess", type=click.Choice(PREPROCESSING_MODES), default="crop", show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @json_option
 def command(
@@ -97,14 +106,14 @@ def command(
 ) -> None:
     """Train HMDRN without each of its parts, FRN and ProtoNet from the same backbones, and compare them.
 
-    OUTPUT gets results.json, results.md and ablation.png. The same command goes on where a stopped one
-    stood; further seeds and variants can be added to a finished one.
+    Writes results.json, results.md and ablation.png to OUTPUT. The same command resumes a stopped run;
+    seeds and variants can be added to a finished one.
 
     Example: python -m benchmarks.ablation birds.zip dogs.zip --output runs/ablation
     """
-    output = user_path(output, TrainingError)
+    output = expand_path(output, TrainingError)
     with progress() as display:
-        report = _with_lines(display)
+        report = _make_reporter(display)
         training = open_training_data(data, split, val_split, val_share, output / "cache", report)
         if not training.validation:
             raise TrainingError("no classes to evaluate on: give data with a val split, or a --val-share")
@@ -113,38 +122,38 @@ def command(
         for remark in training.remarks(config.way):
             click.echo(remark, err=True)
         experiment = Experiment(output, backbone, training, validation, config, pick_device(device), report)
-        # Seed by seed, so that a first one is whole as early as can be.
+        # Seed by seed, so that the first one is complete as early as possible.
         outcomes: dict[str, list[Outcome]] = {variant: [] for variant in variants}
         try:
             for seed in range(seeds):
                 for variant in variants:
-                    outcomes[variant].append(experiment.outcome(variant, seed))
+                    outcomes[variant].append(experiment.run(variant, seed))
         except KeyboardInterrupt:
             click.echo(
-                f"kept in {output} but for the last minute: the same command goes on with it", err=True
+                f"stopped; {output} holds all but the last minute: the same command resumes it", err=True
             )
             raise
     summary = Summary(outcomes)
-    values = reports.values(summary, outcomes, experiment.identity)
-    write(output / "results.json", json.dumps(versioned("ablation", values)).encode())
-    page = reports.markdown(summary, experiment.identity, seeds)
-    write(output / "results.md", page.encode())
-    reports.draw(summary, output / "ablation.png")
+    values = reports.build_results(summary, outcomes, experiment.identity)
+    write_file(output / "results.json", json.dumps(with_schema("ablation", values)).encode())
+    page = reports.format_markdown(summary, experiment.identity, seeds)
+    write_file(output / "results.md", page.encode())
+    reports.draw_figure(summary, output / "ablation.png")
     if as_json:
-        # Thousands of single episodes are for the file alone.
+        # Thousands of single episodes go to the file alone.
         print_json("ablation", {name: value for name, value in values.items() if name != "episodes"})
         return
-    title, columns, rows = reports.tables(summary)[0]
+    title, columns, rows = reports.build_tables(summary)[0]
     print_table(
         f"{backbone}, {title}; every variant starts from the same backbone of its seed", columns, rows
     )
-    for sentence in reports.verdicts(summary):
+    for sentence in reports.format_verdicts(summary):
         click.echo(sentence.replace("*", "").replace("`", ""))
-    click.echo(f"by group, and the picture: {output / 'results.md'}, {output / 'ablation.png'}")
+    click.echo(f"by group, and the figure: {output / 'results.md'}, {output / 'ablation.png'}")
 
 
-def _with_lines(display: Report) -> Report:
-    """A display that says a line a minute where there is no terminal to show progress on."""
+def _make_reporter(display: ProgressCallback) -> ProgressCallback:
+    """Return the display, or without a terminal a callback that prints one line a minute."""
     if sys.stderr.isatty():
         return display
     next_line = 0.0

@@ -1,10 +1,10 @@
-"""Training and evaluating every variant from every seed, in a folder that a later call goes on in.
+"""Training and evaluating every variant from every seed, in a folder that a later call resumes.
 
-FOLDER/ablation.json              what the folder is an ablation of
-FOLDER/cache/                     decoded photographs
-FOLDER/seed-0/pretrained.pt       the trainer's state before the episodes, once for all variants
-FOLDER/seed-0/<variant>.pt        the trainer's state within the episodes, or after them
-FOLDER/seed-0/<variant>.json      accuracy of every episode of evaluation; where it is, the variant is done
+FOLDER/ablation.json              the settings and photos of the ablation
+FOLDER/cache/                     decoded photos
+FOLDER/seed-0/pretrained.pt       the trainer's state before the episodes, shared by all variants
+FOLDER/seed-0/<variant>.pt        the trainer's state during or after the episodes
+FOLDER/seed-0/<variant>.json      accuracy of every evaluation episode; exists once the variant is done
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +30,26 @@ from hmdrn_network.training.run import read_state
 from hmdrn_network.training.trainer import Progress, Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.evaluation.evaluation import Setting, evaluate
-from hmdrn_runtime.io.files import reason, write_atomically
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
+from hmdrn_runtime.io.files import describe_os_error, write_atomically
+from hmdrn_runtime.progress import ProgressCallback
 
-Report = Callable[[str, int, int], None]
 Outcome = list[dict[str, Any]]
-"""Of one variant from one seed: {"group", "way", "shot", "queries", "accuracies"}, accuracies 0-1."""
+"""One variant from one seed: {"group", "way", "shot", "queries", "accuracies"}, accuracies 0-1."""
 
 
 class Experiment:
-    """The variants on the same photographs, from the same backbones, by the same episodes.
+    """Variants on the same photos, from the same backbones, with the same episodes.
 
     Args:
-        folder: Where everything is kept.
+        folder: Folder of all files.
         backbone: "conv4" or "resnet12".
-        data: Photographs to train on.
-        validation: Photographs and episodes to evaluate on.
-        config: Settings of training; the seed in them is replaced by each one's own.
-        device: Where to train.
-        report: Told of the progress.
-        every: Seconds between two saved states.
+        data: Photos to train on.
+        validation: Photos and episodes to evaluate on.
+        config: Training settings; their seed is replaced by that of each run.
+        device: Device to train on.
+        report: Receives the progress.
+        save_interval: Seconds between two saved states.
 
     Raises:
         TrainingError: The folder holds an ablation of something else, or cannot be written.
@@ -63,11 +63,11 @@ class Experiment:
         validation: Validation,
         config: TrainingConfig,
         device: torch.device,
-        report: Report,
-        every: float = 60.0,
+        report: ProgressCallback,
+        save_interval: float = 60.0,
     ) -> None:
         self.folder, self.backbone, self.data, self.validation = folder, backbone, data, validation
-        self.config, self.device, self.report, self.every = config, device, report, every
+        self.config, self.device, self.report, self.save_interval = config, device, report, save_interval
         training = dataclasses.asdict(config)
         del training["seed"]
         self.identity: dict[str, Any] = {
@@ -75,77 +75,79 @@ class Experiment:
             "preprocessing": validation.preprocessing,
             "training": training,
             "evaluation": {
-                # Without its seed, which is that of the training.
+                # Without the seed, which is that of the training.
                 name: [[s.way, s.shot, s.queries, s.episodes] for s in settings]
                 for name, settings in validation.settings.items()
             },
             "data": dict(data.record),
-            "evaluated_pixels_sha256": digest_of_evaluation(validation),
+            "evaluated_pixels_sha256": hash_evaluation(validation),
         }
         self._claim_folder()
 
-    def outcome(self, variant: str, seed: int) -> Outcome:
-        """Accuracies of a variant: read where they are known, else after training and evaluating it."""
+    def run(self, variant: str, seed: int) -> Outcome:
+        """Return the accuracies of a variant: read from its file, or after training and evaluating it."""
         file = self.folder / f"seed-{seed}" / f"{variant}.json"
         if file.exists():
-            found: Outcome = json.loads(file.read_text())
-            return found
-        network = self.trained(variant, seed)
-        found = []
+            outcome: Outcome = json.loads(file.read_text())
+            return outcome
+        network = self.train(variant, seed)
+        outcome = []
         for name, classes in self.validation.groups.items():
             scorer = NetworkScorer(network.eval(), self.validation.preprocessing)
-            settings = [_of_seed(setting, seed) for setting in self.validation.settings[name]]
-            for one in evaluate(scorer, classes, settings, self._titled(f"seed {seed}, {variant}, {name}: ")):
-                found.append(
+            settings = [_with_seed(setting, seed) for setting in self.validation.settings[name]]
+            for result in evaluate(
+                scorer, classes, settings, self._with_title(f"seed {seed}, {variant}, {name}: ")
+            ):
+                outcome.append(
                     {
                         "group": name,
-                        "way": one.setting.way,
-                        "shot": one.setting.shot,
-                        "queries": one.setting.queries,
-                        "accuracies": one.episode_accuracies.tolist(),
+                        "way": result.setting.way,
+                        "shot": result.setting.shot,
+                        "queries": result.setting.queries,
+                        "accuracies": result.episode_accuracies.tolist(),
                     }
                 )
-        write(file, json.dumps(found).encode())
-        return found
+        write_file(file, json.dumps(outcome).encode())
+        return outcome
 
-    def trained(self, variant: str, seed: int) -> HMDRN:
-        """A variant after its episodes."""
-        trainer = self._trainer(variant, seed)
-        state = self._state(seed, variant)
+    def train(self, variant: str, seed: int) -> HMDRN:
+        """Return a variant after its episodes."""
+        trainer = self._make_trainer(variant, seed)
+        state = self._read_state(seed, variant)
         if state is None:
-            common = self._pretrained(seed)
-            # Transformers that both have start alike too, not only the backbone.
+            common = self._pretrain(seed)
+            # Shared transformers start alike too, not only the backbone.
             own = trainer.network.state_dict()
             trainer.network.load_state_dict({name: common.get(name, value) for name, value in own.items()})
             trainer.step = trainer.config.pretrain_steps
         else:
             trainer.restore(state)
-        self._train(trainer, trainer.steps, f"seed {seed}, {variant}", self._state_file(seed, variant))
+        self._run_trainer(trainer, trainer.steps, f"seed {seed}, {variant}", self._state_file(seed, variant))
         return trainer.network
 
-    def _pretrained(self, seed: int) -> Mapping[str, torch.Tensor]:
-        """Weights of `full` after classification alone."""
-        trainer = self._trainer(FULL, seed)
-        state = self._state(seed, "pretrained")
+    def _pretrain(self, seed: int) -> Mapping[str, torch.Tensor]:
+        """Return the weights of `full` after classification alone."""
+        trainer = self._make_trainer(FULL, seed)
+        state = self._read_state(seed, "pretrained")
         if state is not None:
             trainer.restore(state)
         file = self._state_file(seed, "pretrained")
-        self._train(trainer, trainer.config.pretrain_steps, f"seed {seed}, backbone", file)
+        self._run_trainer(trainer, trainer.config.pretrain_steps, f"seed {seed}, backbone", file)
         return trainer.network.state_dict()
 
-    def _trainer(self, variant: str, seed: int) -> Trainer:
+    def _make_trainer(self, variant: str, seed: int) -> Trainer:
         torch.manual_seed(seed)
         network = VARIANTS[variant].build(self.backbone).to(self.device)
         return Trainer(network, self.data.groups, dataclasses.replace(self.config, seed=seed))
 
-    def _train(self, trainer: Trainer, until: int, title: str, file: Path) -> None:
-        """Train to a step, saving every so often and at the end: what is stopped loses no more than that."""
+    def _run_trainer(self, trainer: Trainer, until: int, title: str, file: Path) -> None:
+        """Train until a step, saving at intervals and at the end."""
         if trainer.device.type == "cpu":
             keep_freed_memory()
         saved = time.monotonic()
         for progress in trainer.run(until):
             self._show(progress, title)
-            if trainer.step == until or time.monotonic() - saved > self.every:
+            if trainer.step == until or time.monotonic() - saved > self.save_interval:
                 self._save(trainer, file)
                 saved = time.monotonic()
 
@@ -155,38 +157,38 @@ class Experiment:
         )
         self.report(text, progress.step, progress.steps)
 
-    def _titled(self, title: str) -> Report:
+    def _with_title(self, title: str) -> ProgressCallback:
         return lambda what, done, of: self.report(title + what, done, of)
 
     def _state_file(self, seed: int, name: str) -> Path:
         return self.folder / f"seed-{seed}" / f"{name}.pt"
 
-    def _state(self, seed: int, name: str) -> dict[str, Any] | None:
+    def _read_state(self, seed: int, name: str) -> dict[str, Any] | None:
         path = self._state_file(seed, name)
         return read_state(path) if path.exists() else None
 
     def _save(self, trainer: Trainer, file: Path) -> None:
         buffer = io.BytesIO()
         torch.save(trainer.state(), buffer)
-        write(file, buffer.getvalue())
+        write_file(file, buffer.getvalue())
 
     def _claim_folder(self) -> None:
         file = self.folder / "ablation.json"
-        # As JSON gives it back: without tuples.
+        # As JSON returns it: without tuples.
         ours = json.loads(json.dumps(self.identity))
         if not file.exists():
-            write(file, json.dumps(ours, indent=2).encode())
+            write_file(file, json.dumps(ours, indent=2).encode())
             return
         theirs = json.loads(file.read_text())
         changed = [name for name in ours if ours[name] != theirs.get(name)]
         if changed:
             raise TrainingError(
                 f"{self.folder} holds an ablation with another {', another '.join(changed)} (see "
-                "ablation.json): give the same to go on, or another folder for a new one"
+                "ablation.json): give the same settings to resume it, or another folder for a new one"
             )
 
 
-def write(file: Path, data: bytes) -> None:
+def write_file(file: Path, data: bytes) -> None:
     """Replace a file of an ablation atomically.
 
     Raises:
@@ -196,11 +198,11 @@ def write(file: Path, data: bytes) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, data)
     except OSError as error:
-        raise TrainingError(f"cannot write to {file.parent}: {reason(error)}") from error
+        raise TrainingError(f"cannot write to {file.parent}: {describe_os_error(error)}") from error
 
 
-def digest_of_evaluation(validation: Validation) -> str:
-    """SHA-256 over groups, class names and the prepared pixels of all photographs that are evaluated on."""
+def hash_evaluation(validation: Validation) -> str:
+    """Return the SHA-256 over groups, class names and prepared pixels of all evaluation photos."""
     total = hashlib.sha256()
     for name, classes in validation.groups.items():
         for label, photos in classes.items():
@@ -210,6 +212,6 @@ def digest_of_evaluation(validation: Validation) -> str:
     return total.hexdigest()
 
 
-def _of_seed(setting: Setting, seed: int) -> Setting:
-    """Other episodes for another seed: differences over several seeds then are of independent episodes."""
+def _with_seed(setting: EpisodeSetting, seed: int) -> EpisodeSetting:
+    """Return the setting with a seed, so that the episodes of different seeds are independent."""
     return dataclasses.replace(setting, seed=seed)

@@ -1,7 +1,7 @@
 """HMDRN without one of its parts, and the baselines FRN and ProtoNet on the same backbone.
 
-All have the learned weights and scale of `Fusion`, which start where those of HMDRN do: at 10 times the mean
-squared difference of an entry.
+All have the learned weights and scale of `Fusion`, initialized as in HMDRN: at 10 times the mean squared
+difference of an entry.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hmdrn_network.hmdrn import HMDRN
 
 
 class NoMask(HMDRN):
-    """Query photos pass through the transformers as support photos do."""
+    """HMDRN whose query photos pass through the transformers as support photos do."""
 
     def transform(self, maps: Mapping[LevelName, Tensor], masked: bool) -> dict[LevelName, Tensor]:
         """As `HMDRN.transform`, never masked."""
@@ -25,9 +25,9 @@ class NoMask(HMDRN):
 
 
 class RawTokens(HMDRN):
-    """The backbone's maps go into the ridge heads as they are; with the high level alone it is FRN.
+    """Ridge heads on the backbone's unchanged maps; with the high level alone it is FRN.
 
-    FRN's code starts alpha at 0. Here it starts at 5 as in every ridge head, to the good of these variants:
+    FRN's code starts alpha at 0. Here it starts at 5 as in every ridge head, which favors these variants:
     from 0, FRN on Conv-4 was 8 points behind after 250 episodes.
     """
 
@@ -36,12 +36,12 @@ class RawTokens(HMDRN):
         self.transformers = nn.ModuleDict()
 
     def transform(self, maps: Mapping[LevelName, Tensor], masked: bool) -> dict[LevelName, Tensor]:
-        """As `HMDRN.transform`: a token is a location of the map."""
+        """As `HMDRN.transform`; a token is a location of the map."""
         return {name: maps[name].flatten(2).transpose(1, 2) for name in self.config.levels}
 
 
 class ProtoNet(HMDRN):
-    """Squared Euclidean distance to the class's mean (Snell et al., NeurIPS 2017); a photo is one token."""
+    """Squared Euclidean distance to the class mean (Snell et al., NeurIPS 2017); a photo is one token."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
@@ -49,7 +49,7 @@ class ProtoNet(HMDRN):
         self.fusion.divisor //= 25  # a photo has one token instead of 25
 
     def transform(self, maps: Mapping[LevelName, Tensor], masked: bool) -> dict[LevelName, Tensor]:
-        """Maps, mean-pooled, to {level: (N, 1, d)}."""
+        """Mean-pool the maps to {level: (N, 1, d)}."""
         return {name: maps[name].mean(dim=(2, 3))[:, None] for name in self.config.levels}
 
     def distances(
@@ -59,12 +59,12 @@ class ProtoNet(HMDRN):
         valid: Mapping[LevelName, Tensor] | None = None,
     ) -> dict[LevelName, Tensor]:
         """As `HMDRN.distances`, to the mean of a class's photos."""
-        found: dict[LevelName, Tensor] = {}
+        distances: dict[LevelName, Tensor] = {}
         for name, tokens in support.items():
             real = tokens.new_ones(tokens.shape[:2]) if valid is None else valid[name].to(tokens.dtype)
             means = (tokens * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
-            found[name] = (query[name] - means).square().sum(dim=-1)
-        return found
+            distances[name] = (query[name] - means).square().sum(dim=-1)
+        return distances
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Variant:
     """One network of the comparison.
 
     Attributes:
-        description: What it is, in a few words.
-        build: Makes it, untrained.
+        description: Description in a few words.
+        build: Builds it, untrained.
     """
 
     description: str

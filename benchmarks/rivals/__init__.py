@@ -1,1 +1,1 @@
-"""Classifying one photo among five species of five photos each: ours against what one would pick instead."""
+"""Classifying one photo among five species of five photos each: hmdrn against the alternatives."""

@@ -1,4 +1,4 @@
-"""What every rival is given: a network, five species of five photos, and the photos to classify."""
+"""Input of every rival: a network, five species of five photos, and the photos to classify."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from hmdrn_runtime.specimens.drawing import draw_specimens
 
 WAY, SHOT, QUERIES = 5, 5, 8
 TOLERANCE = 0.02
-"""By how much logits may differ, as a share of their spread: executors round differently, and a token that
-lies on the mask's threshold may fall on the other side of it."""
+"""Largest difference of logits, as a share of their spread: executors round differently, and a token on
+the mask's threshold may fall on either side."""
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Classify: TypeAlias = Callable[[Pixels], npt.NDArray[np.float32]]
-"""A prepared photo, RGB uint8 (84, 84, 3), to logits (5,)."""
+"""From a prepared photo, RGB uint8 (84, 84, 3), to logits (5,)."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """The photos and the networks.
+    """Photos and networks of the comparison.
 
     Attributes:
         support: Photos to enroll, uint8 (5, 5, 84, 84, 3).
         query: Photos to classify, uint8 (8, 84, 84, 3).
         ridge: The default model.
-        attention: The same backbone and transformers with attention heads, whose weights are random: they
-            decide nothing about time.
+        attention: The same backbone and transformers with attention heads of random weights, which do not
+            affect the time.
         protonet: ProtoNet on the same backbone.
     """
 
@@ -52,7 +52,7 @@ class Episode:
 
 
 def make_episode() -> Episode:
-    """The default model and drawn specimens."""
+    """Return an episode of the default model and drawn specimens."""
     drawn = draw_specimens(range(WAY), SHOT + QUERIES // 4, size=INPUT_SIZE)
     ridge = load_checkpoint(checkpoint_path("default")).network.eval()
     torch.manual_seed(0)
@@ -68,25 +68,25 @@ def make_episode() -> Episode:
     return Episode(drawn[:, :SHOT], query, ridge, attention, protonet)
 
 
-def logits_of(network: HMDRN, episode: Episode) -> npt.NDArray[np.float32]:
-    """The network's logits for all photos (8, 5), in torch as it stands: what its rivals must give too."""
+def compute_logits(network: HMDRN, episode: Episode) -> npt.NDArray[np.float32]:
+    """Return the network's logits (8, 5) for all queries, computed in torch: the reference for its rivals."""
     with torch.inference_mode():
-        found = network(torch.from_numpy(episode.support), torch.from_numpy(episode.query))
-    return np.asarray(found.numpy(), dtype=np.float32)
+        logits = network(torch.from_numpy(episode.support), torch.from_numpy(episode.query))
+    return np.asarray(logits.numpy(), dtype=np.float32)
 
 
-def check(name: str, classify: Classify, episode: Episode, expected: npt.NDArray[np.float32]) -> float:
+def check_logits(name: str, classify: Classify, episode: Episode, expected: npt.NDArray[np.float32]) -> float:
     """Compare a rival's logits with the network's.
 
     Returns:
         The largest difference, as a share of the spread of the logits.
 
     Raises:
-        HmdrnError: It computes something else; then its time says nothing.
+        HmdrnError: They differ by more than `TOLERANCE` or name another species: its time means nothing.
     """
-    found = np.stack([classify(photo) for photo in episode.query])
-    difference = float(np.abs(found - expected).max() / expected.std())
-    if not difference <= TOLERANCE or (found.argmax(axis=1) != expected.argmax(axis=1)).any():
+    logits = np.stack([classify(photo) for photo in episode.query])
+    difference = float(np.abs(logits - expected).max() / expected.std())
+    if not difference <= TOLERANCE or (logits.argmax(axis=1) != expected.argmax(axis=1)).any():
         raise HmdrnError(
             f"{name!r} computes something else: its logits differ by {difference:.2%} of their spread, "
             f"over {TOLERANCE:.0%}, or name another species"
@@ -94,7 +94,7 @@ def check(name: str, classify: Classify, episode: Episode, expected: npt.NDArray
     return difference
 
 
-def classifying(classify: Classify, episode: Episode) -> Call:
-    """A call that classifies the next of the photos."""
+def make_call(classify: Classify, episode: Episode) -> Call:
+    """Return a call without arguments that classifies the next query each time."""
     photos = cycle(list(episode.query))
     return lambda: classify(next(photos))

@@ -1,4 +1,4 @@
-"""The ablation: each variant is what its name says, and a stopped run goes on where it stood."""
+"""The ablation: each variant is what its name says, and a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hmdrn_network.training.trainer import Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.specimens.drawing import draw_specimens
-from hmdrn_runtime.specimens.traits import species_name
+from hmdrn_runtime.specimens.traits import name_species
 
 WAY, SHOT, QUERIES = 3, 2, 4
 CONFIG = TrainingConfig(
@@ -43,18 +43,18 @@ def photos() -> tuple[torch.Tensor, torch.Tensor]:
 def specimens(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "specimens"
     for s, images in enumerate(draw_specimens(range(5), 6, size=96)):
-        (folder / species_name(s)).mkdir(parents=True)
+        (folder / name_species(s)).mkdir(parents=True)
         for n, image in enumerate(images):
-            Image.fromarray(image).save(folder / species_name(s) / f"{n}.png")
+            Image.fromarray(image).save(folder / name_species(s) / f"{n}.png")
     return folder
 
 
-def built(variant: str) -> HMDRN:
+def build(variant: str) -> HMDRN:
     torch.manual_seed(3)
     return VARIANTS[variant].build("conv4").requires_grad_(False).eval()
 
 
-def maps(network: HMDRN, images: torch.Tensor) -> dict[str, np.ndarray]:
+def compute_maps(network: HMDRN, images: torch.Tensor) -> dict[str, np.ndarray]:
     return {name: m.double().numpy() for name, m in network.features(images).items()}
 
 
@@ -70,12 +70,12 @@ def maps(network: HMDRN, images: torch.Tensor) -> dict[str, np.ndarray]:
 def test_variants_of_a_configuration_are_hmdrn(photos, variant, config):
     torch.manual_seed(3)
     expected = HMDRN(config).eval()
-    assert type(built(variant)) is HMDRN
-    assert torch.equal(built(variant)(*photos), expected(*photos))
+    assert type(build(variant)) is HMDRN
+    assert torch.equal(build(variant)(*photos), expected(*photos))
 
 
 def test_without_the_mask_queries_are_encoded_as_support_photos(photos):
-    ours, full = built("no-mask"), built("full")
+    ours, full = build("no-mask"), build("full")
     query = photos[1]
     for name, tokens in ours.encode(query, masked=True).items():
         assert torch.equal(tokens, full.encode(query, masked=False)[name])
@@ -85,15 +85,17 @@ def test_without_the_mask_queries_are_encoded_as_support_photos(photos):
 
 @pytest.mark.parametrize(("variant", "levels"), [("frn", ["high"]), ("no-transformer", ["high", "mid"])])
 def test_raw_tokens_are_reconstructed_directly_by_ridge_regression(photos, variant, levels):
-    network = built(variant)
+    network = build(variant)
     support, query = photos
     expected = np.zeros((len(query), WAY))
     for name in levels:
         for label in range(WAY):
-            S = maps(network, support[label])[name].transpose(0, 2, 3, 1).reshape(-1, 64)
+            S = compute_maps(network, support[label])[name].transpose(0, 2, 3, 1).reshape(-1, 64)
             n, d = S.shape
             H = np.linalg.solve(S.T @ S + (n / d * np.exp(5) + 1e-6) * np.eye(d), S.T @ S)
-            for b, Q in enumerate(maps(network, query)[name].transpose(0, 2, 3, 1).reshape(-1, n // SHOT, d)):
+            for b, Q in enumerate(
+                compute_maps(network, query)[name].transpose(0, 2, 3, 1).reshape(-1, n // SHOT, d)
+            ):
                 weight = {"high": 1.0, "mid": 0.25}[name]
                 expected[b, label] -= weight * np.square(Q - Q @ H).sum() * 10 / (25 * 64)
     assert set(network.config.levels) == set(levels)
@@ -102,16 +104,16 @@ def test_raw_tokens_are_reconstructed_directly_by_ridge_regression(photos, varia
 
 
 def test_protonet_is_the_distance_to_the_mean_of_the_pooled_features(photos):
-    network = built("protonet")
+    network = build("protonet")
     support, query = photos
-    means = np.stack([maps(network, s)["high"].mean(axis=(2, 3)).mean(axis=0) for s in support])
-    pooled = maps(network, query)["high"].mean(axis=(2, 3))
+    means = np.stack([compute_maps(network, s)["high"].mean(axis=(2, 3)).mean(axis=0) for s in support])
+    pooled = compute_maps(network, query)["high"].mean(axis=(2, 3))
     expected = -10 * np.square(pooled[:, None] - means[None]).mean(axis=2)
     np.testing.assert_allclose(network(*photos).numpy(), expected, rtol=1e-4, atol=1e-7)
 
 
-def test_photos_that_protonet_is_told_to_leave_out_play_no_part():
-    network = built("protonet")
+def test_padded_photos_do_not_affect_protonet():
+    network = build("protonet")
     query, support = torch.randn(4, 1, 64), torch.randn(3, 2, 64)
     padded = torch.cat([support, torch.full((3, 1, 64), 9.0)], dim=1)
     valid = torch.tensor([True, True, False]).expand(3, -1)
@@ -123,7 +125,7 @@ def test_photos_that_protonet_is_told_to_leave_out_play_no_part():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_parameter_of_a_variant_learns(photos, variant):
-    network = built(variant).requires_grad_(True).train()
+    network = build(variant).requires_grad_(True).train()
     truth = torch.arange(WAY).repeat_interleave(QUERIES)
     torch.nn.functional.cross_entropy(network(*photos), truth).backward()
     idle = {n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
@@ -133,7 +135,7 @@ def test_every_parameter_of_a_variant_learns(photos, variant):
 
 @pytest.fixture
 def experiment(specimens, tmp_path):
-    """Make an experiment in a folder, stopped once it has reported so often: what it did next is lost."""
+    """Make an experiment in a folder, interrupted after `stop_after` reports; later work is lost."""
 
     def make(folder: str = "run", stop_after: float = float("inf"), **changes) -> Experiment:
         path = tmp_path / folder
@@ -148,7 +150,9 @@ def experiment(specimens, tmp_path):
                 raise KeyboardInterrupt
 
         config = dataclasses.replace(CONFIG, **changes)
-        return Experiment(path, "conv4", data, validation, config, torch.device("cpu"), report, every=0.0)
+        return Experiment(
+            path, "conv4", data, validation, config, torch.device("cpu"), report, save_interval=0.0
+        )
 
     return make
 
@@ -158,33 +162,33 @@ def test_full_is_trained_as_an_uninterrupted_run_of_hmdrn(experiment):
     torch.manual_seed(1)
     trainer = Trainer(HMDRN(NetworkConfig()), ours.data.groups, dataclasses.replace(CONFIG, seed=1))
     list(trainer.run())
-    expected, found = trainer.network.state_dict(), ours.trained("full", 1).state_dict()
-    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    expected, actual = trainer.network.state_dict(), ours.train("full", 1).state_dict()
+    assert [name for name in expected if not torch.equal(expected[name], actual[name])] == []
 
 
-def test_variants_start_from_one_backbone_and_alike_in_all_that_they_share(experiment):
+def test_variants_start_alike_in_all_shared_weights(experiment):
     ours = experiment(episodes=0)
-    full = ours.trained("full", 0).state_dict()
+    full = ours.train("full", 0).state_dict()
     for variant in VARIANTS:
-        start = ours.trained(variant, 0).state_dict()
+        start = ours.train(variant, 0).state_dict()
         assert {name for name in full if name.startswith("backbone.")} <= set(start)
         assert all(torch.equal(start[name], full[name]) for name in start if name in full), variant
-    random = built("full").state_dict()
+    random = build("full").state_dict()
     assert not torch.equal(full["backbone.blocks.3.conv.weight"], random["backbone.blocks.3.conv.weight"])
 
 
-def test_a_stopped_run_ends_as_one_that_was_not(experiment):
-    whole = experiment("whole").outcome("frn", 0)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(experiment):
+    whole = experiment("whole").run("frn", 0)
     for steps in (1, 2, 1, 2):
         with pytest.raises(KeyboardInterrupt):
-            experiment("stopped", stop_after=steps).outcome("frn", 0)
-    assert experiment("stopped").outcome("frn", 0) == whole
-    # What is done is read: nothing is reported any more.
-    assert experiment("stopped", stop_after=0).outcome("frn", 0) == whole
+            experiment("stopped", stop_after=steps).run("frn", 0)
+    assert experiment("stopped").run("frn", 0) == whole
+    # A finished variant is read: nothing is reported.
+    assert experiment("stopped", stop_after=0).run("frn", 0) == whole
     assert {(one["shot"], len(one["accuracies"])) for one in whole} == {(1, 4), (2, 4)}
 
 
-def test_another_ablation_does_not_go_on_in_the_same_folder(experiment):
+def test_a_folder_of_another_ablation_is_refused(experiment):
     experiment()
     experiment(seed=4)
     with pytest.raises(TrainingError, match=r"another training \(see ablation.json\)"):
@@ -215,7 +219,7 @@ def test_differences_are_paired_by_episode_over_all_seeds():
     assert Figure(-2.0, 1.0, (-2.0,)).spread is None
 
 
-def test_all_groups_are_their_episodes_together():
+def test_all_groups_pool_the_episodes_of_each():
     both = outcome(0.5, 0.7) + outcome(0.1, 0.3, group="dogs")
     summary = Summary({"full": [both]})
     assert summary.groups == ("birds", "dogs")
@@ -224,7 +228,7 @@ def test_all_groups_are_their_episodes_together():
 
 
 @pytest.mark.slow
-def test_the_command_leaves_results_for_people_and_for_programs(specimens, tmp_path):
+def test_the_command_writes_json_markdown_and_a_figure(specimens, tmp_path):
     arguments = [str(specimens), "--output", str(tmp_path), "--seeds", "2", "--variants", "high"]
     arguments += ["--pretrain-steps", "1", "--episodes", "1", "--way", "2", "--max-shot", "2"]
     arguments += ["--queries", "1", "--eval-episodes", "3", "--val-share", "0.4", "--device", "cpu"]
@@ -249,6 +253,6 @@ def test_the_command_leaves_results_for_people_and_for_programs(specimens, tmp_p
 
 
 def test_an_unknown_variant_is_named(tmp_path):
-    found = CliRunner().invoke(command, [str(tmp_path), "--output", str(tmp_path), "--variants", "full,lo"])
-    assert found.exit_code == 2
-    assert "no variant 'lo'" in found.output
+    result = CliRunner().invoke(command, [str(tmp_path), "--output", str(tmp_path), "--variants", "full,lo"])
+    assert result.exit_code == 2
+    assert "no variant 'lo'" in result.output

@@ -7,9 +7,15 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks.rivals import __main__ as rivals
-from benchmarks.rivals import in_graphs, in_torch
-from benchmarks.rivals.episode import TOLERANCE, Episode, check, classifying, logits_of, make_episode
+from benchmarks.rivals import catalog, onnx_models, torch_models
+from benchmarks.rivals.episode import (
+    TOLERANCE,
+    Episode,
+    check_logits,
+    compute_logits,
+    make_call,
+    make_episode,
+)
 from hmdrn_runtime.errors import HmdrnError
 
 
@@ -18,7 +24,7 @@ def episode() -> Episode:
     return make_episode()
 
 
-def test_the_networks_share_the_backbone_and_nothing_random_is_in_the_default_model(episode):
+def test_all_networks_share_the_backbone_of_the_default_model(episode):
     def weights(network):
         state = network.state_dict()
         return {k: v for k, v in state.items() if k.startswith("backbone") and v.is_floating_point()}
@@ -30,66 +36,68 @@ def test_the_networks_share_the_backbone_and_nothing_random_is_in_the_default_mo
     assert len({photo.tobytes() for photo in [*episode.query, *episode.support.reshape(-1, 84, 84, 3)]}) == 33
 
 
-@pytest.mark.parametrize("make", [rivals.ours, rivals.graph_alone])
+@pytest.mark.parametrize("make", [catalog.make_runtime_classifier, catalog.make_graph_classifier])
 def test_the_runtime_gives_the_logits_of_the_network(episode, make):
-    assert check("ours", make(episode, 1), episode, logits_of(episode.ridge, episode)) < 1e-3
+    assert check_logits("ours", make(episode, 1), episode, compute_logits(episode.ridge, episode)) < 1e-3
 
 
 @pytest.mark.parametrize(
     ("network", "make"),
     [
-        ("ridge", in_torch.whole_episode),
-        ("attention", in_torch.whole_episode),
-        ("ridge", in_torch.cached_features),
-        ("attention", in_torch.cached_features),
-        ("protonet", in_torch.cached_features),
-        ("ridge", in_torch.direct_ridge),
+        ("ridge", torch_models.make_whole_episode),
+        ("attention", torch_models.make_whole_episode),
+        ("ridge", torch_models.make_cached_features),
+        ("attention", torch_models.make_cached_features),
+        ("protonet", torch_models.make_cached_features),
+        ("ridge", torch_models.make_direct_ridge),
     ],
 )
-def test_rivals_in_torch_give_the_logits_of_their_network(episode, network, make):
+def test_torch_rivals_give_the_logits_of_their_network(episode, network, make):
     chosen = getattr(episode, network)
-    assert check("rival", make(chosen, episode, 1), episode, logits_of(chosen, episode)) < 1e-3
+    assert check_logits("rival", make(chosen, episode, 1), episode, compute_logits(chosen, episode)) < 1e-3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "model"),
     [
-        ("ridge", in_graphs.episode_graph),
-        ("ridge", in_graphs.direct_graph),
+        ("ridge", onnx_models.export_episode),
+        ("ridge", onnx_models.export_direct_ridge),
         ("protonet", None),
     ],
 )
-def test_rivals_in_one_graph_give_the_logits_of_their_network(episode, network, model):
+def test_onnx_rivals_give_the_logits_of_their_network(episode, network, model):
     chosen = getattr(episode, network)
-    graph = (model or partial(in_graphs.cached_graph, chosen))(episode)
-    run = in_graphs.in_onnxruntime(graph, 1)
+    graph = (model or partial(onnx_models.export_cached_features, chosen))(episode)
+    run = onnx_models.open_onnxruntime(graph, 1)
     classify = (
-        in_graphs.whole(run, episode) if model is in_graphs.episode_graph else in_graphs.query_alone(run)
+        onnx_models.classify_episodes(run, episode)
+        if model is onnx_models.export_episode
+        else onnx_models.classify_queries(run)
     )
-    assert check("rival", classify, episode, logits_of(chosen, episode)) < 1e-3
+    assert check_logits("rival", classify, episode, compute_logits(chosen, episode)) < 1e-3
 
 
-def test_a_rival_that_computes_something_else_is_refused(episode):
-    expected = logits_of(episode.ridge, episode)
-    answers = classifying(lambda photo: photo, episode)
+def test_a_rival_with_other_logits_is_refused(episode):
+    expected = compute_logits(episode.ridge, episode)
+    answers = make_call(lambda photo: photo, episode)
     order = {answers().tobytes(): row for row in range(len(expected))}
 
     def off_by(noise: np.ndarray):
         return lambda photo: (expected + noise)[order[photo.tobytes()]]
 
-    assert check("same", off_by(np.zeros_like(expected)), episode, expected) == 0
-    little = np.zeros_like(expected)
-    little[3, 2] = 0.5 * TOLERANCE * expected.std()
-    assert check("rounded", off_by(little), episode, expected) == pytest.approx(TOLERANCE / 2, rel=1e-3)
-    for wrong in (4 * little, np.full_like(little, np.nan)):
+    assert check_logits("same", off_by(np.zeros_like(expected)), episode, expected) == 0
+    small = np.zeros_like(expected)
+    small[3, 2] = 0.5 * TOLERANCE * expected.std()
+    assert check_logits("rounded", off_by(small), episode, expected) == pytest.approx(TOLERANCE / 2, rel=1e-3)
+    for wrong in (4 * small, np.full_like(small, np.nan)):
         with pytest.raises(HmdrnError, match="'other' computes something else"):
-            check("other", off_by(wrong), episode, expected)
+            check_logits("other", off_by(wrong), episode, expected)
 
 
-def test_every_kind_of_rival_is_there(episode):
-    names = [name for name, _ in rivals.rivals(episode)]
-    assert names[0] == rivals.OURS
+def test_every_kind_of_rival_is_listed(episode):
+    names = [name for name, _ in catalog.list_rivals(episode)]
+    assert names[0] == catalog.RUNTIME
     assert len(set(names)) == len(names)
     for words in (
         "authors' procedure",

@@ -1,4 +1,4 @@
-"""The roofline's command, from end to end on a small peak."""
+"""The roofline command from end to end, with a small peak."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks import common, roofline
 
 @pytest.mark.slow
 def test_every_stage_has_work_a_roof_and_a_share(capsys, monkeypatch):
-    monkeypatch.setattr("benchmarks.quiet._BEFORE", 0.01)
+    monkeypatch.setattr("benchmarks.load_monitor._BEFORE", 0.01)
     monkeypatch.setattr(roofline, "_GEMM", 64)
     monkeypatch.setattr(roofline, "_COPY", 1 << 12)
     monkeypatch.setattr(roofline, "_SPECIES", 50)
     arguments = ["--allow-busy", "--seconds", "0.001", "--runs", "2", "--json"]
-    assert common.main("roofline/1", None, roofline.measure, roofline.options, arguments=arguments) == 0
+    assert common.main("roofline/1", None, roofline.measure, roofline.add_options, arguments=arguments) == 0
     printed = json.loads(capsys.readouterr().out)
     peak, stages = printed["peak"], {stage["name"].strip(): stage for stage in printed["stages"]}
     assert len(stages) == 11
@@ -25,7 +25,7 @@ def test_every_stage_has_work_a_roof_and_a_share(capsys, monkeypatch):
         assert stage["roof_seconds"] == pytest.approx(roof)
         assert stage["share"] == pytest.approx(roof / stage["seconds"])
     assert stages["matching 50 species"]["macs"] == 50 * 2 * 2080
-    parts = ("backbone within it", "transformers within it", "normalising, Gram, layout within it")
+    parts = ("backbone within it", "transformers within it", "normalizing, Gram, layout within it")
     whole = stages["network (encode)"]
     assert sum(stages[part]["macs"] for part in parts) == whole["macs"]
     assert sum(stages[part]["seconds"] for part in parts) == pytest.approx(whole["seconds"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.work import NodeWork, Peak, Stage, graph_work, node_work, stage_of
+from benchmarks.work import NodeWork, Peak, Stage, combine_nodes, count_node_work, profile_graph
 from hmdrn.loading import bundle_path
 from hmdrn_runtime.bundle.bundle import open_bundle
 
 
-def told(operator: str, inputs: list[list[int]], output: list[int]) -> dict:
-    """What the profiler says of an operator, without the bytes of its tensors."""
+def make_record(operator: str, inputs: list[list[int]], output: list[int]) -> dict:
+    """Return the profiler's record of an operator, with fixed sizes in bytes."""
     return {
         "op_name": operator,
         "input_type_shape": [{"float": shape} for shape in inputs],
@@ -35,12 +35,12 @@ def told(operator: str, inputs: list[list[int]], output: list[int]) -> dict:
     ],
 )
 def test_work_of_an_operator(operator, inputs, output, macs, moved):
-    assert node_work(told(operator, inputs, output)) == (macs, moved)
+    assert count_node_work(make_record(operator, inputs, output)) == (macs, moved)
 
 
-def test_the_backbone_has_as_many_multiply_adds_as_its_layers():
+def test_the_backbone_has_the_multiply_adds_of_its_layers():
     bundle = open_bundle(bundle_path("default"))
-    nodes = graph_work(bundle.graph_path("encode"), {"images": np.zeros((2, 84, 84, 3), np.uint8)}, 1)
+    nodes = profile_graph(bundle.graph_path("encode"), {"images": np.zeros((2, 84, 84, 3), np.uint8)}, 1)
     sides = (84, 42, 21, 10)
     expected = 2 * sum(64 * side**2 * 9 * (3 if side == 84 else 64) for side in sides)
     assert sum(n.macs for n in nodes if n.name.startswith("backbone")) == expected
@@ -54,6 +54,6 @@ def test_the_roof_is_the_longer_of_computing_and_copying():
     assert (copying.roof(peak), copying.share(peak), copying.bound(peak)) == (3.0, 0.75, "bytes")
 
 
-def test_a_stage_is_all_of_its_operators():
+def test_a_stage_is_the_sum_of_its_operators():
     nodes = [NodeWork("a", 1.0, 3, 5), NodeWork("b", 2.0, 4, 6)]
-    assert stage_of("both", 7.0, nodes) == Stage("both", 7.0, 7, 11)
+    assert combine_nodes("both", 7.0, nodes) == Stage("both", 7.0, 7, 11)

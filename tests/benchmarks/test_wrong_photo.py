@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import hmdrn
-from benchmarks.wrong_photo import measure, named, named_by_means, summary
+from benchmarks.wrong_photo import find_outlier, find_outlier_by_means, measure, summarize
 from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -23,23 +23,23 @@ def group(recognizer):
     }
 
 
-def test_counts_are_those_of_what_the_checks_name(recognizer, group):
-    found = measure(recognizer, group, 3, 0)
-    for right, any_, false in found.values():
-        assert 0 <= right <= any_ <= 3
+def test_counts_are_repeatable_and_in_range(recognizer, group):
+    counts = measure(recognizer, group, 3, 0)
+    for right, named, false in counts.values():
+        assert 0 <= right <= named <= 3
         assert 0 <= false <= 3
-    assert found == measure(recognizer, group, 3, 0)
+    assert counts == measure(recognizer, group, 3, 0)
 
 
-def test_five_photos_of_one_drawing_hold_none_that_is_odd(recognizer, group):
+def test_five_copies_of_a_photo_hold_no_outlier(recognizer, group):
     first, *rest = group.values()
     others = {str(n): photos[:5] for n, photos in enumerate(rest)}
     same = [first[0]] * 5
-    assert named_by_means(recognizer, same, others) is None
-    assert named(recognizer, same, others) is None
+    assert find_outlier_by_means(recognizer, same, others) is None
+    assert find_outlier(recognizer, same, others) is None
 
 
 def test_shares_come_with_their_intervals():
-    found = summary([60, 75, 20], 100)
-    assert (found["recall"], found["precision"], found["false_alarms"]) == (60, 80, 20)
-    assert found["recall_ci95"] == pytest.approx(196 * np.sqrt(0.6 * 0.4 / 100))
+    figures = summarize([60, 75, 20], 100)
+    assert (figures["recall"], figures["precision"], figures["false_alarms"]) == (60, 80, 20)
+    assert figures["recall_ci95"] == pytest.approx(196 * np.sqrt(0.6 * 0.4 / 100))

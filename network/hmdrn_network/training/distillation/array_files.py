@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.io.files import reason, write_atomically
+from hmdrn_runtime.progress import Progress
 
 BLOCK = 64
 """Rows that are computed at once; what depends on a block's rows alone depends on nothing else."""
-
-Report = Callable[[str, int, int], None]
 
 
 def fill_array(
@@ -25,7 +24,7 @@ def fill_array(
     dtype: npt.DTypeLike,
     key: str,
     compute: Callable[[slice], npt.NDArray[Any]],
-    report: Report,
+    report: Progress,
 ) -> npt.NDArray[Any]:
     """Fill an array in a file, or open it if it is filled already.
 

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from hmdrn_network.backbones.pretrained import load_pretrained
 from hmdrn_network.backbones.registry import BACKBONES
-from hmdrn_network.training.distillation.array_files import Report, fill_array
+from hmdrn_network.training.distillation.array_files import fill_array
 from hmdrn_network.training.distillation.onnx_runners import FrozenPrefix, OnnxModule
 from hmdrn_network.training.distillation.teachers import Teacher
 from hmdrn_network.training.distillation.views import augmented_view, center_square, decoded_side
 from hmdrn_runtime.datasets.dataset import Dataset, Photo
+from hmdrn_runtime.progress import Progress
 
 VAL_MARGIN = 92 / 84
 """Side that a photo's shorter side is resized to before the center is cut, by the side of the input."""
@@ -42,7 +43,7 @@ class PhotoSet:
 
 
 def decode_photos(
-    dataset: Dataset, name: str, folder: Path, side: int, training: bool, report: Report
+    dataset: Dataset, name: str, folder: Path, side: int, training: bool, report: Progress
 ) -> PhotoSet:
     """Decode the photos of a data set for a network of input `side`.
 
@@ -87,7 +88,9 @@ class PrefixMaps:
         self._run = OnnxModule(FrozenPrefix(network.eval(), spec, stop), side, threads)
         self._shape = self._run(np.zeros((1, side, side, 3), np.float32)).shape[1:]
 
-    def of_views(self, photos: PhotoSet, folder: Path, view: int, report: Report) -> npt.NDArray[np.float16]:
+    def of_views(
+        self, photos: PhotoSet, folder: Path, view: int, report: Progress
+    ) -> npt.NDArray[np.float16]:
         """Return maps (N, h, w, channels) of one augmented view of photos to train on."""
 
         def compute(rows: slice) -> npt.NDArray[Any]:
@@ -95,7 +98,7 @@ class PrefixMaps:
 
         return self._fill(folder / f"{photos.name}-maps-{view}.npy", photos, f"view {view}", compute, report)
 
-    def of_photos(self, photos: PhotoSet, folder: Path, report: Report) -> npt.NDArray[np.float16]:
+    def of_photos(self, photos: PhotoSet, folder: Path, report: Progress) -> npt.NDArray[np.float16]:
         """Return maps (N, h, w, channels) of photos to validate on, as they are."""
 
         def compute(rows: slice) -> npt.NDArray[Any]:
@@ -104,14 +107,14 @@ class PrefixMaps:
         return self._fill(folder / f"{photos.name}-val-maps.npy", photos, "val", compute, report)
 
     def _fill(
-        self, path: Path, photos: PhotoSet, kind: str, compute: Any, report: Report
+        self, path: Path, photos: PhotoSet, kind: str, compute: Any, report: Progress
     ) -> npt.NDArray[np.float16]:
         key = f"{self._key} {kind} {photos.key}"
         return fill_array(path, (len(photos.pixels), *self._shape), np.float16, key, compute, report)
 
 
 def teacher_features(
-    teacher: Teacher, photos: PhotoSet, folder: Path, view: int, side: int, report: Report
+    teacher: Teacher, photos: PhotoSet, folder: Path, view: int, side: int, report: Progress
 ) -> npt.NDArray[np.float16]:
     """Return a teacher's features (N, width) of one augmented view of photos to train on."""
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_network.training.distillation.array_files import Report
 from hmdrn_network.training.distillation.cache import (
     CachedGroup,
     PhotoSet,
@@ -23,6 +22,7 @@ from hmdrn_network.training.distillation.recipe import Recipe
 from hmdrn_network.training.distillation.teachers import Teacher, open_teacher
 from hmdrn_runtime.datasets.dataset import find_splits, open_dataset
 from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.progress import Progress
 
 MIN_VALIDATION_CLASSES = 5
 POOLED = "small groups"
@@ -49,7 +49,7 @@ def prepare_data(
     recipe: Recipe,
     folder: Path,
     teachers: Path | None,
-    report: Report,
+    report: Progress,
     threads: int,
 ) -> PreparedData:
     """Decode photos, and compute the maps of the frozen stages and the teachers' features.

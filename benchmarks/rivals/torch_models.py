@@ -12,9 +12,9 @@ from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import HmdrnError
 
 
-def _threaded(threads: int, forward: torch.nn.Module) -> Classify:
+def _classify_with_threads(threads: int, forward: torch.nn.Module) -> Classify:
     def classify(photo: Pixels) -> np.ndarray:
-        # Only where it changes: a turn's first call, which does not count.
+        # Only when it changes: on the first call of a turn, which is not counted.
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         with torch.inference_mode():
@@ -24,7 +24,7 @@ def _threaded(threads: int, forward: torch.nn.Module) -> Classify:
 
 
 class WholeEpisode(torch.nn.Module):
-    """The authors' procedure: support and query photos go through the network every time."""
+    """The authors' procedure: support and query photos pass through the network on every call."""
 
     def __init__(self, network: HMDRN, support: Pixels) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class WholeEpisode(torch.nn.Module):
         self.support = torch.from_numpy(support)
 
     def forward(self, query: Tensor) -> Tensor:
-        """uint8 (1, 84, 84, 3) to logits (1, 5)."""
+        """Map a query uint8 (1, 84, 84, 3) to logits (1, 5)."""
         logits: Tensor = self.network(self.support, query)
         return logits
 
 
 class CachedFeatures(torch.nn.Module):
-    """The support photos' tokens are kept; reconstruction starts from them every time."""
+    """The support photos' tokens are cached; every call reconstructs from them."""
 
     def __init__(self, network: HMDRN, support: Pixels) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class CachedFeatures(torch.nn.Module):
 
 
 class DirectRidge(torch.nn.Module):
-    """The classes' H are kept; Qhat = rho Q H is formed for each of them, and compared token by token."""
+    """The classes' H are cached; Qhat = rho Q H is formed for each class and compared token by token."""
 
     def __init__(self, network: HMDRN, support: Pixels) -> None:
         super().__init__()
@@ -64,12 +64,12 @@ class DirectRidge(torch.nn.Module):
             for name, S in tokens.items():
                 head = network.heads[name]
                 if not isinstance(head, RidgeHead):
-                    raise HmdrnError("direct reconstruction is of ridge heads")
+                    raise HmdrnError("direct reconstruction needs ridge heads")
                 G = gram(S.double())
                 lam = head.regularisation(S.new_full((len(S),), S.shape[1])).double()[:, None, None]
                 H = torch.linalg.solve(G + lam * torch.eye(S.shape[-1], dtype=G.dtype), G)
-                kept = (head.beta.double().exp() * H).float()
-                self.hat[name] = torch.nn.Parameter(kept, requires_grad=False)
+                scaled = (head.beta.double().exp() * H).float()
+                self.hat[name] = torch.nn.Parameter(scaled, requires_grad=False)
 
     def forward(self, query: Tensor) -> Tensor:
         """As `WholeEpisode.forward`."""
@@ -80,25 +80,25 @@ class DirectRidge(torch.nn.Module):
         return logits
 
 
-def whole_episode(network: HMDRN, episode: Episode, threads: int) -> Classify:
-    """The authors' procedure in torch eager."""
-    return _threaded(threads, WholeEpisode(network, episode.support))
+def make_whole_episode(network: HMDRN, episode: Episode, threads: int) -> Classify:
+    """Return the authors' procedure in torch eager."""
+    return _classify_with_threads(threads, WholeEpisode(network, episode.support))
 
 
-def cached_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
-    """Torch eager with cached support features."""
-    return _threaded(threads, CachedFeatures(network, episode.support))
+def make_cached_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
+    """Return torch eager with cached support features."""
+    return _classify_with_threads(threads, CachedFeatures(network, episode.support))
 
 
-def compiled_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
-    """The same by torch.compile, which is compiled for its number of threads."""
+def make_compiled_features(network: HMDRN, episode: Episode, threads: int) -> Classify:
+    """Return the same with torch.compile, compiled for this number of threads."""
     torch.set_num_threads(threads)
     module: torch.nn.Module = torch.compile(CachedFeatures(network, episode.support), dynamic=False)
-    classify = _threaded(threads, module)
+    classify = _classify_with_threads(threads, module)
     classify(episode.query[0])
     return classify
 
 
-def direct_ridge(network: HMDRN, episode: Episode, threads: int) -> Classify:
-    """Direct ridge reconstruction with cached H, in torch eager."""
-    return _threaded(threads, DirectRidge(network, episode.support))
+def make_direct_ridge(network: HMDRN, episode: Episode, threads: int) -> Classify:
+    """Return direct ridge reconstruction with cached H, in torch eager."""
+    return _classify_with_threads(threads, DirectRidge(network, episode.support))
