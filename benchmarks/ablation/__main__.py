@@ -17,6 +17,7 @@ from benchmarks.ablation.variants import FULL, VARIANTS
 from hmdrn.cli.main import run
 from hmdrn.cli.options import json_option, print_json, print_table, progress, with_schema
 from hmdrn.cli.parameters import FiniteRange
+from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import open_training_data
 from hmdrn_network.training.validation import Validation
@@ -114,7 +115,9 @@ def command(
     output = expand_path(output, TrainingError)
     with progress() as display:
         report = _make_reporter(display)
-        training = open_training_data(data, split, val_split, val_share, output / "cache", report)
+        training = open_training_data(
+            data, split, val_split, val_share, BACKBONES[backbone].default_side, output / "cache", report
+        )
         if not training.validation:
             raise TrainingError("no classes to evaluate on: give data with a val split, or a --val-share")
         validation = Validation(training.validation, preprocess, episodes=eval_episodes, report=report)

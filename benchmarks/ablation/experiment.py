@@ -208,7 +208,7 @@ def hash_evaluation(validation: Validation) -> str:
         for label, photos in classes.items():
             total.update(json.dumps([name, label, len(photos)]).encode())
             for photo in photos:
-                total.update(photo.prepare(validation.preprocessing).tobytes())
+                total.update(photo.prepare(validation.preprocessing, validation.side).tobytes())
     return total.hexdigest()
 
 

@@ -24,6 +24,7 @@ class NetworkScorer(Scorer):
 
     def __init__(self, network: HMDRN, preprocessing: str = "crop") -> None:
         self.network, self.preprocessing = network, preprocessing
+        self.side = network.config.side
         self.device = next(network.parameters()).device
         self.executor = f"torch {torch.__version__}, {self.device.type}"
         self._support: list[dict[LevelName, Tensor]] = []

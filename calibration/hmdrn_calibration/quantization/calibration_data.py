@@ -32,7 +32,7 @@ class Prepared:
 
     pixels: Pixels
 
-    def prepare(self, mode: str) -> Pixels:
+    def prepare(self, mode: str, side: int = 0) -> Pixels:
         """The input; it is of the bundle's preprocessing already."""
         return self.pixels
 

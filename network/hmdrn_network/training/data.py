@@ -47,6 +47,7 @@ def open_training_data(
     train_split: str,
     val_split: str,
     val_share: float,
+    side: int,
     cache: Path,
     report: Report,
 ) -> TrainingData:
@@ -60,6 +61,7 @@ def open_training_data(
         train_split: Name of the split to train on.
         val_split: Name of the split to validate on, where there is one.
         val_share: Share of the classes to validate on, 0-1, where there are no splits.
+        side: Side of the network's input in pixels.
         cache: Folder for decoded photos.
         report: Told of the progress.
 
@@ -90,7 +92,9 @@ def open_training_data(
         report(f"reading {name}", 0, len(dataset))
         digest = dataset.digest()
         classes = {label: dataset.classes[label] for label in train}
-        groups.append(load_photo_group(name, classes, report, cache / f"{name}-{digest[:12]}-{len(train)}"))
+        groups.append(
+            load_photo_group(name, classes, side, report, cache / f"{name}-{digest[:12]}-{len(train)}-{side}")
+        )
         record[name] = {
             "sha256": digest,
             "train": list(groups[-1].names),

@@ -18,11 +18,14 @@ class AnyTrainer(Protocol):
     """The part of a trainer that a run needs; see `Trainer`."""
 
     network: HMDRN
-    config: TrainingConfig
     workers: Workers
     device: torch.device
     step: int
     within_step: bool
+
+    @property
+    def config(self) -> TrainingConfig:
+        """Settings of the run."""
 
     @property
     def steps(self) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+import torch
 
 
 def keep_freed_memory() -> None:
@@ -24,6 +27,20 @@ def keep_freed_memory() -> None:
     most_mappings, trim_threshold, top_padding = -4, -1, -2
     for option, value in ((most_mappings, 0), (trim_threshold, 2**31 - 1), (top_padding, 2**29)):
         library.mallopt(option, value)
+
+
+def share_cores() -> int:
+    """Give this process its part of the cores, where `torchrun` started several.
+
+    One thread a process and several processes lose less time than several threads to other programs.
+
+    Returns:
+        Threads of this process, at least 1.
+    """
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    torch.set_num_threads(threads)
+    return threads
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from hmdrn_network.training.photos import PhotoGroup
 from hmdrn_network.training.sampling import draw_batch, draw_episode
 from hmdrn_network.training.workers import Workers
 from hmdrn_runtime.errors import TrainingError
-from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 
 
 @dataclass(frozen=True)
@@ -126,16 +125,17 @@ class Trainer:
 
     def _optimiser(self) -> torch.optim.Optimizer:
         # Norms, biases and the scalars of the heads are not decayed towards zero.
-        parameters = [*self.network.parameters(), *self.classifier.parameters()]
-        return torch.optim.SGD(
-            [
-                {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.config.weight_decay},
-                {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-            ],
-            lr=0.1,
-            momentum=0.9,
-            nesterov=True,
-        )
+        in_backbone = list(self.network.backbone.parameters())
+        ids = {id(p) for p in in_backbone}
+        others = [*self.network.parameters(), *self.classifier.parameters()]
+        rates = ((in_backbone, self.config.backbone_rate), ([p for p in others if id(p) not in ids], 1.0))
+        groups = [
+            {"params": [p for p in parameters if (p.dim() > 1) is decays], "factor": rate}
+            | {"weight_decay": self.config.weight_decay if decays else 0.0}
+            for parameters, rate in rates
+            for decays in (True, False)
+        ]
+        return torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
 
     def _advance(self) -> Progress:
         self.within_step = True
@@ -149,7 +149,7 @@ class Trainer:
         position = self.step - start
         rate = peak * 0.5 * (1 + math.cos(math.pi * position / length))
         for parameters in self.optimiser.param_groups:
-            parameters["lr"] = rate * min(1.0, (position + 1) / config.warmup)
+            parameters["lr"] = rate * min(1.0, (position + 1) / config.warmup) * parameters["factor"]
         self.network.train()
         # A run of one process draws what it drew before there could be several.
         seed = (config.seed, self.step, self.workers.rank) if self.workers.rank else (config.seed, self.step)
@@ -203,7 +203,7 @@ class Trainer:
         return logits, episode.targets.to(self.device), penalty
 
     def _features(self, images: Tensor, generator: torch.Generator) -> dict[LevelName, Tensor]:
-        photos = augment(images.to(self.device), INPUT_SIZE, generator)
+        photos = augment(images.to(self.device), self.network.config.side, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
             maps = self.network.features(photos)
         return {name: m.float() for name, m in maps.items()}

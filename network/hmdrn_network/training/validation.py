@@ -13,6 +13,7 @@ from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.datasets.dataset import Photo
 from hmdrn_runtime.errors import DatasetError, TrainingError
 from hmdrn_runtime.evaluation.evaluation import Setting, evaluate
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 
 WAY = 5
 QUERIES = 15
@@ -24,7 +25,7 @@ class _Prepared:
 
     pixels: npt.NDArray[np.uint8]
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
+    def prepare(self, mode: str, side: int = 0) -> npt.NDArray[np.uint8]:
         return self.pixels
 
 
@@ -38,6 +39,7 @@ class Validation:
         preprocessing: How whole photos are made square; see `hmdrn_runtime.images.preprocessing.preprocess`.
         shots: Numbers of support photos.
         episodes: Episodes for each group and number of shots.
+        side: Side of the network's input in pixels.
 
     Raises:
         ImageError: A photo that cannot be read.
@@ -50,9 +52,10 @@ class Validation:
         preprocessing: str = "crop",
         shots: Sequence[int] = (1, 5),
         episodes: int = 200,
+        side: int = INPUT_SIZE,
         report: Callable[[str, int, int], None] = lambda what, done, of: None,
     ) -> None:
-        self.preprocessing = preprocessing
+        self.preprocessing, self.side = preprocessing, side
         self.groups: dict[str, Mapping[str, Sequence[_Prepared]]] = {}
         self.settings: dict[str, list[Setting]] = {}
         for name, classes in _with_small_ones_pooled(groups).items():
@@ -79,7 +82,7 @@ class Validation:
 
     def _prepare(self, photo: Photo, name: str, report: Callable[[str, int, int], None]) -> _Prepared:
         report(f"reading {name} for validation", 0, 1)
-        return _Prepared(photo.prepare(self.preprocessing))
+        return _Prepared(photo.prepare(self.preprocessing, self.side))
 
     def measure(self, network: HMDRN) -> dict[str, float]:
         """Percent, by "<group> <way>-way <shot>-shot"; the network is left in evaluation mode."""

@@ -61,7 +61,7 @@ class Workers:
 
 def _split_like(together: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Cut a vector into tensors of the shapes of `tensors`."""
-    parts = together.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(together, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 

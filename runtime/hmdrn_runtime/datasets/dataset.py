@@ -22,7 +22,7 @@ from hmdrn_runtime.datasets.layout import Layout, check_split, recognise, recogn
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
 from hmdrn_runtime.images.formats import IMAGE_SUFFIXES, is_photo
-from hmdrn_runtime.images.preprocessing import preprocess
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE, preprocess
 from hmdrn_runtime.images.source import describe_source
 
 __all__ = [
@@ -70,9 +70,12 @@ class Photo:
         except ImageError as error:
             raise ImageError(str(error).replace(describe_source(data), self.name, 1)) from error
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
-        """The network's input, RGB uint8 (84, 84, 3); `mode` as for `images.preprocess`, errors as `load`."""
-        return preprocess(self.load(), mode)
+    def prepare(self, mode: str, side: int = INPUT_SIZE) -> npt.NDArray[np.uint8]:
+        """Return the network's input, RGB uint8 (side, side, 3).
+
+        Arguments as for `images.preprocessing.preprocess`, errors as `load`.
+        """
+        return preprocess(self.load(), mode, side)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.episodes import Episode, mean_and_interval, sample_episodes
 from hmdrn_runtime.gallery.gallery import with_photos
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
+from hmdrn_runtime.images.preprocessing import INPUT_SIZE
 from hmdrn_runtime.matching.base import Scores
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.recognizer import BATCH, Recognizer
@@ -26,8 +27,8 @@ Report = Callable[[str, int, int], None]
 class Preparable(Protocol):
     """A photograph that can become a network's input, such as a `datasets.Photo`."""
 
-    def prepare(self, mode: str) -> npt.NDArray[Any]:
-        """The network's input, RGB uint8 (84, 84, 3)."""
+    def prepare(self, mode: str, side: int = INPUT_SIZE) -> npt.NDArray[Any]:
+        """Return the network's input, RGB uint8 (side, side, 3)."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,14 @@ class Scorer(ABC):
 
     preprocessing: str
     """How it wants whole photos made square; see `images.preprocess`."""
+    side: int = INPUT_SIZE
+    """Side of its input in pixels."""
     executor: str
     """What computes, for reports."""
 
     @abstractmethod
     def see(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Take in further photos, uint8 (N, 84, 84, 3); the first ever seen is row 0."""
+        """Take in further photos, uint8 (N, side, side, 3); the first ever seen is row 0."""
 
     @abstractmethod
     def logits(
@@ -114,6 +117,7 @@ class BundleScorer(Scorer):
 
     def __init__(self, recognizer: Recognizer) -> None:
         self.preprocessing = recognizer.bundle.manifest.input.preprocessing
+        self.side = recognizer.bundle.manifest.input.size
         self.executor = f"{recognizer.backend.name}, variant {recognizer.bundle.variant}"
         self._recognizer = recognizer
         self._statistics: list[PhotoStatistics] = []
@@ -211,7 +215,7 @@ def evaluate(
     photos = [photo for members in classes.values() for photo in members]
     for start in range(0, len(photos), BATCH):
         part = photos[start : start + BATCH]
-        scorer.see(np.stack([photo.prepare(scorer.preprocessing) for photo in part]))
+        scorer.see(np.stack([photo.prepare(scorer.preprocessing, scorer.side) for photo in part]))
         report("photos", start + len(part), len(photos))
     first = np.cumsum([0, *sizes[:-1]])
     evaluations = []

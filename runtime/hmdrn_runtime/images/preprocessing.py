@@ -45,6 +45,7 @@ __all__ = [
     "load_image",
     "prepare",
     "preprocess",
+    "resize_side",
     "seen_box",
 ]
 
@@ -144,39 +145,45 @@ def clip_box(box: Box, width: int, height: int, name: str = "the image") -> tupl
     return left, top, right, bottom
 
 
-def preprocess(image: PIL.Image.Image, mode: str) -> npt.NDArray[np.uint8]:
+def resize_side(side: int) -> int:
+    """Pixels of the side that an image is resized to before the middle of `side` pixels is cut out."""
+    return round(side * RESIZE / INPUT_SIZE)
+
+
+def preprocess(image: PIL.Image.Image, mode: str, side: int = INPUT_SIZE) -> npt.NDArray[np.uint8]:
     """Turn an image into the network's input.
 
     Args:
         image: an RGB image, as `load_image` returns it.
-        mode: "crop" resizes the shorter side to 92 pixels and keeps the aspect, for whole photographs;
-            "squash" resizes to 92 x 92, for photographs cropped to the animal or plant. Both cut the
-            middle 84 x 84 out of that. An image of 84 x 84 is taken as it is.
+        mode: "crop" resizes the shorter side to `resize_side(side)` pixels and keeps the aspect, for whole
+            photographs; "squash" resizes both sides to that, for photographs cropped to the animal or
+            plant. Both cut the middle square of `side` out of that. An image of that size is taken as it is.
+        side: side of the network's input in pixels.
 
     Returns:
-        RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
+        RGB uint8 array of (side, side, 3), C-contiguous, owning its memory.
 
     Raises:
         ImageError: the mode is unknown; the image is not RGB, or its size is refused by `load_image`.
 
     """
-    return _network_input(image, mode, describe_source(image))
+    return _network_input(image, mode, side, describe_source(image))
 
 
-def prepare(source: ImageSource, mode: str) -> npt.NDArray[np.uint8]:
+def prepare(source: ImageSource, mode: str, side: int = INPUT_SIZE) -> npt.NDArray[np.uint8]:
     """Read a photograph and turn it into the network's input.
 
     See `load_image` and `preprocess` for the arguments.
 
     Returns:
-        RGB uint8 array of (84, 84, 3), C-contiguous, owning its memory.
+        RGB uint8 array of (side, side, 3), C-contiguous, owning its memory.
 
     Raises:
         ImageError: as those two do, naming the source.
 
     """
     _check_mode(mode)
-    return _network_input(load_image(source), mode, describe_source(source))
+    return _network_input(load_image(source), mode, side, describe_source(source))
 
 
 def seen_box(width: int, height: int, mode: str) -> Box:
@@ -184,7 +191,7 @@ def seen_box(width: int, height: int, mode: str) -> Box:
     _check_mode(mode)
     if (width, height) == (INPUT_SIZE, INPUT_SIZE):
         return 0.0, 0.0, float(width), float(height)
-    across, down = _resized(width, height, mode)
+    across, down = _resized(width, height, mode, RESIZE)
     left, top = (round((side - INPUT_SIZE) / 2.0) for side in (across, down))
     x, y = width / across, height / down
     return left * x, top * y, (left + INPUT_SIZE) * x, (top + INPUT_SIZE) * y
@@ -211,25 +218,26 @@ def digest(pixels: npt.NDArray[np.uint8]) -> str:
     return hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
-def _network_input(image: PIL.Image.Image, mode: str, name: str) -> npt.NDArray[np.uint8]:
+def _network_input(image: PIL.Image.Image, mode: str, side: int, name: str) -> npt.NDArray[np.uint8]:
     _check_mode(mode)
     _check_rgb(image)
-    if image.size == (INPUT_SIZE, INPUT_SIZE):
+    if image.size == (side, side):
         return np.array(image, dtype=np.uint8, order="C")
     check_size(image.width, image.height, name)
-    resized = np.asarray(image.resize(_resized(image.width, image.height, mode), Resampling.BILINEAR))
-    top, left = (round((side - INPUT_SIZE) / 2.0) for side in resized.shape[:2])
-    middle = resized[top : top + INPUT_SIZE, left : left + INPUT_SIZE]
+    size = _resized(image.width, image.height, mode, resize_side(side))
+    resized = np.asarray(image.resize(size, Resampling.BILINEAR))
+    top, left = (round((length - side) / 2.0) for length in resized.shape[:2])
+    middle = resized[top : top + side, left : left + side]
     return np.array(middle, dtype=np.uint8, order="C")
 
 
-def _resized(width: int, height: int, mode: str) -> tuple[int, int]:
+def _resized(width: int, height: int, mode: str, resize: int) -> tuple[int, int]:
     """Width and height to resize to, in the arithmetic of torchvision's Resize, which trained the network."""
     if mode == "squash":
-        return RESIZE, RESIZE
+        return resize, resize
     if width <= height:
-        return RESIZE, int(RESIZE * height / width)
-    return int(RESIZE * width / height), RESIZE
+        return resize, int(resize * height / width)
+    return int(resize * width / height), resize
 
 
 def _check_mode(mode: str) -> None:

@@ -18,7 +18,7 @@ class Marked:
     def __init__(self, label: int, number: int) -> None:
         self.label, self.number = label, number
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
+    def prepare(self, mode: str, side: int = 0) -> npt.NDArray[np.uint8]:
         assert mode == "squash"
         pixels = np.zeros((84, 84, 3), np.uint8)
         pixels[0, 0] = self.label, self.number, 0

@@ -15,12 +15,10 @@ from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.training.distillation.array_files import fill_array
 from hmdrn_network.training.distillation.onnx_runners import FrozenPrefix, OnnxModule
 from hmdrn_network.training.distillation.teachers import Teacher
-from hmdrn_network.training.distillation.views import augmented_view, center_square, decoded_side
+from hmdrn_network.training.distillation.views import augmented_view, center_square
+from hmdrn_network.training.photos import decoded_side
 from hmdrn_runtime.datasets.dataset import Dataset, Photo
 from hmdrn_runtime.progress import Progress
-
-VAL_MARGIN = 92 / 84
-"""Side that a photo's shorter side is resized to before the center is cut, by the side of the input."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,15 @@ def decode_photos(
     photos: list[Photo] = [photo for members in dataset.classes.values() for photo in members]
     targets = np.repeat(np.arange(len(dataset.classes)), [len(m) for m in dataset.classes.values()])
     stored = decoded_side(side) if training else side
-    resize = stored if training else round(side * VAL_MARGIN)
-    key = f"{dataset.digest()} {resize} {stored}"
+    split = "train" if training else "val"
+    key = f"{dataset.digest()} {split} {stored}"
 
     def decode(rows: slice) -> npt.NDArray[np.uint8]:
-        return np.stack([center_square(photo.load(), resize, stored) for photo in photos[rows]])
+        if training:
+            return np.stack([center_square(photo.load(), stored) for photo in photos[rows]])
+        return np.stack([photo.prepare("crop", side) for photo in photos[rows]])
 
     shape = (len(photos), stored, stored, 3)
-    split = "train" if training else "val"
     pixels = fill_array(folder / f"{name}-{split}-photos.npy", shape, np.uint8, key, decode, report)
     return PhotoSet(name, pixels, tuple(dataset.classes), targets, key)
 
@@ -88,7 +87,7 @@ class PrefixMaps:
         self._run = OnnxModule(FrozenPrefix(network.eval(), spec, stop), side, threads)
         self._shape = self._run(np.zeros((1, side, side, 3), np.float32)).shape[1:]
 
-    def of_views(
+    def of_view(
         self, photos: PhotoSet, folder: Path, view: int, report: Progress
     ) -> npt.NDArray[np.float16]:
         """Return maps (N, h, w, channels) of one augmented view of photos to train on."""

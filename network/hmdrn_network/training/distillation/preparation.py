@@ -81,7 +81,7 @@ def prepare_data(
     validation: dict[str, dict[str, Sequence[npt.NDArray[np.float16]]]] = {}
     for path, name in zip(paths, names, strict=True):
         photos = decode_photos(open_dataset(path, "train"), name, folder, network.side, True, report)
-        views = [maps.of_views(photos, folder, view, report) for view in range(recipe.views_of(name))]
+        views = [maps.of_view(photos, folder, view, report) for view in range(recipe.views_of(name))]
         features: list[npt.NDArray[np.float16]] = []
         model = ""
         if choice := recipe.teachers.get(name):

@@ -23,7 +23,7 @@ class CachedMap:
 
     array: npt.NDArray[np.float16]
 
-    def prepare(self, mode: str) -> npt.NDArray[np.float16]:
+    def prepare(self, mode: str, side: int = 0) -> npt.NDArray[np.float16]:
         """Return the map (h, w, channels)."""
         return self.array
 

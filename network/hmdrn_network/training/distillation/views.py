@@ -12,20 +12,13 @@ from PIL.Image import Resampling
 
 from hmdrn_network.training.augmentation import augment
 
-MARGIN = 96 / 84
-"""Side of a decoded photo by the side of the network's input: room for crops to vary."""
 CROP_AREA = (0.3, 1.0)
 
 
-def decoded_side(side: int) -> int:
-    """Side in pixels of decoded photos for a network of input `side`."""
-    return round(side * MARGIN)
-
-
-def center_square(image: Image.Image, resize: int, side: int) -> npt.NDArray[np.uint8]:
-    """Resize the shorter side to `resize` pixels and cut the center: RGB uint8 (side, side, 3)."""
+def center_square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+    """Resize the shorter side to `side` pixels and cut the center: RGB uint8 (side, side, 3)."""
     width, height = image.size
-    scale = resize / min(width, height)
+    scale = side / min(width, height)
     width, height = max(side, round(width * scale)), max(side, round(height * scale))
     left, top = (width - side) // 2, (height - side) // 2
     resized = image.resize((width, height), Resampling.BILINEAR)

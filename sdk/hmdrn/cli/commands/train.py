@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,9 +14,8 @@ from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.images.preprocessing import PREPROCESSINGS
 from hmdrn_runtime.io.files import user_path
 
-if TYPE_CHECKING:
-    from hmdrn_network.training.interfaces import Listener
-    from hmdrn_network.training.trainer import Progress
+BACKBONE_NAMES = ("conv4", "resnet12", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+"""Backbones to choose from; a copy of the registry's names, which only torch can give."""
 
 
 @click.command("train")
@@ -35,7 +32,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of the classes to validate on, where DATA has no splits.",
 )
-@click.option("--backbone", type=click.Choice(["conv4", "resnet12"]), default="conv4", show_default=True)
+@click.option("--backbone", type=click.Choice(BACKBONE_NAMES), default="conv4", show_default=True)
+@click.option(
+    "--side", type=click.IntRange(1), help="Side of the input in pixels; the backbone's own by default."
+)
+@click.option("--pretrained", is_flag=True, help="Start from the backbone's ImageNet weights.")
+@click.option(
+    "--backbone-rate",
+    type=FiniteRange(0),
+    help="Rate of the backbone by that of the rest; 0.1 with --pretrained, else 1.",
+)
 @click.option("--head", type=click.Choice(["ridge", "attention"]), default="ridge", show_default=True)
 @click.option(
     "--init", metavar="CHECKPOINT", help="Start from these weights; `default` are the package's own."
@@ -99,6 +105,9 @@ def command(
     val_split: str,
     val_share: float,
     backbone: str,
+    side: int | None,
+    pretrained: bool,
+    backbone_rate: float | None,
     head: str,
     init: str | None,
     preprocess: str,
@@ -117,8 +126,11 @@ def command(
     Example: hmdrn train birds.zip butterflies.zip --output runs/first
     """
     require("torch", "training", "train")
+    from hmdrn.cli.training_display import TrainingDisplay
+    from hmdrn_network.backbones.pretrained import load_pretrained
     from hmdrn_network.checkpoints import ModelCard, load_checkpoint
     from hmdrn_network.config import NetworkConfig
+    from hmdrn_network.hmdrn import HMDRN
     from hmdrn_network.training.config import TrainingConfig
     from hmdrn_network.training.data import open_training_data
     from hmdrn_network.training.run import train
@@ -126,77 +138,53 @@ def command(
     from hmdrn_network.training.workers import pick_device
 
     output = user_path(output, TrainingError)
-    config = TrainingConfig(**settings)
-    start = None if init is None else load_checkpoint(checkpoint_path(init))
+    if pretrained and init is not None:
+        raise click.UsageError("--pretrained and --init exclude each other: give one of them")
+    if backbone_rate is None:
+        backbone_rate = 0.1 if pretrained else 1.0
+    config = TrainingConfig(backbone_rate=backbone_rate, **settings)
+    network = NetworkConfig(backbone, head, side=side or 0)  # type: ignore[arg-type]
+    start = init_sha256 = None
+    if init is not None:
+        checkpoint = load_checkpoint(checkpoint_path(init))
+        start, init_sha256 = checkpoint.network, checkpoint.sha256
+    elif pretrained:
+        start = HMDRN(network)
+        load_pretrained(start.backbone, network.spec)
     with progress() as report:
         cache = output / "cache"
-        training = open_training_data(data, split, val_split, val_share, cache, report)
+        training = open_training_data(data, split, val_split, val_share, network.side, cache, report)
         validation = (
-            Validation(training.validation, preprocess, report=report) if training.validation else None
+            Validation(training.validation, preprocess, side=network.side, report=report)
+            if training.validation
+            else None
         )
     for remark in training.remarks(config.way):
         click.echo(remark, err=True)
     if validation is None:
         click.echo("no classes to validate on: the last step's weights are kept", err=True)
     recipe = {
-        "network": NetworkConfig(backbone, head).to_dict(),  # type: ignore[arg-type]
+        "network": network.to_dict(),
+        "pretrained": pretrained,
         "data": training.record,
-        "init_sha256": None if start is None else start.sha256,
+        "init_sha256": init_sha256,
     }
     card = ModelCard(name, licence, training_data=training.description, recipe=recipe)
     with progress() as report:
         try:
             train(
-                NetworkConfig(backbone, head),  # type: ignore[arg-type]
+                network,
                 training.groups,
                 config,
                 output,
                 card,
                 validation=validation,
-                start=None if start is None else start.network,
+                start=start,
                 device=pick_device(device),
-                listener=_listener(report),
+                listener=TrainingDisplay(report),
                 every=save_every,
             )
         except KeyboardInterrupt:
             click.echo(f"the run is saved in {output}: the same command goes on with it", err=True)
             raise
     click.echo(f"checkpoint: {output / 'model.safetensors'}")
-
-
-def _listener(report: Callable[[str, int, int], None]) -> Listener:
-    """Shows the steps on a terminal, and now and then a line where there is none."""
-    from hmdrn_network.training.interfaces import Listener
-
-    class Display(Listener):
-        quiet_until = 0.0
-        loss = accuracy = None
-
-        def resumed(self, step: int, steps: int) -> None:
-            click.echo(f"going on after step {step} of {steps}", err=True)
-
-        def stepped(self, progress: Progress, step: int, steps: int) -> None:
-            # Single episodes jump: what is shown is a running mean.
-            self.loss = _mixed(self.loss, progress.loss)
-            self.accuracy = _mixed(self.accuracy, progress.accuracy)
-            learned = ", ".join(f"{name} {value:.2g}" for name, value in progress.scalars.items())
-            text = f"{progress.phase}: loss {self.loss:.3f}, accuracy {100 * self.accuracy:.0f} %, {learned}"
-            report(text, step, steps)
-            if time.monotonic() > self.quiet_until or step == steps:
-                self.quiet_until = time.monotonic() + 60
-                click.echo(f"step {step} of {steps}, {text}", err=True)
-
-        def validated(self, accuracies: Mapping[str, float], best: bool) -> None:
-            shown = ", ".join(f"{name} {value:.1f} %" for name, value in accuracies.items())
-            click.echo(f"validation{' (best so far)' if best else ''}: {shown}", err=True)
-
-        def saved(self, folder: Path) -> None:
-            from hmdrn.plotting.figures import draw_curves
-
-            draw_curves(folder / "history.json", folder / "curves.png")
-
-    return Display()
-
-
-def _mixed(mean: float | None, value: float) -> float:
-    return value if mean is None else 0.95 * mean + 0.05 * value
