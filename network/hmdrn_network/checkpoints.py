@@ -156,8 +156,17 @@ def canonical_weights(network: HMDRN) -> dict[str, Tensor]:
     }
 
 
-def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCard) -> None:
+def save_checkpoint(
+    path: str | os.PathLike[str], network: HMDRN, card: ModelCard, compact: bool = False
+) -> None:
     """Write weights, configuration and model card as one safetensors file, atomically.
+
+    Args:
+        path: The file.
+        network: What to write.
+        card: Its model card.
+        compact: Whether matrices and kernels are rounded to half precision, for a file of half the size;
+            norms, statistics and scalars stay float32.
 
     Raises:
         CheckpointError: The file cannot be written.
@@ -176,7 +185,10 @@ def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCar
             }
         ),
     }
-    weights = {name: value.contiguous() for name, value in canonical_weights(network).items()}
+    weights = {
+        name: (value.half() if compact and value.dim() > 1 else value).contiguous()
+        for name, value in canonical_weights(network).items()
+    }
     path = user_path(path, CheckpointError)
     check_folder_of(path, "checkpoint", CheckpointError)
     try:

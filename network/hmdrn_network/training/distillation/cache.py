@@ -87,9 +87,7 @@ class PrefixMaps:
         self._run = OnnxModule(FrozenPrefix(network.eval(), spec, stop), side, threads)
         self._shape = self._run(np.zeros((1, side, side, 3), np.float32)).shape[1:]
 
-    def of_view(
-        self, photos: PhotoSet, folder: Path, view: int, report: Progress
-    ) -> npt.NDArray[np.float16]:
+    def of_view(self, photos: PhotoSet, folder: Path, view: int, report: Progress) -> npt.NDArray[np.float16]:
         """Return maps (N, h, w, channels) of one augmented view of photos to train on."""
 
         def compute(rows: slice) -> npt.NDArray[Any]:

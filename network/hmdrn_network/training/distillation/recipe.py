@@ -12,6 +12,7 @@ from typing import Any
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.training.distillation.config import DistillationConfig
 from hmdrn_runtime.errors import HmdrnError, TrainingError
+from hmdrn_runtime.io.files import reason
 
 _RECIPES = files("hmdrn_network.training.distillation") / "recipes"
 
@@ -99,6 +100,8 @@ def load_recipe(source: str) -> Recipe:
     except (OSError, ValueError) as error:
         if isinstance(error, HmdrnError):
             raise
+        cause = reason(error) if isinstance(error, OSError) else error
         raise TrainingError(
-            f"recipe {source!r} cannot be read ({error}): give {' or '.join(own)}, or a JSON file"
+            f"recipe {source!r} cannot be read ({cause}): give the name of one of the package "
+            f"({', '.join(own)}) or a JSON file"
         ) from error
