@@ -18,6 +18,8 @@ class DistillationConfig(TrainingConfig):
 
     Attributes:
         frozen_stages: Stages of the backbone that keep their pretrained weights and whose maps are cached.
+        frozen_stages_episodes: Stages that stay as they are in the second phase, at least `frozen_stages`;
+            a step of the later ones alone takes less time.
         backbone_rate: Rate of the last pretrained stage by that of new layers, in the first phase.
         backbone_rate_episodes: The same in the second phase.
         stage_decay: Rate of a stage by that of the next one.
@@ -51,6 +53,7 @@ class DistillationConfig(TrainingConfig):
     amp: bool = False
     validate_every: int = 250
     frozen_stages: int = 6
+    frozen_stages_episodes: int = 12
     backbone_rate: float = 0.2
     backbone_rate_episodes: float = 0.12
     stage_decay: float = 0.9
@@ -81,6 +84,11 @@ class DistillationConfig(TrainingConfig):
         for name in ("frozen_stages", "backbone_rate", "backbone_rate_episodes", "stage_decay", *weights):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 0 or more")
+        if self.frozen_stages_episodes < self.frozen_stages:
+            raise TrainingError(
+                f"frozen_stages_episodes is {self.frozen_stages_episodes}: it must be at least "
+                f"{self.frozen_stages}, the stages that are frozen from the start"
+            )
         for group, weight in self.group_weights.items():
             if not 0 <= weight < float("inf"):
                 raise TrainingError(

@@ -73,10 +73,11 @@ def build_student(recipe: Recipe) -> HMDRN:
     torch.manual_seed(recipe.training.seed)
     network = HMDRN(recipe.network)
     most = network.backbone.level_stages["mid"] + 1
-    if recipe.training.frozen_stages > most:
+    frozen = max(recipe.training.frozen_stages, recipe.training.frozen_stages_episodes)
+    if frozen > most:
         raise TrainingError(
-            f"frozen_stages is {recipe.training.frozen_stages}: {recipe.network.backbone} can freeze at most "
-            f"the {most} stages up to the mid level"
+            f"{frozen} stages are to be frozen: {recipe.network.backbone} can freeze at most the {most} "
+            "up to the mid level"
         )
     load_pretrained(network.backbone, recipe.network.spec)
     return network

@@ -96,6 +96,8 @@ class DistillationTrainer:
         until = self.steps if until is None else until
         while self.step < until:
             if self.step == self.config.pretrain_steps:
+                # The average is better than the last step; its statistics belong to it.
+                self.student.load_state_dict(self.network.state_dict())
                 self.optimizer = self._build_optimizer()  # the schedule restarts, so must the momentum
             yield self._advance()
 
@@ -122,6 +124,9 @@ class DistillationTrainer:
                 f"the saved run has other settings ({', '.join(changed)}): give the same ones to continue, "
                 "or another folder for a new run"
             )
+        if state["step"] > self.config.pretrain_steps:
+            self.step = state["step"]
+            self.optimizer = self._build_optimizer()  # that of the second phase moves fewer stages
         try:
             self.student.load_state_dict(state["network"])
             self.network.load_state_dict(state["average"])
@@ -134,13 +139,19 @@ class DistillationTrainer:
             ) from error
         self.step = state["step"]
 
+    @property
+    def _frozen(self) -> int:
+        """Stages that stay as they are in the present phase."""
+        config = self.config
+        pretraining = self.step < config.pretrain_steps
+        return config.frozen_stages if pretraining else config.frozen_stages_episodes
+
     def _build_optimizer(self) -> torch.optim.Optimizer:
         config, backbone = self.config, self.student.backbone
         pretraining = self.step < config.pretrain_steps
         last = config.backbone_rate if pretraining else config.backbone_rate_episodes
         groups: list[dict[str, Any]] = []
-        stages = list(enumerate(backbone.stages))[config.frozen_stages :]
-        for index, stage in stages:
+        for index, stage in list(enumerate(backbone.stages))[self._frozen :]:
             factor = last * config.stage_decay ** (len(backbone.stages) - 1 - index)
             groups += _parameter_groups(list(stage.parameters()), factor, config.weight_decay)
         in_backbone = {id(p) for p in backbone.parameters()}
@@ -214,7 +225,10 @@ class DistillationTrainer:
     def _maps(self, batch: CachedBatch) -> tuple[dict[LevelName, Tensor], Tensor]:
         """Return the projected maps by level and the pooled high map of the backbone (N, channels)."""
         maps = batch.maps.contiguous(memory_format=torch.channels_last)
-        raw = self.student.backbone(maps, self.config.frozen_stages)
+        with torch.no_grad():
+            for stage in self.student.backbone.stages[self.config.frozen_stages : self._frozen]:
+                maps = stage(maps)
+        raw = self.student.backbone(maps, self._frozen)
         return self.student.project(raw), raw["high"].mean(dim=(2, 3))
 
     def _classification(self, maps: dict[LevelName, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:

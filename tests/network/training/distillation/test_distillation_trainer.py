@@ -40,6 +40,19 @@ def test_frozen_stages_keep_their_weights_and_statistics():
     assert any(not torch.equal(v, after[n]) for n, v in before.items() if n.startswith("blocks.15."))
 
 
+def test_more_stages_stay_as_they_are_in_episodes():
+    run = trainer()
+    list(run.run(3))
+    before = {name: v.clone() for name, v in run.network.backbone.state_dict().items()}
+    list(run.run())
+    after = run.student.backbone.state_dict()
+    later = ("blocks.11.", "blocks.12.", "blocks.13.", "blocks.14.", "blocks.15.")
+    assert all(torch.equal(v, after[n]) for n, v in before.items() if not n.startswith(later))
+    assert all(
+        not torch.equal(v, after[n]) for n, v in before.items() if n.startswith(later) and v.dim() == 4
+    )
+
+
 def test_statistics_move_with_classes_and_stand_still_in_episodes():
     run = trainer()
     name = "projections.high.norm.running_mean"
@@ -47,8 +60,9 @@ def test_statistics_move_with_classes_and_stand_still_in_episodes():
     list(run.run(3))
     classes = run.student.state_dict()[name].clone()
     assert not torch.equal(start, classes)
+    average = run.network.state_dict()[name].clone()
     list(run.run())
-    assert torch.equal(classes, run.student.state_dict()[name])
+    assert torch.equal(average, run.student.state_dict()[name]), "the second phase starts from the average"
 
 
 def test_the_average_lags_behind_the_student():
