@@ -34,6 +34,7 @@ class DistillationConfig(TrainingConfig):
         averaging: Decay of the moving average of the weights; the average is the result.
         class_power: Groups are drawn for episodes by their number of classes to this power.
         group_weights: Factor of a group's share in both phases; 1 where it is not given.
+        episode_weights: The same for episodes alone, in place of `group_weights` where it is given.
         flip: Whether cached maps are mirrored half of the time.
 
     Raises:
@@ -67,6 +68,7 @@ class DistillationConfig(TrainingConfig):
     averaging: float = 0.995
     class_power: float = 0.7
     group_weights: Mapping[str, float] = field(default_factory=dict)
+    episode_weights: Mapping[str, float] = field(default_factory=dict)
     flip: bool = True
 
     def __post_init__(self) -> None:
@@ -89,7 +91,7 @@ class DistillationConfig(TrainingConfig):
                 f"frozen_stages_episodes is {self.frozen_stages_episodes}: it must be at least "
                 f"{self.frozen_stages}, the stages that are frozen from the start"
             )
-        for group, weight in self.group_weights.items():
+        for group, weight in (*self.group_weights.items(), *self.episode_weights.items()):
             if not 0 <= weight < float("inf"):
                 raise TrainingError(
                     f"the weight of group {group} is {weight}: it must be finite and not negative"

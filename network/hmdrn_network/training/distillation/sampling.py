@@ -71,7 +71,10 @@ class Sampler:
         photos = np.array([sum(map(len, g.classes)) for g in groups])
         classes = np.array([len(g.classes) for g in groups]) ** config.class_power
         self._photo_shares = factors * photos / (factors * photos).sum()
-        self._episode_shares = factors * classes / (factors * classes).sum()
+        classes = classes * [
+            config.episode_weights.get(g.name, factor) for g, factor in zip(groups, factors, strict=True)
+        ]
+        self._episode_shares = classes / classes.sum()
 
     def draw_batch(self, rng: np.random.Generator) -> CachedBatch:
         """Draw photos of all groups: groups by their photos, within a group its classes alike."""

@@ -91,3 +91,10 @@ def test_a_group_of_weight_zero_is_never_drawn():
     sampler = Sampler(groups(), config)
     assert sampler.draw_batch(rng()).targets.min() >= 6
     assert all(sampler.draw_episode(rng(s)).batch.targets.min() >= 6 for s in range(10))
+
+
+def test_episodes_can_have_weights_of_their_own():
+    config = dataclasses.replace(CONFIG, episode_weights={"birds": 0.0}, pretrain_batch=64)
+    sampler = Sampler(groups(), config)
+    assert sampler.draw_batch(rng()).targets.min() < 6
+    assert all(sampler.draw_episode(rng(s)).batch.targets.min() >= 6 for s in range(10))
