@@ -18,7 +18,8 @@ from hmdrn.cli.main import run
 from hmdrn.cli.options import json_option
 from hmdrn.cli.output import print_json, print_table, progress, with_schema
 from hmdrn.cli.parameters import FiniteRange
-from hmdrn_network.config import BackboneName, NetworkConfig
+from hmdrn_network.backbones.registry import BACKBONES
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import open_training_data
 from hmdrn_network.training.validation import Validation
@@ -96,7 +97,7 @@ def command(
     output: Path,
     seeds: int,
     variants: tuple[str, ...],
-    backbone: BackboneName,
+    backbone: str,
     eval_episodes: int,
     split: str,
     val_split: str,
@@ -116,7 +117,9 @@ def command(
     output = expand_path(output, TrainingError)
     with progress() as display:
         report = _make_reporter(display)
-        training = open_training_data(data, split, val_split, val_share, output / "cache", report)
+        training = open_training_data(
+            data, split, val_split, val_share, BACKBONES[backbone].default_side, output / "cache", report
+        )
         if not training.validation:
             raise TrainingError("no classes to evaluate on: give data with a val split, or a --val-share")
         preprocessing = Preprocessing(preprocess, NetworkConfig(backbone).side)

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 
 from benchmarks.ablation.variants import FULL, VARIANTS
-from hmdrn_network.config import BackboneName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import TrainingData
-from hmdrn_network.training.run import keep_freed_memory, read_state
+from hmdrn_network.training.process import keep_freed_memory
+from hmdrn_network.training.run import read_state
 from hmdrn_network.training.trainer import Progress, Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.errors import TrainingError
@@ -58,7 +58,7 @@ class Experiment:
     def __init__(
         self,
         folder: Path,
-        backbone: BackboneName,
+        backbone: str,
         data: TrainingData,
         validation: Validation,
         config: TrainingConfig,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
+from hmdrn_network.backbones.base import LevelName
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 
 
@@ -76,7 +77,7 @@ class Variant:
     """
 
     description: str
-    build: Callable[[BackboneName], HMDRN]
+    build: Callable[[str], HMDRN]
 
 
 FULL = "full"

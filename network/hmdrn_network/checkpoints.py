@@ -18,7 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hmdrn_network.authors import is_derived, translate
-from hmdrn_network.config import BackboneName, LevelName, NetworkConfig
+from hmdrn_network.backbones.base import LevelName
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
 from hmdrn_runtime.io.file_kinds import detect_file_kind
@@ -157,8 +158,17 @@ def canonical_weights(network: HMDRN) -> dict[str, Tensor]:
     }
 
 
-def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCard) -> None:
+def save_checkpoint(
+    path: str | os.PathLike[str], network: HMDRN, card: ModelCard, compact: bool = False
+) -> None:
     """Write weights, configuration and model card as one safetensors file, atomically.
+
+    Args:
+        path: The file.
+        network: What to write.
+        card: Its model card.
+        compact: Whether matrices and kernels are rounded to half precision, for a file of half the size;
+            norms, statistics and scalars stay float32.
 
     Raises:
         CheckpointError: The file cannot be written.
@@ -177,7 +187,10 @@ def save_checkpoint(path: str | os.PathLike[str], network: HMDRN, card: ModelCar
             }
         ),
     }
-    weights = {name: value.contiguous() for name, value in canonical_weights(network).items()}
+    weights = {
+        name: (value.half() if compact and value.dim() > 1 else value).contiguous()
+        for name, value in canonical_weights(network).items()
+    }
     path = expand_path(path, CheckpointError)
     check_parent_folder(path, "checkpoint", CheckpointError)
     try:
@@ -254,7 +267,7 @@ def _authors_weights(path: Path) -> dict[str, Tensor]:
 def _recognise(weights: Mapping[str, Tensor], path: Path) -> NetworkConfig:
     """Backbone and levels from the entries alone; the authors' files have the attention head."""
     residual = any(re.match(r"backbone\.blocks\.\d\.(conv[123]|shortcut_conv)\.", name) for name in weights)
-    backbone: BackboneName = "resnet12" if residual else "conv4"
+    backbone = "resnet12" if residual else "conv4"
     levels: tuple[LevelName, ...] = tuple(
         level
         for level in ("high", "mid")

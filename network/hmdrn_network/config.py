@@ -1,65 +1,89 @@
-"""What makes up an HMDRN: the choices that its weights depend on."""
+"""The configuration of an HMDRN: the choices that its weights depend on."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from hmdrn_network.backbones.base import BackboneSpec, LevelName
+from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_runtime.bundle.manifest import Level
 from hmdrn_runtime.errors import CheckpointError
 
-BackboneName = Literal["conv4", "resnet12"]
 HeadName = Literal["ridge", "attention"]
-LevelName = Literal["high", "mid"]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-BACKBONE_LEVELS: dict[BackboneName, dict[LevelName, Level]] = {
-    "conv4": {"high": Level("high", 64, 25), "mid": Level("mid", 64, 100)},
-    "resnet12": {"high": Level("high", 640, 25), "mid": Level("mid", 320, 100)},
-}
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The configuration of an HMDRN, kept beside its weights.
+    """The configuration of an HMDRN, stored beside its weights.
 
     Attributes:
-        backbone: "conv4" (64 channels) or "resnet12" (640 and 320 channels).
+        backbone: Name of a backbone, a key of `backbones.BACKBONES`.
         head: "ridge" (closed-form reconstruction, FRN) or "attention" (the authors' released weights).
         levels: The levels that are fused, "high" before "mid"; one alone serves ablations.
+        side: Side of the input in pixels; 0 stands for the backbone's default.
+        projection: Width of the tokens by level, for levels that a 1x1 convolution brings to another
+            width than the backbone's map; None stands for the backbone's default, {} for none.
 
     Raises:
-        CheckpointError: A name that is none of these.
+        CheckpointError: An unknown name, a side that the backbone cannot take, or a projection that is
+            wider than its level or of a level that is not in use.
     """
 
-    backbone: BackboneName = "conv4"
+    backbone: str = "conv4"
     head: HeadName = "ridge"
     levels: tuple[LevelName, ...] = ("high", "mid")
+    side: int = 0
+    projection: Mapping[LevelName, int] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        if self.backbone not in get_args(BackboneName):
-            raise CheckpointError(
-                f"unknown backbone {self.backbone!r}: choose one of {', '.join(get_args(BackboneName))}"
-            )
+        if self.backbone not in BACKBONES:
+            raise CheckpointError(f"unknown backbone {self.backbone!r}: choose one of {', '.join(BACKBONES)}")
         if self.head not in get_args(HeadName):
             raise CheckpointError(
                 f"unknown head {self.head!r}: choose one of {', '.join(get_args(HeadName))}"
             )
         if self.levels not in (("high", "mid"), ("high",), ("mid",)):
             raise CheckpointError(f"levels {self.levels!r} are none of ('high', 'mid'), ('high',), ('mid',)")
+        # Defaults are resolved here, so that equal networks have equal configurations.
+        if self.side == 0:
+            object.__setattr__(self, "side", self.spec.default_side)
+        if problem := self.spec.side_problem(self.side):
+            raise CheckpointError(problem)
+        projection = dict(self.spec.projection) if self.projection is None else dict(self.projection)
+        if self.projection is None:
+            projection = {level: width for level, width in projection.items() if level in self.levels}
+        object.__setattr__(self, "projection", projection)
+        for level, width in projection.items():
+            self._check_projection(level, width)
+
+    def _check_projection(self, level: LevelName, width: int) -> None:
+        if level not in self.levels:
+            raise CheckpointError(
+                f"a projection is given for level {level!r}, which is not among {', '.join(self.levels)}"
+            )
+        channels = self.spec.channels[level]
+        if not 2 <= width <= channels or width % 2:
+            raise CheckpointError(
+                f"level {level} of {self.backbone} has {channels} channels and cannot be projected to "
+                f"{width}: give an even width from 2 to {channels}"
+            )
 
     @property
-    def side(self) -> int:
-        """Side of the input in pixels."""
-        return 84
+    def spec(self) -> BackboneSpec:
+        """The facts of the backbone."""
+        return BACKBONES[self.backbone]
 
     @property
     def level_specs(self) -> tuple[Level, ...]:
-        """The levels in use with their widths, in the order of `levels`."""
-        return tuple(BACKBONE_LEVELS[self.backbone][name] for name in self.levels)
+        """The levels in use with the width of their tokens, in the order of `levels`."""
+        return tuple(self._level(name) for name in self.levels)
+
+    def _level(self, name: LevelName) -> Level:
+        assert self.projection is not None
+        width = self.projection.get(name, self.spec.channels[name])
+        return Level(name, width, self.spec.map_side(name, self.side) ** 2)
 
     def keeps_tokens(self) -> bool:
         """Whether a photo's tokens are fewer numbers than its packed Gram matrices (wide backbones)."""
@@ -67,24 +91,37 @@ class NetworkConfig:
 
     @property
     def logit_divisor(self) -> int:
-        """25 * channels of the high level: distances are brought to a mean over its entries."""
-        high = BACKBONE_LEVELS[self.backbone]["high"]
+        """Entries of the high level's tokens: distances are brought to a mean over them."""
+        high = self._level("high")
         return high.tokens * high.channels
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary, the inverse of `from_dict`."""
-        return {**asdict(self), "levels": list(self.levels)}
+        """Return a JSON-ready dictionary, the inverse of `from_dict`."""
+        return {
+            "backbone": self.backbone,
+            "head": self.head,
+            "levels": list(self.levels),
+            "side": self.side,
+            "projection": dict(self.projection or {}),
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Build from `to_dict`'s result.
+        """Build from the result of `to_dict`; without side or projection, the backbone's defaults hold.
 
         Raises:
-            CheckpointError: Missing or unknown entries, or values that are no choice of ours.
+            CheckpointError: Missing or unknown entries, or values that are not allowed.
         """
-        expected = {"backbone", "head", "levels"}
-        if set(values) != expected:
+        required, optional = {"backbone", "head", "levels"}, {"side", "projection"}
+        if not required <= set(values) <= required | optional:
             raise CheckpointError(
-                f"network configuration has entries {sorted(values)}, expected {sorted(expected)}"
+                f"network configuration has entries {sorted(values)}, expected {sorted(required)}, and "
+                f"{sorted(optional)} if need be"
             )
-        return cls(values["backbone"], values["head"], tuple(values["levels"]))
+        return cls(
+            values["backbone"],
+            values["head"],
+            tuple(values["levels"]),
+            values.get("side", 0),
+            values.get("projection"),
+        )

@@ -8,40 +8,52 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hmdrn_network.backbones.conv4 import Conv4
-from hmdrn_network.backbones.resnet12 import ResNet12
-from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD, LevelName, NetworkConfig
+from hmdrn_network.backbones.base import BackboneSpec, LevelName
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.heads.attention import AttentionHead
 from hmdrn_network.heads.ridge import RidgeHead
 from hmdrn_network.transformer import MaskedTransformer
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Photos as the runtime has them to the backbone's input.
+def normalize(images: Tensor, spec: BackboneSpec) -> Tensor:
+    """Bring photos to the backbone's input.
 
     Args:
-        images: RGB, uint8 or float32 in 0-255, (N, 84, 84, 3).
+        images: RGB, uint8 or float32 in 0-255, (N, S, S, 3).
+        spec: The backbone, with its mean and standard deviation.
 
     Returns:
-        float32 (N, 3, 84, 84), scaled to [0, 1], then by ImageNet's mean and standard deviation.
+        float32 (N, 3, S, S), scaled to [0, 1], then normalized by mean and standard deviation.
     """
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
-    std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
+    mean = torch.tensor(spec.mean, device=images.device)[:, None, None]
+    std = torch.tensor(spec.std, device=images.device)[:, None, None]
     # One product and one sum, channel by channel: on a CPU a tenth of the time of three pixel by pixel. To
     # float before all else: NVIDIA's compiler takes bytes, and does nothing with them but this.
     return images.float().permute(0, 3, 1, 2) * (1 / (255 * std)) - mean / std
 
 
+class Projection(nn.Sequential):
+    """1x1 convolution - BatchNorm, from a level's channels to the width of its tokens."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.add_module("conv", nn.Conv2d(in_channels, out_channels, 1, bias=False))
+        self.add_module("norm", nn.BatchNorm2d(out_channels))
+
+
 class Fusion(nn.Module):
-    """logit = -(w_high D_high + w_mid D_mid) * scale / (25 * channels_high), all three learned."""
+    """logit = -(w_high D_high + w_mid D_mid) * scale / entries_high, the weights and the scale learned."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.divisor = config.logit_divisor
         self.scale = nn.Parameter(torch.tensor(10.0))
-        # Both levels start with one weight per entry of their maps.
+        # Both levels start with one weight per entry of their tokens.
         self.weight = nn.ParameterDict(
-            {level.name: nn.Parameter(torch.tensor(25.0 / level.tokens)) for level in config.level_specs}
+            {
+                level.name: nn.Parameter(torch.tensor(self.divisor / (level.tokens * level.channels)))
+                for level in config.level_specs
+            }
         )
 
     def forward(self, distances: Mapping[LevelName, Tensor]) -> Tensor:
@@ -54,13 +66,19 @@ class HMDRN(nn.Module):
     """The Hierarchical Mask-enhanced Dual Reconstruction Network.
 
     Args:
-        config: Backbone, head and levels.
+        config: Backbone, head, levels, side and projection.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone: nn.Module = Conv4() if config.backbone == "conv4" else ResNet12()
+        self.backbone = config.spec.build(config.side)
+        self.projections = nn.ModuleDict(
+            {
+                name: Projection(config.spec.channels[name], width)
+                for name, width in (config.projection or {}).items()
+            }
+        )
         specs = config.level_specs
         self.transformers = nn.ModuleDict({s.name: MaskedTransformer(s.tokens, s.channels) for s in specs})
         head = RidgeHead if config.head == "ridge" else AttentionHead
@@ -68,16 +86,22 @@ class HMDRN(nn.Module):
         self.fusion = Fusion(config)
 
     def features(self, images: Tensor) -> dict[LevelName, Tensor]:
-        """Backbone maps {level: (N, d, side, side)} of uint8 photos (N, 84, 84, 3)."""
-        maps: dict[LevelName, Tensor] = self.backbone(normalise(images))
-        return {name: maps[name] for name in self.config.levels}
+        """Return maps {level: (N, d, side, side)} of photos (N, S, S, 3), uint8 or float32 in 0-255."""
+        return self.project(self.backbone(normalize(images, self.config.spec)))
+
+    def project(self, maps: Mapping[LevelName, Tensor]) -> dict[LevelName, Tensor]:
+        """Bring the backbone's maps to the width of the tokens, for the levels in use."""
+        return {
+            name: self.projections[name](maps[name]) if name in self.projections else maps[name]
+            for name in self.config.levels
+        }
 
     def transform(self, maps: Mapping[LevelName, Tensor], masked: bool) -> dict[LevelName, Tensor]:
         """Maps to tokens {level: (N, T, d)}; `masked` for query photos, never for support photos."""
         return {name: self.transformers[name](maps[name], masked) for name in self.config.levels}
 
     def encode(self, images: Tensor, masked: bool) -> dict[LevelName, Tensor]:
-        """Tokens {level: (N, T, d)} of uint8 photos (N, 84, 84, 3)."""
+        """Tokens {level: (N, T, d)} of uint8 photos (N, S, S, 3)."""
         return self.transform(self.features(images), masked)
 
     def distances(
@@ -105,8 +129,8 @@ class HMDRN(nn.Module):
         """Logits of an episode.
 
         Args:
-            support: uint8 photos by class, (C, shots, 84, 84, 3).
-            query: uint8 photos, (B, 84, 84, 3).
+            support: uint8 photos by class, (C, shots, S, S, 3).
+            query: uint8 photos, (B, S, S, 3).
 
         Returns:
             Logits (B, C).

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hmdrn_network.config import LevelName
+from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.evaluation.evaluation import Scorer
 from hmdrn_runtime.images.preprocessing import Preprocessing
@@ -31,10 +33,16 @@ class NetworkScorer(Scorer):
     @torch.inference_mode()
     def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
         """As `Scorer.see`."""
-        maps = self.network.features(torch.from_numpy(pixels).to(self.device))
+        self.add_maps(self.network.features(torch.from_numpy(pixels).to(self.device)))
+
+    def add_maps(self, maps: Mapping[LevelName, Tensor]) -> None:
+        """Take in the projected maps of further photos, by level (N, d, side, side)."""
         for masked, kept in ((False, self._support), (True, self._query)):
             tokens = self.network.transform(maps, masked)
-            kept += [{name: t[i] for name, t in tokens.items()} for i in range(len(pixels))]
+            kept += [
+                {name: t[i] for name, t in tokens.items()}
+                for i in range(len(tokens[self.network.config.levels[0]]))
+            ]
 
     @torch.inference_mode()
     def logits(

@@ -139,7 +139,7 @@ def experiment(specimens, tmp_path):
 
     def make(folder: str = "run", stop_after: float = float("inf"), **changes) -> Experiment:
         path = tmp_path / folder
-        data = open_training_data([specimens], "train", "val", 0.4, path / "cache", lambda *_: None)
+        data = open_training_data([specimens], "train", "val", 0.4, 84, path / "cache", lambda *_: None)
         validation = Validation(data.validation, shots=(1, 2), episodes=4)
         steps = 0
 

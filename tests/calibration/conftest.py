@@ -22,7 +22,7 @@ class Photo:
 
     pixels: np.ndarray
 
-    def prepare(self, mode):
+    def prepare(self, mode, side=84):
         return self.pixels
 
 

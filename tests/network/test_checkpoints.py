@@ -133,6 +133,19 @@ def test_a_network_in_half_precision_is_loaded_as_float32(tmp_path):
         assert torch.equal(value, half[name].float())
 
 
+def test_a_compact_file_has_half_the_size_and_rounded_matrices(tmp_path):
+    torch.manual_seed(0)
+    network = HMDRN(NetworkConfig("efficientnet-lite0", side=64)).eval()
+    save_checkpoint(tmp_path / "full.safetensors", network, ModelCard("full"))
+    save_checkpoint(tmp_path / "compact.safetensors", network, ModelCard("compact"), compact=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("compact", "full")]
+    assert sizes[0] < 0.56 * sizes[1]
+    read = load_checkpoint(tmp_path / "compact.safetensors").network.state_dict()
+    for name, value in network.state_dict().items():
+        exact = value.half().to(value.dtype) if value.dim() > 1 else value
+        assert torch.equal(read[name], exact), name
+
+
 def test_saving_replaces_a_file_as_a_whole_and_leaves_nothing_beside_it(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"old")

@@ -16,7 +16,13 @@ ALL = list(itertools.product(("conv4", "resnet12"), ("ridge", "attention"), LEVE
 def test_every_configuration_survives_json(choices):
     config = NetworkConfig(*choices)
     values = json.loads(json.dumps(config.to_dict()))
-    assert values == {"backbone": choices[0], "head": choices[1], "levels": list(choices[2])}
+    assert values == {
+        "backbone": choices[0],
+        "head": choices[1],
+        "levels": list(choices[2]),
+        "side": 84,
+        "projection": {},
+    }
     assert NetworkConfig.from_dict(values) == config
 
 
@@ -87,3 +93,64 @@ def test_a_gallery_keeps_the_smaller_form(backbone, levels, tokens):
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(AttributeError):
         NetworkConfig().head = "attention"
+
+
+def test_the_entries_of_earlier_checkpoints_are_enough():
+    values = {"backbone": "resnet12", "head": "attention", "levels": ["high"]}
+    assert NetworkConfig.from_dict(values) == NetworkConfig("resnet12", "attention", ("high",), 84, {})
+
+
+@pytest.mark.parametrize("variant", [0, 1, 2])
+def test_efficientnet_lite_is_projected_to_128_and_64_at_128_pixels(variant):
+    config = NetworkConfig(f"efficientnet-lite{variant}")
+    assert config.side == 128
+    assert [(s.name, s.channels, s.tokens) for s in config.level_specs] == [
+        ("high", 128, 16),
+        ("mid", 64, 64),
+    ]
+    assert config.logit_divisor == 16 * 128
+    assert NetworkConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(("side", "tokens"), [(112, (16, 49)), (160, (25, 100)), (224, (49, 196))])
+def test_tokens_follow_the_side(side, tokens):
+    config = NetworkConfig("efficientnet-lite0", side=side)
+    assert tuple(s.tokens for s in config.level_specs) == tokens
+
+
+@pytest.mark.parametrize("backbone", ["conv4", "resnet12"])
+def test_the_papers_backbones_take_other_sides_too(backbone):
+    config = NetworkConfig(backbone, side=128)
+    assert [s.tokens for s in config.level_specs] == [64, 256]
+
+
+def test_a_projection_can_be_left_out_or_given():
+    plain = NetworkConfig("efficientnet-lite0", projection={})
+    assert [s.channels for s in plain.level_specs] == [320, 112]
+    narrow = NetworkConfig("efficientnet-lite0", projection={"high": 96})
+    assert [s.channels for s in narrow.level_specs] == [96, 112]
+
+
+def test_one_level_takes_its_own_default_projection_alone():
+    config = NetworkConfig("efficientnet-lite0", levels=("high",))
+    assert config.projection == {"high": 128}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"side": 100},
+            "side 100 does not fit efficientnet-lite0: give 128, or a multiple of 16",
+        ),
+        ({"side": 16}, "side 16 does not fit"),
+        ({"projection": {"high": 640}}, "level high .* has 320 channels and cannot be projected to 640"),
+        ({"projection": {"high": 63}}, "give an even width from 2 to 320"),
+        ({"projection": {"high": 0}}, "give an even width from 2 to 320"),
+        ({"levels": ("high",), "projection": {"mid": 64}}, "level 'mid', which is not among high"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_in_one_line(changes, message):
+    with pytest.raises(CheckpointError, match=message) as error:
+        NetworkConfig("efficientnet-lite0", **changes)
+    assert "\n" not in str(error.value)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hmdrn_network.config import NetworkConfig
-from hmdrn_network.hmdrn import HMDRN, Fusion, normalise
+from hmdrn_network.hmdrn import HMDRN, Fusion, normalize
 
 WAY, SHOT, QUERIES = 3, 2, 4
 
@@ -29,13 +29,37 @@ def photos() -> tuple[torch.Tensor, torch.Tensor]:
     return noise[: WAY * SHOT].unflatten(0, (WAY, SHOT)), noise[WAY * SHOT :]
 
 
-def test_photos_are_scaled_and_normalised_by_imagenets_mean_and_deviation():
+def test_photos_are_scaled_and_normalized_by_imagenets_mean_and_deviation():
     images = np.random.default_rng(0).integers(0, 256, (2, 84, 84, 3), dtype=np.uint8)
     expected = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     for given in (torch.from_numpy(images), torch.from_numpy(images).float()):
-        ours = normalise(given)
+        ours = normalize(given, NetworkConfig().spec)
         assert ours.dtype == torch.float32
         np.testing.assert_allclose(ours.numpy(), expected.transpose(0, 3, 1, 2), rtol=0, atol=1e-6)
+
+
+def test_efficientnet_lite_takes_photos_scaled_to_minus_one_to_one():
+    images = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), dtype=np.uint8)
+    ours = normalize(torch.from_numpy(images), NetworkConfig("efficientnet-lite0").spec)
+    expected = (images.astype(np.float64) - 127) / 128
+    np.testing.assert_allclose(ours.numpy(), expected.transpose(0, 3, 1, 2), rtol=0, atol=1e-6)
+
+
+def test_projected_levels_give_tokens_of_their_width():
+    torch.manual_seed(0)
+    model = HMDRN(NetworkConfig("efficientnet-lite0", side=64)).requires_grad_(False).eval()
+    photos = torch.randint(0, 256, (5, 64, 64, 3), dtype=torch.uint8)
+    maps = model.features(photos)
+    assert {name: tuple(m.shape) for name, m in maps.items()} == {
+        "high": (5, 128, 2, 2),
+        "mid": (5, 64, 4, 4),
+    }
+    raw = model.backbone(normalize(photos, model.config.spec))
+    projection = model.projections["mid"]
+    weight = projection.conv.weight[:, :, 0, 0].double()
+    by_hand = torch.einsum("oc,nchw->nohw", weight, raw["mid"].double()) / (1 + 1e-5) ** 0.5
+    torch.testing.assert_close(maps["mid"].double(), by_hand, rtol=1e-5, atol=1e-5)
+    assert model(photos[:4].unflatten(0, (2, 2)), photos[4:]).shape == (1, 2)
 
 
 @pytest.mark.parametrize(("backbone", "channels"), [("conv4", 64), ("resnet12", 640)])
@@ -54,14 +78,22 @@ def test_fusion_is_the_formula(backbone, channels):
 def test_the_divisor_is_that_of_the_high_level_where_the_mid_level_is_alone():
     fusion = Fusion(NetworkConfig("resnet12", "ridge", ("mid",)))
     logits = fusion({"mid": torch.tensor([[1000.0]])})
-    assert logits.item() == pytest.approx(-(0.25 * 1000) * 10 / (25 * 640))
+    assert logits.item() == pytest.approx(-(0.5 * 1000) * 10 / (25 * 640))
 
 
-def test_fusion_starts_with_one_weight_per_entry_of_a_map():
-    fusion = Fusion(NetworkConfig())
+@pytest.mark.parametrize(
+    ("backbone", "mid"),
+    [
+        ("conv4", 25 * 64 / (100 * 64)),
+        ("resnet12", 25 * 640 / (100 * 320)),
+        ("efficientnet-lite0", 16 * 128 / (64 * 64)),
+    ],
+)
+def test_fusion_starts_with_one_weight_per_entry_of_a_map(backbone, mid):
+    fusion = Fusion(NetworkConfig(backbone))
     assert {name: float(weight.detach()) for name, weight in fusion.weight.items()} == {
         "high": 1.0,
-        "mid": 0.25,
+        "mid": mid,
     }
     assert {name for name, _ in fusion.named_parameters()} == {"scale", "weight.high", "weight.mid"}
 

@@ -29,7 +29,7 @@ class Drawn:
     def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
         self.pixels = pixels
 
-    def prepare(self, mode: str) -> npt.NDArray[np.uint8]:
+    def prepare(self, mode: str, side: int = 0) -> npt.NDArray[np.uint8]:
         return self.pixels
 
 

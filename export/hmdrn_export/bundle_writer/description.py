@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import onnx
 
-from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.bundle.manifest import Fusion, Graph, Input, Network, Tensor
 from hmdrn_runtime.bundle.variants import FLOAT32_OPSET17
@@ -47,7 +46,8 @@ def describe_network(network: HMDRN, fingerprint: str) -> Network:
 def describe_input(network: HMDRN, mode: str) -> Input:
     """Describe a network's input for photos that are preprocessed by `mode`."""
     preprocessing = Preprocessing(mode, network.config.side)
-    return Input(preprocessing.side, preprocessing.resize, mode, IMAGENET_MEAN, IMAGENET_STD)
+    spec = network.config.spec
+    return Input(preprocessing.side, preprocessing.resize, mode, spec.mean, spec.std)
 
 
 def describe_graph(model: onnx.ModelProto, file: str, variant: str) -> Graph:

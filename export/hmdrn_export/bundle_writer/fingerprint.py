@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 from hmdrn_network.checkpoints import canonical_weights
-from hmdrn_network.config import IMAGENET_MEAN, IMAGENET_STD
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.io.json_document import canonical_json
 
@@ -20,8 +19,8 @@ def compute_fingerprint(network: HMDRN, preprocessing: str) -> str:
     settings = {
         "config": network.config.to_dict(),
         "preprocessing": preprocessing,
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
+        "mean": network.config.spec.mean,
+        "std": network.config.spec.std,
     }
     digest = hashlib.sha256(canonical_json(settings).encode())
     for name, value in sorted(canonical_weights(network).items()):

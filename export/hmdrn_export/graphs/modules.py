@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmdrn_export.graphs.solve import newton_schulz
-from hmdrn_network.config import LevelName
+from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.heads.attention import AttentionHead
 from hmdrn_network.heads.ridge import RidgeHead, doubled_off_diagonals, gram, pack, unpack
 from hmdrn_network.hmdrn import HMDRN

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections.abc import Sequence
 
-from hmdrn_network.config import LevelName
+from torch import nn
+
+from hmdrn_network.backbones.base import Backbone, BackboneSpec, LevelName
 
 
 class ConvBlock(nn.Sequential):
@@ -18,15 +20,30 @@ class ConvBlock(nn.Sequential):
         self.add_module("pool", nn.MaxPool2d(2))
 
 
-class Conv4(nn.Module):
+class Conv4(Backbone):
     """Four blocks of 64 channels; the maps of the last two are the levels."""
+
+    level_stages = {"mid": 2, "high": 3}  # noqa: RUF012 (never changed)
 
     def __init__(self) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(ConvBlock(3 if i == 0 else 64, 64) for i in range(4))
 
-    def forward(self, images: Tensor) -> dict[LevelName, Tensor]:
-        """Normalised images (N, 3, 84, 84) to {"mid": (N, 64, 10, 10), "high": (N, 64, 5, 5)}."""
-        x = self.blocks[1](self.blocks[0](images))
-        mid = self.blocks[2](x)
-        return {"mid": mid, "high": self.blocks[3](mid)}
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """The four blocks."""
+        return list(self.blocks)
+
+
+def pooled_side(level: LevelName, side: int) -> int:
+    """Side of a map after three (mid) or four (high) halvings that round down."""
+    return side // (8 if level == "mid" else 16)
+
+
+CONV4 = BackboneSpec(
+    name="conv4",
+    build=lambda side: Conv4(),
+    default_side=84,
+    channels={"high": 64, "mid": 64},
+    map_side=pooled_side,
+)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hmdrn_network.backbones.base import Backbone, BackboneSpec
+from hmdrn_network.backbones.conv4 import pooled_side
 from hmdrn_network.backbones.dropblock import DropBlock
-from hmdrn_network.config import LevelName
 
 WIDTHS = (64, 160, 320, 640)
 
@@ -39,12 +42,14 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class ResNet12(nn.Module):
+class ResNet12(Backbone):
     """Four residual blocks of 64, 160, 320 and 640 channels; the maps of the last two are the levels.
 
     Args:
         drop_rate: DropBlock's rate in the last two blocks while training.
     """
+
+    level_stages = {"mid": 2, "high": 3}  # noqa: RUF012 (never changed)
 
     def __init__(self, drop_rate: float = 0.1) -> None:
         super().__init__()
@@ -52,8 +57,16 @@ class ResNet12(nn.Module):
         rates = (0.0, 0.0, drop_rate, drop_rate)
         self.blocks = nn.ModuleList(map(ResidualBlock, inputs, WIDTHS, rates))
 
-    def forward(self, images: Tensor) -> dict[LevelName, Tensor]:
-        """Normalised images (N, 3, 84, 84) to {"mid": (N, 320, 10, 10), "high": (N, 640, 5, 5)}."""
-        x = self.blocks[1](self.blocks[0](images))
-        mid = self.blocks[2](x)
-        return {"mid": mid, "high": self.blocks[3](mid)}
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """The four blocks."""
+        return list(self.blocks)
+
+
+RESNET12 = BackboneSpec(
+    name="resnet12",
+    build=lambda side: ResNet12(),
+    default_side=84,
+    channels={"high": WIDTHS[3], "mid": WIDTHS[2]},
+    map_side=pooled_side,
+)

@@ -21,6 +21,7 @@ class TrainingConfig:
         max_shot: Shots are drawn from 1 to this for every episode, so that one model serves them all.
         queries: Query photos of a class in an episode, as far as the class has them.
         learning_rate: Peak of the episodes' cosine schedule.
+        backbone_rate: Rate of the backbone by that of the rest; below 1 for a backbone that is pretrained.
         weight_decay: Of matrices and kernels; norms, biases and the heads' scalars are not decayed.
         warmup: Steps over which the rate rises at the start of each phase.
         auxiliary: Weight of the loss that keeps the support tokens of two classes apart (FRN); 0 for none.
@@ -41,6 +42,7 @@ class TrainingConfig:
     max_shot: int = 5
     queries: int = 6
     learning_rate: float = 0.05
+    backbone_rate: float = 1.0
     weight_decay: float = 5e-4
     warmup: int = 100
     auxiliary: float = 0.0
@@ -53,7 +55,15 @@ class TrainingConfig:
         for name in ("pretrain_batch", "way", "max_shot", "queries", "warmup", "validate_every"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 1 or more")
-        for name in ("pretrain_steps", "episodes", "patience", "seed", "auxiliary", "weight_decay"):
+        for name in (
+            "pretrain_steps",
+            "episodes",
+            "patience",
+            "seed",
+            "auxiliary",
+            "weight_decay",
+            "backbone_rate",
+        ):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 0 or more")
         for name in ("pretrain_learning_rate", "learning_rate"):

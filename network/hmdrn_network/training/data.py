@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ from hmdrn_network.training.photos import PhotoGroup, load_photo_group
 from hmdrn_network.training.splits import split_classes
 from hmdrn_runtime.datasets.dataset import Photo, find_splits, open_dataset
 from hmdrn_runtime.errors import TrainingError
-
-Report = Callable[[str, int, int], None]
+from hmdrn_runtime.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,9 @@ def open_training_data(
     train_split: str,
     val_split: str,
     val_share: float,
+    side: int,
     cache: Path,
-    report: Report,
+    report: ProgressCallback,
 ) -> TrainingData:
     """Open data sets for training.
 
@@ -60,6 +60,7 @@ def open_training_data(
         train_split: Name of the split to train on.
         val_split: Name of the split to validate on, where there is one.
         val_share: Share of the classes to validate on, 0-1, where there are no splits.
+        side: Side of the network's input in pixels.
         cache: Folder for decoded photos.
         report: Told of the progress.
 
@@ -90,7 +91,9 @@ def open_training_data(
         report(f"reading {name}", 0, len(dataset))
         digest = dataset.digest()
         classes = {label: dataset.classes[label] for label in train}
-        groups.append(load_photo_group(name, classes, report, cache / f"{name}-{digest[:12]}-{len(train)}"))
+        groups.append(
+            load_photo_group(name, classes, side, report, cache / f"{name}-{digest[:12]}-{len(train)}-{side}")
+        )
         record[name] = {
             "sha256": digest,
             "train": list(groups[-1].names),

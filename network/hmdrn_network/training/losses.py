@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmdrn_network.config import LevelName
+from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.heads.ridge import gram
 
 

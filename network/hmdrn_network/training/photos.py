@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,11 @@ from torch import Tensor
 from hmdrn_runtime.datasets.dataset import Photo
 from hmdrn_runtime.errors import ImageError, TrainingError
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
-SIDE = 96
-"""Side of the decoded photos in pixels: a little over the network's 84, for crops to vary."""
-_FORMAT = 1
-
-Report = Callable[[str, int, int], None]
-"""Progress: what is being done, how much of it is done, and of how much."""
+MARGIN = 96 / 84
+"""Side of the decoded photos by the side of the network's input: room for crops to vary."""
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,16 @@ class PhotoGroup:
     problems: Problems = Problems()
 
 
+def decoded_side(side: int) -> int:
+    """Return the side in pixels of decoded photos for a network of input `side`."""
+    return round(side * MARGIN)
+
+
 def load_photo_group(
     name: str,
     classes: Mapping[str, Sequence[Photo]],
-    report: Report = lambda what, done, of: None,
+    side: int,
+    report: ProgressCallback = ignore_progress,
     cache: Path | None = None,
 ) -> PhotoGroup:
     """Decode photographs, each squashed to a square; random crops bring other aspects back.
@@ -93,6 +97,7 @@ def load_photo_group(
     Args:
         name: The group's name.
         classes: Photographs by class.
+        side: Side of the network's input in pixels; photos are kept a little larger, for crops to vary.
         report: Told of the progress.
         cache: File without suffix to keep the decoded photos in, memory-mapped; it must be another one for
             other photographs. In memory alone if None.
@@ -103,9 +108,10 @@ def load_photo_group(
     Raises:
         TrainingError: Fewer than two classes are left, or the cache cannot be written.
     """
-    cached = None if cache is None else _read_cache(cache)
+    stored = decoded_side(side)
+    cached = None if cache is None else _read_cache(cache, stored)
     if cached is None:
-        images, members, problems = _decode(name, classes, report)
+        images, members, problems = _decode(name, classes, stored, report)
         if cache is not None:
             images = _write_cache(cache, images, members, problems)
     else:
@@ -120,7 +126,7 @@ def load_photo_group(
 
 
 def _decode(
-    name: str, classes: Mapping[str, Sequence[Photo]], report: Report
+    name: str, classes: Mapping[str, Sequence[Photo]], side: int, report: ProgressCallback
 ) -> tuple[npt.NDArray[np.uint8], dict[str, list[str]], Problems]:
     """Pixels of the usable photos, their names by class in the order of the pixels, and the problems."""
     pixels: dict[str, npt.NDArray[np.uint8]] = {}
@@ -136,7 +142,7 @@ def _decode(
         except ImageError as error:
             unreadable[photo.name] = str(error)
             continue
-        pixels[photo.name] = np.asarray(image.resize((SIDE, SIDE), Resampling.BILINEAR))
+        pixels[photo.name] = np.asarray(image.resize((side, side), Resampling.BILINEAR))
         owner[photo.name] = label
         copies[hashlib.sha256(pixels[photo.name].tobytes()).digest()].append(photo.name)
         mode = _stored_mode(photo)
@@ -151,7 +157,7 @@ def _decode(
     usable = {label: sorted(names) for label, names in members.items() if len(names) > 1}
     images = [pixels[n] for names in usable.values() for n in names]
     return (
-        np.stack(images) if images else np.zeros((0, SIDE, SIDE, 3), np.uint8),
+        np.stack(images) if images else np.zeros((0, side, side, 3), np.uint8),
         usable,
         Problems(
             unreadable, tuple(sorted(repeated)), tuple(sorted(contradictory)), tuple(lonely), dict(modes)
@@ -168,7 +174,7 @@ def _stored_mode(photo: Photo) -> str:
 def _write_cache(
     cache: Path, images: npt.NDArray[np.uint8], members: Mapping[str, list[str]], problems: Problems
 ) -> npt.NDArray[np.uint8]:
-    index = {"format": _FORMAT, "side": SIDE, "members": members, "problems": asdict(problems)}
+    index = {"format": _FORMAT, "side": images.shape[1], "members": members, "problems": asdict(problems)}
     buffer = io.BytesIO()
     np.save(buffer, images)
     try:
@@ -177,14 +183,18 @@ def _write_cache(
         # Last: where the index is, the pixels are whole.
         write_atomically(cache.with_suffix(".json"), json.dumps(index).encode())
     except OSError as error:
-        raise TrainingError(f"cannot keep decoded photos in {cache.parent}: {describe_os_error(error)}") from error
+        raise TrainingError(
+            f"cannot keep decoded photos in {cache.parent}: {describe_os_error(error)}"
+        ) from error
     return _mapped(cache)
 
 
-def _read_cache(cache: Path) -> tuple[npt.NDArray[np.uint8], dict[str, list[str]], Problems] | None:
+def _read_cache(
+    cache: Path, side: int
+) -> tuple[npt.NDArray[np.uint8], dict[str, list[str]], Problems] | None:
     try:
         index = json.loads(cache.with_suffix(".json").read_text())
-        if (index["format"], index["side"]) != (_FORMAT, SIDE):
+        if (index["format"], index["side"]) != (_FORMAT, side):
             return None
         images = _mapped(cache)
         problems: dict[str, Any] = {

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import io
 import json
 import pickle
-import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -24,8 +18,10 @@ from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.history import History
+from hmdrn_network.training.interfaces import AnyTrainer, AnyValidation, Listener
 from hmdrn_network.training.photos import PhotoGroup
-from hmdrn_network.training.trainer import Progress, Trainer
+from hmdrn_network.training.process import defer_interrupts, keep_freed_memory
+from hmdrn_network.training.trainer import Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_network.training.workers import Workers, joined
 from hmdrn_runtime.errors import TrainingError
@@ -35,22 +31,6 @@ STATE = "state.pt"
 MODEL = "model.safetensors"
 PRETRAINED = "pretrained.safetensors"
 HISTORY = "history.json"
-
-
-class Listener:
-    """Told what a run does; does nothing itself."""
-
-    def resumed(self, step: int, steps: int) -> None:
-        """The run goes on after `step` of `steps`."""
-
-    def stepped(self, progress: Progress, step: int, steps: int) -> None:
-        """A step was made; it is number `step` of `steps` over both phases."""
-
-    def validated(self, accuracies: Mapping[str, float], best: bool) -> None:
-        """The network was validated; `best` if on average it is better than ever before."""
-
-    def saved(self, folder: Path) -> None:
-        """State, checkpoint and history are on the disk."""
 
 
 def train(
@@ -96,9 +76,25 @@ def train(
         _take_over(start, built)
     with joined(device) as workers:
         trainer = Trainer(built.to(device), groups, config, workers)
-        run = _Run(trainer, folder, card, validation, listener, every)
-        run.go_on()
-        return run.result()
+        return run_in_folder(trainer, folder, card, validation, listener, every)
+
+
+def run_in_folder(
+    trainer: AnyTrainer,
+    folder: Path,
+    card: ModelCard,
+    validation: AnyValidation | None = None,
+    listener: Listener = Listener(),  # noqa: B008 (has no state)
+    every: float = 300.0,
+) -> HMDRN:
+    """Run a trainer in a folder that a later call continues in; arguments and result as for `train`.
+
+    Raises:
+        TrainingError: Unusable data or settings, or a folder that cannot be written.
+    """
+    run = _Run(trainer, folder, card, validation, listener, every)
+    run.go_on()
+    return run.result()
 
 
 class _Run:
@@ -106,10 +102,10 @@ class _Run:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: AnyTrainer,
         folder: Path,
         card: ModelCard,
-        validation: Validation | None,
+        validation: AnyValidation | None,
         listener: Listener,
         every: float,
     ) -> None:
@@ -133,7 +129,7 @@ class _Run:
         self.save()  # a folder that cannot be written is found out now, not in an hour
         saved = time.monotonic()
         try:
-            with _interrupts_between_steps() as interrupted:
+            with defer_interrupts() as interrupted:
                 for progress in trainer.run():
                     self.history.add(progress)
                     if self.first:
@@ -251,42 +247,6 @@ def _take_over(start: HMDRN, network: HMDRN) -> None:
     own = network.state_dict()
     fitting = {n: w for n, w in start.state_dict().items() if n in own and own[n].shape == w.shape}
     network.load_state_dict({**own, **fitting})
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory of a step for the next one, where it is glibc.
-
-    Handing it back to the system and having it zeroed again took a third of a Conv-4 step.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt"):
-        return
-    most_mappings, trim_threshold, top_padding = -4, -1, -2
-    for option, value in ((most_mappings, 0), (trim_threshold, 2**31 - 1), (top_padding, 2**29)):
-        library.mallopt(option, value)
-
-
-@contextmanager
-def _interrupts_between_steps() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set an event instead of stopping within a step; a second Ctrl-C stops at once."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if interrupted.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def read_state(path: Path) -> dict[str, Any]:

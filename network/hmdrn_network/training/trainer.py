@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmdrn_network.config import LevelName
+from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.augmentation import augment
 from hmdrn_network.training.config import TrainingConfig
@@ -125,16 +125,17 @@ class Trainer:
 
     def _optimiser(self) -> torch.optim.Optimizer:
         # Norms, biases and the scalars of the heads are not decayed towards zero.
-        parameters = [*self.network.parameters(), *self.classifier.parameters()]
-        return torch.optim.SGD(
-            [
-                {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.config.weight_decay},
-                {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-            ],
-            lr=0.1,
-            momentum=0.9,
-            nesterov=True,
-        )
+        in_backbone = list(self.network.backbone.parameters())
+        ids = {id(p) for p in in_backbone}
+        others = [*self.network.parameters(), *self.classifier.parameters()]
+        rates = ((in_backbone, self.config.backbone_rate), ([p for p in others if id(p) not in ids], 1.0))
+        groups = [
+            {"params": [p for p in parameters if (p.dim() > 1) is decays], "factor": rate}
+            | {"weight_decay": self.config.weight_decay if decays else 0.0}
+            for parameters, rate in rates
+            for decays in (True, False)
+        ]
+        return torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
 
     def _advance(self) -> Progress:
         self.within_step = True
@@ -148,7 +149,7 @@ class Trainer:
         position = self.step - start
         rate = peak * 0.5 * (1 + math.cos(math.pi * position / length))
         for parameters in self.optimiser.param_groups:
-            parameters["lr"] = rate * min(1.0, (position + 1) / config.warmup)
+            parameters["lr"] = rate * min(1.0, (position + 1) / config.warmup) * parameters["factor"]
         self.network.train()
         # A run of one process draws what it drew before there could be several.
         seed = (config.seed, self.step, self.workers.rank) if self.workers.rank else (config.seed, self.step)

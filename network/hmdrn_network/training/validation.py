@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from hmdrn_runtime.datasets.dataset import Photo
 from hmdrn_runtime.errors import DatasetError, TrainingError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
 from hmdrn_runtime.images.preprocessing import Preprocessing
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 WAY = 5
 QUERIES = 15
@@ -53,7 +54,7 @@ class Validation:
         preprocessing: Preprocessing | None = None,
         shots: Sequence[int] = (1, 5),
         episodes: int = 200,
-        report: Callable[[str, int, int], None] = lambda what, done, of: None,
+        report: ProgressCallback = ignore_progress,
     ) -> None:
         self.preprocessing = preprocessing or Preprocessing("crop", NetworkConfig().side)
         self.groups: dict[str, Mapping[str, Sequence[_Prepared]]] = {}
@@ -80,7 +81,7 @@ class Validation:
                 f"{min(shots) + 1} photos or more, or train without validation"
             )
 
-    def _prepare(self, photo: Photo, name: str, report: Callable[[str, int, int], None]) -> _Prepared:
+    def _prepare(self, photo: Photo, name: str, report: ProgressCallback) -> _Prepared:
         report(f"reading {name} for validation", 0, 1)
         return _Prepared(photo.prepare(self.preprocessing))
 

@@ -16,6 +16,7 @@ _VERBS = {
     "build": "Build TensorRT engines of a bundle, on the device that will run them.",
     "classify": "Name the species on photos.",
     "demo": "See it work: enroll five species, name new specimens, draw the result.",
+    "distill": "Train a model with a pretrained backbone and teachers.",
     "doctor": "Show what this device has, what hmdrn uses of it, and what to do next.",
     "enroll": "Enroll species from a folder of photos for each.",
     "eval": "Measure the episodic accuracy of a bundle.",

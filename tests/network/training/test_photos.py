@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from hmdrn_network.training.photos import SIDE, PhotoGroup, load_photo_group
+from hmdrn_network.training.photos import PhotoGroup, decoded_side, load_photo_group
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import TrainingError
+
+SIDE = decoded_side(84)
 
 COLOURS = {
     "gull/a.png": (250, 10, 10),

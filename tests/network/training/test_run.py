@@ -13,7 +13,8 @@ from tiny_runs import BIRDS, CARD, CONFIG, assert_equal_weights, changed, group,
 from hmdrn_network.checkpoints import canonical_weights, load_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
-from hmdrn_network.training.run import Listener, train
+from hmdrn_network.training.interfaces import Listener
+from hmdrn_network.training.run import train
 from hmdrn_network.training.trainer import Progress
 from hmdrn_runtime.errors import TrainingError
 

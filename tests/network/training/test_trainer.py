@@ -158,13 +158,22 @@ def test_the_learning_rate_warms_up_and_falls_by_a_cosine_in_each_phase():
 def test_every_parameter_is_trained_and_matrices_alone_decay():
     run = trainer()
     parameters = [*run.network.parameters(), *run.classifier.parameters()]
-    decayed, kept = run.optimiser.param_groups
-    assert {id(p) for p in parameters} == {id(p) for g in (decayed, kept) for p in g["params"]}
-    assert len(parameters) == len(decayed["params"]) + len(kept["params"])
-    assert all(p.dim() > 1 for p in decayed["params"])
-    assert all(p.dim() <= 1 for p in kept["params"])
-    assert decayed["weight_decay"] == CONFIG.weight_decay
-    assert kept["weight_decay"] == 0
+    groups = run.optimiser.param_groups
+    moved = [p for group in groups for p in group["params"]]
+    assert {id(p) for p in parameters} == {id(p) for p in moved}
+    assert len(parameters) == len(moved)
+    for group in groups:
+        matrices = {p.dim() > 1 for p in group["params"]}
+        assert len(matrices) == 1
+        assert group["weight_decay"] == (CONFIG.weight_decay if matrices.pop() else 0)
+
+
+def test_a_pretrained_backbone_moves_at_a_rate_of_its_own():
+    run = trainer(changed(backbone_rate=0.25))
+    in_backbone = {id(p) for p in run.network.backbone.parameters()}
+    list(run.run(1))
+    rates = {(id(p) in in_backbone): g["lr"] for g in run.optimiser.param_groups for p in g["params"]}
+    assert rates[True] == pytest.approx(0.25 * rates[False])
 
 
 def test_pretraining_leaves_the_transformers_and_episodes_the_classifier_alone():

@@ -57,13 +57,10 @@ def test_an_int8_bundle_is_exported_and_runs(hmdrn, untraced, specimens, cache, 
 
 @pytest.mark.slow
 def test_a_budget_that_cannot_be_met_ends_with_3_and_says_why(hmdrn, specimens, cache, monkeypatch):
-    from hmdrn_calibration.quantization import layer_search as search
+    from hmdrn_calibration.quantization import layer_search
+    from hmdrn_runtime.evaluation.evaluation import AccuracyDifference
 
-    def worse(fp32, int8):
-        return search_difference(fp32, int8).__class__(7.5, 0.5)
-
-    search_difference = search.difference
-    monkeypatch.setattr(search, "difference", worse)
+    monkeypatch.setattr(layer_search, "compare_accuracy", lambda *_: AccuracyDifference(7.5, 0.5))
     outcome = hmdrn("quantize-report", "default", specimens, "--episodes", 3, *cache)
     assert outcome.code == 3
     assert outcome.err.count("\n") == 1

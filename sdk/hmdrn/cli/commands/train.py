@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,11 +14,9 @@ from hmdrn.loading import resolve_checkpoint
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.io.files import expand_path
-from hmdrn_runtime.progress import ProgressCallback
 
-if TYPE_CHECKING:
-    from hmdrn_network.training.run import Listener
-    from hmdrn_network.training.trainer import Progress
+BACKBONE_NAMES = ("conv4", "resnet12", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+"""Backbones to choose from; a copy of the registry's names, which only torch can give."""
 
 
 @click.command("train")
@@ -34,7 +30,14 @@ if TYPE_CHECKING:
     default=0.2,
     help="Share of the classes to validate on, where DATA has no splits.",
 )
-@option("--backbone", type=click.Choice(["conv4", "resnet12"]), default="conv4", help="Feature extractor.")
+@option("--backbone", type=click.Choice(BACKBONE_NAMES), default="conv4", help="Feature extractor.")
+@option("--side", type=click.IntRange(1), help="Side of the input in pixels; the backbone's own by default.")
+@option("--pretrained", is_flag=True, help="Start from the backbone's ImageNet weights.")
+@option(
+    "--backbone-rate",
+    type=FiniteRange(0),
+    help="Rate of the backbone by that of the rest; 0.1 with --pretrained, else 1.",
+)
 @option("--head", type=click.Choice(["ridge", "attention"]), default="ridge", help="Reconstruction head.")
 @option("--init", metavar="CHECKPOINT", help="Start from these weights; `default` are the package's own.")
 @option("--pretrain-steps", type=click.IntRange(0), default=2500, help="Steps of classification first.")
@@ -77,6 +80,9 @@ def command(
     val_split: str,
     val_share: float,
     backbone: str,
+    side: int | None,
+    pretrained: bool,
+    backbone_rate: float | None,
     head: str,
     init: str | None,
     preprocess: str,
@@ -94,8 +100,11 @@ def command(
     Example: hmdrn train birds.zip butterflies.zip --output runs/first
     """
     require_package("torch", "training", "train")
+    from hmdrn.cli.training_display import TrainingDisplay
+    from hmdrn_network.backbones.pretrained import load_pretrained
     from hmdrn_network.checkpoints import ModelCard, load_checkpoint
     from hmdrn_network.config import NetworkConfig
+    from hmdrn_network.hmdrn import HMDRN
     from hmdrn_network.training.config import TrainingConfig
     from hmdrn_network.training.data import open_training_data
     from hmdrn_network.training.run import train
@@ -103,12 +112,22 @@ def command(
     from hmdrn_network.training.workers import pick_device
 
     output = expand_path(output, TrainingError)
-    network = NetworkConfig(backbone, head)  # type: ignore[arg-type]
-    config = TrainingConfig(**settings)
-    start = None if init is None else load_checkpoint(resolve_checkpoint(init))
+    if pretrained and init is not None:
+        raise click.UsageError("--pretrained and --init exclude each other: give one of them")
+    if backbone_rate is None:
+        backbone_rate = 0.1 if pretrained else 1.0
+    config = TrainingConfig(backbone_rate=backbone_rate, **settings)
+    network = NetworkConfig(backbone, head, side=side or 0)  # type: ignore[arg-type]
+    start = init_sha256 = None
+    if init is not None:
+        checkpoint = load_checkpoint(resolve_checkpoint(init))
+        start, init_sha256 = checkpoint.network, checkpoint.sha256
+    elif pretrained:
+        start = HMDRN(network)
+        load_pretrained(start.backbone, network.spec)
     with progress() as report:
         cache = output / "cache"
-        training = open_training_data(data, split, val_split, val_share, cache, report)
+        training = open_training_data(data, split, val_split, val_share, network.side, cache, report)
         classes = training.validation
         preprocessing = Preprocessing(preprocess, network.side)
         validation = Validation(classes, preprocessing, report=report) if classes else None
@@ -118,8 +137,9 @@ def command(
         click.echo("no classes to validate on: the weights of the last step are used", err=True)
     recipe = {
         "network": network.to_dict(),
+        "pretrained": pretrained,
         "data": training.record,
-        "init_sha256": None if start is None else start.sha256,
+        "init_sha256": init_sha256,
     }
     card = ModelCard(name, weights_license, training_data=training.description, recipe=recipe)
     with progress() as report:
@@ -131,50 +151,12 @@ def command(
                 output,
                 card,
                 validation=validation,
-                start=None if start is None else start.network,
+                start=start,
                 device=pick_device(device),
-                listener=_listener(report),
+                listener=TrainingDisplay(report),
                 every=save_every,
             )
         except KeyboardInterrupt:
             click.echo(f"the run is saved in {output}: the same command continues it", err=True)
             raise
     click.echo(f"checkpoint: {output / 'model.safetensors'}")
-
-
-def _listener(report: ProgressCallback) -> Listener:
-    """Show the steps on a terminal, and also print a line every minute."""
-    from hmdrn_network.training.run import Listener
-
-    class Display(Listener):
-        quiet_until = 0.0
-        loss = accuracy = None
-
-        def resumed(self, step: int, steps: int) -> None:
-            click.echo(f"continuing after step {step} of {steps}", err=True)
-
-        def stepped(self, progress: Progress, step: int, steps: int) -> None:
-            # A running mean, since single episodes jump.
-            self.loss = _running_mean(self.loss, progress.loss)
-            self.accuracy = _running_mean(self.accuracy, progress.accuracy)
-            learned = ", ".join(f"{name} {value:.2g}" for name, value in progress.scalars.items())
-            text = f"{progress.phase}: loss {self.loss:.3f}, accuracy {100 * self.accuracy:.0f} %, {learned}"
-            report(text, step, steps)
-            if time.monotonic() > self.quiet_until or step == steps:
-                self.quiet_until = time.monotonic() + 60
-                click.echo(f"step {step} of {steps}, {text}", err=True)
-
-        def validated(self, accuracies: Mapping[str, float], best: bool) -> None:
-            shown = ", ".join(f"{name} {value:.1f} %" for name, value in accuracies.items())
-            click.echo(f"validation{' (best so far)' if best else ''}: {shown}", err=True)
-
-        def saved(self, folder: Path) -> None:
-            from hmdrn.plotting.figures import draw_curves
-
-            draw_curves(folder / "history.json", folder / "curves.png")
-
-    return Display()
-
-
-def _running_mean(mean: float | None, value: float) -> float:
-    return value if mean is None else 0.95 * mean + 0.05 * value

@@ -1,0 +1,161 @@
+"""Caches of one data set: decoded photos, maps of the frozen stages, and features of a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_network.backbones.pretrained import load_pretrained
+from hmdrn_network.backbones.registry import BACKBONES
+from hmdrn_network.training.distillation.array_files import fill_array
+from hmdrn_network.training.distillation.onnx_runners import FrozenPrefix, OnnxModule
+from hmdrn_network.training.distillation.teachers import Teacher
+from hmdrn_network.training.distillation.views import augmented_view, center_square
+from hmdrn_network.training.photos import decoded_side
+from hmdrn_runtime.datasets.dataset import Dataset, Photo
+from hmdrn_runtime.images.preprocessing import Preprocessing
+from hmdrn_runtime.progress import ProgressCallback
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """Decoded photos of one split of a data set.
+
+    Attributes:
+        name: Name of the data set.
+        pixels: RGB uint8 (N, S, S, 3).
+        labels: Names of the classes.
+        targets: Class of each photo, (N,).
+        key: Identifies the photos.
+    """
+
+    name: str
+    pixels: npt.NDArray[np.uint8]
+    labels: tuple[str, ...]
+    targets: npt.NDArray[np.int64]
+    key: str
+
+
+def decode_photos(
+    dataset: Dataset, name: str, folder: Path, side: int, training: bool, report: ProgressCallback
+) -> PhotoSet:
+    """Decode the photos of a data set for a network of input `side`.
+
+    Photos to train on keep a margin for crops to vary; those to validate on are prepared as a device
+    prepares them ("crop").
+
+    Raises:
+        ImageError: A photo cannot be read.
+        TrainingError: The cache cannot be written.
+    """
+    photos: list[Photo] = [photo for members in dataset.classes.values() for photo in members]
+    targets = np.repeat(np.arange(len(dataset.classes)), [len(m) for m in dataset.classes.values()])
+    stored = decoded_side(side) if training else side
+    split = "train" if training else "val"
+    key = f"{dataset.digest()} {split} {stored}"
+
+    def decode(rows: slice) -> npt.NDArray[np.uint8]:
+        if training:
+            return np.stack([center_square(photo.load(), stored) for photo in photos[rows]])
+        return np.stack([photo.prepare(Preprocessing("crop", side)) for photo in photos[rows]])
+
+    shape = (len(photos), stored, stored, 3)
+    pixels = fill_array(folder / f"{name}-{split}-photos.npy", shape, np.uint8, key, decode, report)
+    return PhotoSet(name, pixels, tuple(dataset.classes), targets, key)
+
+
+class PrefixMaps:
+    """The first stages of a pretrained backbone, run on augmented views and kept in half precision.
+
+    Args:
+        backbone: Name of the backbone.
+        side: Side of its input in pixels.
+        stop: Number of frozen stages.
+        threads: Threads to run them with.
+    """
+
+    def __init__(self, backbone: str, side: int, stop: int, threads: int) -> None:
+        spec = BACKBONES[backbone]
+        network = spec.build(side)
+        load_pretrained(network, spec)
+        self.side = side
+        self._key = f"{backbone} {side} {stop} {spec.pretrained.sha256 if spec.pretrained else ''}"
+        self._run = OnnxModule(FrozenPrefix(network.eval(), spec, stop), side, threads)
+        self._shape = self._run(np.zeros((1, side, side, 3), np.float32)).shape[1:]
+
+    def of_view(
+        self, photos: PhotoSet, folder: Path, view: int, report: ProgressCallback
+    ) -> npt.NDArray[np.float16]:
+        """Return maps (N, h, w, channels) of one augmented view of photos to train on."""
+
+        def compute(rows: slice) -> npt.NDArray[Any]:
+            return self._run(augmented_view(photos.pixels[rows], photos.name, rows.start, view, self.side))
+
+        return self._fill(folder / f"{photos.name}-maps-{view}.npy", photos, f"view {view}", compute, report)
+
+    def of_photos(self, photos: PhotoSet, folder: Path, report: ProgressCallback) -> npt.NDArray[np.float16]:
+        """Return maps (N, h, w, channels) of photos to validate on, as they are."""
+
+        def compute(rows: slice) -> npt.NDArray[Any]:
+            return self._run(photos.pixels[rows].astype(np.float32))
+
+        return self._fill(folder / f"{photos.name}-val-maps.npy", photos, "val", compute, report)
+
+    def _fill(
+        self, path: Path, photos: PhotoSet, kind: str, compute: Any, report: ProgressCallback
+    ) -> npt.NDArray[np.float16]:
+        key = f"{self._key} {kind} {photos.key}"
+        return fill_array(path, (len(photos.pixels), *self._shape), np.float16, key, compute, report)
+
+
+def teacher_features(
+    teacher: Teacher, photos: PhotoSet, folder: Path, view: int, side: int, report: ProgressCallback
+) -> npt.NDArray[np.float16]:
+    """Return a teacher's features (N, width) of one augmented view of photos to train on."""
+
+    def compute(rows: slice) -> npt.NDArray[Any]:
+        return teacher.features(augmented_view(photos.pixels[rows], photos.name, rows.start, view, side))
+
+    path = folder / f"{photos.name}-teacher-{view}.npy"
+    key = f"{teacher.key} view {view} {side} {photos.key}"
+    return fill_array(path, (len(photos.pixels), teacher.width), np.float16, key, compute, report)
+
+
+@dataclass(frozen=True)
+class CachedGroup:
+    """All that training needs of one data set.
+
+    Attributes:
+        name: Name of the data set.
+        labels: Names of the classes.
+        classes: Rows of the photos of each class.
+        maps: Maps (N, h, w, channels) by view.
+        features: The teacher's features (N, width) by view; the first views, or none.
+        teacher: Name of the teacher, "" for none.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    classes: tuple[npt.NDArray[np.int64], ...]
+    maps: Sequence[npt.NDArray[np.float16]]
+    features: Sequence[npt.NDArray[np.float16]] = ()
+    teacher: str = ""
+
+
+def rows_by_class(targets: npt.NDArray[np.int64], classes: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return the rows of each class, from the class of each row."""
+    return tuple(np.flatnonzero(targets == c) for c in range(classes))
+
+
+def describe_groups(groups: Sequence[CachedGroup]) -> Mapping[str, str]:
+    """Describe the photos of each group in a few words, for a model card."""
+    return {
+        group.name: f"{sum(map(len, group.classes))} photos of {len(group.classes)} classes"
+        + (f", teacher {group.teacher}" if group.teacher else "")
+        for group in groups
+    }

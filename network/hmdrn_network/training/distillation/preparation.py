@@ -1,0 +1,130 @@
+"""All caches of a distillation, in a folder that a later call continues in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_network.training.distillation.cache import (
+    CachedGroup,
+    PhotoSet,
+    PrefixMaps,
+    decode_photos,
+    rows_by_class,
+    teacher_features,
+)
+from hmdrn_network.training.distillation.recipe import Recipe
+from hmdrn_network.training.distillation.teachers import Teacher, open_teacher
+from hmdrn_runtime.datasets.dataset import find_splits, open_dataset
+from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.progress import ProgressCallback
+
+MIN_VALIDATION_CLASSES = 5
+POOLED = "small groups"
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Cached groups to train on, and maps to validate on.
+
+    Attributes:
+        groups: The groups.
+        validation: Maps (h, w, channels) by class, by the group's name; groups with too few classes for
+            episodes of their own are pooled.
+        record: What identifies the data, for the model card.
+    """
+
+    groups: list[CachedGroup]
+    validation: Mapping[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]]
+    record: Mapping[str, Any]
+
+
+def prepare_data(
+    paths: Sequence[Path],
+    recipe: Recipe,
+    folder: Path,
+    teachers: Path | None,
+    report: ProgressCallback,
+    threads: int,
+) -> PreparedData:
+    """Decode photos, and compute the maps of the frozen stages and the teachers' features.
+
+    What is cached already is taken from `folder`.
+
+    Args:
+        paths: Data sets with the splits train and, if they are to be validated on, val.
+        recipe: The recipe.
+        folder: Folder of the caches; it may serve several runs.
+        teachers: Folder of the `.tflite` files that the recipe names.
+        report: Called with the name of the work, how much is done, and how much there is.
+        threads: Threads to compute with.
+
+    Raises:
+        DatasetError: Data that cannot be read.
+        ImageError: A photo that cannot be read.
+        TrainingError: A teacher that is missing, or a folder that cannot be written.
+    """
+    names = [path.stem for path in paths]
+    if unknown := sorted({*recipe.teachers, *recipe.group_views, *recipe.merged} - set(names)):
+        raise TrainingError(
+            f"the recipe names groups that are not among the data: {', '.join(unknown)}; give their files too"
+        )
+    network, config = recipe.network, recipe.training
+    maps = PrefixMaps(network.backbone, network.side, config.frozen_stages, threads)
+    open_teachers: dict[str, Teacher] = {}
+    groups, record = [], {}
+    validation: dict[str, dict[str, Sequence[npt.NDArray[np.float16]]]] = {}
+    for path, name in zip(paths, names, strict=True):
+        photos = decode_photos(open_dataset(path, "train"), name, folder, network.side, True, report)
+        views = [maps.of_view(photos, folder, view, report) for view in range(recipe.views_of(name))]
+        features: list[npt.NDArray[np.float16]] = []
+        model = ""
+        if choice := recipe.teachers.get(name):
+            model = choice.model.removesuffix(".tflite")
+            if choice.model not in open_teachers:
+                open_teachers[choice.model] = _open_teacher(choice.model, teachers, threads)
+            features = [
+                teacher_features(open_teachers[choice.model], photos, folder, view, network.side, report)
+                for view in range(min(choice.views, len(views)))
+            ]
+        rows = rows_by_class(photos.targets, len(photos.labels))
+        groups.append(CachedGroup(name, photos.labels, rows, views, features, model))
+        record[name] = {"photos": photos.key, "classes": len(photos.labels), "teacher": model}
+        if "val" in find_splits(path):
+            held = decode_photos(open_dataset(path, "val"), name, folder, network.side, False, report)
+            validation[name] = _maps_by_class(held, maps.of_photos(held, folder, report))
+    return PreparedData(groups, pool_small_groups(validation), record)
+
+
+def _open_teacher(model: str, folder: Path | None, threads: int) -> Teacher:
+    if not model.endswith(".tflite"):
+        return open_teacher(model, threads)
+    if folder is None:
+        raise TrainingError(f"the recipe needs the teacher {model}: give the folder that holds it")
+    return open_teacher(str(folder / model), threads)
+
+
+def _maps_by_class(
+    photos: PhotoSet, maps: npt.NDArray[np.float16]
+) -> dict[str, Sequence[npt.NDArray[np.float16]]]:
+    rows = rows_by_class(photos.targets, len(photos.labels))
+    return {label: [maps[row] for row in members] for label, members in zip(photos.labels, rows, strict=True)}
+
+
+def pool_small_groups(
+    groups: Mapping[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]],
+) -> dict[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]]:
+    """Join groups of fewer than five classes into one; it is left out if it has fewer than five too."""
+    large = {name: g for name, g in groups.items() if len(g) >= MIN_VALIDATION_CLASSES}
+    pool = {
+        f"{name}/{label}": maps
+        for name, classes in groups.items()
+        if name not in large
+        for label, maps in classes.items()
+    }
+    return {**large, POOLED: pool} if len(pool) >= MIN_VALIDATION_CLASSES else large

