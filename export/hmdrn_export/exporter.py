@@ -134,7 +134,7 @@ def write_bundle(
         "hmdrn.backbone": network.config.backbone,
         "hmdrn.head": network.config.head,
         "hmdrn.preprocessing": preprocessing,
-        "hmdrn.licence": card.licence,
+        "hmdrn.license": card.license,
     }
     models: dict[str, onnx.ModelProto] = {}
     jobs = make_trace_jobs(network)

@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class ModelCard:
 
     Attributes:
         name: Short name of the model; the name of bundles made of it.
-        licence: SPDX identifier or a sentence; "not stated" where nothing is known.
+        license: SPDX identifier or a sentence; "not stated" where nothing is known.
         training_data: What it was trained on.
         intended_use: What it is meant for, and its known weaknesses.
         metrics: Measured figures by name, e.g. {"butterflies val 5-way 5-shot accuracy": 83.1}.
@@ -46,14 +46,14 @@ class ModelCard:
     """
 
     name: str
-    licence: str = "not stated"
+    license: str = "not stated"
     training_data: str = "not stated"
     intended_use: str = "not stated"
     metrics: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for text in (self.name, self.licence, self.training_data, self.intended_use):
+        for text in (self.name, self.license, self.training_data, self.intended_use):
             if not isinstance(text, str):
                 raise TypeError(f"a model card's {text!r} is no text")
         if not re.fullmatch(r"\w[\w .+-]{0,99}", self.name):
@@ -176,16 +176,7 @@ def save_checkpoint(
     metadata = {
         "format": FORMAT,
         "config": json.dumps(network.config.to_dict()),
-        "card": json.dumps(
-            {
-                "name": card.name,
-                "licence": card.licence,
-                "training_data": card.training_data,
-                "intended_use": card.intended_use,
-                "metrics": dict(card.metrics),
-                "recipe": dict(card.recipe),
-            }
-        ),
+        "card": json.dumps(asdict(card)),
     }
     weights = {
         name: (value.half() if compact and value.dim() > 1 else value).contiguous()

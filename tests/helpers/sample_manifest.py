@@ -32,7 +32,7 @@ MANIFEST = Manifest(
     input=Input(84, 92, "crop", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     variants={"fp32": {"solve": GRAPH}, "fp16": {"solve": replace(GRAPH, file="graphs/fp16/solve.onnx")}},
     files={"graphs/fp32/solve.onnx": "01" * 32, "graphs/fp16/solve.onnx": "02" * 32},
-    model={"licence": "CC0-1.0", "metrics": {"accuracy": 83.1}},
+    model={"license": "CC0-1.0", "metrics": {"accuracy": 83.1}},
     provenance={"hmdrn_version": "0.1.0"},
     verification={"fp32": {"failures": []}},
 )

@@ -36,7 +36,7 @@ Entries = dict[str, torch.Tensor]
 
 CARD = ModelCard(
     "warbler-7",
-    licence="CC-BY-4.0",
+    license="CC-BY-4.0",
     training_data="640 photos of warblers; Zaunkönig, 鳥",
     intended_use="field trials\nnot for gulls",
     metrics={"val 5-way 5-shot accuracy": 83.125, "ci95": 0.56},
@@ -174,13 +174,13 @@ def test_saved_weights_are_no_views_of_the_network(tmp_path):
 def test_a_file_of_ours_is_loaded_whatever_the_length_of_its_header(tmp_path, start):
     # A safetensors file begins with its header's length, and that may spell the mark of a torch file.
     path = tmp_path / "model"
-    plain = ModelCard("x", licence="")
+    plain = ModelCard("x", license="")
     save_checkpoint(path, network(), plain)
     length = int.from_bytes(path.read_bytes()[:8], "little")
     wanted = int.from_bytes(start, "little")
     while wanted < length:
         wanted += 2**16
-    card = dataclasses.replace(plain, licence="y" * (wanted - length))
+    card = dataclasses.replace(plain, license="y" * (wanted - length))
     save_checkpoint(path, network(), card)
     assert path.read_bytes()[:2] == start
     assert load_checkpoint(path).card == card

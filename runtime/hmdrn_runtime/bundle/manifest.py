@@ -126,7 +126,7 @@ class Manifest:
         input: Input and preprocessing.
         variants: Graphs by name, by variant ("fp32", ...).
         files: SHA-256 of every other file of the bundle, by path.
-        model: Licence, training data, intended use, metrics and recipe of the weights.
+        model: License, training data, intended use, metrics and recipe of the weights.
         provenance: The software and the checkpoint that made the bundle.
         verification: Reports of the export's check against the network, by variant.
         precision_rules: For variants of mixed precision, the precision of each node, and the reason.

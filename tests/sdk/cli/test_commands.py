@@ -165,7 +165,7 @@ def test_eval_agrees_for_galleries_matched_inside_and_outside_the_graph(hmdrn, s
 def test_inspect_shows_the_default_bundle_with_license_and_data(hmdrn):
     values = hmdrn("inspect", "default", "--json").json
     assert values["name"] == "default"
-    assert values["model"]["licence"] == "Apache-2.0"
+    assert values["model"]["license"] == "Apache-2.0"
     assert "classes" in values["model"]["training_data"]
     assert values["verification"]["fp32"]["failures"] == []
     shown = hmdrn("inspect", "default").out

@@ -29,7 +29,7 @@ def test_a_few_steps_leave_a_checkpoint_that_says_what_it_was_trained_on(hmdrn, 
     assert outcome.code == 0, outcome.err
     card = load_checkpoint(run / "model.safetensors").card
     assert card.name == "tiny"
-    assert card.licence == "CC0-1.0"
+    assert card.license == "CC0-1.0"
     assert "12 photos of 2 classes" in card.training_data, "two of the four are set apart for validation"
     record = card.recipe["data"][specimens.stem]
     assert len(record["train"]) == len(record["val"]) == 2

@@ -51,7 +51,7 @@ def _show_bundle(bundle: Bundle, as_json: bool) -> None:
             ("model", manifest.name),
             *_network_facts(manifest.network),
             ("input", f"RGB uint8, {manifest.input.size} px, preprocessing {manifest.input.preprocessing!r}"),
-            ("license", str(manifest.model.get("licence"))),
+            ("license", str(manifest.model.get("license"))),
             ("trained on", str(manifest.model.get("training_data"))),
             ("meant for", str(manifest.model.get("intended_use"))),
             *((name, _format_figure(name, value)) for name, value in metrics.items()),
