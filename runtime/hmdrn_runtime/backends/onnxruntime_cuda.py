@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
+
 import onnxruntime as ort
 
-from hmdrn_runtime.backends.cuda_driver import find_gpu
+from hmdrn_runtime.backends.cuda_driver import find_gpu, read_cuda_version
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
@@ -38,6 +42,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
             raise BackendError(
                 "the installed onnxruntime has no CUDA provider: install onnxruntime-gpu in its place"
             )
+        self._missing = preload_cuda_libraries()
         self._get_session("classify")
 
     def _load(self, graph: str) -> ort.InferenceSession:
@@ -45,7 +50,37 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
         if PROVIDER not in session.get_providers():
             raise BackendError(
                 "onnxruntime-gpu did not load its CUDA provider and would run on "
-                f"{session.get_providers()[0]}: install the CUDA and cuDNN libraries that it asks for, or "
-                "use backend='onnxruntime'"
+                f"{session.get_providers()[0]}: {self._describe_cause()}, or use backend='onnxruntime'"
             )
         return session
+
+    def _describe_cause(self) -> str:
+        if self._missing:
+            install = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            return f"libraries of CUDA are missing ({self._missing}): run {install}"
+        built_for = getattr(ort, "cuda_version", "") or "another CUDA"
+        return (
+            f"it is built for CUDA {built_for}, the driver serves up to {read_cuda_version()}: install the "
+            "release for the driver's CUDA, with its CUDA and cuDNN libraries"
+        )
+
+
+@functools.cache
+def preload_cuda_libraries() -> str:
+    """Load the libraries of CUDA and cuDNN that pip has installed, once and before the first session.
+
+    ONNX Runtime does not look for them where pip puts them.
+
+    Returns:
+        The libraries that cannot be loaded, each with the reason; "" if there are none, or if this
+        ONNX Runtime, older than 1.21, cannot load them ahead.
+    """
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is None:
+        return ""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):  # where it prints its problems
+        preload()
+    failed = "Failed to load "
+    lines = printed.getvalue().splitlines()
+    return "; ".join(line.removeprefix(failed) for line in lines if line.startswith(failed))

@@ -30,10 +30,11 @@ def probe_package(name: str) -> dict[str, Any]:
 
 
 def probe_bindings() -> dict[str, Any]:
-    """Find the bindings that manage TensorRT's memory."""
-    from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
+    """Start the bindings that manage TensorRT's memory."""
+    from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda, open_cuda
 
-    return {"name": find_cuda().__name__}
+    cuda = open_cuda(find_cuda())
+    return {"name": cuda.package, "captures_graphs": cuda.captures_graphs}
 
 
 def probe_providers() -> dict[str, Any]:
@@ -48,6 +49,10 @@ def probe_provider(name: str) -> dict[str, Any]:
     import numpy as np
     import onnxruntime
 
+    from hmdrn_runtime.backends.onnxruntime_cuda import PROVIDER, preload_cuda_libraries
+
+    if name == PROVIDER:
+        preload_cuda_libraries()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 2
     session = onnxruntime.InferenceSession(base64.b64decode(_ADD), options, providers=[name])

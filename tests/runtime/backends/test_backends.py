@@ -59,8 +59,10 @@ def test_an_unknown_backend_is_refused_with_the_known_ones(bundle, name):
 def gpu(monkeypatch):
     """Make ONNX Runtime see a GPU, with or without its provider: gpu(provider)."""
 
-    def be(provider):
+    def be(provider, missing=""):
         monkeypatch.setattr(onnxruntime_cuda, "find_gpu", lambda: Gpu("GPU", "8.6"))
+        monkeypatch.setattr(onnxruntime_cuda, "read_cuda_version", lambda: "12.2")
+        monkeypatch.setattr(onnxruntime_cuda, "preload_cuda_libraries", lambda: missing)
         if provider:
             monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
 
@@ -103,15 +105,43 @@ def test_an_onnxruntime_without_cuda_is_refused_with_what_to_install(bundle, gpu
 
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this one has CUDA")
 @pytest.mark.filterwarnings("ignore:Specified provider")
-def test_a_cuda_provider_that_is_listed_and_does_not_load_is_refused(bundle, gpu):
-    gpu(provider=True)  # the session is a real one, which falls back to the CPU without an error
+@pytest.mark.parametrize(
+    ("missing", "cause"),
+    [
+        (
+            "libcudnn.so.9: no such file",
+            r"libraries of CUDA are missing \(libcudnn.so.9: no such file\): run pip",
+        ),
+        ("", r"it is built for CUDA .*, the driver serves up to 12\.2: install"),
+    ],
+)
+def test_a_cuda_provider_that_does_not_load_is_refused_with_the_cause(bundle, gpu, missing, cause):
+    gpu(
+        provider=True, missing=missing
+    )  # the session is a real one, which falls back to the CPU without an error
     refused(
         lambda: open_backend(bundle, "onnxruntime-cuda"),
-        "did not load its CUDA provider and would run on CPUExecutionProvider: .* use backend='onnxruntime'",
+        f"did not load its CUDA provider and would run on CPU.*: {cause}.* use backend='onnxruntime'",
     )
     backend = open_backend(bundle)
     assert backend.name == "onnxruntime"
     assert "did not load" in backend.rejected["onnxruntime-cuda"]
+
+
+def test_libraries_are_loaded_before_the_first_session_and_missing_ones_listed(monkeypatch, capsys):
+    def preload():
+        for library in ("libcublasLt.so.12", "libcudnn.so.9"):
+            print(f"Failed to load {library}: not found")
+        print("Please follow the page")
+
+    monkeypatch.setattr(ort, "preload_dlls", preload, raising=False)
+    load = onnxruntime_cuda.preload_cuda_libraries.__wrapped__
+    assert load() == "libcublasLt.so.12: not found; libcudnn.so.9: not found"
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None)
+    assert load() == ""
+    monkeypatch.delattr(ort, "preload_dlls")
+    assert load() == ""
+    assert capsys.readouterr().out == ""
 
 
 def test_the_cuda_provider_has_tf32_off_and_holds_placed_arrays(bundle, gpu, monkeypatch, operator):
