@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import io
+from pathlib import Path
 
 import onnxruntime as ort
 
@@ -55,13 +57,17 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
         return session
 
     def _describe_cause(self) -> str:
-        if self._missing:
+        problem = self._missing or _find_load_error()
+        # The libraries are there, but the driver does not have a function that they call.
+        symbol = problem.rpartition("undefined symbol: ")[2] if "undefined symbol: " in problem else ""
+        if problem and not symbol:
             install = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-            return f"libraries of CUDA are missing ({self._missing}): run {install}"
-        built_for = getattr(ort, "cuda_version", "") or "another CUDA"
+            return f"libraries of CUDA are missing ({problem}): run {install}"
+        built_for = getattr(ort, "cuda_version", "") or "another version"
+        lacking = f" and has no {symbol}" if symbol else ""
         return (
-            f"it is built for CUDA {built_for}, the driver serves up to {read_cuda_version()}: install the "
-            "release for the driver's CUDA, with its CUDA and cuDNN libraries"
+            f"it is built for CUDA {built_for}, the driver serves up to {read_cuda_version()}{lacking}: "
+            "update the driver, or install the release of onnxruntime-gpu for its CUDA"
         )
 
 
@@ -72,8 +78,8 @@ def preload_cuda_libraries() -> str:
     ONNX Runtime does not look for them where pip puts them.
 
     Returns:
-        The libraries that cannot be loaded, each with the reason; "" if there are none, or if this
-        ONNX Runtime, older than 1.21, cannot load them ahead.
+        The libraries that cannot be loaded; "" if there are none, or if this ONNX Runtime, older than 1.21,
+        cannot load them ahead.
     """
     preload = getattr(ort, "preload_dlls", None)
     if preload is None:
@@ -83,4 +89,18 @@ def preload_cuda_libraries() -> str:
         preload()
     failed = "Failed to load "
     lines = printed.getvalue().splitlines()
-    return "; ".join(line.removeprefix(failed) for line in lines if line.startswith(failed))
+    return ", ".join(line.removeprefix(failed).split(":")[0] for line in lines if line.startswith(failed))
+
+
+def _find_load_error() -> str:
+    """Return the reason why the provider's library does not load, such as cuDNN; "" if it does.
+
+    Call it once ONNX Runtime has tried to load it, and so has loaded the library that it builds on.
+    """
+    library = Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    if library.exists():
+        try:
+            ctypes.CDLL(str(library))
+        except OSError as error:
+            return " ".join(str(error).split())
+    return ""

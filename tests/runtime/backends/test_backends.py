@@ -109,10 +109,14 @@ def test_an_onnxruntime_without_cuda_is_refused_with_what_to_install(bundle, gpu
     ("missing", "cause"),
     [
         (
-            "libcudnn.so.9: no such file",
-            r"libraries of CUDA are missing \(libcudnn.so.9: no such file\): run pip",
+            "libcudnn.so.9",
+            r"libraries of CUDA are missing \(libcudnn.so.9\): run pip",
         ),
-        ("", r"it is built for CUDA .*, the driver serves up to 12\.2: install"),
+        ("", r"it is built for CUDA .*, the driver serves up to 12\.2: update the driver"),
+        (
+            "lib.so: undefined symbol: cuNew",
+            r"it is built for .*, the driver serves up to 12\.2 and has no cuNew: update",
+        ),
     ],
 )
 def test_a_cuda_provider_that_does_not_load_is_refused_with_the_cause(bundle, gpu, missing, cause):
@@ -131,12 +135,12 @@ def test_a_cuda_provider_that_does_not_load_is_refused_with_the_cause(bundle, gp
 def test_libraries_are_loaded_before_the_first_session_and_missing_ones_listed(monkeypatch, capsys):
     def preload():
         for library in ("libcublasLt.so.12", "libcudnn.so.9"):
-            print(f"Failed to load {library}: not found")
+            print(f"Failed to load {library}: {library}: cannot open shared object file")
         print("Please follow the page")
 
     monkeypatch.setattr(ort, "preload_dlls", preload, raising=False)
     load = onnxruntime_cuda.preload_cuda_libraries.__wrapped__
-    assert load() == "libcublasLt.so.12: not found; libcudnn.so.9: not found"
+    assert load() == "libcublasLt.so.12, libcudnn.so.9"
     monkeypatch.setattr(ort, "preload_dlls", lambda: None)
     assert load() == ""
     monkeypatch.delattr(ort, "preload_dlls")
