@@ -66,6 +66,13 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
         return
     backend = report.choice["backend"]
     if backend == "tensorrt":
+        extra = _choose_cuda_extra(report)
+        if not report.cuda_bindings.get("captures_graphs", True) and extra != "tensorrt":
+            bindings = report.cuda_bindings["name"]
+            yield Advice(
+                f"{bindings} captures no CUDA graphs as cuda-python does: a camera's frames run step by step",
+                f"pip install '.[{extra}]'",
+            )
         return
     if report.system_tensorrt:
         yield Advice(
@@ -78,7 +85,7 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
             yield Advice(problem, "sudo apt-get install python3-libnvinfer")
     elif "error" in report.cuda_bindings:
         problem = f"TensorRT is there, but its memory cannot be managed: {report.cuda_bindings['error']}"
-        yield Advice(problem, "pip install '.[tensorrt]'")
+        yield Advice(problem, f"pip install '.[{_choose_cuda_extra(report)}]'")
     else:
         reason = report.choice["not_used"].get("tensorrt", "it has no engines yet")
         problem = f"TensorRT is not used for this bundle: {reason}"
@@ -93,6 +100,12 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
     elif report.providers[_CUDA] is not None:
         problem = f"ONNX Runtime lists the CUDA provider, and {report.providers[_CUDA]}"
         yield Advice(problem, "pip install 'onnxruntime-gpu[cuda,cudnn]'")
+
+
+def _choose_cuda_extra(report: DeviceReport) -> str:
+    """Return the extra with the package for the driver's CUDA; pycuda, compiled on the device, serves any."""
+    major = str(report.gpu.get("cuda", "")).partition(".")[0]
+    return f"cuda{major}" if major in ("12", "13") else "tensorrt"
 
 
 def _conditions(report: DeviceReport) -> Iterator[Advice]:

@@ -125,15 +125,27 @@ STATES = {
         "--system-site-packages",
         "does not see it",
     ),
-    "TensorRT without bindings of CUDA": (
-        jetson(tensorrt={"version": "10.3.0"}),
-        "pip install '.[tensorrt]'",
-        "neither cuda-python nor pycuda",
+    **{
+        f"TensorRT without a package for CUDA {cuda}": (
+            jetson(tensorrt={"version": "10.3.0"}, gpu={**gpu().gpu, "cuda": cuda}),
+            f"pip install '.[{extra}]'",
+            "neither cuda-python nor pycuda",
+        )
+        for cuda, extra in (("11.4", "tensorrt"), ("12.6", "cuda12"), ("13.2", "cuda13"))
+    },
+    "a package for CUDA that captures no graphs": (
+        jetson(
+            tensorrt={"version": "10.3.0"},
+            cuda_bindings={"name": "pycuda", "captures_graphs": False},
+            choice={**facts().choice, "backend": "tensorrt"},
+        ),
+        "pip install '.[cuda12]'",
+        "pycuda captures no CUDA graphs",
     ),
     "TensorRT without engines": (
         jetson(
             tensorrt={"version": "10.3.0"},
-            cuda_bindings={"name": "CudaPython"},
+            cuda_bindings={"name": "cuda-python", "captures_graphs": True},
             choice={**facts().choice, "not_used": TENSORRT_FAILS},
         ),
         "hmdrn build birds.hmdrn",

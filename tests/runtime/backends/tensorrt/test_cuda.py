@@ -49,7 +49,9 @@ def test_a_package_that_does_not_start_gives_way_to_the_next():
 
 
 def test_the_reason_of_every_package_that_does_not_start_is_given():
-    with pytest.raises(BackendError, match=r"cuda-python: CUDA could not start: no; cuda-python: CUDA could not"):
+    with pytest.raises(
+        BackendError, match=r"cuda-python: CUDA could not start: no; cuda-python: CUDA could not"
+    ):
         open_cuda([Refusing, Refusing])
 
 

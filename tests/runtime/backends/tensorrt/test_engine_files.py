@@ -192,7 +192,7 @@ def test_a_bundle_with_a_lying_fingerprint_never_reaches_tensorrt(built, monkeyp
     bundle, folder = built()
     monkeypatch.setattr(opening, "find_gpu", lambda: Gpu(HERE.gpu, HERE.compute_capability))
     monkeypatch.setattr(opening, "import_tensorrt", TensorRT)
-    monkeypatch.setattr(opening, "find_cuda", lambda: FakeCuda)
+    monkeypatch.setattr(opening, "find_cuda", lambda: [FakeCuda])
     monkeypatch.setattr(opening, "detect_platform", lambda trt, gpu: HERE)
     with pytest.raises(DeserializedError):  # valid ones do reach it
         load(bundle.path, backend="tensorrt")
@@ -213,7 +213,7 @@ def test_engines_that_tensorrt_refuses_are_reported_with_its_message(built, monk
     bundle, _ = built()
     trt = fake_trt(cuda := FakeCuda())
     monkeypatch.setattr(opening, "find_gpu", lambda: Gpu(HERE.gpu, HERE.compute_capability))
-    monkeypatch.setattr(opening, "find_cuda", lambda: lambda: cuda)
+    monkeypatch.setattr(opening, "find_cuda", lambda: [lambda: cuda])
     monkeypatch.setattr(opening, "import_tensorrt", lambda: trt)
     monkeypatch.setattr(opening, "detect_platform", lambda trt, gpu: HERE)
     for driverless, match in ((False, "Magic tag does not match"), (True, "TensorRT could not start")):
