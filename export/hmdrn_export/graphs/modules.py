@@ -37,7 +37,7 @@ class _LevelSolve(nn.Module):
     def forward(self, packed: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
         channels = self.level.channels
         identity = torch.eye(channels)
-        lam, rho = self.head.regularisation(shots * self.level.tokens)[:, None, None], self.head.beta.exp()
+        lam, rho = self.head.regularization(shots * self.level.tokens)[:, None, None], self.head.beta.exp()
         shrinkage, residual = newton_schulz(unpack(packed, channels), lam)
         W = (1 - rho) * identity + rho * shrinkage
         # W W' and not W W: Newton-Schulz leaves X with errors on its right side, X (I + E), which this

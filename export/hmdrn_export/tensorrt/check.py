@@ -88,9 +88,11 @@ def _check_graph(
 ) -> GraphCheck:
     graph, path = bundle.graph(name), bundle.graph_path(name)
     model = onnx.load(path, load_external_data=False)
-    expected = expected_precisions(model, graph.precision)
+    expected = derive_precisions(model, graph.precision)
     float32_layers = bundle.manifest.calibration.get("kept", ())
-    quantized = quantized_products(model, float32_layers) if graph.precision == "int8" else frozenset[str]()
+    quantized = (
+        find_quantized_products(model, float32_layers) if graph.precision == "int8" else frozenset[str]()
+    )
     sizes = profile_shapes(name, graph, bundle.manifest.network.levels, bounds)
     try:
         engine = build_engine(trt, path, sizes, BuildOptions(targets=targets))
@@ -115,7 +117,7 @@ def _check_graph(
     )
 
 
-def expected_precisions(model: onnx.ModelProto, precision: str) -> dict[str, str]:
+def derive_precisions(model: onnx.ModelProto, precision: str) -> dict[str, str]:
     """Return the precision of every node that computes, by its name: from the rules alone, not its types."""
     expected: dict[str, str] = {}
     for node in model.graph.node:
@@ -133,7 +135,7 @@ def expected_precisions(model: onnx.ModelProto, precision: str) -> dict[str, str
     return expected
 
 
-def quantized_products(model: onnx.ModelProto, float32_layers: Collection[str]) -> frozenset[str]:
+def find_quantized_products(model: onnx.ModelProto, float32_layers: Collection[str]) -> frozenset[str]:
     """Return the convolutions and linear layers that must compute on 8-bit numbers.
 
     Args:

@@ -14,7 +14,7 @@ from hmdrn_calibration.quantization.qdq_placement import TRT, list_observed_tens
 from hmdrn_calibration.quantization.qdq_writer import quantize_graph
 from hmdrn_export import exporter
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
-from hmdrn_export.tensorrt.check import check_bundle, quantized_products
+from hmdrn_export.tensorrt.check import check_bundle, find_quantized_products
 from hmdrn_export.tensorrt.profiles import default_bounds, profile_shapes
 from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
 from hmdrn_runtime.errors import BackendError
@@ -43,7 +43,7 @@ def test_every_layer_of_classify_reads_int8_and_nothing_else_does(default, calib
     read = compile_graph("classify", calibrated.variants["int8-trt"]["classify"])
     layers = set(find_layers(load_photo_graphs(default)["classify"].graph))
     assert len(layers) == 28
-    assert quantized_products(calibrated.variants["int8-trt"]["classify"], ()) == layers
+    assert find_quantized_products(calibrated.variants["int8-trt"]["classify"], ()) == layers
     assert {node for node, types in read.items() if "Int8" in types} == layers
     assert all(read[node] == {"Int8"} for node in layers)
     assert read["gram.mid/MatMul_2"] == read["transformers.high.layers.1.attention/MatMul_3"] == {"Float"}

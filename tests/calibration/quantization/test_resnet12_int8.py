@@ -52,8 +52,10 @@ def test_each_classify_graph_is_at_most_30_hundredths_of_fp32s_size(graphs, quan
 def test_nvidia_gets_the_shortcut_of_every_residual_addition_quantized(graphs):
     graph = graphs["classify"].graph
     additions = {node.name for node in graph.node if node.op_type == "Add" and "backbone" in node.name}
-    edges = plan_placement(graph, TRT).edges
-    shortcuts = {name: edge.readers & additions for name, edge in edges.items() if edge.readers & additions}
+    tensors = plan_placement(graph, TRT).tensors
+    shortcuts = {
+        name: tensor.readers & additions for name, tensor in tensors.items() if tensor.readers & additions
+    }
     assert set().union(*shortcuts.values()) == additions
     assert len(shortcuts) == 4
 
