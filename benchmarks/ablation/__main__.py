@@ -125,8 +125,8 @@ def command(
         preprocessing = Preprocessing(preprocess, NetworkConfig(backbone).side)
         validation = Validation(training.validation, preprocessing, episodes=eval_episodes, report=report)
         config = TrainingConfig(**settings)
-        for remark in training.remarks(config.way):
-            click.echo(remark, err=True)
+        for line in training.describe_problems(config.way):
+            click.echo(line, err=True)
         experiment = Experiment(output, backbone, training, validation, config, pick_device(device), report)
         # Seed by seed, so that the first one is complete as early as possible.
         outcomes: dict[str, list[Outcome]] = {variant: [] for variant in variants}

@@ -23,11 +23,12 @@ import torch
 from benchmarks.ablation.variants import FULL, VARIANTS
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
+from hmdrn_network.training.base_trainer import Progress
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import TrainingData
 from hmdrn_network.training.process import keep_freed_memory
 from hmdrn_network.training.run import read_state
-from hmdrn_network.training.trainer import Progress, Trainer
+from hmdrn_network.training.trainer import Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate

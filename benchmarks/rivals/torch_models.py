@@ -68,7 +68,7 @@ class DirectRidge(torch.nn.Module):
                 if not isinstance(head, RidgeHead):
                     raise HmdrnError("direct reconstruction needs ridge heads")
                 G = gram(S.double())
-                lam = head.regularisation(S.new_full((len(S),), S.shape[1])).double()[:, None, None]
+                lam = head.regularization(S.new_full((len(S),), S.shape[1])).double()[:, None, None]
                 H = torch.linalg.solve(G + lam * torch.eye(S.shape[-1], dtype=G.dtype), G)
                 scaled = (head.beta.double().exp() * H).float()
                 self.hat[name] = torch.nn.Parameter(scaled, requires_grad=False)

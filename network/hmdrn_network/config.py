@@ -29,6 +29,10 @@ class NetworkConfig:
     Raises:
         CheckpointError: An unknown name, a side that the backbone cannot take, or a projection that is
             wider than its level or of a level that is not in use.
+
+    Example:
+        >>> hmdrn.NetworkConfig(backbone="resnet12", head="ridge").levels
+        ('high', 'mid')
     """
 
     backbone: str = "conv4"
@@ -86,7 +90,7 @@ class NetworkConfig:
         return Level(name, width, self.spec.map_side(name, self.side) ** 2)
 
     def keeps_tokens(self) -> bool:
-        """Whether a photo's tokens are fewer numbers than its packed Gram matrices (wide backbones)."""
+        """Return True if tokens are fewer numbers than packed Gram matrices, as for wide backbones."""
         return sum(s.tokens * s.channels for s in self.level_specs) < sum(s.packed for s in self.level_specs)
 
     @property

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hmdrn_network.backbones.base import BackboneSpec, LevelName
+from hmdrn_network.backbones.base import Backbone, BackboneSpec, LevelName
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.heads.attention import AttentionHead
 from hmdrn_network.heads.ridge import RidgeHead
@@ -42,7 +42,17 @@ class Projection(nn.Sequential):
 
 
 class Fusion(nn.Module):
-    """logit = -(w_high D_high + w_mid D_mid) * scale / entries_high, the weights and the scale learned."""
+    """Weighted sum of both levels' distances: -(w_high D_high + w_mid D_mid) * scale / entries_high.
+
+    Attributes:
+        divisor: Entries of the high level's tokens.
+        scale: Learned scale of the logits.
+        weight: Learned weight of each level in use.
+    """
+
+    divisor: int
+    scale: nn.Parameter
+    weight: nn.ParameterDict
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -57,7 +67,7 @@ class Fusion(nn.Module):
         )
 
     def forward(self, distances: Mapping[LevelName, Tensor]) -> Tensor:
-        """Distances by level, each (B, C), to logits (B, C)."""
+        """Return logits (B, C) of distances by level, each (B, C)."""
         total = sum(self.weight[name] * distance for name, distance in distances.items())
         return -cast(Tensor, total) * self.scale / self.divisor
 
@@ -67,7 +77,27 @@ class HMDRN(nn.Module):
 
     Args:
         config: Backbone, head, levels, side and projection.
+
+    Attributes:
+        config: The configuration.
+        backbone: Maps of both levels from photos.
+        projections: Projections of the maps, by level, where there are any.
+        transformers: Masked transformers by level in use.
+        heads: Reconstruction heads by level in use.
+        fusion: Fusion of the levels' distances.
+
+    Example:
+        >>> network = hmdrn.HMDRN(hmdrn.NetworkConfig(backbone="conv4"))
+        >>> sum(weight.numel() for weight in network.parameters()) > 100_000
+        True
     """
+
+    config: NetworkConfig
+    backbone: Backbone
+    projections: nn.ModuleDict
+    transformers: nn.ModuleDict
+    heads: nn.ModuleDict
+    fusion: Fusion
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -97,11 +127,11 @@ class HMDRN(nn.Module):
         }
 
     def transform(self, maps: Mapping[LevelName, Tensor], masked: bool) -> dict[LevelName, Tensor]:
-        """Maps to tokens {level: (N, T, d)}; `masked` for query photos, never for support photos."""
+        """Return tokens {level: (N, T, d)} of maps; `masked` for query photos, never for support photos."""
         return {name: self.transformers[name](maps[name], masked) for name in self.config.levels}
 
     def encode(self, images: Tensor, masked: bool) -> dict[LevelName, Tensor]:
-        """Tokens {level: (N, T, d)} of uint8 photos (N, S, S, 3)."""
+        """Return tokens {level: (N, T, d)} of uint8 photos (N, S, S, 3)."""
         return self.transform(self.features(images), masked)
 
     def distances(
@@ -110,12 +140,12 @@ class HMDRN(nn.Module):
         support: Mapping[LevelName, Tensor],
         valid: Mapping[LevelName, Tensor] | None = None,
     ) -> dict[LevelName, Tensor]:
-        """Reconstruction distances by level.
+        """Return the reconstruction distances by level.
 
         Args:
             query: Query tokens {level: (B, T, d)}.
             support: Support tokens by class {level: (C, n, d)}, n = shots x locations.
-            valid: Which support tokens are real {level: bool (C, n)}; all of them if None.
+            valid: True for real support tokens {level: bool (C, n)}; all are real if None.
 
         Returns:
             D {level: (B, C)}.
@@ -126,7 +156,7 @@ class HMDRN(nn.Module):
         }
 
     def forward(self, support: Tensor, query: Tensor) -> Tensor:
-        """Logits of an episode.
+        """Return the logits of an episode.
 
         Args:
             support: uint8 photos by class, (C, shots, S, S, 3).
@@ -138,23 +168,39 @@ class HMDRN(nn.Module):
         way, shots = support.shape[:2]
         # One pass of the backbone: while training, both kinds share the batch's statistics.
         maps = self.features(torch.cat([support.flatten(0, 1), query]))
-        classes = self.class_tokens({name: m[: way * shots] for name, m in maps.items()}, way)
-        return self.compare({name: m[way * shots :] for name, m in maps.items()}, classes)
+        return self.compare_episode(maps, way, shots)[0]
+
+    def compare_episode(
+        self, maps: Mapping[LevelName, Tensor], way: int, shots: int
+    ) -> tuple[Tensor, dict[LevelName, Tensor]]:
+        """Compare the query photos of an episode with its classes.
+
+        Args:
+            maps: Projected maps by level: the support photos, class by class, then the query photos.
+            way: Number of classes C.
+            shots: Support photos of a class.
+
+        Returns:
+            Logits (B, C), and the support tokens by class {level: (C, shots * T, d)}.
+        """
+        count = way * shots
+        classes = self.class_tokens({name: m[:count] for name, m in maps.items()}, way)
+        return self.compare({name: m[count:] for name, m in maps.items()}, classes), classes
 
     def class_tokens(self, maps: Mapping[LevelName, Tensor], way: int) -> dict[LevelName, Tensor]:
-        """Support tokens by class {level: (C, shots * T, d)} from maps of support photos, class by class."""
+        """Return support tokens {level: (C, shots * T, d)} from maps of support photos, class by class."""
         tokens = self.transform(maps, masked=False)
         return {name: t.reshape(way, -1, t.shape[-1]) for name, t in tokens.items()}
 
     def compare(self, maps: Mapping[LevelName, Tensor], classes: Mapping[LevelName, Tensor]) -> Tensor:
-        """Logits (B, C) from the maps of query photos and `class_tokens`."""
+        """Return logits (B, C) from the maps of query photos and `class_tokens`."""
         logits: Tensor = self.fusion(self.distances(self.transform(maps, masked=True), classes))
         return logits
 
     def scalars(self) -> dict[str, float]:
-        """The learned scalars of fusion and heads by name, for people who watch a training.
+        """Return the learned scalars of fusion and heads by name, for the display of a training.
 
-        Of a ridge head: `lambda/n`, the regularisation for each support token, and `rho`, the rescaling.
+        Of a ridge head: `lambda/n`, the regularization for each support token, and `rho`, the rescaling.
         """
         values = {f"weight {name}": weight.item() for name, weight in self.fusion.weight.items()}
         values["scale"] = self.fusion.scale.item()

@@ -1,4 +1,4 @@
-"""A network in torch as a scorer of episodes: checkpoints are evaluated as bundles are."""
+"""A network in torch as a scorer of episodes, for checkpoints as `BundleScorer` for bundles."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ from hmdrn_runtime.images.preprocessing import Preprocessing
 
 
 class NetworkScorer(Scorer):
-    """Scores episodes with a network as it is in torch, on the device where it lies.
+    """Scores episodes with a network in torch, on the device that it is on.
 
     Args:
         network: In evaluation mode.
         mode: Preprocessing of whole photos, "crop" or "squash".
+
+    Attributes:
+        network: The network.
+        device: The device that it is on.
     """
+
+    network: HMDRN
+    device: torch.device
+    preprocessing: Preprocessing
+    executor: str
 
     def __init__(self, network: HMDRN, mode: str = "crop") -> None:
         self.network, self.preprocessing = network, Preprocessing(mode, network.config.side)
@@ -32,17 +41,15 @@ class NetworkScorer(Scorer):
 
     @torch.inference_mode()
     def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """As `Scorer.see`."""
+        """As `Scorer.add_photos`."""
         self.add_maps(self.network.features(torch.from_numpy(pixels).to(self.device)))
 
     def add_maps(self, maps: Mapping[LevelName, Tensor]) -> None:
-        """Take in the projected maps of further photos, by level (N, d, side, side)."""
-        for masked, kept in ((False, self._support), (True, self._query)):
+        """Add photos by their projected maps, by level (N, d, side, side)."""
+        for masked, photos in ((False, self._support), (True, self._query)):
             tokens = self.network.transform(maps, masked)
-            kept += [
-                {name: t[i] for name, t in tokens.items()}
-                for i in range(len(tokens[self.network.config.levels[0]]))
-            ]
+            count = len(next(iter(tokens.values())))
+            photos += [{name: t[i] for name, t in tokens.items()} for i in range(count)]
 
     @torch.inference_mode()
     def logits(

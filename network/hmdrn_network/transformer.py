@@ -13,7 +13,7 @@ HEADS = 2
 
 
 def position_table(tokens: int, channels: int) -> Tensor:
-    """Sinusoidal positions, float32 (tokens, channels): sine on even channels, cosine on odd ones."""
+    """Return sinusoidal positions, float32 (tokens, channels): sine on even channels, cosine on odd ones."""
     position = torch.arange(tokens, dtype=torch.float64)[:, None]
     even = 2 * (torch.arange(channels, dtype=torch.float64) // 2)
     angle = position / torch.pow(torch.tensor(10000.0, dtype=torch.float64), even / channels)
@@ -21,7 +21,7 @@ def position_table(tokens: int, channels: int) -> Tensor:
 
 
 def mask_scores(q: Tensor) -> tuple[Tensor, Tensor]:
-    """Score of every token and the threshold that it must exceed.
+    """Return the score of every token and the threshold that it must exceed.
 
     Args:
         q: Queries of attention, (N, heads, tokens, d / heads).
@@ -50,11 +50,11 @@ class MaskedAttention(nn.Module):
 
         Args:
             x: Tokens (N, T, d).
-            masked: Whether the mask applies (query images) or not (support images).
+            masked: True to mask weak tokens (query images), False for support images.
 
         Returns:
-            Tokens (N, T, d); with the mask also its bits, bool (N, heads, T), true where a token is kept,
-            and the relative margins (score - threshold) / threshold of the same shape.
+            Tokens (N, T, d); with the mask also its bits, bool (N, heads, T), true for tokens that keep their
+            q, and the relative margins (score - threshold) / threshold of the same shape.
         """
         n, tokens, channels = x.shape
         qkv = self.qkv(x).reshape(n, tokens, 3 * HEADS, channels // HEADS).transpose(1, 2)
@@ -93,7 +93,7 @@ class MaskedTransformer(nn.Module):
     """Three layers of two heads over the locations of one level's map, and a final LayerNorm.
 
     Args:
-        tokens: Locations of the map (25 or 100).
+        tokens: Locations of the map.
         channels: d, the map's channels.
     """
 
@@ -103,11 +103,11 @@ class MaskedTransformer(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(TransformerLayer(channels) for _ in range(LAYERS))
         self.norm = nn.LayerNorm(channels)
-        # Derived from the configuration, so no part of the weights.
+        # Derived from the configuration, so not among the weights.
         self.register_buffer("positions", position_table(tokens, channels), persistent=False)
 
     def explain(self, feature_map: Tensor, masked: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """As `forward`, with what the mask did.
+        """Return the tokens with the bits and margins of the mask; arguments as for `forward`.
 
         Returns:
             Tokens (N, T, d); for each layer the mask bits, bool (N, heads, T), and the margins of the
@@ -123,7 +123,7 @@ class MaskedTransformer(nn.Module):
         return self.norm(x), bits, margins
 
     def forward(self, feature_map: Tensor, masked: bool) -> Tensor:
-        """A level's map to its tokens.
+        """Return the tokens of a level's map.
 
         Args:
             feature_map: (N, d, side, side).

@@ -25,7 +25,7 @@ def _norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _shapes(backbone: str, levels: tuple[str, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every entry that training changes, in the authors' later spelling."""
+    """Yield every entry that training changes, in the authors' later spelling."""
     yield "scale", (1,)
     for level in levels:
         yield f"w{LEVELS[level]}", (1,)
@@ -61,7 +61,7 @@ def _shapes(backbone: str, levels: tuple[str, ...]) -> Iterator[tuple[str, tuple
 
 
 def _fill(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """The rule of shared/reference/README.md."""
+    """Fill an entry by the rule of shared/reference/README.md."""
     fixed = {"scale": 2.0, "w1": 0.4, "w2": 0.6}
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name in fixed:
@@ -80,7 +80,7 @@ def _fill(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _with_derived(entries: Entries) -> Entries:
-    """What the authors' files hold besides: position tables and batch counters."""
+    """Add the derived entries of the authors' files: position tables and batch counters."""
     derived: Entries = {}
     for name in entries:
         if name.endswith("running_var"):

@@ -12,9 +12,10 @@ import torch
 from hmdrn_network.checkpoints import ModelCard
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
+from hmdrn_network.training.base_trainer import Progress
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.photos import PhotoGroup
-from hmdrn_network.training.trainer import Progress, Trainer
+from hmdrn_network.training.trainer import Trainer
 
 CONFIG = TrainingConfig(
     pretrain_steps=2,

@@ -13,7 +13,7 @@ LEVELS = (("high", "mid"), ("high",), ("mid",))
 @pytest.mark.parametrize("spelling", ["fsrm", "mtfem"])
 @pytest.mark.parametrize("levels", LEVELS, ids="+".join)
 @pytest.mark.parametrize("backbone", ["conv4", "resnet12"])
-def test_the_authors_names_are_all_of_ours_each_once(authors_entries, backbone, levels, spelling):
+def test_the_authors_names_map_to_each_name_of_the_network_once(authors_entries, backbone, levels, spelling):
     entries = authors_entries(backbone, levels, spelling=spelling)
     ours = canonical_weights(HMDRN(NetworkConfig(backbone, "attention", levels)))
     names = {translate(key): key for key in entries if not is_derived(key)}

@@ -60,8 +60,8 @@ def own_file(path: Path, entries: Entries | None = None, **metadata: str | None)
         "config": json.dumps(NetworkConfig().to_dict()),
         "card": json.dumps({"name": "x"}),
     }
-    kept = {key: value for key, value in (whole | metadata).items() if value is not None}
-    path.write_bytes(save(canonical_weights(network()) if entries is None else entries, kept))
+    values = {key: value for key, value in (whole | metadata).items() if value is not None}
+    path.write_bytes(save(canonical_weights(network()) if entries is None else entries, values))
     return path
 
 
@@ -88,7 +88,7 @@ def one_bad(value: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("levels", [("high", "mid"), ("high",), ("mid",)], ids="+".join)
 @pytest.mark.parametrize("head", ["ridge", "attention"])
-def test_what_is_saved_is_loaded_exactly(tmp_path, head, levels):
+def test_a_saved_network_is_loaded_exactly(tmp_path, head, levels):
     saved = network(NetworkConfig("conv4", head, levels)).train()
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, saved, CARD)
@@ -109,7 +109,7 @@ def test_a_resnet12_is_saved_and_loaded_exactly(tmp_path):
     assert equal(loaded.network, saved)
 
 
-def test_saving_what_was_loaded_gives_the_same_file(tmp_path):
+def test_saving_a_loaded_network_gives_the_same_file(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     save_checkpoint(first, network(), CARD)
     loaded = load_checkpoint(first)
@@ -161,7 +161,7 @@ def test_a_folder_that_is_missing_is_named_on_saving(tmp_path):
         save_checkpoint(tmp_path / "none" / "model", network(), CARD)
 
 
-def test_saved_weights_are_no_views_of_the_network(tmp_path):
+def test_saved_weights_are_not_views_of_the_network(tmp_path):
     trained = network()
     save_checkpoint(tmp_path / "model", trained, CARD)
     loaded = load_checkpoint(tmp_path / "model").network
@@ -171,7 +171,7 @@ def test_saved_weights_are_no_views_of_the_network(tmp_path):
 
 
 @pytest.mark.parametrize("start", [b"PK", b"\x80\x02"], ids=["zip", "pickle"])
-def test_a_file_of_ours_is_loaded_whatever_the_length_of_its_header(tmp_path, start):
+def test_a_safetensors_file_is_loaded_with_any_length_of_its_header(tmp_path, start):
     # A safetensors file begins with its header's length, and that may spell the mark of a torch file.
     path = tmp_path / "model"
     plain = ModelCard("x", license="")
@@ -218,13 +218,13 @@ def test_both_spellings_and_a_prefix_give_the_same_network(tmp_path, authors_ent
 
 @pytest.mark.parametrize("level", ["high", "mid"])
 @pytest.mark.parametrize("spelling", ["fsrm", "mtfem"])
-def test_a_file_of_one_level_alone_is_recognised(tmp_path, authors_entries, level, spelling):
+def test_a_file_of_one_level_alone_is_recognized(tmp_path, authors_entries, level, spelling):
     torch.save(authors_entries("conv4", (level,), spelling=spelling), tmp_path / "part.pth")
     loaded = load_checkpoint(tmp_path / "part.pth").network
     assert loaded.config == NetworkConfig("conv4", "attention", (level,))
 
 
-def test_a_resnet12_is_recognised(tmp_path, authors_entries, resnet12_filled):
+def test_a_resnet12_is_recognized(tmp_path, authors_entries, resnet12_filled):
     assert load_checkpoint(resnet12_filled).network.config == NetworkConfig("resnet12", "attention")
     torch.save(authors_entries("resnet12", ("mid",), spelling="fsrm"), tmp_path / "part.pth")
     assert load_checkpoint(tmp_path / "part.pth").network.config == NetworkConfig(
@@ -258,7 +258,7 @@ def test_every_entry_that_is_missing_is_named(head):
             build_network(config, rest, "somewhere")
 
 
-def test_all_that_is_wrong_with_a_file_is_in_one_error(tmp_path):
+def test_all_problems_of_a_file_are_in_one_error(tmp_path):
     weights = canonical_weights(network())
     del weights["fusion.scale"], weights["transformers.mid.norm.bias"]
     weights["surplus.one"], weights["surplus.two"] = torch.zeros(2), torch.zeros(2)
@@ -334,7 +334,7 @@ def test_an_entry_of_the_authors_that_does_not_fit_is_named(tmp_path, authors_en
         load_checkpoint(path)
 
 
-def test_all_that_is_wrong_with_an_authors_file_is_in_one_error(tmp_path, authors_entries):
+def test_all_problems_of_an_authors_file_are_in_one_error(tmp_path, authors_entries):
     entries = authors_entries("conv4")
     del entries["w1"]
     entries["fc.weight"] = torch.zeros(64, 64)
@@ -368,7 +368,7 @@ def test_a_file_with_both_spellings_of_an_entry_is_refused(tmp_path, authors_ent
     assert "hhdcm1.to_qkv.0.weight" in refusal(tmp_path / "model.pth")
 
 
-def test_weights_without_a_transformer_are_no_hmdrn(tmp_path, authors_entries):
+def test_weights_without_a_transformer_are_not_an_hmdrn(tmp_path, authors_entries):
     entries = {n: v for n, v in authors_entries("conv4").items() if n.startswith("feature_extractor")}
     torch.save(entries, tmp_path / "model.pth")
     assert "no transformer of either level" in refusal(tmp_path / "model.pth")
@@ -383,7 +383,7 @@ def test_a_file_that_is_missing_is_named(tmp_path):
     assert "check the path" in message
 
 
-def test_a_folder_is_no_checkpoint(tmp_path):
+def test_a_folder_is_not_a_checkpoint(tmp_path):
     assert str(tmp_path) in refusal(tmp_path)
 
 
@@ -490,7 +490,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(tmp_path, kind):
         assert sprung.exists()
 
 
-def test_the_refusal_of_a_pickle_does_not_tell_to_load_it_without_care(tmp_path):
+def test_the_error_about_a_pickle_does_not_suggest_loading_it_unsafely(tmp_path):
     # Torch's own message does, with control codes for bold print.
     path = tmp_path / "model.pth"
     trap("torch zip", path, tmp_path / "sprung")
@@ -510,9 +510,9 @@ def test_the_refusal_of_a_pickle_does_not_tell_to_load_it_without_care(tmp_path)
     ],
     ids=["list", "tensor", "nested", "with a number"],
 )
-def test_a_torch_file_that_is_no_plain_state_dict_is_refused(tmp_path, content):
+def test_a_torch_file_that_is_not_a_plain_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "model.pth")
-    assert "no plain state dict" in refusal(tmp_path / "model.pth")
+    assert "not a plain state dict" in refusal(tmp_path / "model.pth")
 
 
 @pytest.mark.parametrize(
@@ -556,7 +556,7 @@ def test_a_safetensors_file_of_something_else_is_refused(tmp_path):
         {"card": "{"},
         {"card": "[]"},
         {"card": "{}"},
-        {"card": '{"name": "x", "colour": "blue"}'},
+        {"card": '{"name": "x", "color": "blue"}'},
         {"card": '{"name": 5}'},
         {"card": '{"name": "x", "metrics": [1]}'},
     ],

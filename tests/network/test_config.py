@@ -41,7 +41,7 @@ def test_the_default_is_conv4_with_the_ridge_head_on_both_levels():
         ({"levels": ()}, r"levels \(\) are none of"),
     ],
 )
-def test_a_name_that_is_no_choice_is_refused_by_name(changes, message):
+def test_an_unknown_name_is_refused_by_name(changes, message):
     with pytest.raises(CheckpointError, match=message):
         NetworkConfig(**changes)
     values = {"backbone": "conv4", "head": "ridge", "levels": ["high", "mid"]} | changes

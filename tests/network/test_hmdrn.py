@@ -75,7 +75,7 @@ def test_fusion_is_the_formula(backbone, channels):
     np.testing.assert_allclose(logits.detach().numpy(), expected, rtol=1e-7)
 
 
-def test_the_divisor_is_that_of_the_high_level_where_the_mid_level_is_alone():
+def test_the_divisor_is_that_of_the_high_level_for_the_mid_level_alone():
     fusion = Fusion(NetworkConfig("resnet12", "ridge", ("mid",)))
     logits = fusion({"mid": torch.tensor([[1000.0]])})
     assert logits.item() == pytest.approx(-(0.5 * 1000) * 10 / (25 * 640))
@@ -127,7 +127,7 @@ def test_encode_gives_the_tokens_of_every_level(photos):
     }
 
 
-def test_support_photos_take_the_unmasked_branch_and_queries_the_masked_one(photos):
+def test_support_photos_take_the_unmasked_branch_queries_the_masked_one(photos):
     model = network()
     taken = []
     for transformer in model.transformers.values():

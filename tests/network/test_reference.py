@@ -1,4 +1,4 @@
-"""The network is the authors': what their model gave on fixed images, it gives too."""
+"""The network gives the outputs of the authors' model on fixed images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def assert_near(ours: np.ndarray, authors: np.ndarray) -> None:
 def case(
     request: pytest.FixtureRequest, shared: Callable[[str], Path], resnet12_filled: Path
 ) -> SimpleNamespace:
-    """One reference file, the network of its weights, and what that gives step by step."""
+    """A reference file, the network of its weights, and its outputs step by step."""
     with np.load(shared(f"reference/{request.param}")) as file:
         authors = {name: file[name] for name in file.files}
     if request.param.startswith("resnet12"):
@@ -69,7 +69,7 @@ def test_every_reference_file_is_compared(shared):
     assert sorted(path.name for path in shared("reference").glob("*.npz")) == sorted(FILES)
 
 
-def test_backbone_head_and_levels_are_recognised(case):
+def test_backbone_head_and_levels_are_recognized(case):
     backbone = "resnet12" if case.maps["high"].shape[1] == 640 else "conv4"
     assert case.network.config == NetworkConfig(backbone, "attention", ("high", "mid"))
     assert case.maps["high"].shape[1] == case.authors["backbone_5x5"].shape[1]

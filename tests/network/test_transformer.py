@@ -96,12 +96,12 @@ def test_the_position_table_is_sine_on_even_and_cosine_on_odd_channels(tokens, c
     np.testing.assert_allclose(table.numpy(), positions(tokens, channels), rtol=0, atol=1e-5)
 
 
-def test_the_position_table_is_computed_in_double_precision_and_rounded_once():
+def test_the_position_table_is_double_precision_rounded_once():
     # Half a unit in the last place of a float32 below 1.
     np.testing.assert_allclose(position_table(100, 64).numpy(), positions(100, 64), rtol=0, atol=2**-24)
 
 
-def test_the_position_table_is_no_part_of_the_weights():
+def test_the_position_table_is_not_among_the_weights():
     assert "positions" not in MaskedTransformer(25, 8).state_dict()
 
 
@@ -165,7 +165,7 @@ def test_a_score_that_equals_the_threshold_is_masked():
     torch.testing.assert_close(mixed, x.mean(dim=1, keepdim=True).expand_as(x))
 
 
-def test_a_masked_token_attends_to_all_tokens_alike_and_a_kept_one_as_without_the_mask():
+def test_a_masked_token_attends_to_all_tokens_alike_and_others_as_before():
     x = torch.from_numpy(np.random.default_rng(3).normal(size=(2, 9, 6)))
     network = copying_attention(6)
     masked, keep, _ = network(x, True)

@@ -1,4 +1,4 @@
-"""A pretrained EfficientNet-Lite whole, with the head that the backbone leaves out.
+"""A whole pretrained EfficientNet-Lite, with the head that the backbone leaves out.
 
 It serves as a teacher, and to check that weights, normalization and padding belong together.
 """
@@ -25,7 +25,7 @@ class ImageNetClassifier(nn.Module):
         side: Side of the input in pixels.
 
     Raises:
-        CheckpointError: The backbone has no ImageNet weights, or their package is missing or another one.
+        CheckpointError: The backbone has no ImageNet weights, or their package is missing or unexpected.
     """
 
     def __init__(self, spec: BackboneSpec, side: int) -> None:

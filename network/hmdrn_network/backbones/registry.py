@@ -1,4 +1,4 @@
-"""Backbones by name. One more is a file that describes itself by a `BackboneSpec`, and a line here."""
+"""Backbones by name. A new one is a module with a `BackboneSpec`, and a line here."""
 
 from __future__ import annotations
 

@@ -21,29 +21,29 @@ class AttentionHead(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
 
     def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k and v of tokens (..., d), each (..., d)."""
+        """Return q, k and v of tokens (..., d), each (..., d)."""
         q, k, v = self.qkv(tokens).split(self.channels, dim=-1)
         return q, k, v
 
     def distances(
         self, q: Tensor, v: Tensor, support_k: Tensor, support_v: Tensor, valid: Tensor | None
     ) -> Tensor:
-        """Distances from projected tokens.
+        """Return the distances of projected tokens.
 
         Args:
             q: Queries of the query photos (B, T, d).
             v: Values of the query photos (B, T, d).
             support_k: Keys of the classes (C, n, d).
             support_v: Values of the classes (C, n, d).
-            valid: Which support tokens are real, bool (C, n); all of them if None.
+            valid: True for real support tokens, bool (C, n); all are real if None.
 
         Returns:
             D, (B, C), at least 0.
         """
         scores = q[:, None] @ support_k.transpose(-2, -1)[None] / math.sqrt(self.channels)
         if valid is not None:
-            # Before the softmax, so that padding has weight zero and cannot move the others. Added: to choose
-            # among the scores of all queries takes longer than their products.
+            # Before the softmax, so that padding has weight zero and leaves the others alone. An addition:
+            # torch.where over the scores of all queries takes longer than their products.
             scores = scores + torch.where(valid, 0.0, -torch.inf)[None, :, None, :]
         reconstructed = torch.softmax(scores, dim=-1) @ support_v[None]
         return (v[:, None] - reconstructed).square().sum(dim=(-2, -1))

@@ -19,13 +19,13 @@ LAMBDA_FLOOR = 1e-6
 
 
 def triangle(channels: int) -> tuple[Tensor, Tensor]:
-    """Row and column of every entry of the packed upper triangle, row by row: two int64 (P,)."""
+    """Return row and column of every entry of the packed upper triangle, row by row: two int64 (P,)."""
     rows, columns = torch.triu_indices(channels, channels).unbind()
     return rows, columns
 
 
 def pack(symmetric: Tensor) -> Tensor:
-    """Upper triangles, row by row: (..., d, d) to (..., d (d + 1) / 2)."""
+    """Pack upper triangles, row by row: (..., d, d) to (..., d (d + 1) / 2)."""
     channels = symmetric.shape[-1]
     rows, columns = triangle(channels)
     flat = symmetric.flatten(-2)
@@ -35,7 +35,7 @@ def pack(symmetric: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor, channels: int) -> Tensor:
-    """The inverse of `pack`: (..., d (d + 1) / 2) to symmetric (..., d, d)."""
+    """Invert `pack`: (..., d (d + 1) / 2) to symmetric (..., d, d)."""
     rows, columns = triangle(channels)
     index = torch.empty(channels, channels, dtype=torch.int64)
     index[rows, columns] = index[columns, rows] = torch.arange(rows.numel())
@@ -44,13 +44,13 @@ def unpack(packed: Tensor, channels: int) -> Tensor:
 
 
 def doubled_off_diagonals(channels: int) -> Tensor:
-    """Weights float32 (P,) of a packed triangle in an inner product of symmetric matrices: 1 or 2."""
+    """Return weights, float32 (P,), 1 or 2, for the inner product of packed symmetric matrices."""
     rows, columns = triangle(channels)
     return torch.where(rows == columns, 1.0, 2.0)
 
 
 def gram(tokens: Tensor) -> Tensor:
-    """S'S: (..., n, d) to (..., d, d)."""
+    """Return the Gram matrices S'S, (..., d, d), of tokens (..., n, d)."""
     return tokens.transpose(-2, -1) @ tokens
 
 
@@ -59,7 +59,7 @@ class RidgeHead(nn.Module):
 
     Args:
         channels: d, the dimension of a token.
-        alpha: Start of alpha; near 5 the solve is well conditioned for wide tokens too.
+        alpha: Initial alpha; near 5 the solve is well conditioned for wide tokens too.
     """
 
     def __init__(self, channels: int, alpha: float = 5.0) -> None:
@@ -68,12 +68,12 @@ class RidgeHead(nn.Module):
         self.alpha = nn.Parameter(torch.tensor(alpha))
         self.beta = nn.Parameter(torch.tensor(0.0))
 
-    def regularisation(self, n: Tensor) -> Tensor:
-        """Lambda for n support tokens, (C,) to (C,)."""
+    def regularization(self, n: Tensor) -> Tensor:
+        """Return lambda for n support tokens, (C,) to (C,)."""
         return n / self.channels * self.alpha.exp() + LAMBDA_FLOOR
 
     def operator(self, support_gram: Tensor, n: Tensor) -> Tensor:
-        """W^2 of every class.
+        """Return W^2 of every class.
 
         Args:
             support_gram: S'S, (C, d, d).
@@ -83,18 +83,18 @@ class RidgeHead(nn.Module):
             W^2, symmetric, (C, d, d).
         """
         identity = torch.eye(self.channels, dtype=support_gram.dtype, device=support_gram.device)
-        lam, rho = self.regularisation(n)[:, None, None], self.beta.exp()
+        lam, rho = self.regularization(n)[:, None, None], self.beta.exp()
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(support_gram + lam * identity))
         W = (1 - rho) * identity + rho * lam * inverse
         return W @ W
 
     def forward(self, query: Tensor, support: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Squared reconstruction distances.
+        """Return squared reconstruction distances.
 
         Args:
             query: Query tokens (B, T, d).
             support: Support tokens by class (C, n, d).
-            valid: Which support tokens are real, bool (C, n); all of them if None.
+            valid: True for real support tokens, bool (C, n); all are real if None.
 
         Returns:
             D, (B, C), at least 0.

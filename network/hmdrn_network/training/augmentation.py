@@ -1,6 +1,6 @@
 """Augmentation of whole batches on the training device, reproducible from a generator.
 
-The recipe of FRN (Wertheimer et al., CVPR 2021): random resized crop, horizontal flip, colour jitter of 0.4.
+The recipe of FRN (Wertheimer et al., CVPR 2021): random resized crop, horizontal flip, color jitter of 0.4.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_GREY = (0.299, 0.587, 0.114)
+_GRAY = (0.299, 0.587, 0.114)
 
 
 def augment(
     images: Tensor, size: int, generator: torch.Generator, scale: tuple[float, float] = (0.3, 1.0)
 ) -> Tensor:
-    """Random crops of random colour.
+    """Return random crops with random color jitter.
 
     Args:
         images: RGB uint8 (N, S, S, 3).
         size: Side of the result in pixels.
         generator: Source of every random number; on the CPU, whatever the images' device.
-        scale: Range of the crop's share of the image's area.
+        scale: Range of the crop's share of the image's area, 0-1.
 
     Returns:
         float32 (N, size, size, 3) in 0-255.
@@ -45,9 +45,9 @@ def augment(
     )
 
     brightness, contrast, saturation = (uniform(0.6, 1.4).reshape(n, 1, 1, 1).to(device) for _ in range(3))
-    weights = torch.tensor(_GREY, device=device).reshape(1, 3, 1, 1)
+    weights = torch.tensor(_GRAY, device=device).reshape(1, 3, 1, 1)
     pixels = pixels * brightness
     mean = (pixels * weights).sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True)
     pixels = mean + (pixels - mean) * contrast
-    grey = (pixels * weights).sum(dim=1, keepdim=True)
-    return (grey + (pixels - grey) * saturation).clamp(0, 255).permute(0, 2, 3, 1)
+    gray = (pixels * weights).sum(dim=1, keepdim=True)
+    return (gray + (pixels - gray) * saturation).clamp(0, 255).permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""How a network is trained."""
+"""Settings of a training."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ from hmdrn_runtime.errors import TrainingError
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained.
+    """Settings of a training.
 
     Attributes:
         pretrain_steps: Steps of classification over all classes before the episodes.
-        pretrain_batch: Photos in such a step.
-        pretrain_learning_rate: Peak of their cosine schedule.
-        episodes: Steps of one episode each.
+        pretrain_batch: Photos in a step of classification.
+        pretrain_learning_rate: Peak of the cosine schedule of classification.
+        episodes: Steps of one episode each, after the classification.
         way: Classes in an episode; fewer where a group has fewer.
-        max_shot: Shots are drawn from 1 to this for every episode, so that one model serves them all.
-        queries: Query photos of a class in an episode, as far as the class has them.
+        max_shot: Most shots: every episode draws from 1 to this, so that one model serves all of them.
+        queries: Query photos of a class in an episode; fewer where a class has fewer.
         learning_rate: Peak of the episodes' cosine schedule.
-        backbone_rate: Rate of the backbone by that of the rest; below 1 for a backbone that is pretrained.
-        weight_decay: Of matrices and kernels; norms, biases and the heads' scalars are not decayed.
+        backbone_rate: Factor of the backbone's learning rate; below 1 for a pretrained backbone.
+        weight_decay: Decay of matrices and kernels; norms, biases and the heads' scalars do not decay.
         warmup: Steps over which the rate rises at the start of each phase.
-        auxiliary: Weight of the loss that keeps the support tokens of two classes apart (FRN); 0 for none.
-        amp: Whether the backbone computes in bfloat16; transformer and heads stay float32.
+        auxiliary: Weight of FRN's loss on overlapping support tokens of two classes; 0 for none.
+        amp: True to run the backbone in bfloat16; transformer and heads stay float32.
         validate_every: Episodes between two validations.
-        patience: Validations without a gain after which training stops; 0 to go on to the end.
-        seed: Everything random depends on it, on the step's number and on the process's rank alone.
+        patience: Validations without a gain after which training stops; 0 to train to the end.
+        seed: Seed; all that is random depends on it, the step's number and the process's rank alone.
 
     Raises:
-        TrainingError: A value out of its range.
+        TrainingError: A value is out of its range.
+
+    Example:
+        >>> hmdrn.TrainingConfig(pretrain_steps=100, episodes=50).steps
+        150
     """
 
     pretrain_steps: int = 0
@@ -55,15 +59,8 @@ class TrainingConfig:
         for name in ("pretrain_batch", "way", "max_shot", "queries", "warmup", "validate_every"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 1 or more")
-        for name in (
-            "pretrain_steps",
-            "episodes",
-            "patience",
-            "seed",
-            "auxiliary",
-            "weight_decay",
-            "backbone_rate",
-        ):
+        counts, factors = ("pretrain_steps", "episodes", "patience", "seed"), ("auxiliary", "weight_decay")
+        for name in (*counts, *factors, "backbone_rate"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 0 or more")
         for name in ("pretrain_learning_rate", "learning_rate"):
@@ -76,7 +73,7 @@ class TrainingConfig:
         return self.pretrain_steps + self.episodes
 
     def differences(self, other: dict[str, Any]) -> list[str]:
-        """Settings that differ from those of a saved run, e.g. "way 10 instead of 5"."""
+        """Describe the settings that differ from those of a saved run, e.g. "way 10 instead of 5"."""
         own = asdict(self)
         return [
             f"{name} {own.get(name)} instead of {other.get(name)}"

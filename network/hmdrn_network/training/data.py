@@ -1,4 +1,4 @@
-"""The photographs of a training run: which classes train, which validate, and a record of both."""
+"""Data of a training run: photos to train on, photos to validate on, and a record of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,21 @@ from hmdrn_runtime.progress import ProgressCallback
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Groups to train on, classes to validate on by group, and what to record of them."""
+    """Data of a training run.
+
+    Attributes:
+        groups: Photos to train on.
+        validation: Photos to validate on by class, by the group's name.
+        record: Digest and classes of each data set, for the model card.
+
+    Example:
+        >>> from pathlib import Path
+        >>> data = hmdrn.open_training_data(
+        ...     [Path("photos")], "train", "val", 0.2, 84, Path("cache"), lambda name, done, total: None
+        ... )
+        >>> sum(len(group.classes) for group in data.groups)
+        8
+    """
 
     groups: list[PhotoGroup]
     validation: Mapping[str, Mapping[str, Sequence[Photo]]]
@@ -24,14 +38,14 @@ class TrainingData:
 
     @property
     def description(self) -> str:
-        """One line for the model card."""
+        """Number of photos and classes of each group, in a line for the model card."""
         return ", ".join(
             f"{g.name} ({len(g.images)} photos of {len(g.classes)} classes)" for g in self.groups
         )
 
-    def remarks(self, way: int) -> list[str]:
-        """What a user should know before hours of training, one line each."""
-        lines = [f"{g.name}: {line}" for g in self.groups for line in g.problems.lines()]
+    def describe_problems(self, way: int) -> list[str]:
+        """Describe photos and classes that are left out, and groups of fewer classes than `way`, in lines."""
+        lines = [f"{g.name}: {line}" for g in self.groups for line in g.problems.describe()]
         for group in self.groups:
             if len(group.classes) < way:
                 lines.append(
@@ -52,28 +66,25 @@ def open_training_data(
 ) -> TrainingData:
     """Open data sets for training.
 
-    A data set with splits gives its classes as they say; of one without, `val_share` of the classes are set
-    apart by a hash of their names.
+    A data set with splits is divided by them; of a data set without, `val_share` of the classes are for
+    validation, chosen by a hash of their names.
 
     Args:
         paths: Folders or zips.
         train_split: Name of the split to train on.
-        val_split: Name of the split to validate on, where there is one.
-        val_share: Share of the classes to validate on, 0-1, where there are no splits.
+        val_split: Name of the split to validate on; it may be missing.
+        val_share: Share of the classes to validate on, 0-1, for data without splits.
         side: Side of the network's input in pixels.
         cache: Folder for decoded photos.
-        report: Told of the progress.
+        report: Receives the progress.
 
     Raises:
         DatasetError: Data that cannot be read.
-        TrainingError: Data of the same name, or too few usable classes.
+        TrainingError: Data sets of the same name, or too few usable classes.
     """
     stems = [path.expanduser().resolve().stem for path in paths]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise TrainingError(
-            f"two data sets are called {twice[0]!r}: rename one, so that reports can tell them apart"
-        )
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise TrainingError(f"two data sets are called {twice[0]!r}: rename one, so that reports differ")
     groups, validation, record = [], {}, {}
     for path, name in zip(paths, stems, strict=True):
         splits = find_splits(path)

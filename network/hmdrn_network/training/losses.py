@@ -12,18 +12,18 @@ from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.heads.ridge import gram
 
 
-def overlap(classes: Mapping[LevelName, Tensor]) -> Tensor:
-    """How much the support tokens of different classes lie along each other.
+def support_overlap(classes: Mapping[LevelName, Tensor]) -> Tensor:
+    """Return the mean squared cosine between support tokens of different classes.
 
     FRN's auxiliary loss (Wertheimer et al., CVPR 2021, eq. 11) is the sum of |S_i S_j'|^2 over pairs of
     classes, of tokens scaled to unit length. Here it is a mean over the pairs of tokens, summed over the
-    levels, so that its weight does not depend on way and shots.
+    levels: its weight does not depend on way and shots.
 
     Args:
         classes: Support tokens by class {level: (C, n, d)}, C at least 2.
 
     Returns:
-        A scalar, 0 (orthogonal) to 1 for each level.
+        A scalar: 0 (orthogonal) to 1 for each level.
     """
     total = torch.zeros((), device=next(iter(classes.values())).device)
     for tokens in classes.values():

@@ -1,4 +1,4 @@
-"""Photographs decoded once for training, and what is wrong with them."""
+"""Photos decoded once for training, and the problems among them."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from hmdrn_runtime.io.files import describe_os_error, write_atomically
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 MARGIN = 96 / 84
-"""Side of the decoded photos by the side of the network's input: room for crops to vary."""
-_FORMAT = 2
+"""Side of the decoded photos by the side of the network's input, a margin for random crops."""
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
-class Problems:
-    """What was found in photographs, by name; all but `modes` is left out of training.
+class PhotoProblems:
+    """Problems among photos, by name; all but those of `modes` are left out of training.
 
     Attributes:
         unreadable: Photos that cannot be decoded, with the reason.
         repeated: Photos whose pixels are those of an earlier one of their class.
         contradictory: Photos whose pixels lie in several classes.
-        lonely: Classes with a single photo left.
-        modes: How many photos are of which pixel mode other than RGB; they are converted.
+        single: Classes with a single usable photo.
+        modes: Number of photos by pixel mode other than RGB; they are converted.
     """
 
     unreadable: Mapping[str, str] = field(default_factory=dict)
     repeated: tuple[str, ...] = ()
     contradictory: tuple[str, ...] = ()
-    lonely: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
     modes: Mapping[str, int] = field(default_factory=dict)
 
-    def lines(self) -> list[str]:
-        """One line for each kind of problem, with counts and the first names."""
-        found: list[tuple[str, Sequence[str]]] = [
+    def describe(self) -> list[str]:
+        """Describe each kind of problem in a line, with its count and the first names."""
+        kinds: list[tuple[str, Sequence[str]]] = [
             ("photos that cannot be read, left out", list(self.unreadable.values())),
             ("photos that repeat another of their class, left out", self.repeated),
             ("photos that lie in several classes, left out", self.contradictory),
-            ("classes with a single photo, left out", self.lonely),
+            ("classes with a single photo, left out", self.single),
         ]
-        lines = [f"{len(names)} {what}: {_some(names)}" for what, names in found if names]
+        lines = [f"{len(names)} {kind}: {_first_names(names)}" for kind, names in kinds if names]
         if self.modes:
             counts = ", ".join(f"{count} {mode}" for mode, count in sorted(self.modes.items()))
             lines.append(f"photos converted to RGB: {counts}")
@@ -66,18 +66,22 @@ class PhotoGroup:
     """Photos of the classes that may meet in one episode.
 
     Attributes:
-        name: The group's name, e.g. its file's.
+        name: Name of the group, e.g. that of its file.
         images: RGB uint8 (N, S, S, 3).
-        classes: For every class the indices of its photos in `images`.
-        names: The classes' names, where they are known.
-        problems: What is not among the photos, and why.
+        classes: Indices in `images` of the photos of each class.
+        names: Names of the classes, if they are known.
+        problems: Photos and classes that were left out.
     """
 
     name: str
     images: Tensor
     classes: tuple[Tensor, ...]
     names: tuple[str, ...] = ()
-    problems: Problems = Problems()
+    problems: PhotoProblems = PhotoProblems()
+
+
+# Pixels of the usable photos, their names by class in the order of the pixels, and the problems.
+_Decoded = tuple[npt.NDArray[np.uint8], dict[str, list[str]], PhotoProblems]
 
 
 def decoded_side(side: int) -> int:
@@ -92,34 +96,33 @@ def load_photo_group(
     report: ProgressCallback = ignore_progress,
     cache: Path | None = None,
 ) -> PhotoGroup:
-    """Decode photographs, each squashed to a square; random crops bring other aspects back.
+    """Decode photos, each squashed to a square; random crops restore other aspect ratios.
 
     Args:
-        name: The group's name.
-        classes: Photographs by class.
-        side: Side of the network's input in pixels; photos are kept a little larger, for crops to vary.
-        report: Told of the progress.
-        cache: File without suffix to keep the decoded photos in, memory-mapped; it must be another one for
-            other photographs. In memory alone if None.
+        name: Name of the group.
+        classes: Photos by class.
+        side: Side of the network's input in pixels; decoded photos have `decoded_side`.
+        report: Receives the progress.
+        cache: File without suffix for the decoded photos, memory-mapped; other photos need another file.
+            None decodes into memory.
 
     Returns:
-        The group; classes and photos that cannot serve are named in `problems`.
+        The group; `problems` names classes and photos that are left out.
 
     Raises:
         TrainingError: Fewer than two classes are left, or the cache cannot be written.
     """
     stored = decoded_side(side)
-    cached = None if cache is None else _read_cache(cache, stored)
-    if cached is None:
-        images, members, problems = _decode(name, classes, stored, report)
+    decoded = None if cache is None else _read_cache(cache, stored)
+    if decoded is None:
+        decoded = _decode(name, classes, stored, report)
         if cache is not None:
-            images = _write_cache(cache, images, members, problems)
-    else:
-        images, members, problems = cached
+            decoded = _write_cache(cache, *decoded)
+    images, members, problems = decoded
     if len(members) < 2:
         raise TrainingError(
             f"{name} has {len(members)} usable classes: give at least 2 with 2 photos each"
-            + "".join(f"; {line}" for line in problems.lines())
+            + "".join(f"; {line}" for line in problems.describe())
         )
     indices = torch.split(torch.arange(len(images)), [len(photos) for photos in members.values()])
     return PhotoGroup(name, torch.from_numpy(images), indices, tuple(members), problems)
@@ -127,8 +130,7 @@ def load_photo_group(
 
 def _decode(
     name: str, classes: Mapping[str, Sequence[Photo]], side: int, report: ProgressCallback
-) -> tuple[npt.NDArray[np.uint8], dict[str, list[str]], Problems]:
-    """Pixels of the usable photos, their names by class in the order of the pixels, and the problems."""
+) -> _Decoded:
     pixels: dict[str, npt.NDArray[np.uint8]] = {}
     owner: dict[str, str] = {}
     copies: dict[bytes, list[str]] = defaultdict(list)
@@ -153,66 +155,64 @@ def _decode(
     members: dict[str, list[str]] = {label: [] for label in classes}
     for photo_name in pixels.keys() - {*contradictory, *repeated}:
         members[owner[photo_name]].append(photo_name)
-    lonely = [label for label, names in members.items() if len(names) == 1]
+    single = [label for label, names in members.items() if len(names) == 1]
     usable = {label: sorted(names) for label, names in members.items() if len(names) > 1}
     images = [pixels[n] for names in usable.values() for n in names]
     return (
         np.stack(images) if images else np.zeros((0, side, side, 3), np.uint8),
         usable,
-        Problems(
-            unreadable, tuple(sorted(repeated)), tuple(sorted(contradictory)), tuple(lonely), dict(modes)
+        PhotoProblems(
+            unreadable, tuple(sorted(repeated)), tuple(sorted(contradictory)), tuple(single), dict(modes)
         ),
     )
 
 
 def _stored_mode(photo: Photo) -> str:
-    """The pixel mode of the file, before it was made RGB."""
+    """Return the pixel mode of the file, before the conversion to RGB."""
     with PIL.Image.open(io.BytesIO(photo.read())) as image:
         return str(image.mode)
 
 
 def _write_cache(
-    cache: Path, images: npt.NDArray[np.uint8], members: Mapping[str, list[str]], problems: Problems
-) -> npt.NDArray[np.uint8]:
+    cache: Path, images: npt.NDArray[np.uint8], members: dict[str, list[str]], problems: PhotoProblems
+) -> _Decoded:
     index = {"format": _FORMAT, "side": images.shape[1], "members": members, "problems": asdict(problems)}
     buffer = io.BytesIO()
     np.save(buffer, images)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(cache.with_suffix(".npy"), buffer.getvalue())
-        # Last: where the index is, the pixels are whole.
+        # Written last: if the index exists, the pixels are complete.
         write_atomically(cache.with_suffix(".json"), json.dumps(index).encode())
     except OSError as error:
         raise TrainingError(
-            f"cannot keep decoded photos in {cache.parent}: {describe_os_error(error)}"
+            f"cannot write decoded photos to {cache.parent}: {describe_os_error(error)}"
         ) from error
-    return _mapped(cache)
+    return _open_pixels(cache), members, problems
 
 
-def _read_cache(
-    cache: Path, side: int
-) -> tuple[npt.NDArray[np.uint8], dict[str, list[str]], Problems] | None:
+def _read_cache(cache: Path, side: int) -> _Decoded | None:
     try:
         index = json.loads(cache.with_suffix(".json").read_text())
         if (index["format"], index["side"]) != (_FORMAT, side):
             return None
-        images = _mapped(cache)
+        images = _open_pixels(cache)
         problems: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in index["problems"].items()
         }
         if len(images) != sum(map(len, index["members"].values())):
             return None
-        return images, index["members"], Problems(**problems)
+        return images, index["members"], PhotoProblems(**problems)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # missing or damaged: decoded again
 
 
-def _mapped(cache: Path) -> npt.NDArray[np.uint8]:
-    # Copy-on-write: torch wants writable memory, the file stays as it is.
+def _open_pixels(cache: Path) -> npt.NDArray[np.uint8]:
+    # Copy-on-write: torch needs writable memory, the file stays unchanged.
     images: npt.NDArray[np.uint8] = np.load(cache.with_suffix(".npy"), mmap_mode="c")
     return images
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -15,9 +15,9 @@ import torch
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep the memory of a step for the next one, where it is glibc.
+    """Make glibc keep the memory of a step for the next step; other C libraries stay as they are.
 
-    Handing it back to the system and having it zeroed again took a third of a Conv-4 step.
+    To return it to the system, which zeroes it again, took a third of a Conv-4 step.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -30,7 +30,7 @@ def keep_freed_memory() -> None:
 
 
 def share_cores() -> int:
-    """Give this process its part of the cores, where `torchrun` started several.
+    """Give this process its share of the cores among those that `torchrun` started.
 
     One thread a process and several processes lose less time than several threads to other programs.
 
@@ -45,18 +45,18 @@ def share_cores() -> int:
 
 @contextmanager
 def defer_interrupts() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set an event instead of stopping within a step; a second Ctrl-C stops at once."""
+    """Let Ctrl-C and SIGTERM set an event instead of ending a step; a second Ctrl-C stops at once."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def set_event(number: int, frame: FrameType | None) -> None:
         if interrupted.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         interrupted.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, set_event) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupted
     finally:

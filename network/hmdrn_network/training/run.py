@@ -1,4 +1,4 @@
-"""A training run in a folder: saved as it goes, and gone on with by a later call."""
+"""A training run in a folder, where it is saved and from where a later call continues it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import torch
 from hmdrn_network.checkpoints import ModelCard, save_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
+from hmdrn_network.training.base_trainer import BaseTrainer
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.history import History
-from hmdrn_network.training.interfaces import AnyTrainer, AnyValidation, Listener
+from hmdrn_network.training.listener import Listener
 from hmdrn_network.training.photos import PhotoGroup
 from hmdrn_network.training.process import defer_interrupts, keep_freed_memory
 from hmdrn_network.training.trainer import Trainer
-from hmdrn_network.training.validation import Validation
-from hmdrn_network.training.workers import Workers, joined
+from hmdrn_network.training.validation import BaseValidation, Validation
+from hmdrn_network.training.workers import join_workers
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
 
@@ -44,25 +45,26 @@ def train(
     start: HMDRN | None = None,
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     listener: Listener = Listener(),  # noqa: B008 (has no state)
-    every: float = 300.0,
+    save_interval: float = 300.0,
 ) -> HMDRN:
-    """Train in a folder that a later call goes on in.
+    """Train in a folder in which a later call continues.
 
     The folder gets `state.pt` (to resume), `model.safetensors` (the checkpoint: the best on validation,
-    or the last where there is none), `pretrained.safetensors` (the network before the episodes) and
+    or the last without validation), `pretrained.safetensors` (the network before the episodes) and
     `history.json` (losses, learned scalars, validations); all are replaced atomically.
 
     Args:
-        network: What to train.
+        network: Configuration of the network.
         groups: Photos to train on.
-        config: Settings; they must be those of the run in `folder`, if there is one.
-        folder: Of the run.
+        config: Settings; they must be those of the run in `folder`, if it holds one.
+        folder: Folder of the run.
         card: Model card of the checkpoint; its recipe must be that of the run in `folder`.
         validation: Measures the network every `config.validate_every` episodes.
-        start: Network to start from instead of random weights; whatever of it fits is taken.
-        device: Where to train.
-        listener: Told what happens.
-        every: Seconds between two saved states.
+        start: Network to start from instead of random weights; its weights of the same name and shape are
+            copied.
+        device: Device to train on.
+        listener: Receives the events of the run.
+        save_interval: Seconds between two saved states.
 
     Returns:
         The trained network, in evaluation mode on the CPU: the best on validation, or the last.
@@ -73,28 +75,28 @@ def train(
     torch.manual_seed(config.seed)
     built = HMDRN(network)
     if start is not None:
-        _take_over(start, built)
-    with joined(device) as workers:
+        _copy_weights(start, built)
+    with join_workers(device) as workers:
         trainer = Trainer(built.to(device), groups, config, workers)
-        return run_in_folder(trainer, folder, card, validation, listener, every)
+        return run_in_folder(trainer, folder, card, validation, listener, save_interval)
 
 
 def run_in_folder(
-    trainer: AnyTrainer,
+    trainer: BaseTrainer,
     folder: Path,
     card: ModelCard,
-    validation: AnyValidation | None = None,
+    validation: BaseValidation | None = None,
     listener: Listener = Listener(),  # noqa: B008 (has no state)
-    every: float = 300.0,
+    save_interval: float = 300.0,
 ) -> HMDRN:
     """Run a trainer in a folder that a later call continues in; arguments and result as for `train`.
 
     Raises:
         TrainingError: Unusable data or settings, or a folder that cannot be written.
     """
-    run = _Run(trainer, folder, card, validation, listener, every)
-    run.go_on()
-    return run.result()
+    run = _Run(trainer, folder, card, validation, listener, save_interval)
+    run.train()
+    return run.load_result()
 
 
 class _Run:
@@ -102,63 +104,62 @@ class _Run:
 
     def __init__(
         self,
-        trainer: AnyTrainer,
+        trainer: BaseTrainer,
         folder: Path,
         card: ModelCard,
-        validation: AnyValidation | None,
+        validation: BaseValidation | None,
         listener: Listener,
-        every: float,
+        save_interval: float,
     ) -> None:
         self.trainer, self.folder, self.card = trainer, folder, card
-        self.validation, self.listener, self.every = validation, listener, every
+        self.validation, self.listener, self.save_interval = validation, listener, save_interval
         self.history = History()
         self.best: dict[str, torch.Tensor] | None = None
-        self.workers: Workers = trainer.workers
-        self.first = self.workers.rank == 0
+        self.is_first = trainer.workers.rank == 0
         state_file = folder / STATE
         if state_file.exists():
             self._restore(read_state(state_file))
-            if self.first:
-                listener.resumed(trainer.step, trainer.steps)
+            if self.is_first:
+                listener.on_resume(trainer.step, trainer.steps)
 
-    def go_on(self) -> None:
-        """Train to the end, saving every so often, after an interrupt, and when done."""
+    def train(self) -> None:
+        """Train to the end, saving at intervals, after an interrupt, and at the end."""
         trainer, config = self.trainer, self.trainer.config
         if trainer.device.type == "cpu":
             keep_freed_memory()
-        self.save()  # a folder that cannot be written is found out now, not in an hour
+        self.save()  # a folder that cannot be written fails now, not after hours
         saved = time.monotonic()
         try:
             with defer_interrupts() as interrupted:
                 for progress in trainer.run():
                     self.history.add(progress)
-                    if self.first:
-                        self.listener.stepped(progress, trainer.step, trainer.steps)
-                    if self.workers.any(interrupted.is_set(), trainer.device):
+                    if self.is_first:
+                        self.listener.on_step(progress, trainer.step, trainer.steps)
+                    if trainer.workers.any(interrupted.is_set(), trainer.device):
                         raise KeyboardInterrupt
                     if trainer.step == config.pretrain_steps:
                         self._save_model(PRETRAINED, trainer.network.state_dict())
-                    if self._validation_is_due():
+                    if self._is_validation_due():
                         self._validate()
                         if config.patience and self.history.validations_since_best() >= config.patience:
                             break
-                    if time.monotonic() - saved > self.every:
+                    if time.monotonic() - saved > self.save_interval:
                         self.save()
                         saved = time.monotonic()
         finally:
-            # An interrupt leaves a usable checkpoint too; half a step would change the run.
+            # After an interrupt too; within a step the state is not one of the run.
             if not trainer.within_step:
                 self.save()
 
-    def result(self) -> HMDRN:
-        """The network that `model.safetensors` holds."""
+    def load_result(self) -> HMDRN:
+        """Return the network of `model.safetensors`."""
         network = self.trainer.network
-        network.load_state_dict(self._chosen())
+        network.load_state_dict(self._best_weights())
         return network.cpu().eval()
 
     def save(self) -> None:
-        """Write state, checkpoint and history; by the first process alone."""
-        if not self.first:
+        """Write state, checkpoint and history, in the first process alone."""
+        if not self.is_first:
             return
         state = {
             **self.trainer.state(),
@@ -174,15 +175,15 @@ class _Run:
             write_atomically(self.folder / HISTORY, json.dumps(self.history.to_dict()).encode())
         except OSError as error:
             raise TrainingError(f"cannot write to {self.folder}: {describe_os_error(error)}") from error
-        self._save_model(MODEL, self._chosen())
-        self.listener.saved(self.folder)
+        self._save_model(MODEL, self._best_weights())
+        self.listener.on_save(self.folder)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.trainer.restore(state)
         if state["card"] != self._recipe():
             raise TrainingError(
-                f"{self.folder} holds a run on other photos or other splits: give the same data to go on, or "
-                "another folder for a new run"
+                f"{self.folder} holds a run on other photos or other splits: give the same data to continue, "
+                "or another folder for a new run"
             )
         self.history = History.from_dict(state["history"])
         self.best = state["best"]
@@ -190,7 +191,7 @@ class _Run:
     def _recipe(self) -> str:
         return json.dumps(self.card.recipe, sort_keys=True)
 
-    def _validation_is_due(self) -> bool:
+    def _is_validation_due(self) -> bool:
         config = self.trainer.config
         episode = self.trainer.step - config.pretrain_steps
         return (
@@ -202,29 +203,29 @@ class _Run:
     def _validate(self) -> None:
         assert self.validation is not None
         network = self.trainer.network
-        self.workers.share(network.buffers())  # each process has batch statistics of its own
+        workers = self.trainer.workers
+        workers.share(network.buffers())  # each process has other batch statistics
         measured = self.validation.measure(network)
         values = torch.tensor(list(measured.values()), dtype=torch.float64, device=self.trainer.device)
-        self.workers.share([values])  # so that all of them decide alike
+        workers.share([values])  # all processes must decide alike
         accuracies = dict(zip(measured, values.tolist(), strict=True))
         best = self.history.add_validation(self.trainer.step, accuracies)
         if best:
             self.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-        if self.first:
-            self.listener.validated(accuracies, best)
+        if self.is_first:
+            self.listener.on_validation(accuracies, best)
 
-    def _chosen(self) -> dict[str, torch.Tensor]:
+    def _best_weights(self) -> dict[str, torch.Tensor]:
         return self.best if self.best is not None else self.trainer.network.state_dict()
 
     def _save_model(self, name: str, weights: Mapping[str, torch.Tensor]) -> None:
-        if not self.first:
+        if not self.is_first:
             return
         network = HMDRN(self.trainer.network.config)
         network.load_state_dict(weights)
         trainer = self.trainer
-        done = trainer.step == trainer.steps or (
-            0 < trainer.config.patience <= self.history.validations_since_best()
-        )
+        patience = trainer.config.patience
+        done = trainer.step == trainer.steps or 0 < patience <= self.history.validations_since_best()
         recipe = {
             **self.card.recipe,
             "training": dataclasses.asdict(trainer.config),
@@ -237,8 +238,8 @@ class _Run:
         )
 
 
-def _take_over(start: HMDRN, network: HMDRN) -> None:
-    """Copy the weights that both have, by name and shape; the backbone's always."""
+def _copy_weights(start: HMDRN, network: HMDRN) -> None:
+    """Copy the weights of the same name and shape; the backbone must be the same."""
     if start.config.backbone != network.config.backbone:
         raise TrainingError(
             f"cannot start a {network.config.backbone} from a {start.config.backbone}: give weights of the "
@@ -250,7 +251,7 @@ def _take_over(start: HMDRN, network: HMDRN) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """A saved state of a trainer, on the CPU.
+    """Read the saved state of a trainer, on the CPU.
 
     Raises:
         TrainingError: The file is damaged.
@@ -259,6 +260,6 @@ def read_state(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise TrainingError(
-            f"{path} cannot be read ({type(error).__name__}): remove it to start anew"
+            f"{path} cannot be read ({type(error).__name__}): remove it to start a new run"
         ) from error
     return state

@@ -1,4 +1,4 @@
-"""What a step looks at: photos drawn from groups, by a generator that depends on the step alone."""
+"""Draws of photos for a step; they depend on its random generator alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from hmdrn_network.training.photos import PhotoGroup
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos of classes: RGB uint8 (N, S, S, 3), and each one's class among those of all groups, (N,)."""
+    """Photos of all groups' classes.
+
+    Attributes:
+        images: RGB uint8 (N, S, S, 3).
+        targets: Class of each photo among those of all groups, (N,).
+    """
 
     images: Tensor
     targets: Tensor
@@ -26,9 +31,9 @@ class EpisodeBatch:
 
     Attributes:
         images: RGB uint8 (way * shot + Q, S, S, 3): the support photos by class, then the query photos.
-        way: Classes.
+        way: Number of classes.
         shot: Support photos of a class.
-        targets: The class of every query, 0 to way - 1, (Q,).
+        targets: Class of each query within the episode, 0 to way - 1, (Q,).
     """
 
     images: Tensor
@@ -38,7 +43,7 @@ class EpisodeBatch:
 
 
 def draw_batch(groups: Sequence[PhotoGroup], size: int, rng: np.random.Generator) -> Batch:
-    """Photos of all groups' classes: groups by their photos, within a group its classes alike."""
+    """Draw photos: groups by their number of photos, within a group all classes alike."""
     sizes = [sum(len(c) for c in g.classes) for g in groups]
     photos, targets, first = [], [], 0
     for group, count in zip(groups, rng.multinomial(size, np.array(sizes) / sum(sizes)), strict=True):
@@ -53,9 +58,9 @@ def draw_batch(groups: Sequence[PhotoGroup], size: int, rng: np.random.Generator
 def draw_episode(
     groups: Sequence[PhotoGroup], way: int, max_shot: int, queries: int, rng: np.random.Generator
 ) -> EpisodeBatch:
-    """An episode of one group, groups drawn by their number of classes; 1 to `max_shot` shots.
+    """Draw an episode of one group, groups by their number of classes, with 1 to `max_shot` shots.
 
-    Classes without a photo to spare for a query are not drawn; a class gives at most `queries` of them.
+    Classes without a photo to spare for a query are left out; a class gives at most `queries` of them.
     """
     weights = np.array([len(g.classes) for g in groups], dtype=float)
     group = groups[int(rng.choice(len(groups), p=weights / weights.sum()))]

@@ -1,4 +1,4 @@
-"""Which classes a model trains on and which it is validated on."""
+"""Split of classes into those to train on and those to validate on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 
 def split_classes(names: Iterable[str], share: float) -> tuple[list[str], list[str]]:
-    """Set classes apart for validation, by a hash of their names.
+    """Choose classes for validation by a hash of their names.
 
-    A class keeps its place when others are added. At least two classes are left on either side, or none is
-    set apart.
+    A class stays on its side when others are added. Either side has at least two classes, or validation has
+    none.
 
     Args:
         names: Classes.

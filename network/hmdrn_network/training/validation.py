@@ -1,11 +1,12 @@
-"""How well a network does on classes that it does not train on, while it trains."""
+"""Accuracy on classes that a network does not train on, measured while it trains."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from hmdrn_network.config import NetworkConfig
@@ -22,31 +23,71 @@ QUERIES = 15
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """A photo that was prepared once, for the many times that it is looked at."""
+class PreparedInput:
+    """A photo that is prepared once for many validations.
 
-    pixels: npt.NDArray[np.uint8]
+    Attributes:
+        array: Pixels (S, S, 3) for the network, or a cached map (h, w, channels).
+    """
 
-    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-        return self.pixels
+    array: npt.NDArray[Any]
+
+    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[Any]:
+        """Return the array."""
+        return self.array
 
 
-class Validation:
-    """Episodic accuracy on groups of classes; the same episodes every time.
+class BaseValidation(ABC):
+    """Episodic accuracy by group; the same episodes every time.
 
-    Groups of fewer than five classes have no episodes of their own: they are pooled into one.
+    Attributes:
+        groups: Prepared photos by class, by the group's name.
+        settings: Settings of the episodes by group.
+    """
+
+    groups: Mapping[str, Mapping[str, Sequence[PreparedInput]]]
+    settings: Mapping[str, Sequence[EpisodeSetting]]
+
+    @abstractmethod
+    def _make_scorer(self, network: HMDRN) -> NetworkScorer:
+        """Return a scorer of the groups' photos with a network in evaluation mode."""
+
+    def measure(self, network: HMDRN) -> dict[str, float]:
+        """Return percent by "<group> <way>-way <shot>-shot"; the network is left in evaluation mode."""
+        network.eval()
+        accuracies: dict[str, float] = {}
+        for name, classes in self.groups.items():
+            for result in evaluate(self._make_scorer(network), classes, self.settings[name]):
+                setting = result.setting
+                accuracies[f"{name} {setting.way}-way {setting.shot}-shot"] = result.accuracy
+        return accuracies
+
+
+class Validation(BaseValidation):
+    """Episodic accuracy on photos of groups of classes; the same episodes every time.
+
+    Groups of fewer than five classes are too small for episodes: they are pooled into one group.
 
     Args:
-        groups: Photographs by class, by the group's name.
+        groups: Photos by class, by the group's name.
         preprocessing: The way from a photo to the network's input; None for the center of photos at the
             default side.
         shots: Numbers of support photos.
         episodes: Episodes for each group and number of shots.
+        report: Receives the progress.
+
+    Attributes:
+        preprocessing: The preprocessing.
 
     Raises:
         ImageError: A photo that cannot be read.
+        DatasetError: Two groups of the same name after pooling.
         TrainingError: No group has enough photos for an episode.
     """
+
+    preprocessing: Preprocessing
+    groups: Mapping[str, Mapping[str, Sequence[PreparedInput]]]
+    settings: Mapping[str, Sequence[EpisodeSetting]]
 
     def __init__(
         self,
@@ -57,46 +98,39 @@ class Validation:
         report: ProgressCallback = ignore_progress,
     ) -> None:
         self.preprocessing = preprocessing or Preprocessing("crop", NetworkConfig().side)
-        self.groups: dict[str, Mapping[str, Sequence[_Prepared]]] = {}
-        self.settings: dict[str, list[EpisodeSetting]] = {}
-        for name, classes in _with_small_ones_pooled(groups).items():
+        prepared: dict[str, Mapping[str, Sequence[PreparedInput]]] = {}
+        settings: dict[str, Sequence[EpisodeSetting]] = {}
+        for name, classes in _pool_small_groups(groups).items():
             sizes = sorted((len(photos) for photos in classes.values()), reverse=True)
             way = min(WAY, len(sizes))
             # Small classes still give episodes, with fewer queries.
-            settings = [
+            possible = [
                 EpisodeSetting(way, shot, min(QUERIES, sizes[way - 1] - shot), episodes)
                 for shot in shots
                 if way >= 2 and sizes[way - 1] > shot
             ]
-            if not settings:
-                continue
-            self.settings[name] = settings
-            self.groups[name] = {
-                label: [self._prepare(photo, name, report) for photo in photos]
-                for label, photos in classes.items()
-            }
-        if not self.groups:
+            if possible:
+                settings[name] = possible
+                prepared[name] = {
+                    label: [self._prepare(photo, name, report) for photo in photos]
+                    for label, photos in classes.items()
+                }
+        self.groups, self.settings = prepared, settings
+        if not prepared:
             raise TrainingError(
                 "the classes for validation have too few photos for any episode: give 2 classes of "
                 f"{min(shots) + 1} photos or more, or train without validation"
             )
 
-    def _prepare(self, photo: Photo, name: str, report: ProgressCallback) -> _Prepared:
+    def _make_scorer(self, network: HMDRN) -> NetworkScorer:
+        return NetworkScorer(network, self.preprocessing.mode)
+
+    def _prepare(self, photo: Photo, name: str, report: ProgressCallback) -> PreparedInput:
         report(f"reading {name} for validation", 0, 1)
-        return _Prepared(photo.prepare(self.preprocessing))
-
-    def measure(self, network: HMDRN) -> dict[str, float]:
-        """Percent, by "<group> <way>-way <shot>-shot"; the network is left in evaluation mode."""
-        network.eval()
-        found: dict[str, float] = {}
-        for name, classes in self.groups.items():
-            scorer = NetworkScorer(network, self.preprocessing.mode)
-            for one in evaluate(scorer, classes, self.settings[name]):
-                found[f"{name} {one.setting.way}-way {one.setting.shot}-shot"] = one.accuracy
-        return found
+        return PreparedInput(photo.prepare(self.preprocessing))
 
 
-def _with_small_ones_pooled(
+def _pool_small_groups(
     groups: Mapping[str, Mapping[str, Sequence[Photo]]],
 ) -> dict[str, Mapping[str, Sequence[Photo]]]:
     large = {name: classes for name, classes in groups.items() if len(classes) >= WAY}

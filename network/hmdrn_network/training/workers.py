@@ -1,4 +1,4 @@
-"""Several processes that train one network, each on episodes of its own, as `torchrun` starts them."""
+"""Processes started by `torchrun` that train one network, each on its own episodes."""
 
 from __future__ import annotations
 
@@ -14,60 +14,58 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Workers:
-    """One process among those of a run.
+    """A process among those of a run.
 
     Attributes:
-        rank: Its number; process 0 writes files and reports.
-        count: How many there are; with 1 nothing is exchanged.
+        rank: Number of the process; process 0 writes files and reports.
+        count: Number of processes; 1 exchanges nothing.
     """
 
     rank: int = 0
     count: int = 1
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes; one that a process lacks counts as 0."""
+        """Replace every gradient by its mean over the processes; a missing gradient counts as 0."""
         if self.count == 1:
             return
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         # One exchange in place of hundreds.
-        together = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(together)
-        together /= self.count
-        for parameter, gradient in zip(parameters, _split_like(together, gradients), strict=True):
+        total = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(total)
+        for parameter, gradient in zip(parameters, _split_like(total / self.count, gradients), strict=True):
             parameter.grad = gradient
 
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by those of process 0."""
         if self.count == 1:
             return
-        shared = list(tensors)
         by_type: dict[torch.dtype, list[Tensor]] = {}
-        for tensor in shared:
+        for tensor in tensors:
             by_type.setdefault(tensor.dtype, []).append(tensor)
         for same in by_type.values():
-            together = torch.cat([tensor.flatten() for tensor in same])
-            dist.broadcast(together, src=0)
-            for tensor, values in zip(same, _split_like(together, same), strict=True):
+            flat = torch.cat([tensor.flatten() for tensor in same])
+            dist.broadcast(flat, src=0)
+            for tensor, values in zip(same, _split_like(flat, same), strict=True):
                 tensor.copy_(values)
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is up in any process."""
+        """Return True if the flag is set in any process."""
         if self.count == 1:
             return flag
-        raised = torch.tensor(float(flag), device=device)
-        dist.all_reduce(raised)
-        return bool(raised > 0)
+        count = torch.tensor(float(flag), device=device)
+        dist.all_reduce(count)
+        return bool(count > 0)
 
 
-def _split_like(together: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+def _split_like(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Cut a vector into tensors of the shapes of `tensors`."""
-    parts = torch.split(together, [tensor.numel() for tensor in tensors])
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Workers]:
-    """Join the processes that `torchrun` started; alone where it started none."""
+def join_workers(device: torch.device) -> Iterator[Workers]:
+    """Join the processes that `torchrun` started; a process that it did not start is alone."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Workers()
@@ -80,7 +78,7 @@ def joined(device: torch.device) -> Iterator[Workers]:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is this process's GPU where there is one, else the CPU."""
+    """Return the device called `name`; "auto" is this process's GPU if it has one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":

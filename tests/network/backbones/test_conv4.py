@@ -71,7 +71,7 @@ def test_in_evaluation_an_image_gives_the_same_maps_again_and_in_any_batch():
         torch.testing.assert_close(together[level][2:3], alone, rtol=1e-5, atol=1e-5)
 
 
-def test_in_training_the_batch_normalises_itself():
+def test_in_training_the_batch_normalizes_itself():
     network = conv4().train()
     x = images(4)
     before = network.blocks[0].norm.running_mean.clone()

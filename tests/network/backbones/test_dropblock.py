@@ -70,7 +70,7 @@ def test_the_share_of_dropped_units_is_that_of_independent_block_corners(side, s
     rate=st.floats(0.05, 0.5),
     seed=st.integers(0, 999),
 )
-def test_what_is_dropped_are_whole_contiguous_blocks(height, width, size, rate, seed):
+def test_whole_contiguous_blocks_are_dropped(height, width, size, rate, seed):
     size_here = min(size, height, width)
     for zeros in dropped((1, 4, height, width), rate, size, seed)[0]:
         assert (covered_by_blocks(zeros, size_here) == zeros).all()
@@ -81,7 +81,7 @@ def test_channels_and_images_are_dropped_apart():
     assert len(np.unique(zeros, axis=0)) > 40
 
 
-def test_what_is_kept_is_scaled_by_one_factor_to_the_same_mean():
+def test_units_that_stay_are_scaled_by_one_factor_to_the_same_mean():
     x = torch.rand(16, 32, 10, 10, generator=torch.Generator().manual_seed(1)) + 1
     torch.manual_seed(2)
     y = DropBlock(0.2).train()(x)
@@ -94,7 +94,7 @@ def test_what_is_kept_is_scaled_by_one_factor_to_the_same_mean():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_the_mean_is_kept_in_every_precision(dtype):
+def test_the_mean_stays_in_every_precision(dtype):
     # The size of ResNet-12's high level in training; within one rounding of the type.
     torch.manual_seed(0)
     y = DropBlock(0.1).train()(torch.ones(16, 640, 5, 5, dtype=dtype))

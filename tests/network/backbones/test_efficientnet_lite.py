@@ -1,4 +1,4 @@
-"""EfficientNet-Lite against an independent implementation, and against what ImageNet taught it."""
+"""EfficientNet-Lite against an independent implementation, and on photos of ImageNet's classes."""
 
 from __future__ import annotations
 

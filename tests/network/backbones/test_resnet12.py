@@ -47,7 +47,7 @@ def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.einsum("chwij,ocij->ohw", windows, weight)
 
 
-def normalise(x: np.ndarray, weights: dict[str, np.ndarray], name: str) -> np.ndarray:
+def normalize(x: np.ndarray, weights: dict[str, np.ndarray], name: str) -> np.ndarray:
     mean, var, gain, shift = (
         weights[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
     )
@@ -70,10 +70,10 @@ def test_a_residual_block_is_that_of_the_equations(side):
     x = image(1, side).double()
     y = x[0].numpy()
     for i in (1, 2):
-        y = leaky(normalise(convolve(y, weights[f"conv{i}.weight"]), weights, f"norm{i}"))
-    y = normalise(convolve(y, weights["conv3.weight"]), weights, "norm3")
+        y = leaky(normalize(convolve(y, weights[f"conv{i}.weight"]), weights, f"norm{i}"))
+    y = normalize(convolve(y, weights["conv3.weight"]), weights, "norm3")
     shortcut = convolve(x[0].numpy(), weights["shortcut_conv.weight"])
-    y = leaky(y + normalise(shortcut, weights, "shortcut_norm"))
+    y = leaky(y + normalize(shortcut, weights, "shortcut_norm"))
     pooled = y[:, :6, :6].reshape(5, 3, 2, 3, 2).max(axis=(2, 4))
     np.testing.assert_allclose(block(x)[0].numpy(), pooled, rtol=1e-11, atol=1e-12)
 
@@ -105,7 +105,7 @@ def test_no_convolution_has_a_bias(network):
     assert all(c.bias is None for c in convolutions)
 
 
-def test_in_evaluation_it_gives_the_same_maps_again_whatever_the_global_generator(network):
+def test_in_evaluation_maps_do_not_depend_on_the_global_generator(network):
     x = image(1, 32)
     first = network(x)
     torch.manual_seed(99)

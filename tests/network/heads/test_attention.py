@@ -74,12 +74,12 @@ def test_padding_equals_unpadded(channels, locations, dtype, rtol):
             attention(query, torch.cat([support, torch.full((2, extra, channels), x, dtype=dtype)], 1), valid)
             for x in (1e4, -3.0)
         ]
-        # What the padding holds changes no bit; that it is there, rounding alone.
+        # The content of the padding changes no bit, its presence only the rounding.
         assert torch.equal(*results)
         torch.testing.assert_close(results[0], plain, rtol=rtol, atol=0)
 
 
-def test_classes_of_different_shots_share_a_batch_and_padding_may_lie_anywhere():
+def test_classes_of_different_shots_share_a_batch_with_padding_anywhere():
     attention = head(16)
     query, support = tokens(0, 3, 5, 16), tokens(1, 3, 20, 16)
     valid = tokens(2, 3, 20) > torch.tensor([[-0.5], [0.0], [1.0]])

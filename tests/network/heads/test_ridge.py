@@ -80,8 +80,8 @@ def test_distances_hold_for_any_alpha_and_beta(d, n, alpha, beta, seed):
 def test_lambda_grows_with_the_tokens_and_has_a_floor():
     n = torch.tensor([25.0, 100.0, 500.0], dtype=torch.float64)
     expected = np.array([25.0, 100.0, 500.0]) / 64 * np.exp(0.5) + 1e-6
-    np.testing.assert_allclose(head(64, 0.5, 0.0).regularisation(n).numpy(), expected, rtol=1e-14)
-    assert head(64, -200.0, 0.0).regularisation(n).tolist() == pytest.approx([1e-6] * 3)
+    np.testing.assert_allclose(head(64, 0.5, 0.0).regularization(n).numpy(), expected, rtol=1e-14)
+    assert head(64, -200.0, 0.0).regularization(n).tolist() == pytest.approx([1e-6] * 3)
 
 
 def test_the_operator_is_the_square_of_identity_minus_rho_hat():
@@ -119,7 +119,7 @@ def test_padding_equals_unpadded(channels, locations, dtype, rtol):
             ridge(query, torch.cat([support, torch.full((2, extra, channels), x, dtype=dtype)], 1), valid)
             for x in (1e4, -3.0)
         ]
-        # What the padding holds changes no bit; that it is there, rounding alone.
+        # The content of the padding changes no bit, its presence only the rounding.
         assert torch.equal(*results)
         torch.testing.assert_close(results[0], plain, rtol=rtol, atol=0)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hmdrn_network.training.augmentation import augment
 
-GREY = torch.tensor([0.299, 0.587, 0.114])
+GRAY = torch.tensor([0.299, 0.587, 0.114])
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -20,7 +20,7 @@ def noise(count: int, side: int = 92) -> torch.Tensor:
 
 
 def painted(count: int, paint: torch.Tensor) -> torch.Tensor:
-    """The same grey image (S, S) many times."""
+    """The same gray image (S, S) many times."""
     return paint.to(torch.uint8)[None, :, :, None].expand(count, -1, -1, 3)
 
 
@@ -51,7 +51,7 @@ def test_the_same_generator_gives_the_same_images_and_another_one_others():
     assert all(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_the_generator_goes_on_from_one_batch_to_the_next():
+def test_the_generator_continues_from_batch_to_batch():
     images, generator = noise(2), seeded(1)
     assert not torch.equal(augment(images, 84, generator), augment(images, 84, generator))
 
@@ -110,7 +110,7 @@ def test_crops_are_between_three_to_four_and_four_to_three():
     assert 0.54 < area.max() < 0.68
 
 
-def test_the_whole_image_without_a_margin_is_kept_within_its_borders():
+def test_the_whole_image_without_a_margin_stays_within_its_borders():
     # The crop lies inside the image: no mirrored border appears, so a ramp stays monotonous.
     ramp = painted(50, (60 + torch.arange(92.0)).expand(92, 92))
     rows = augment(ramp, 84, seeded(5)).mean(dim=3)[:, 40]
@@ -137,27 +137,27 @@ def test_crops_reach_every_side_of_the_image_about_as_often():
         assert 0.12 < float(where.flatten(1).any(dim=1).float().mean()) < 0.4, side
 
 
-@pytest.mark.parametrize("colour", [(120, 120, 120), (150, 90, 60), (20, 130, 80)])
-def test_an_even_colour_stays_even_and_its_brightness_changes_by_at_most_two_fifths(colour):
-    images = torch.tensor(colour, dtype=torch.uint8).expand(300, 40, 40, 3)
+@pytest.mark.parametrize("color", [(120, 120, 120), (150, 90, 60), (20, 130, 80)])
+def test_an_even_color_stays_even_and_changes_by_at_most_two_fifths(color):
+    images = torch.tensor(color, dtype=torch.uint8).expand(300, 40, 40, 3)
     out = augment(images, 16, seeded(7))
     torch.testing.assert_close(out, out[:, :1, :1].expand_as(out), rtol=0, atol=1e-3)
-    colours = out[:, 0, 0]
-    unclipped = (colours > 0).all(dim=1) & (colours < 255).all(dim=1)
-    luminance = float(torch.tensor(colour).float() @ GREY)
-    brightness = (colours @ GREY)[unclipped] / luminance
+    colors = out[:, 0, 0]
+    unclipped = (colors > 0).all(dim=1) & (colors < 255).all(dim=1)
+    luminance = float(torch.tensor(color).float() @ GRAY)
+    brightness = (colors @ GRAY)[unclipped] / luminance
     assert 0.599 < brightness.min() < 0.65
     assert 1.35 < brightness.max() < 1.401
     assert float(brightness.mean()) == pytest.approx(1.0, abs=0.05)
 
 
-def test_saturation_and_contrast_move_a_colour_along_the_line_through_its_grey():
-    colour = torch.tensor([150.0, 90.0, 60.0])
-    out = augment(colour.to(torch.uint8).expand(300, 40, 40, 3), 16, seeded(8))[:, 0, 0]
+def test_saturation_and_contrast_move_a_color_on_the_line_through_its_gray():
+    color = torch.tensor([150.0, 90.0, 60.0])
+    out = augment(color.to(torch.uint8).expand(300, 40, 40, 3), 16, seeded(8))[:, 0, 0]
     unclipped = (out > 0).all(dim=1) & (out < 255).all(dim=1)
-    grey = (out @ GREY)[unclipped, None]
-    brightness = grey / (colour @ GREY)
-    direction = (out[unclipped] - grey) / (brightness * (colour - colour @ GREY))
+    gray = (out @ GRAY)[unclipped, None]
+    brightness = gray / (color @ GRAY)
+    direction = (out[unclipped] - gray) / (brightness * (color - color @ GRAY))
     torch.testing.assert_close(direction, direction[:, :1].expand_as(direction), rtol=1e-3, atol=1e-3)
     assert 0.36 - 1e-3 < direction.min() < 0.5
     assert 1.5 < direction.max() < 1.96 + 1e-3

@@ -68,7 +68,7 @@ def torch_loss(values: dict[str, np.ndarray], targets: np.ndarray) -> tuple[floa
     return loss.item(), {name: g.numpy() for name, g in zip(named, gradients, strict=True)}
 
 
-def test_loss_and_gradients_of_an_episode_are_those_of_numpy_in_double_precision(values):
+def test_loss_and_gradients_of_an_episode_match_numpy_in_double_precision(values):
     targets = np.array([0, 2, 1, 2])
     loss, gradients = torch_loss(values, targets)
     assert loss == pytest.approx(numpy_loss(values, targets), rel=1e-10)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from hmdrn_network.training.base_trainer import Progress
 from hmdrn_network.training.history import LOG_EVERY, History
-from hmdrn_network.training.trainer import Progress
 
 
 def test_records_are_means_over_some_steps_and_the_last_may_be_shorter():
@@ -22,7 +22,7 @@ def test_records_are_means_over_some_steps_and_the_last_may_be_shorter():
     assert last["scalars"] == {"scale": steps}
 
 
-def test_a_history_that_is_written_and_read_between_two_records_goes_on_the_same():
+def test_a_history_written_and_read_between_two_records_continues_the_same():
     whole, parts = History(), History()
     for step in range(1, 2 * LOG_EVERY + 1):
         progress = Progress("classes", step, 1000, step**0.5, 0.5)
@@ -38,7 +38,7 @@ def test_a_validation_is_best_if_its_mean_is_above_all_before():
     assert history.validations_since_best() == 0
     assert history.best_accuracies() == {}
     means = [(50, 70), (60, 70), (90, 40), (61, 71), (10, 10), (66, 66)]
-    found = [history.add_validation(i, {"a": a, "b": b}) for i, (a, b) in enumerate(means)]
-    assert found == [True, True, False, True, False, False]
+    best = [history.add_validation(i, {"a": a, "b": b}) for i, (a, b) in enumerate(means)]
+    assert best == [True, True, False, True, False, False]
     assert history.validations_since_best() == 2
     assert history.best_accuracies() == {"val a": 61, "val b": 71}

@@ -13,7 +13,7 @@ from hmdrn_runtime.errors import TrainingError
 
 SIDE = decoded_side(84)
 
-COLOURS = {
+COLORS = {
     "gull/a.png": (250, 10, 10),
     "gull/b.png": (10, 250, 10),
     "tern/a.png": (10, 10, 250),
@@ -23,18 +23,18 @@ COLOURS = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, colour in COLOURS.items():
-        picture(tmp_path / "birds" / name, colour)
+    for name, color in COLORS.items():
+        picture(tmp_path / "birds" / name, color)
     return tmp_path / "birds"
 
 
-def picture(path: Path, colour: tuple[int, int, int], mode: str = "RGB") -> None:
+def picture(path: Path, color: tuple[int, int, int], mode: str = "RGB") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (150, 70), colour).convert(mode).save(path)
+    Image.new("RGB", (150, 70), color).convert(mode).save(path)
 
 
 def load(folder: Path, **options) -> PhotoGroup:
-    return load_photo_group(folder.name, open_dataset(folder).classes, **options)
+    return load_photo_group(folder.name, open_dataset(folder).classes, 84, **options)
 
 
 def test_photos_are_in_the_order_of_classes_and_names(folder):
@@ -44,9 +44,9 @@ def test_photos_are_in_the_order_of_classes_and_names(folder):
     assert [c.tolist() for c in group.classes] == [[0, 1], [2, 3]]
     assert group.images.shape == (4, SIDE, SIDE, 3)
     assert group.images.dtype == torch.uint8
-    for image, colour in zip(group.images, COLOURS.values(), strict=True):
-        assert torch.equal(image, torch.tensor(colour, dtype=torch.uint8).expand_as(image))
-    assert group.problems.lines() == []
+    for image, color in zip(group.images, COLORS.values(), strict=True):
+        assert torch.equal(image, torch.tensor(color, dtype=torch.uint8).expand_as(image))
+    assert group.problems.describe() == []
 
 
 def test_a_photo_is_squashed_as_a_whole_and_not_cropped(folder):
@@ -66,10 +66,10 @@ def test_progress_counts_every_photo(folder):
     assert reports == [("reading birds", i, 4) for i in (1, 2, 3, 4)]
 
 
-def test_what_cannot_serve_is_left_out_and_named(folder):
+def test_unusable_photos_are_left_out_and_named(folder):
     (folder / "tern" / "broken.png").write_bytes(b"no image")
-    picture(folder / "tern" / "again.png", COLOURS["tern/b.png"])
-    picture(folder / "gull" / "grey.png", (90, 90, 90), "L")
+    picture(folder / "tern" / "again.png", COLORS["tern/b.png"])
+    picture(folder / "gull" / "gray.png", (90, 90, 90), "L")
     picture(folder / "gull" / "clear.png", (30, 90, 90), "RGBA")
     picture(folder / "skua" / "a.png", (1, 2, 3))
     for species in ("gull", "tern"):
@@ -81,23 +81,23 @@ def test_what_cannot_serve_is_left_out_and_named(folder):
     assert list(problems.unreadable) == ["tern/broken.png"]
     assert problems.repeated == ("tern/b.png",)
     assert problems.contradictory == ("gull/both.png", "tern/both.png")
-    assert problems.lonely == ("skua",)
+    assert problems.single == ("skua",)
     assert problems.modes == {"L": 1, "RGBA": 1}
-    lines = "\n".join(problems.lines())
-    for told in (
+    lines = "\n".join(problems.describe())
+    for text in (
         "1 photos that cannot be read",
         "broken.png",
         "2 photos that lie in several",
         "skua",
         "1 L, 1 RGBA",
     ):
-        assert told in lines
+        assert text in lines
 
 
 def test_a_long_list_of_names_is_cut(folder):
     for i in range(5):
         picture(folder / f"lone{i}" / "a.png", (i, 0, 0))
-    assert "lone0, lone1, lone2 and 2 more" in "\n".join(load(folder).problems.lines())
+    assert "lone0, lone1, lone2 and 2 more" in "\n".join(load(folder).problems.describe())
 
 
 def test_fewer_than_two_usable_classes_are_refused_with_the_reasons(folder):
@@ -127,7 +127,7 @@ def test_a_damaged_cache_is_made_again(folder, tmp_path, suffix):
     assert torch.equal(load(folder, cache=tmp_path / "birds-1").images, whole.images)
 
 
-def test_a_cache_that_cannot_be_written_is_told(folder, tmp_path):
+def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(TrainingError, match="cannot keep decoded photos"):
+    with pytest.raises(TrainingError, match="cannot write decoded photos"):
         load(folder, cache=tmp_path / "file" / "birds")

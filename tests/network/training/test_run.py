@@ -13,9 +13,9 @@ from tiny_runs import BIRDS, CARD, CONFIG, assert_equal_weights, changed, group,
 from hmdrn_network.checkpoints import canonical_weights, load_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
-from hmdrn_network.training.interfaces import Listener
+from hmdrn_network.training.base_trainer import Progress
+from hmdrn_network.training.listener import Listener
 from hmdrn_network.training.run import train
-from hmdrn_network.training.trainer import Progress
 from hmdrn_runtime.errors import TrainingError
 
 
@@ -28,7 +28,7 @@ def uninterrupted() -> tuple[HMDRN, list[float]]:
 
 
 class StoppedError(Exception):
-    """Stands for whatever ends a run early."""
+    """Ends a run early."""
 
 
 def stop_at(step: int) -> Any:
@@ -39,14 +39,14 @@ def stop_at(step: int) -> Any:
     return report
 
 
-class Telling(Listener):
-    """Keeps the losses, and calls a function for every step."""
+class RecordingListener(Listener):
+    """Records the losses, and calls a function for every step."""
 
     def __init__(self, report: Callable[[Progress], None]) -> None:
         self.report = report
         self.losses: list[float] = []
 
-    def stepped(self, progress: Progress, step: int, steps: int) -> None:
+    def on_step(self, progress: Progress, step: int, steps: int) -> None:
         self.report(progress)
         self.losses.append(progress.loss)
 
@@ -54,7 +54,7 @@ class Telling(Listener):
 def run_in(
     folder: Path, report: Callable[[Progress], None] = lambda _: None, **changes: Any
 ) -> tuple[HMDRN, list[float]]:
-    listener = Telling(report)
+    listener = RecordingListener(report)
     arguments = {"network": NetworkConfig(), "groups": [BIRDS], "config": CONFIG, "listener": listener}
     network = train(folder=folder, card=CARD, **(arguments | changes))
     return network, listener.losses
@@ -78,7 +78,7 @@ def test_a_finished_run_leaves_a_checkpoint_and_its_state(tmp_path):
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_run_that_was_stopped_goes_on_where_it_stood(tmp_path, step, uninterrupted):
+def test_a_stopped_run_continues_where_it_stopped(tmp_path, step, uninterrupted):
     whole, expected = uninterrupted
     with pytest.raises(StoppedError):
         run_in(tmp_path / "parts", report=stop_at(step))
@@ -130,12 +130,12 @@ def test_the_state_is_saved_while_training(tmp_path):
         if (tmp_path / "state.pt").exists():
             states.append(torch.load(tmp_path / "state.pt", weights_only=True)["step"])
 
-    run_in(tmp_path, report=report, every=0.0)
+    run_in(tmp_path, report=report, save_interval=0.0)
     # Reported before it is saved: the state seen is that of the step before.
     assert states == [0, 1, 2, 3]
 
 
-def test_a_folder_that_cannot_be_written_is_found_out_before_the_first_step(tmp_path):
+def test_a_folder_that_cannot_be_written_fails_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("no folder")
     done: list[Progress] = []
     with pytest.raises(TrainingError, match=f"cannot write to {tmp_path / 'file'}"):
@@ -188,21 +188,21 @@ def test_other_photos_than_those_of_the_folder_are_refused_by_their_record(tmp_p
         train(NetworkConfig(), [BIRDS], config, tmp_path, card)
 
 
-def test_the_network_before_the_episodes_is_kept(tmp_path, uninterrupted):
+def test_the_network_before_the_episodes_is_saved(tmp_path, uninterrupted):
     run_in(tmp_path)
     half = trainer()
     losses(half.run(CONFIG.pretrain_steps))
-    kept = load_checkpoint(tmp_path / "pretrained.safetensors")
-    ours, theirs = canonical_weights(half.network), canonical_weights(kept.network)
+    pretrained = load_checkpoint(tmp_path / "pretrained.safetensors")
+    ours, theirs = canonical_weights(half.network), canonical_weights(pretrained.network)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert kept.card.recipe["finished"] is False
+    assert pretrained.card.recipe["finished"] is False
 
 
 # Validation
 
 
 class Scripted:
-    """Stands in for a validation; gives the accuracies in turn, and again from the step that it is told."""
+    """Stands in for a validation; returns the given accuracies in turn."""
 
     def __init__(self, *accuracies: float) -> None:
         self.accuracies = list(accuracies)
@@ -216,19 +216,19 @@ class Scripted:
 VALIDATED = changed(pretrain_steps=1, episodes=5, validate_every=2)
 
 
-class Validated(Telling):
-    """Keeps what it is told of validations."""
+class ValidationListener(RecordingListener):
+    """Records the validations."""
 
     def __init__(self) -> None:
         super().__init__(lambda _: None)
         self.validations: list[tuple[Mapping[str, float], bool]] = []
 
-    def validated(self, accuracies: Mapping[str, float], best: bool) -> None:
+    def on_validation(self, accuracies: Mapping[str, float], best: bool) -> None:
         self.validations.append((accuracies, best))
 
 
-def test_the_best_weights_on_validation_are_kept_with_their_accuracies(tmp_path):
-    listener = Validated()
+def test_the_best_weights_on_validation_are_saved_with_their_accuracies(tmp_path):
+    listener = ValidationListener()
     network, _ = run_in(tmp_path, config=VALIDATED, validation=Scripted(60, 80, 70), listener=listener)
     assert listener.validations == [({"birds": 60}, True), ({"birds": 80}, True), ({"birds": 70}, False)]
     until_best = trainer(VALIDATED)
@@ -274,6 +274,6 @@ def test_a_run_can_start_from_another_networks_weights(tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in taken)
 
 
-def test_weights_of_another_backbone_are_no_start(tmp_path):
+def test_weights_of_another_backbone_are_refused_as_a_start(tmp_path):
     with pytest.raises(TrainingError, match="cannot start a conv4 from a resnet12"):
         run_in(tmp_path, start=HMDRN(NetworkConfig("resnet12")))

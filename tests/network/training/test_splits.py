@@ -20,7 +20,7 @@ def test_every_class_is_on_one_side_and_neither_side_is_a_single_class(names, sh
         assert len(train) >= 2
 
 
-def test_the_share_is_kept_and_the_order_of_the_names_does_not_matter():
+def test_the_share_holds_in_any_order_of_the_names():
     train, val = split_classes(NAMES, 0.25)
     assert (len(train), len(val)) == (9, 3)
     assert split_classes(reversed(NAMES), 0.25) == (train, val)
@@ -35,5 +35,5 @@ def test_a_further_class_hardly_moves_the_others():
 @pytest.mark.parametrize(
     ("classes", "share", "expected"), [(12, 0.0, 0), (3, 0.2, 0), (4, 0.2, 2), (12, 0.05, 2)]
 )
-def test_few_classes_are_split_in_a_way_that_episodes_are_possible_or_not_at_all(classes, share, expected):
+def test_few_classes_are_split_so_that_episodes_are_possible_or_not_at_all(classes, share, expected):
     assert len(split_classes(NAMES[:classes], share)[1]) == expected

@@ -86,7 +86,7 @@ def test_all_that_is_random_depends_on_the_seed_and_the_step_alone():
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3, 4])
-def test_a_run_that_is_restored_goes_on_as_if_never_stopped(cut, uninterrupted):
+def test_a_restored_run_continues_as_if_never_stopped(cut, uninterrupted):
     # Before, within and between the phases (two steps each), and at the end.
     whole, expected = uninterrupted
     first = trainer()
@@ -148,7 +148,7 @@ def test_the_learning_rate_warms_up_and_falls_by_a_cosine_in_each_phase():
     config = changed(pretrain_steps=3, episodes=4, warmup=2, pretrain_learning_rate=0.2, learning_rate=0.1)
     run, rates = trainer(config), []
     for _ in run.run():
-        rates.append({group["lr"] for group in run.optimiser.param_groups})
+        rates.append({entry["lr"] for entry in run.optimizer.param_groups})
     expected = [0.2 * 0.5 * (1 + math.cos(math.pi * i / 3)) * min(1, (i + 1) / 2) for i in range(3)]
     expected += [0.1 * 0.5 * (1 + math.cos(math.pi * i / 4)) * min(1, (i + 1) / 2) for i in range(4)]
     assert [rate.pop() for rate in rates] == pytest.approx(expected, rel=1e-12)
@@ -158,25 +158,25 @@ def test_the_learning_rate_warms_up_and_falls_by_a_cosine_in_each_phase():
 def test_every_parameter_is_trained_and_matrices_alone_decay():
     run = trainer()
     parameters = [*run.network.parameters(), *run.classifier.parameters()]
-    groups = run.optimiser.param_groups
-    moved = [p for group in groups for p in group["params"]]
+    groups = run.optimizer.param_groups
+    moved = [p for entry in groups for p in entry["params"]]
     assert {id(p) for p in parameters} == {id(p) for p in moved}
     assert len(parameters) == len(moved)
-    for group in groups:
-        matrices = {p.dim() > 1 for p in group["params"]}
+    for entry in groups:
+        matrices = {p.dim() > 1 for p in entry["params"]}
         assert len(matrices) == 1
-        assert group["weight_decay"] == (CONFIG.weight_decay if matrices.pop() else 0)
+        assert entry["weight_decay"] == (CONFIG.weight_decay if matrices.pop() else 0)
 
 
 def test_a_pretrained_backbone_moves_at_a_rate_of_its_own():
     run = trainer(changed(backbone_rate=0.25))
     in_backbone = {id(p) for p in run.network.backbone.parameters()}
     list(run.run(1))
-    rates = {(id(p) in in_backbone): g["lr"] for g in run.optimiser.param_groups for p in g["params"]}
+    rates = {(id(p) in in_backbone): g["lr"] for g in run.optimizer.param_groups for p in g["params"]}
     assert rates[True] == pytest.approx(0.25 * rates[False])
 
 
-def test_pretraining_leaves_the_transformers_and_episodes_the_classifier_alone():
+def test_pretraining_leaves_transformers_and_episodes_the_classifier_alone():
     run = trainer()
     before = {name: value.clone() for name, value in run.network.state_dict().items()}
     list(run.run(2))
@@ -189,8 +189,8 @@ def test_pretraining_leaves_the_transformers_and_episodes_the_classifier_alone()
     assert torch.equal(run.classifier.weight, classifier)
     parameters = dict(run.network.named_parameters())
     assert all(not torch.equal(parameters[name], after[name]) for name in parameters)
-    # The momentum of the first phase is gone with its optimiser.
-    assert run.classifier.weight not in run.optimiser.state
+    # The momentum of the first phase is gone with its optimizer.
+    assert run.classifier.weight not in run.optimizer.state
 
 
 def test_a_network_of_one_level_is_trained():

@@ -17,18 +17,18 @@ from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
 
 @pytest.fixture
 def groups(tmp_path: Path):
-    """Photos of plain colours: {group: {class: photos}} with the given numbers of photos."""
+    """Photos of plain colors: {group: {class: photos}} with the given numbers of photos."""
 
     def made(**sizes: tuple[int, ...]):
-        found = {}
+        datasets = {}
         for group, counts in sizes.items():
             for label, count in enumerate(counts):
                 for i in range(count):
                     path = tmp_path / group / f"class {label}" / f"{i}.png"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     Image.new("RGB", (90, 90), (40 * label, 9 * i, 100)).save(path)
-            found[group] = open_dataset(tmp_path / group).classes
-        return found
+            datasets[group] = open_dataset(tmp_path / group).classes
+        return datasets
 
     return made
 
@@ -39,13 +39,13 @@ def network() -> HMDRN:
     return HMDRN(NetworkConfig()).eval()
 
 
-def test_a_validation_gives_what_evaluate_gives(groups, network):
+def test_a_validation_has_the_accuracies_of_evaluate(groups, network):
     photos = groups(birds=(4, 4, 4, 4, 4, 4))
-    found = Validation(photos, shots=(1, 2), episodes=3).measure(network)
+    accuracies = Validation(photos, shots=(1, 2), episodes=3).measure(network)
     settings = [EpisodeSetting(5, shot, 4 - shot, 3) for shot in (1, 2)]
     expected = evaluate(NetworkScorer(network), photos["birds"], settings)
-    assert list(found) == ["birds 5-way 1-shot", "birds 5-way 2-shot"]
-    assert list(found.values()) == [one.accuracy for one in expected]
+    assert list(accuracies) == ["birds 5-way 1-shot", "birds 5-way 2-shot"]
+    assert list(accuracies.values()) == [result.accuracy for result in expected]
 
 
 def test_groups_of_fewer_than_five_classes_are_pooled(groups, network):

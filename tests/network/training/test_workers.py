@@ -53,7 +53,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_network_on_episodes_of_their_own(tmp_path):
+def test_two_processes_train_one_network_on_their_own_episodes(tmp_path):
     port = free_port()
     (tmp_path / "two").mkdir()
     (tmp_path / "one").mkdir()

@@ -20,7 +20,7 @@ from hmdrn_network.checkpoints import load_checkpoint
 SMALL = ("--way", 3, "--max-shot", 2, "--queries", 2)
 
 
-def test_a_few_steps_leave_a_checkpoint_that_says_what_it_was_trained_on(hmdrn, specimens, tmp_path):
+def test_a_few_steps_leave_a_checkpoint_with_a_record_of_its_data(hmdrn, specimens, tmp_path):
     run = tmp_path / "run"
     outcome = hmdrn(
         *("train", specimens, "--output", run, "--pretrain-steps", 2, "--episodes", 2, *SMALL),
@@ -57,7 +57,7 @@ def test_a_users_folder_is_trained_on_exported_and_evaluated(hmdrn, specimens, t
     assert "no record of having been trained on" in refused.err
 
 
-def test_other_settings_do_not_go_on_with_a_run(hmdrn, specimens, tmp_path):
+def test_other_settings_do_not_continue_a_run(hmdrn, specimens, tmp_path):
     arguments = (
         "train",
         specimens,
@@ -89,7 +89,7 @@ def run_until(run: Path, started: subprocess.Popen[str], steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_to_the_weights_of_one_that_was_not(hmdrn, specimens, tmp_path):
+def test_a_killed_run_continues_to_the_weights_of_an_uninterrupted_run(hmdrn, specimens, tmp_path):
     settings = ("--pretrain-steps", 4, "--episodes", 6, "--save-every", 0, *SMALL)
     assert hmdrn("train", specimens, "--output", tmp_path / "whole", *settings).code == 0
     run = tmp_path / "killed"

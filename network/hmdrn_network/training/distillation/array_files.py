@@ -1,4 +1,4 @@
-"""Arrays that are filled block by block in a file, and go on where an interrupted run stopped."""
+"""Arrays that are filled block by block in a file, and continued after an interrupt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hmdrn_runtime.io.files import describe_os_error, write_atomically
 from hmdrn_runtime.progress import ProgressCallback
 
 BLOCK = 64
-"""Rows that are computed at once; what depends on a block's rows alone depends on nothing else."""
+"""Rows that are computed together."""
 
 
 def fill_array(
@@ -29,7 +29,7 @@ def fill_array(
     """Fill an array in a file, or open it if it is filled already.
 
     Args:
-        path: The array's file, `.npy`; its progress is kept beside it, in `.json`.
+        path: The array's file, `.npy`; its progress is saved beside it, in `.json`.
         shape: Shape of the array; the first axis is filled in blocks of `BLOCK` rows.
         dtype: Type of its entries.
         key: Identifies the content: an array of another key is filled anew.
@@ -60,7 +60,7 @@ def fill_array(
         mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r")
     except OSError as error:
         raise TrainingError(
-            f"cannot keep {path.name} in {path.parent}: {describe_os_error(error)}"
+            f"cannot write {path.name} to {path.parent}: {describe_os_error(error)}"
         ) from error
     return mapped
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from hmdrn_network.training.photos import decoded_side
 from hmdrn_runtime.datasets.dataset import Dataset, Photo
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.progress import ProgressCallback
+
+_Compute = Callable[[slice], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def decode_photos(
 
 
 class PrefixMaps:
-    """The first stages of a pretrained backbone, run on augmented views and kept in half precision.
+    """The first stages of a pretrained backbone, run on augmented views and cached in half precision.
 
     Args:
         backbone: Name of the backbone.
@@ -107,7 +109,7 @@ class PrefixMaps:
         return self._fill(folder / f"{photos.name}-val-maps.npy", photos, "val", compute, report)
 
     def _fill(
-        self, path: Path, photos: PhotoSet, kind: str, compute: Any, report: ProgressCallback
+        self, path: Path, photos: PhotoSet, kind: str, compute: _Compute, report: ProgressCallback
     ) -> npt.NDArray[np.float16]:
         key = f"{self._key} {kind} {photos.key}"
         return fill_array(path, (len(photos.pixels), *self._shape), np.float16, key, compute, report)
@@ -128,7 +130,7 @@ def teacher_features(
 
 @dataclass(frozen=True)
 class CachedGroup:
-    """All that training needs of one data set.
+    """Cached data of one data set for training.
 
     Attributes:
         name: Name of the data set.
@@ -152,10 +154,10 @@ def rows_by_class(targets: npt.NDArray[np.int64], classes: int) -> tuple[npt.NDA
     return tuple(np.flatnonzero(targets == c) for c in range(classes))
 
 
-def describe_groups(groups: Sequence[CachedGroup]) -> Mapping[str, str]:
-    """Describe the photos of each group in a few words, for a model card."""
-    return {
-        group.name: f"{sum(map(len, group.classes))} photos of {len(group.classes)} classes"
-        + (f", teacher {group.teacher}" if group.teacher else "")
+def describe_groups(groups: Sequence[CachedGroup]) -> str:
+    """Describe the photos and the teacher of each group in a line, for a model card."""
+    return ", ".join(
+        f"{group.name} ({sum(map(len, group.classes))} photos of {len(group.classes)} classes"
+        + (f", teacher {group.teacher})" if group.teacher else ")")
         for group in groups
-    }
+    )

@@ -35,10 +35,10 @@ class DistillationConfig(TrainingConfig):
         class_power: Groups are drawn for episodes by their number of classes to this power.
         group_weights: Factor of a group's share in both phases; 1 where it is not given.
         episode_weights: The same for episodes alone, in place of `group_weights` where it is given.
-        flip: Whether cached maps are mirrored half of the time.
+        flip: True to mirror cached maps half of the time.
 
     Raises:
-        TrainingError: A value out of its range.
+        TrainingError: A value is out of its range.
     """
 
     pretrain_steps: int = 1200
@@ -76,14 +76,9 @@ class DistillationConfig(TrainingConfig):
         for name in ("smoothing", "hard_share", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
-        weights = (
-            "mid_weight",
-            "teacher_weight",
-            "relation_weight",
-            "class_weight",
-            "teacher_weight_episodes",
-        )
-        for name in ("frozen_stages", "backbone_rate", "backbone_rate_episodes", "stage_decay", *weights):
+        losses = ("teacher_weight", "teacher_weight_episodes", "relation_weight")
+        weights = ("mid_weight", "class_weight", *losses)
+        for name in (*weights, "frozen_stages", "backbone_rate_episodes", "stage_decay"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 0 or more")
         if self.frozen_stages_episodes < self.frozen_stages:

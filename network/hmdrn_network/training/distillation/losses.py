@@ -24,7 +24,7 @@ def relation_distance(student: Tensor, features: Tensor) -> Tensor:
     Returns:
         A scalar, 0 to 4, over pairs of different photos.
     """
-    own = F.normalize(student - student.mean(dim=0), dim=1)
-    other = F.normalize(features, dim=1)
-    apart = ~torch.eye(len(own), dtype=torch.bool, device=own.device)
-    return (own @ own.T - other @ other.T)[apart].square().mean()
+    ours = F.normalize(student - student.mean(dim=0), dim=1)
+    theirs = F.normalize(features, dim=1)
+    different = ~torch.eye(len(ours), dtype=torch.bool, device=ours.device)
+    return (ours @ ours.T - theirs @ theirs.T)[different].square().mean()

@@ -20,11 +20,11 @@ from hmdrn_network.training.distillation.cache import (
 )
 from hmdrn_network.training.distillation.recipe import Recipe
 from hmdrn_network.training.distillation.teachers import Teacher, open_teacher
+from hmdrn_network.training.validation import WAY
 from hmdrn_runtime.datasets.dataset import find_splits, open_dataset
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.progress import ProgressCallback
 
-MIN_VALIDATION_CLASSES = 5
 POOLED = "small groups"
 
 
@@ -35,8 +35,8 @@ class PreparedData:
     Attributes:
         groups: The groups.
         validation: Maps (h, w, channels) by class, by the group's name; groups with too few classes for
-            episodes of their own are pooled.
-        record: What identifies the data, for the model card.
+            episodes are pooled.
+        record: Identity of the data, for the model card.
     """
 
     groups: list[CachedGroup]
@@ -54,7 +54,7 @@ def prepare_data(
 ) -> PreparedData:
     """Decode photos, and compute the maps of the frozen stages and the teachers' features.
 
-    What is cached already is taken from `folder`.
+    Cached results are read from `folder`.
 
     Args:
         paths: Data sets with the splits train and, if they are to be validated on, val.
@@ -96,8 +96,8 @@ def prepare_data(
         groups.append(CachedGroup(name, photos.labels, rows, views, features, model))
         record[name] = {"photos": photos.key, "classes": len(photos.labels), "teacher": model}
         if "val" in find_splits(path):
-            held = decode_photos(open_dataset(path, "val"), name, folder, network.side, False, report)
-            validation[name] = _maps_by_class(held, maps.of_photos(held, folder, report))
+            photos = decode_photos(open_dataset(path, "val"), name, folder, network.side, False, report)
+            validation[name] = _maps_by_class(photos, maps.of_photos(photos, folder, report))
     return PreparedData(groups, pool_small_groups(validation), record)
 
 
@@ -120,11 +120,11 @@ def pool_small_groups(
     groups: Mapping[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]],
 ) -> dict[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]]:
     """Join groups of fewer than five classes into one; it is left out if it has fewer than five too."""
-    large = {name: g for name, g in groups.items() if len(g) >= MIN_VALIDATION_CLASSES}
+    large = {name: g for name, g in groups.items() if len(g) >= WAY}
     pool = {
         f"{name}/{label}": maps
         for name, classes in groups.items()
         if name not in large
         for label, maps in classes.items()
     }
-    return {**large, POOLED: pool} if len(pool) >= MIN_VALIDATION_CLASSES else large
+    return {**large, POOLED: pool} if len(pool) >= WAY else large

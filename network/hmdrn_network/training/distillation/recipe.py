@@ -1,4 +1,4 @@
-"""Recipes: everything that a distillation depends on besides photos and teachers, in one JSON file."""
+"""Recipes: all that a distillation depends on besides photos and teachers, in one JSON file."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def load_recipe(source: str) -> Recipe:
         TrainingError: No such recipe, or entries that are missing or unknown.
         CheckpointError: A network that cannot be built.
     """
-    own = sorted(entry.name.removesuffix(".json") for entry in _RECIPES.iterdir() if entry.is_file())
+    names = sorted(entry.name.removesuffix(".json") for entry in _RECIPES.iterdir() if entry.is_file())
     try:
-        text = (_RECIPES / f"{source}.json").read_text() if source in own else Path(source).read_text()
+        text = (_RECIPES / f"{source}.json").read_text() if source in names else Path(source).read_text()
         return Recipe.from_dict(json.loads(text))
     except (OSError, ValueError) as error:
         if isinstance(error, HmdrnError):
@@ -103,5 +103,5 @@ def load_recipe(source: str) -> Recipe:
         cause = describe_os_error(error) if isinstance(error, OSError) else error
         raise TrainingError(
             f"recipe {source!r} cannot be read ({cause}): give the name of one of the package "
-            f"({', '.join(own)}) or a JSON file"
+            f"({', '.join(names)}) or a JSON file"
         ) from error

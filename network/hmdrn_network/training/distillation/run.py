@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,9 +15,9 @@ from hmdrn_network.training.distillation.recipe import Recipe
 from hmdrn_network.training.distillation.sampling import Sampler
 from hmdrn_network.training.distillation.trainer import DistillationTrainer
 from hmdrn_network.training.distillation.validation import CachedValidation
-from hmdrn_network.training.interfaces import Listener
+from hmdrn_network.training.listener import Listener
 from hmdrn_network.training.run import run_in_folder
-from hmdrn_network.training.workers import joined
+from hmdrn_network.training.workers import join_workers
 from hmdrn_runtime.errors import TrainingError
 
 
@@ -28,18 +26,18 @@ def distill(
     data: PreparedData,
     folder: Path,
     listener: Listener = Listener(),  # noqa: B008 (has no state)
-    every: float = 180.0,
+    save_interval: float = 180.0,
 ) -> HMDRN:
     """Train the student of a recipe.
 
-    Several processes, as `torchrun` starts them, share the work; each draws batches and episodes of its own.
+    Several processes, as `torchrun` starts them, share the work; each draws its own batches and episodes.
 
     Args:
         recipe: The recipe.
         data: Its cached data.
         folder: Folder of the run: `state.pt`, `model.safetensors`, `history.json`.
         listener: Receives the events of the run.
-        every: Seconds between two saved states.
+        save_interval: Seconds between two saved states.
 
     Returns:
         The trained network, in evaluation mode: the best on validation, or the last without validation.
@@ -49,18 +47,20 @@ def distill(
         TrainingError: Unusable settings, or a folder that cannot be written.
     """
     network = build_student(recipe)
+    settings = recipe.to_dict()
+    del settings["training"]  # the run records it
     card = ModelCard(
         recipe.name,
         recipe.license,
         training_data=_describe(data, recipe),
         intended_use=recipe.intended_use,
-        recipe={"distillation": _without_training(recipe.to_dict()), "data": dict(data.record)},
+        recipe={"distillation": settings, "data": dict(data.record)},
     )
     validation = CachedValidation(data.validation, recipe.training.frozen_stages) if data.validation else None
-    with joined(torch.device("cpu")) as workers:
+    with join_workers(torch.device("cpu")) as workers:
         sampler = Sampler(data.groups, recipe.training, recipe.merged)
         trainer = DistillationTrainer(network, sampler, recipe.training, workers)
-        return run_in_folder(trainer, folder, card, validation, listener, every)
+        return run_in_folder(trainer, folder, card, validation, listener, save_interval)
 
 
 def build_student(recipe: Recipe) -> HMDRN:
@@ -72,11 +72,11 @@ def build_student(recipe: Recipe) -> HMDRN:
     """
     torch.manual_seed(recipe.training.seed)
     network = HMDRN(recipe.network)
-    most = network.backbone.level_stages["mid"] + 1
+    limit = network.backbone.level_stages["mid"] + 1
     frozen = max(recipe.training.frozen_stages, recipe.training.frozen_stages_episodes)
-    if frozen > most:
+    if frozen > limit:
         raise TrainingError(
-            f"{frozen} stages are to be frozen: {recipe.network.backbone} can freeze at most the {most} "
+            f"{frozen} stages are to be frozen: {recipe.network.backbone} can freeze at most the {limit} "
             "up to the mid level"
         )
     load_pretrained(network.backbone, recipe.network.spec)
@@ -86,10 +86,4 @@ def build_student(recipe: Recipe) -> HMDRN:
 def _describe(data: PreparedData, recipe: Recipe) -> str:
     package = recipe.network.spec.pretrained
     start = f"start: {recipe.network.backbone} trained on {package.trained_on}" if package else ""
-    groups: Sequence[str] = [f"{name} ({text})" for name, text in describe_groups(data.groups).items()]
-    return "; ".join(filter(None, [start, ", ".join(groups)]))
-
-
-def _without_training(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A run records its training settings itself."""
-    return {key: value for key, value in values.items() if key != "training"}
+    return "; ".join(filter(None, [start, describe_groups(data.groups)]))

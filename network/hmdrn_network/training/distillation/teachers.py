@@ -105,7 +105,7 @@ class ImageNetTeacher(Teacher):
         threads: Threads to run it with.
 
     Raises:
-        CheckpointError: The backbone has no ImageNet weights, or their package is missing or another one.
+        CheckpointError: The backbone has no ImageNet weights, or their package is missing or unexpected.
     """
 
     def __init__(self, name: str, threads: int) -> None:

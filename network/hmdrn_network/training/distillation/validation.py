@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,22 +10,8 @@ import torch
 
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
-from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Evaluation, evaluate
-from hmdrn_runtime.images.preprocessing import Preprocessing
-
-WAY = 5
-QUERIES = 15
-
-
-@dataclass(frozen=True)
-class CachedMap:
-    """The map of a photo, in the place of the photo."""
-
-    array: npt.NDArray[np.float16]
-
-    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[Any]:
-        """Return the map (h, w, channels)."""
-        return self.array
+from hmdrn_network.training.validation import QUERIES, WAY, BaseValidation, PreparedInput
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
 
 
 class MapScorer(NetworkScorer):
@@ -44,18 +28,18 @@ class MapScorer(NetworkScorer):
 
     @torch.inference_mode()
     def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Take in further maps (N, h, w, channels)."""
+        """Add photos by their maps (N, h, w, channels)."""
         maps = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
         self.add_maps(self.network.project(self.network.backbone(maps, self.start)))
 
 
-class CachedValidation:
-    """Episodic accuracy by group; the same episodes every time.
+class CachedValidation(BaseValidation):
+    """Episodic accuracy on cached maps by group; the same episodes every time.
 
     Args:
-        groups: Maps by class, by the group's name.
+        groups: Maps by class, by the group's name; at least five classes each.
         start: First stage behind the cached ones.
-        shots: Numbers of support photos.
+        shots: Numbers of support photos; a group with fewer photos has one less than those of a class.
         episodes: Episodes for each group and number of shots.
     """
 
@@ -68,35 +52,17 @@ class CachedValidation:
     ) -> None:
         self.start = start
         self.groups = {
-            name: {label: [CachedMap(m) for m in maps] for label, maps in classes.items()}
+            name: {label: [PreparedInput(m) for m in maps] for label, maps in classes.items()}
             for name, classes in groups.items()
         }
-        self.settings: dict[str, list[EpisodeSetting]] = {}
-        for name, classes in self.groups.items():
+        settings: dict[str, Sequence[EpisodeSetting]] = {}
+        for name, classes in groups.items():
             size = sorted((len(maps) for maps in classes.values()), reverse=True)[WAY - 1]
-            usable = sorted({min(shot, size - 1) for shot in shots})
-            self.settings[name] = [
-                EpisodeSetting(WAY, shot, min(QUERIES, size - shot), episodes) for shot in usable
+            settings[name] = [
+                EpisodeSetting(WAY, shot, min(QUERIES, size - shot), episodes)
+                for shot in sorted({min(shot, size - 1) for shot in shots})
             ]
+        self.settings = settings
 
-    def measure(self, network: HMDRN) -> dict[str, float]:
-        """Return percent by "<group> <way>-way <shot>-shot"; the network is left in evaluation mode."""
-        accuracies: dict[str, float] = {}
-        for name, settings in self.settings.items():
-            for evaluation in self.evaluate(network, name, settings):
-                setting = evaluation.setting
-                accuracies[f"{name} {setting.way}-way {setting.shot}-shot"] = evaluation.accuracy
-        return accuracies
-
-    def evaluate(self, network: HMDRN, name: str, settings: Sequence[EpisodeSetting]) -> list[Evaluation]:
-        """Evaluate one group under several settings."""
-        return evaluate(MapScorer(network.eval(), self.start), self.groups[name], settings)
-
-    def with_settings(self, name: str, *pairs: tuple[int, int], episodes: int) -> list[EpisodeSetting]:
-        """Return settings of a group for pairs of way and shot, with as many queries as its classes allow."""
-        sizes = sorted((len(maps) for maps in self.groups[name].values()), reverse=True)
-        base = EpisodeSetting(episodes=episodes)
-        return [
-            replace(base, way=way, shot=shot, queries=min(QUERIES, sizes[way - 1] - shot))
-            for way, shot in pairs
-        ]
+    def _make_scorer(self, network: HMDRN) -> NetworkScorer:
+        return MapScorer(network, self.start)

@@ -1,4 +1,4 @@
-"""Decoded photos and their augmented views, the same ones whenever they are computed."""
+"""Decoded photos and their augmented views, which depend on their arguments alone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from hmdrn_network.training.augmentation import augment
-
-CROP_AREA = (0.3, 1.0)
 
 
 def center_square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
@@ -43,4 +41,4 @@ def augmented_view(
     digest = hashlib.sha256(f"{group} {first_row} {view}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
     pixels = torch.from_numpy(np.array(photos))
-    return augment(pixels, side, generator, CROP_AREA).numpy()
+    return augment(pixels, side, generator).numpy()

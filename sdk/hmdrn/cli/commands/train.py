@@ -16,34 +16,39 @@ from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.io.files import expand_path
 
 BACKBONE_NAMES = ("conv4", "resnet12", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
-"""Backbones to choose from; a copy of the registry's names, which only torch can give."""
+"""Names of the registry, copied because the registry imports torch."""
 
 
 @click.command("train")
 @data_argument
 @option("--output", "-o", required=True, type=PATH, help="Folder of the run.")
-@option("--split", default="train", help="Split to train on, where DATA has splits.")
-@option("--val-split", default="val", help="Split to validate on, where there is one.")
+@option("--split", default="train", help="Split to train on, for DATA with splits.")
+@option("--val-split", default="val", help="Split to validate on, if DATA has it.")
 @option(
     "--val-share",
     type=FiniteRange(0, 0.5),
     default=0.2,
-    help="Share of the classes to validate on, where DATA has no splits.",
+    help="Share of the classes to validate on, for DATA without splits.",
 )
 @option("--backbone", type=click.Choice(BACKBONE_NAMES), default="conv4", help="Feature extractor.")
-@option("--side", type=click.IntRange(1), help="Side of the input in pixels; the backbone's own by default.")
+@option("--side", type=click.IntRange(1), help="Side of the input in pixels; by default the backbone's.")
 @option("--pretrained", is_flag=True, help="Start from the backbone's ImageNet weights.")
 @option(
     "--backbone-rate",
     type=FiniteRange(0),
-    help="Rate of the backbone by that of the rest; 0.1 with --pretrained, else 1.",
+    help="Factor of the backbone's learning rate; 0.1 with --pretrained, else 1.",
 )
 @option("--head", type=click.Choice(["ridge", "attention"]), default="ridge", help="Reconstruction head.")
-@option("--init", metavar="CHECKPOINT", help="Start from these weights; `default` are the package's own.")
-@option("--pretrain-steps", type=click.IntRange(0), default=2500, help="Steps of classification first.")
-@option("--episodes", type=click.IntRange(1), default=5000, help="Episodes after them.")
+@option("--init", metavar="CHECKPOINT", help="Start from these weights; `default` for the package's.")
+@option(
+    "--pretrain-steps",
+    type=click.IntRange(0),
+    default=2500,
+    help="Steps of classification first.",
+)
+@option("--episodes", type=click.IntRange(1), default=5000, help="Number of episodes.")
 @option("--way", type=click.IntRange(2), default=10, help="Classes in an episode.")
-@option("--max-shot", type=click.IntRange(1), default=5, help="Shots vary from 1 to this.")
+@option("--max-shot", type=click.IntRange(1), default=5, help="Episodes have 1 to this many shots.")
 @option("--queries", type=click.IntRange(1), default=5, help="Query photos of a class.")
 @option(
     "--learning-rate", type=FiniteRange(0, min_open=True), default=0.05, help="Peak rate of the episodes."
@@ -52,20 +57,20 @@ BACKBONE_NAMES = ("conv4", "resnet12", "efficientnet-lite0", "efficientnet-lite1
     "--auxiliary",
     type=FiniteRange(0),
     default=0.0,
-    help="Weight of FRN's loss that keeps the support tokens of classes apart.",
+    help="Weight of FRN's loss on overlapping support tokens of classes.",
 )
-@option("--validate-every", type=click.IntRange(1), default=500, help="In episodes.")
+@option("--validate-every", type=click.IntRange(1), default=500, help="Episodes between two validations.")
 @option(
     "--patience",
     type=click.IntRange(0),
     default=0,
-    help="Stop after so many validations without a gain; 0: never.",
+    help="Validations without a gain before training stops; 0 to train to the end.",
 )
-@preprocess_option("Way in which validation makes whole photos square.")
+@preprocess_option("How validation makes whole photos square.")
 @option("--save-every", type=FiniteRange(0), default=300.0, help="Seconds between two saved states.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Device to train on.")
 @option("--seed", type=click.IntRange(0), default=0, help="Seed of all random draws.")
-@option("--name", default="hmdrn", help="The model's name, in its card.")
+@option("--name", default="hmdrn", help="Name of the model, for the model card.")
 @option(
     "--license",
     "--licence",
@@ -131,8 +136,8 @@ def command(
         classes = training.validation
         preprocessing = Preprocessing(preprocess, network.side)
         validation = Validation(classes, preprocessing, report=report) if classes else None
-    for remark in training.remarks(config.way):
-        click.echo(remark, err=True)
+    for line in training.describe_problems(config.way):
+        click.echo(line, err=True)
     if validation is None:
         click.echo("no classes to validate on: the weights of the last step are used", err=True)
     recipe = {
@@ -154,7 +159,7 @@ def command(
                 start=start,
                 device=pick_device(device),
                 listener=TrainingDisplay(report),
-                every=save_every,
+                save_interval=save_every,
             )
         except KeyboardInterrupt:
             click.echo(f"the run is saved in {output}: the same command continues it", err=True)

@@ -71,5 +71,5 @@ def test_a_damaged_record_of_progress_starts_the_array_anew(tmp_path, damage):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TrainingError, match=r"cannot keep a\.npy in "):
+    with pytest.raises(TrainingError, match=r"cannot write a\.npy to "):
         fill(tmp_path / "file" / "a.npy")

@@ -37,7 +37,7 @@ def test_settings_that_are_left_out_have_their_defaults():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"colour": 1}, TrainingError, "missing or unknown entries"),
+        ({"color": 1}, TrainingError, "missing or unknown entries"),
         ({"training": {"ways": 3}}, TrainingError, "missing or unknown entries"),
         ({"training": {"way": 0}}, TrainingError, "way is 0"),
         (

@@ -26,7 +26,7 @@ def test_the_photos_themselves_are_not_changed():
     np.testing.assert_array_equal(given, photos())
 
 
-def test_the_center_of_a_wide_photo_is_kept():
+def test_a_wide_photo_is_cut_to_its_center():
     pixels = np.zeros((20, 60, 3), np.uint8)
     pixels[:, 20:40] = 200
     square = center_square(Image.fromarray(pixels), 20)
