@@ -24,9 +24,9 @@ from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import check_parent_folder, describe_os_error, expand_path, write_atomically
 
 FORMAT = "hmdrn-checkpoint-1"
-# Names of a training run's checkpoint and of the state from which it continues.
-_RUN_CHECKPOINT = "model.safetensors"
-_RUN_STATE = "state.pt"
+# Files of a training run: its checkpoint, and the state from which it continues.
+RUN_CHECKPOINT = "model.safetensors"
+RUN_STATE = "state.pt"
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -200,7 +200,7 @@ def save_checkpoint(
 
 
 def _reject_other_files(path: Path) -> None:
-    kind, run = detect_file_kind(path), path / _RUN_CHECKPOINT
+    kind, run = detect_file_kind(path), path / RUN_CHECKPOINT
     if kind == "a bundle":
         raise CheckpointError(f"{path} is a bundle: give the checkpoint that it was exported from")
     if kind == "a folder":
@@ -209,10 +209,10 @@ def _reject_other_files(path: Path) -> None:
         )
     if kind in ("a gallery", "a photo"):
         raise CheckpointError(f"{path} is {kind}: give the file of a checkpoint, .safetensors or .pth")
-    if path.is_file() and path.name == _RUN_STATE:
+    if path.is_file() and path.name == RUN_STATE:
         raise CheckpointError(
             f"{path} is the state of a training run, which only training reads: "
-            f"give the run's checkpoint, {path.with_name(_RUN_CHECKPOINT)}"
+            f"give the run's checkpoint, {path.with_name(RUN_CHECKPOINT)}"
         )
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class DropBlock(nn.Module):
-    """Zeroes square blocks of a map while training, and rescales what is left to the same mean.
+    """Zeroes square blocks of a map while training, and rescales the rest to the same mean.
 
     Args:
         drop_rate: Expected share of dropped units, in [0, 1).

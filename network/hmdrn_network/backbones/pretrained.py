@@ -44,14 +44,12 @@ def read_package(package: PretrainedPackage) -> dict[str, Tensor]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(
-            f"{package.distribution} has no file {package.file}: install it anew"
-        ) from error
+        raise CheckpointError(f"{package.distribution} has no file {package.file}: reinstall it") from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != package.sha256:
         raise CheckpointError(
             f"{package.distribution} holds other weights than expected (SHA-256 {digest[:12]}... instead of "
-            f"{package.sha256[:12]}...): install it anew"
+            f"{package.sha256[:12]}...): reinstall it"
         )
     # weights_only: a pickle may run code, this reader may not.
     entries: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

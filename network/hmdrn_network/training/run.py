@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from hmdrn_network.checkpoints import ModelCard, save_checkpoint
+from hmdrn_network.checkpoints import RUN_CHECKPOINT, RUN_STATE, ModelCard, save_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.base_trainer import BaseTrainer
@@ -28,8 +28,6 @@ from hmdrn_network.training.workers import join_workers
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
 
-STATE = "state.pt"
-MODEL = "model.safetensors"
 PRETRAINED = "pretrained.safetensors"
 HISTORY = "history.json"
 
@@ -116,7 +114,7 @@ class _Run:
         self.history = History()
         self.best: dict[str, torch.Tensor] | None = None
         self.is_first = trainer.workers.rank == 0
-        state_file = folder / STATE
+        state_file = folder / RUN_STATE
         if state_file.exists():
             self._restore(read_state(state_file))
             if self.is_first:
@@ -171,11 +169,11 @@ class _Run:
         torch.save(state, buffer)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / STATE, buffer.getvalue())
+            write_atomically(self.folder / RUN_STATE, buffer.getvalue())
             write_atomically(self.folder / HISTORY, json.dumps(self.history.to_dict()).encode())
         except OSError as error:
             raise TrainingError(f"cannot write to {self.folder}: {describe_os_error(error)}") from error
-        self._save_model(MODEL, self._best_weights())
+        self._save_model(RUN_CHECKPOINT, self._best_weights())
         self.listener.on_save(self.folder)
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -230,9 +228,9 @@ class _Run:
             **self.card.recipe,
             "training": dataclasses.asdict(trainer.config),
             "steps_done": trainer.step,
-            "finished": done and name == MODEL,
+            "finished": done and name == RUN_CHECKPOINT,
         }
-        metrics = {**self.card.metrics, **(self.history.best_accuracies() if name == MODEL else {})}
+        metrics = {**self.card.metrics, **(self.history.best_accuracies() if name == RUN_CHECKPOINT else {})}
         save_checkpoint(
             self.folder / name, network, dataclasses.replace(self.card, recipe=recipe, metrics=metrics)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 
@@ -17,6 +17,8 @@ from hmdrn_runtime.errors import DatasetError, TrainingError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
+
+_Photos = TypeVar("_Photos")
 
 WAY = 5
 QUERIES = 15
@@ -100,7 +102,7 @@ class Validation(BaseValidation):
         self.preprocessing = preprocessing or Preprocessing("crop", NetworkConfig().side)
         prepared: dict[str, Mapping[str, Sequence[PreparedInput]]] = {}
         settings: dict[str, Sequence[EpisodeSetting]] = {}
-        for name, classes in _pool_small_groups(groups).items():
+        for name, classes in pool_small_groups(groups).items():
             sizes = sorted((len(photos) for photos in classes.values()), reverse=True)
             way = min(WAY, len(sizes))
             # Small classes still give episodes, with fewer queries.
@@ -130,14 +132,17 @@ class Validation(BaseValidation):
         return PreparedInput(photo.prepare(self.preprocessing))
 
 
-def _pool_small_groups(
-    groups: Mapping[str, Mapping[str, Sequence[Photo]]],
-) -> dict[str, Mapping[str, Sequence[Photo]]]:
+def pool_small_groups(groups: Mapping[str, Mapping[str, _Photos]]) -> dict[str, Mapping[str, _Photos]]:
+    """Join groups of fewer than five classes into one, named by all of them, with classes "group/class".
+
+    Raises:
+        DatasetError: A large group has the name of the joined one.
+    """
     large = {name: classes for name, classes in groups.items() if len(classes) >= WAY}
     small = {name: classes for name, classes in groups.items() if 0 < len(classes) < WAY}
     if not small:
         return large
     pool = {f"{name}/{label}": photos for name, classes in small.items() for label, photos in classes.items()}
-    if set(large) & {"+".join(small)}:
-        raise DatasetError(f"two groups are called {'+'.join(small)!r}: rename one")
-    return {**large, "+".join(small): pool}
+    if (joined := "+".join(small)) in large:
+        raise DatasetError(f"two groups are called {joined!r}: rename one")
+    return {**large, joined: pool}

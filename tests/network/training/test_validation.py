@@ -9,9 +9,9 @@ from PIL import Image
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
-from hmdrn_network.training.validation import Validation
+from hmdrn_network.training.validation import Validation, pool_small_groups
 from hmdrn_runtime.datasets.dataset import open_dataset
-from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.errors import DatasetError, TrainingError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
 
 
@@ -54,6 +54,14 @@ def test_groups_of_fewer_than_five_classes_are_pooled(groups, network):
         "birds 5-way 1-shot",
         "moths+fish 4-way 1-shot",
     ]
+
+
+def test_pooled_classes_have_the_names_of_their_groups():
+    large = {f"c{i}": i for i in range(5)}
+    pooled = pool_small_groups({"a": large, "b": {"x": 1, "y": 2}, "c": {"x": 3}, "d": {}})
+    assert pooled == {"a": large, "b+c": {"b/x": 1, "b/y": 2, "c/x": 3}}
+    with pytest.raises(DatasetError, match=r"two groups are called 'b\+c'"):
+        pool_small_groups({"b+c": large, "b": {"x": 1}, "c": {"x": 2}})
 
 
 def test_shots_that_the_classes_do_not_have_are_left_out(groups, network):

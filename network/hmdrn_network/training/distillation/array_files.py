@@ -32,7 +32,7 @@ def fill_array(
         path: The array's file, `.npy`; its progress is saved beside it, in `.json`.
         shape: Shape of the array; the first axis is filled in blocks of `BLOCK` rows.
         dtype: Type of its entries.
-        key: Identifies the content: an array of another key is filled anew.
+        key: Identifies the content: an array of another key is replaced.
         compute: Returns the rows of a slice.
         report: Called with the file's stem, rows done and rows in all.
 
@@ -72,4 +72,4 @@ def _rows_done(path: Path, progress_file: Path, key: str, shape: tuple[int, ...]
             return 0
         return int(progress["done"])
     except (OSError, ValueError, KeyError, TypeError):
-        return 0  # missing or damaged: filled anew
+        return 0  # missing or damaged: filled again

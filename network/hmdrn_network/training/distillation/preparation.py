@@ -20,12 +20,10 @@ from hmdrn_network.training.distillation.cache import (
 )
 from hmdrn_network.training.distillation.recipe import Recipe
 from hmdrn_network.training.distillation.teachers import Teacher, open_teacher
-from hmdrn_network.training.validation import WAY
+from hmdrn_network.training.validation import WAY, pool_small_groups
 from hmdrn_runtime.datasets.dataset import find_splits, open_dataset
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.progress import ProgressCallback
-
-POOLED = "small groups"
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class PreparedData:
     Attributes:
         groups: The groups.
         validation: Maps (h, w, channels) by class, by the group's name; groups with too few classes for
-            episodes are pooled.
+            episodes are pooled, and left out if they are still too few.
         record: Identity of the data, for the model card.
     """
 
@@ -98,7 +96,8 @@ def prepare_data(
         if "val" in find_splits(path):
             photos = decode_photos(open_dataset(path, "val"), name, folder, network.side, False, report)
             validation[name] = _maps_by_class(photos, maps.of_photos(photos, folder, report))
-    return PreparedData(groups, pool_small_groups(validation), record)
+    pooled = {name: maps for name, maps in pool_small_groups(validation).items() if len(maps) >= WAY}
+    return PreparedData(groups, pooled, record)
 
 
 def _open_teacher(model: str, folder: Path | None, threads: int) -> Teacher:
@@ -114,17 +113,3 @@ def _maps_by_class(
 ) -> dict[str, Sequence[npt.NDArray[np.float16]]]:
     rows = rows_by_class(photos.targets, len(photos.labels))
     return {label: [maps[row] for row in members] for label, members in zip(photos.labels, rows, strict=True)}
-
-
-def pool_small_groups(
-    groups: Mapping[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]],
-) -> dict[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]]:
-    """Join groups of fewer than five classes into one; it is left out if it has fewer than five too."""
-    large = {name: g for name, g in groups.items() if len(g) >= WAY}
-    pool = {
-        f"{name}/{label}": maps
-        for name, classes in groups.items()
-        if name not in large
-        for label, maps in classes.items()
-    }
-    return {**large, POOLED: pool} if len(pool) >= WAY else large

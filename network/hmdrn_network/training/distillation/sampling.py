@@ -18,7 +18,7 @@ from hmdrn_network.training.distillation.config import DistillationConfig
 
 @dataclass(frozen=True)
 class CachedBatch:
-    """Maps of photos with all that is known about them.
+    """Maps of photos with their classes and teacher features.
 
     Attributes:
         maps: Output of the frozen stages, float32 (N, channels, h, w).

