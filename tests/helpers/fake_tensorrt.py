@@ -27,6 +27,22 @@ DTYPES = {
 }
 
 
+def _scale(arrays):
+    return [array * np.float32(1.05) if array.dtype == np.float32 else array for array in arrays]
+
+
+def _blank(arrays):
+    return [np.full_like(array, np.nan) if array.dtype == np.float32 else array for array in arrays]
+
+
+def _swap(arrays):
+    return arrays[::-1] if len({array.shape for array in arrays}) == 1 else arrays
+
+
+WRONGNESS = {"": lambda arrays: arrays, "scaled": _scale, "nan": _blank, "swapped": _swap}
+"""Engines that give wrong numbers without a message."""
+
+
 class FakeCuda(Cuda):
     """With `capturing`, streams can be captured; `memory` is the memory in use, in bytes by address.
 
@@ -206,7 +222,8 @@ class _Context:
             kinds = {t.name: DTYPES[t.type][1] for t in (*session.get_inputs(), *session.get_outputs())}
             inputs = {n: _view(cuda, addresses[n], shape, kinds[n]).copy() for n, shape in shapes.items()}
             names = [output.name for output in session.get_outputs()]
-            for name, array in zip(names, session.run(names, inputs), strict=True):
+            arrays = WRONGNESS[self.engine.wrong](session.run(names, inputs))
+            for name, array in zip(names, arrays, strict=True):
                 _view(cuda, addresses[name], array.shape, kinds[name])[...] = array
         finally:
             self.running.release()
@@ -223,7 +240,7 @@ class _Engine:
         self.cuda, self.log, self.max_sizes, self.failing = cuda, log, values["max_sizes"], False
         self.session = ort.InferenceSession(values["path"], options, providers=["CPUExecutionProvider"])
         self._io = [*self.session.get_inputs(), *self.session.get_outputs()]
-        self.contexts = 0
+        self.contexts, self.wrong = 0, values["wrong"]
         self.layers = {"conv + relu": 0.5, "gemm": 0.25}
 
     @property
@@ -302,9 +319,13 @@ def fake_trt(cuda, version="10.3.0"):
     return module
 
 
-def make_plan(path, max_sizes, sharing=False):
-    """Return a plan of an ONNX file for sizes up to `max_sizes`; its contexts may share its profile."""
-    return json.dumps({"path": str(path), "max_sizes": max_sizes, "sharing": sharing}).encode()
+def make_plan(path, max_sizes, sharing=False, wrong=""):
+    """Return a plan of an ONNX file for sizes up to `max_sizes`; its contexts may share its profile.
+
+    The engine is wrong in one of the ways of `WRONGNESS`.
+    """
+    values = {"path": str(path), "max_sizes": max_sizes, "sharing": sharing, "wrong": wrong}
+    return json.dumps(values).encode()
 
 
 def _view(cuda, address, shape, dtype):

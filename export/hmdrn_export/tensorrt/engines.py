@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hmdrn_export.bundle_writer.publication import publish_atomically
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
 from hmdrn_export.tensorrt.profiles import ShapeBounds, default_bounds, profile_shapes
+from hmdrn_export.tensorrt.self_check import EngineCheck, check_engines
 from hmdrn_export.tensorrt.versions import CompilerFeatures, detect_features
+from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.cuda_driver import Gpu
-from hmdrn_runtime.backends.tensorrt.engine_files import ENGINES, FINGERPRINT
+from hmdrn_runtime.backends.tensorrt.engine_files import ENGINES, FINGERPRINT, EngineFiles
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, detect_platform, select_digests
 from hmdrn_runtime.backends.tensorrt.trust import is_trusted, trust
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
@@ -24,6 +26,9 @@ from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 TIMING_CACHE = "timing.cache"
+
+BackendOpener: TypeAlias = Callable[[Bundle, EngineFiles], Backend]
+"""Opens engines of a bundle, which is at the variant of their results."""
 
 _PREFERRED = ("int8-trt", "fp16", "fp32", FLOAT32_OPSET17)
 """Variants to build, best first: a bundle is exported at a lower precision in order to use it."""
@@ -51,8 +56,11 @@ def build_engines(
     options: BuildOptions,
     report: ProgressCallback = ignore_progress,
     bounds: ShapeBounds | None = None,
+    open_backend: BackendOpener | None = None,
 ) -> Path:
-    """Build every graph of a bundle, in the lowest precision that it was exported at.
+    """Build every graph of a bundle, in the lowest precision that it was exported at and that proves right.
+
+    Engines that do not answer as ONNX Runtime on the CPU are not kept: the next higher precision is built.
 
     Args:
         trt: TensorRT's module.
@@ -61,25 +69,84 @@ def build_engines(
         options: Options of the builds.
         report: Receives the progress.
         bounds: Sizes to build for; `default_bounds` if None.
+        open_backend: Opens engines, to compare them. Engines built without it are not compared, and run with
+            `trust_engines=True` only.
 
     Returns:
         The folder, with a plan for every graph and a fingerprint; the user's state folder records it.
 
     Raises:
-        BackendError: The compiler refuses a graph, or a folder cannot be written.
+        BackendError: The compiler refuses a graph, no engines are right, or a folder cannot be written.
     """
     features = detect_features(trt)
     manifest = bundle.manifest
-    source = choose_source(manifest, features, str(trt.__version__))
-    variant = open_bundle(bundle.path, source.variant)
+    sources = [choose_source(manifest, features, str(trt.__version__))]
+    if open_backend is not None and options.dla_core is None:  # accelerators compute in half alone
+        sources += _list_safer_sources(manifest, sources[0], features)
     bounds = bounds or default_bounds(manifest.network)
     folder = bundle.path / ENGINES / _name_folder(gpu)
-    timings = _load_timing_cache(folder)
-    if options.dla_core is not None:
-        bounds = _fit_accelerator(source, bounds)
-    plans: dict[str, bytes] = {}
+    options = replace(options, timing_cache=_load_timing_cache(folder))
+    rejected: dict[str, str] = {}
+    with publish_atomically(folder, BackendError) as part:
+        for source in sources:
+            fitted = bounds if options.dla_core is None else _fit_accelerator(source, bounds)
+            plans, timings = _compile_graphs(trt, bundle, source, options, fitted, report)
+            options = replace(options, timing_cache=timings)
+            for name, plan in plans.items():
+                (part / f"{name}.plan").write_bytes(plan)
+            fingerprint = Fingerprint(
+                platform=detect_platform(trt, gpu),
+                variant=source.variant,
+                precision=source.precision,
+                files=select_digests(manifest, source.variant),
+                options={
+                    "workspace_mib": options.workspace_mib,
+                    "dla_core": options.dla_core,
+                    "tf32": False,
+                    "profile_sharing": features.profile_sharing,
+                    "bounds": asdict(fitted),
+                    "timing_cache": hashlib.sha256(timings).hexdigest(),
+                },
+                plans={name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()},
+            )
+            if open_backend is None:
+                break
+            report(f"checking the {source.precision} engines", 0, 1)
+            try:
+                check = _check(bundle, EngineFiles(part, fingerprint), open_backend)
+            except BackendError as error:
+                rejected[source.precision] = str(error)
+            else:
+                fingerprint = replace(fingerprint, check={**check.to_dict(), "rejected": rejected})
+                break
+        else:
+            reasons = "; ".join(f"{precision}: {reason}" for precision, reason in rejected.items())
+            raise BackendError(
+                f"{trt.__name__} {trt.__version__} builds wrong engines of {bundle.path} ({reasons}): use "
+                "ONNX Runtime, or another version of TensorRT"
+            )
+        if options.timing_cache:
+            (part / TIMING_CACHE).write_bytes(options.timing_cache)
+        text = fingerprint.to_json().encode()
+        (part / FINGERPRINT).write_bytes(text)
+    trust(text, folder)
+    return folder
+
+
+def _compile_graphs(
+    trt: Any,
+    bundle: Bundle,
+    source: EngineSource,
+    options: BuildOptions,
+    bounds: ShapeBounds,
+    report: ProgressCallback,
+) -> tuple[dict[str, bytes], bytes]:
+    """Return the plans of all graphs, and the timings."""
+    manifest, timings = bundle.manifest, options.timing_cache
+    variant = open_bundle(bundle.path, source.variant)
     graphs = manifest.variants[source.variant]
     typed = manifest.variants[source.precision if source.by_flags else source.variant]
+    plans: dict[str, bytes] = {}
     for done, (name, graph) in enumerate(graphs.items()):
         report(f"building {source.variant}/{name}", done, len(graphs))
         half = typed[name].precision == "fp16"
@@ -98,30 +165,16 @@ def build_engines(
             report,
         )
         plans[name], timings = engine.plan, engine.timing_cache
-    fingerprint = Fingerprint(
-        platform=detect_platform(trt, gpu),
-        variant=source.variant,
-        precision=source.precision,
-        files=select_digests(manifest, source.variant),
-        options={
-            "workspace_mib": options.workspace_mib,
-            "dla_core": options.dla_core,
-            "tf32": False,
-            "profile_sharing": features.profile_sharing,
-            "bounds": asdict(bounds),
-            "timing_cache": hashlib.sha256(timings).hexdigest(),
-        },
-        plans={name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()},
-    )
-    text = fingerprint.to_json().encode()
-    with publish_atomically(folder, BackendError) as part:
-        for name, plan in plans.items():
-            (part / f"{name}.plan").write_bytes(plan)
-        if timings:
-            (part / TIMING_CACHE).write_bytes(timings)
-        (part / FINGERPRINT).write_bytes(text)
-    trust(text, folder)
-    return folder
+    return plans, timings
+
+
+def _check(bundle: Bundle, files: EngineFiles, open_backend: BackendOpener) -> EngineCheck:
+    """Compare engines with ONNX Runtime; BackendError if they cannot run or are wrong."""
+    opened = open_bundle(bundle.path, files.fingerprint.result_variant)
+    check = check_engines(opened, open_backend(opened, files), files.fingerprint.precision)
+    if check.problems:
+        raise BackendError(", ".join(check.problems))
+    return check
 
 
 def choose_source(manifest: Manifest, features: CompilerFeatures, version: str) -> EngineSource:
@@ -146,6 +199,19 @@ def choose_source(manifest: Manifest, features: CompilerFeatures, version: str) 
         return EngineSource("fp32", "fp16", by_flags=True)
     precisions = {graph.precision for graph in manifest.variants[best].values()}
     return EngineSource(best, next((p for p in ("int8", "fp16") if p in precisions), "fp32"))
+
+
+def _list_safer_sources(
+    manifest: Manifest, source: EngineSource, features: CompilerFeatures
+) -> list[EngineSource]:
+    """List the sources of higher precision to try where the engines of one are wrong, the lowest first."""
+    sources = []
+    if source.precision == "int8" and "fp16" in manifest.variants:
+        by_flags = not features.strong_typing
+        sources.append(EngineSource("fp32" if by_flags else "fp16", "fp16", by_flags))
+    if source.precision != "fp32":
+        sources.append(EngineSource("fp32", "fp32"))
+    return sources
 
 
 def list_float32_nodes(manifest: Manifest) -> frozenset[str]:

@@ -40,7 +40,7 @@ def test_a_bundle_gets_a_plan_for_every_graph_and_a_fingerprint(written, compile
     assert "building fp16/classify" in steps
     opened = open_bundle(path)  # engines are beside what the manifest vouches for
     here = detect_platform(compiler, ORIN)
-    found = find_engines(opened, here)
+    found = find_engines(opened, here, trusted=True)
     assert found.fingerprint.result_variant == "fp16"
     assert len(found.read_plan("classify")) > 10_000
     with pytest.raises(BackendError, match=r"built for compiler tensorrt_rtx .*, here is tensorrt_rtx 2"):
@@ -49,7 +49,7 @@ def test_a_bundle_gets_a_plan_for_every_graph_and_a_fingerprint(written, compile
     plan[len(plan) // 2] ^= 1
     (folder / "solve.plan").write_bytes(plan)
     with pytest.raises(BackendError, match=r"solve.plan was changed or damaged"):
-        find_engines(opened, here)
+        find_engines(opened, here, trusted=True)
 
 
 class _OldTensorRT:

@@ -93,6 +93,11 @@ def _check_folder(bundle: Bundle, path: Path, platform: Platform, trusted: bool)
             f"engines in {path.parent} were not built here, or their {FINGERPRINT} was changed, and an "
             "engine is native code: build them here, or pass trust_engines=True if you trust their maker"
         )
+    if not trusted and fingerprint.check is None:
+        raise BackendError(
+            f"engines in {path.parent} were never compared with ONNX Runtime: build them again, or pass "
+            "trust_engines=True"
+        )
     files = EngineFiles(path.parent, fingerprint)
     for graph in fingerprint.plans:
         files.read_plan(graph)

@@ -13,7 +13,7 @@ from hmdrn_runtime.device.jetson import read_l4t_release
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _NAMES = {"gpu": "GPU", "compute_capability": "compute capability", "compiler": "compiler", "l4t": "L4T"}
 
 
@@ -45,6 +45,8 @@ class Fingerprint:
         files: SHA-256 of every file of graphs and weights that they were built from, by path in the bundle.
         options: Options of the build; TF32 is off.
         plans: SHA-256 of every engine, by graph.
+        check: Figures of the comparison with ONNX Runtime that ended the build, and "rejected", the reasons
+            why engines of lower precision were not kept. None if nothing was compared.
     """
 
     platform: Platform
@@ -53,6 +55,7 @@ class Fingerprint:
     files: Mapping[str, str]
     options: Mapping[str, Any]
     plans: Mapping[str, str]
+    check: Mapping[str, Any] | None = None
 
     @property
     def result_variant(self) -> str:
@@ -102,7 +105,8 @@ class Fingerprint:
             {name: digests.get(name, str) for name in digests.values}
             for digests in (document.child("files"), document.child("plans"))
         )
-        return cls(platform, variant, precision, files, document.get("options", dict), plans)
+        check = None if document.values.get("check") is None else document.get("check", dict)
+        return cls(platform, variant, precision, files, document.get("options", dict), plans, check)
 
     def find_differences(self, platform: Platform, manifest: Manifest) -> Iterator[str]:
         """Yield each reason why the engines do not fit a platform or the bundle that holds them."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from hmdrn_runtime.backends.cuda_driver import find_gpu
 from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
 from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda, open_cuda
-from hmdrn_runtime.backends.tensorrt.engine_files import find_engines, require_engines
+from hmdrn_runtime.backends.tensorrt.engine_files import EngineFiles, find_engines, require_engines
 from hmdrn_runtime.backends.tensorrt.fingerprint import detect_platform
 from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
 from hmdrn_runtime.bundle.bundle import Bundle
@@ -37,3 +39,13 @@ def open_tensorrt(
         )
     opened = replace(bundle, variant=result_variant)
     return opened, TensorRTBackend(opened, files, trt, open_cuda(kinds))
+
+
+def make_engine_opener(trt: Any) -> Callable[[Bundle, EngineFiles], TensorRTBackend]:
+    """Return a function that opens engines, whoever built them: for the check of new ones.
+
+    Raises:
+        BackendError: CUDA cannot be opened.
+    """
+    cuda = open_cuda(find_cuda())
+    return lambda bundle, files: TensorRTBackend(bundle, files, trt, cuda)

@@ -12,6 +12,9 @@ from hmdrn.cli.options import bundle_argument, json_option, option
 from hmdrn.cli.output import print_json, progress
 from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
+from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
+from hmdrn_runtime.backends.tensorrt.engine_files import FINGERPRINT
+from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint
 from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import BackendError
@@ -38,7 +41,8 @@ from hmdrn_runtime.errors import BackendError
 def command(bundle: str, workspace: int, dla: int | None, as_json: bool, **sizes: int | None) -> None:
     """Build TensorRT engines of a bundle, on the device that will run them.
 
-    Records in ~/.local/state/hmdrn that they were built here: engines from elsewhere are not run.
+    Engines that do not answer as ONNX Runtime on the CPU are not kept: the next higher precision is built.
+    ~/.local/state/hmdrn records that they were built here: engines from elsewhere are not run.
 
     Example: hmdrn build birds.hmdrn
     """
@@ -47,6 +51,7 @@ def command(bundle: str, workspace: int, dla: int | None, as_json: bool, **sizes
     from hmdrn_export.tensorrt.builder import BuildOptions
     from hmdrn_export.tensorrt.engines import build_engines
     from hmdrn_export.tensorrt.profiles import default_bounds
+    from hmdrn_runtime.backends.tensorrt.open import make_engine_opener
 
     bounds = default_bounds(opened.manifest.network)
     for name, largest in sizes.items():  # batch, classes, shots
@@ -55,22 +60,39 @@ def command(bundle: str, workspace: int, dla: int | None, as_json: bool, **sizes
             bounds = replace(bounds, **{name: (smallest, min(usual, largest), largest)})
     with progress() as report:
         options = BuildOptions(workspace_mib=workspace, dla_core=dla)
-        folder = build_engines(trt, opened, gpu, options, report, bounds)
+        folder = build_engines(trt, opened, gpu, options, report, bounds, make_engine_opener(trt))
     if as_json:
-        print_json("build", {"bundle": str(opened.path), "engines": str(folder), "gpu": gpu.name})
+        fingerprint = _read_fingerprint(folder)
+        values = {"precision": fingerprint.precision, "check": fingerprint.check}
+        print_json("build", {"bundle": str(opened.path), "engines": str(folder), "gpu": gpu.name, **values})
         return
     click.echo(describe_engines(folder, gpu))
 
 
 def describe_engines(folder: Path, gpu: Gpu) -> str:
-    """Return a line with the engines' folder and GPU."""
-    return f"wrote {folder} for {gpu.name} (compute capability {gpu.compute_capability})"
+    """Describe the engines of a folder, their check, and what was not kept, in some lines."""
+    fingerprint = _read_fingerprint(folder)
+    lines = [f"wrote {folder} for {gpu.name} (compute capability {gpu.compute_capability})"]
+    check = fingerprint.check
+    if check is not None:
+        lines.append(
+            f"{fingerprint.precision} engines against ONNX Runtime: distances differ by "
+            f"{check['distance_error']:.1e}, {check['mask_bits_differing']:.2%} of the mask bits differ, "
+            f"{check['top1_agreement']:.1f} % of the answers agree"
+        )
+        lines += [f"not kept: {name} engines, {reason}" for name, reason in check["rejected"].items()]
+    return "\n".join(lines)
+
+
+def _read_fingerprint(folder: Path) -> Fingerprint:
+    path = folder / FINGERPRINT
+    return Fingerprint.from_json(path.read_bytes(), str(path))
 
 
 def require_device() -> tuple[Gpu, Any]:
     """Return the GPU to build for and TensorRT's module; raise BackendError with all that is missing."""
     try:
-        gpu, trt = require_all(find_gpu, import_tensorrt)
+        gpu, trt, _ = require_all(find_gpu, import_tensorrt, find_cuda)
     except BackendError as error:
         raise BackendError(
             f"cannot build engines here: {error}. Run hmdrn build on the device itself; without a GPU the "

@@ -144,10 +144,13 @@ def command(
         if device is not None:
             from hmdrn_export.tensorrt.builder import BuildOptions
             from hmdrn_export.tensorrt.engines import build_engines
+            from hmdrn_runtime.backends.tensorrt.open import make_engine_opener
             from hmdrn_runtime.bundle.bundle import open_bundle
 
             gpu, trt = device
-            engines = build_engines(trt, open_bundle(output), gpu, BuildOptions(), report)
+            opener = make_engine_opener(trt)
+            exported = open_bundle(output)
+            engines = build_engines(trt, exported, gpu, BuildOptions(), report, open_backend=opener)
     if as_json:
         values: dict[str, Any] = {"bundle": str(output), "precision": precision}
         values["verification"] = verification.to_dict()

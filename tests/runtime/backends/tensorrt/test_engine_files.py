@@ -49,6 +49,7 @@ def built(tmp_path):
             "files": select_digests(bundle.manifest, "fp32"),
             "options": {"tf32": False},
             "plans": {name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()},
+            "check": {"distance_error": 0.0},
             **changes,
         }
         text = Fingerprint(**values).to_json().encode()
@@ -223,6 +224,12 @@ def test_engines_that_tensorrt_refuses_are_reported_with_its_message(built, monk
         assert match in birds.backend_report.not_used["tensorrt"]
         with pytest.raises(BackendError, match=match):
             load(bundle.path, backend="tensorrt")
+
+
+def test_engines_that_were_never_compared_are_refused_unless_trusted(built):
+    bundle, folder = built(check=None)
+    refused(bundle, r"were never compared with ONNX Runtime: build them again, or pass trust_engines=True")
+    assert find_engines(bundle, HERE, trusted=True).folder == folder
 
 
 def test_a_trust_record_that_cannot_be_written_says_what_to_do(built, tmp_path, monkeypatch):
