@@ -50,16 +50,12 @@ class Fusion(nn.Module):
         weight: Learned weight of each level in use.
     """
 
-    divisor: int
-    scale: nn.Parameter
-    weight: nn.ParameterDict
-
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.divisor = config.logit_divisor
-        self.scale = nn.Parameter(torch.tensor(10.0))
+        self.divisor: int = config.logit_divisor
+        self.scale: nn.Parameter = nn.Parameter(torch.tensor(10.0))
         # Both levels start with one weight per entry of their tokens.
-        self.weight = nn.ParameterDict(
+        self.weight: nn.ParameterDict = nn.ParameterDict(
             {
                 level.name: nn.Parameter(torch.tensor(self.divisor / (level.tokens * level.channels)))
                 for level in config.level_specs
@@ -92,28 +88,20 @@ class HMDRN(nn.Module):
         True
     """
 
-    config: NetworkConfig
-    backbone: Backbone
-    projections: nn.ModuleDict
-    transformers: nn.ModuleDict
-    heads: nn.ModuleDict
-    fusion: Fusion
-
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.config = config
-        self.backbone = config.spec.build(config.side)
-        self.projections = nn.ModuleDict(
-            {
-                name: Projection(config.spec.channels[name], width)
-                for name, width in (config.projection or {}).items()
-            }
+        self.config: NetworkConfig = config
+        self.backbone: Backbone = config.spec.build(config.side)
+        channels, widths, levels = config.spec.channels, config.projection or {}, config.level_specs
+        self.projections: nn.ModuleDict = nn.ModuleDict(
+            {name: Projection(channels[name], width) for name, width in widths.items()}
         )
-        specs = config.level_specs
-        self.transformers = nn.ModuleDict({s.name: MaskedTransformer(s.tokens, s.channels) for s in specs})
+        self.transformers: nn.ModuleDict = nn.ModuleDict(
+            {level.name: MaskedTransformer(level.tokens, level.channels) for level in levels}
+        )
         head = RidgeHead if config.head == "ridge" else AttentionHead
-        self.heads = nn.ModuleDict({s.name: head(s.channels) for s in specs})
-        self.fusion = Fusion(config)
+        self.heads: nn.ModuleDict = nn.ModuleDict({level.name: head(level.channels) for level in levels})
+        self.fusion: Fusion = Fusion(config)
 
     def features(self, images: Tensor) -> dict[LevelName, Tensor]:
         """Return maps {level: (N, d, side, side)} of photos (N, S, S, 3), uint8 or float32 in 0-255."""

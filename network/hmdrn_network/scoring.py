@@ -27,11 +27,6 @@ class NetworkScorer(Scorer):
         device: The device that it is on.
     """
 
-    network: HMDRN
-    device: torch.device
-    preprocessing: Preprocessing
-    executor: str
-
     def __init__(self, network: HMDRN, mode: str = "crop") -> None:
         self.network, self.preprocessing = network, Preprocessing(mode, network.config.side)
         self.device = next(network.parameters()).device

@@ -55,13 +55,6 @@ class BaseTrainer(ABC):
         optimizer: Optimizer of the present phase.
     """
 
-    network: HMDRN
-    student: HMDRN
-    config: TrainingConfig
-    workers: Workers
-    device: torch.device
-    step: int
-    within_step: bool
     optimizer: torch.optim.Optimizer
 
     def __init__(self, network: HMDRN, config: TrainingConfig, workers: Workers) -> None:

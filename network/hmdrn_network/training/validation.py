@@ -87,10 +87,6 @@ class Validation(BaseValidation):
         TrainingError: No group has enough photos for an episode.
     """
 
-    preprocessing: Preprocessing
-    groups: Mapping[str, Mapping[str, Sequence[PreparedInput]]]
-    settings: Mapping[str, Sequence[EpisodeSetting]]
-
     def __init__(
         self,
         groups: Mapping[str, Mapping[str, Sequence[Photo]]],
@@ -99,9 +95,9 @@ class Validation(BaseValidation):
         episodes: int = 200,
         report: ProgressCallback = ignore_progress,
     ) -> None:
-        self.preprocessing = preprocessing or Preprocessing("crop", NetworkConfig().side)
-        prepared: dict[str, Mapping[str, Sequence[PreparedInput]]] = {}
-        settings: dict[str, Sequence[EpisodeSetting]] = {}
+        self.preprocessing: Preprocessing = preprocessing or Preprocessing("crop", NetworkConfig().side)
+        self.groups: dict[str, Mapping[str, Sequence[PreparedInput]]] = {}
+        self.settings: dict[str, list[EpisodeSetting]] = {}
         for name, classes in pool_small_groups(groups).items():
             sizes = sorted((len(photos) for photos in classes.values()), reverse=True)
             way = min(WAY, len(sizes))
@@ -112,13 +108,12 @@ class Validation(BaseValidation):
                 if way >= 2 and sizes[way - 1] > shot
             ]
             if possible:
-                settings[name] = possible
-                prepared[name] = {
+                self.settings[name] = possible
+                self.groups[name] = {
                     label: [self._prepare(photo, name, report) for photo in photos]
                     for label, photos in classes.items()
                 }
-        self.groups, self.settings = prepared, settings
-        if not prepared:
+        if not self.groups:
             raise TrainingError(
                 "the classes for validation have too few photos for any episode: give 2 classes of "
                 f"{min(shots) + 1} photos or more, or train without validation"

@@ -55,14 +55,13 @@ class CachedValidation(BaseValidation):
             name: {label: [PreparedInput(m) for m in maps] for label, maps in classes.items()}
             for name, classes in groups.items()
         }
-        settings: dict[str, Sequence[EpisodeSetting]] = {}
+        self.settings: dict[str, list[EpisodeSetting]] = {}
         for name, classes in groups.items():
             size = sorted((len(maps) for maps in classes.values()), reverse=True)[WAY - 1]
-            settings[name] = [
+            self.settings[name] = [
                 EpisodeSetting(WAY, shot, min(QUERIES, size - shot), episodes)
                 for shot in sorted({min(shot, size - 1) for shot in shots})
             ]
-        self.settings = settings
 
     def _make_scorer(self, network: HMDRN) -> NetworkScorer:
         return MapScorer(network, self.start)
