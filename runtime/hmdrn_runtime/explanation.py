@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from hmdrn_runtime.bundle.manifest import Level
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
-from hmdrn_runtime.gallery.species import Species
+from hmdrn_runtime.gallery.species import Species, find_species
 from hmdrn_runtime.matching.attention import AttentionMatcher, support_tokens
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.prediction import Match, Prediction
+from hmdrn_runtime.matching.snapshots import Snapshot
+from hmdrn_runtime.prediction import Match, Prediction, rank_species
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,23 @@ class Explanation:
             }
             named |= {f"{part}_{level.name}": array for part, array in parts.items() if array is not None}
         return named
+
+
+def explain_photo(
+    matcher: RidgeMatcher | AttentionMatcher,
+    snapshot: Snapshot,
+    pixels: npt.NDArray[np.uint8],
+    against: str | None,
+) -> Explanation:
+    """Recognize the species on a prepared photo and explain it; see `Recognizer.explain`."""
+    species, labels = snapshot.state.species, snapshot.labels
+    against = None if against is None else find_species(species, against).label
+    scores = matcher.classify(pixels[None], snapshot.operands, len(labels))
+    (prediction,) = rank_species(labels, scores, len(labels), snapshot.calibration)
+    others = [m for m in prediction.ranking[1:] if against in (None, prediction.label, m.label)]
+    matches = (prediction.ranking[0], *others[:1])
+    levels = explain_levels(matcher, pixels, [species[m.label] for m in matches])
+    return Explanation(replace(prediction, ranking=prediction.ranking[:5]), matches, pixels, levels)
 
 
 def explain_levels(

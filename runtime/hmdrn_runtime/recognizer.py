@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -18,12 +17,11 @@ from hmdrn_runtime.enrollment.enroll import enroll_photos, review_photos
 from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT, choose_frames
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import GalleryError, HmdrnError
-from hmdrn_runtime.explanation import Explanation, explain_levels
+from hmdrn_runtime.explanation import Explanation, explain_photo
 from hmdrn_runtime.gallery.file import sync_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_statistics import check_network
-from hmdrn_runtime.gallery.species import find_species
 from hmdrn_runtime.images.decoding import ImageSource
 from hmdrn_runtime.images.preprocessing import Box, Boxes, Preprocessing, check_boxes
 from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, list_photos
@@ -53,8 +51,7 @@ class Recognizer:
         bundle: The model.
         backend: Runs the bundle's graphs.
         gallery: Species enrolled before; empty if None.
-        keep_thumbnails: Store a thumbnail of each photo enrolled from now on, 21 KB each, which allows
-            enrolling the gallery again under another model.
+        keep_thumbnails: Store the network's input of each photo, so that another model can enroll it again.
 
     Raises:
         GalleryError: The gallery was enrolled with another network.
@@ -69,11 +66,7 @@ class Recognizer:
     """
 
     def __init__(
-        self,
-        bundle: Bundle,
-        backend: Backend,
-        gallery: Gallery | None = None,
-        keep_thumbnails: bool = False,
+        self, bundle: Bundle, backend: Backend, gallery: Gallery | None = None, keep_thumbnails: bool = False
     ) -> None:
         network = bundle.manifest.network
         if gallery is not None:
@@ -108,8 +101,7 @@ class Recognizer:
     def calibration_issue(self) -> str | None:
         """The reason that the gallery's calibration is not applied with this bundle; None if it is.
 
-        Raises:
-            GalleryError: The calibration is damaged.
+        A damaged calibration raises GalleryError.
         """
         stored = self.gallery.calibration
         return None if stored is None else calibration_issue(stored, self.background)
@@ -251,15 +243,7 @@ class Recognizer:
             pixels = prepare_query(image, self.preprocessing)
         else:
             (pixels,) = prepare_boxes(image, [box], self.preprocessing)
-        snapshot = self.solved_gallery.current()
-        species, labels = snapshot.state.species, snapshot.labels
-        against = None if against is None else find_species(species, against).label
-        scores = self.matcher.classify(pixels[None], snapshot.operands, len(labels))
-        (prediction,) = rank_species(labels, scores, len(labels), snapshot.calibration)
-        others = [m for m in prediction.ranking[1:] if against in (None, prediction.label, m.label)]
-        matches = (prediction.ranking[0], *others[:1])
-        levels = explain_levels(self.matcher, pixels, [species[m.label] for m in matches])
-        return Explanation(replace(prediction, ranking=prediction.ranking[:5]), matches, pixels, levels)
+        return explain_photo(self.matcher, self.solved_gallery.current(), pixels, against)
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it by its digest; as `Gallery.forget`."""
@@ -296,10 +280,7 @@ class Recognizer:
         return self._live.submit(image, boxes, top)
 
     def attach_operator_cache(self, gallery: str | os.PathLike[str]) -> None:
-        """Use the file `GALLERY.operators` to avoid solving species again at the next start.
-
-        Called by `hmdrn.load` and `save_gallery`; see `Matcher.attach_operator_cache`.
-        """
+        """Use the file `GALLERY.operators` to start faster next time; `hmdrn.load` does it."""
         path = expand_path(gallery, GalleryError).resolve()
         self.matcher.attach_operator_cache(operator_cache_path(path), self.bundle)
 
