@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+from types import SimpleNamespace
 
 import pytest
+from fake_tensorrt import FakeCuda, fake_trt, make_plan
 
-from hmdrn_runtime.backends.cuda_driver import find_gpu
+from hmdrn.cli.commands import build
+from hmdrn_export.tensorrt import engines
+from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
+from hmdrn_runtime.backends.tensorrt import open as opening
 from hmdrn_runtime.errors import BackendError
 
 
@@ -56,6 +62,31 @@ def test_the_backends_of_the_command_line_are_those_of_the_runtime():
 
     (option,) = [parameter for parameter in command.params if parameter.name == "backend"]
     assert tuple(option.type.choices) == BACKENDS
+
+
+def test_build_reports_the_check_and_the_engines_that_it_did_not_keep(hmdrn, written, tmp_path, monkeypatch):
+    cuda = FakeCuda()
+    trt = fake_trt(cuda, "10.13.0")
+    path = tmp_path / "b.hmdrn"
+    shutil.copytree(written("conv4", "ridge", "fp32").path, path)
+
+    def compile_graph(trt, graph, shapes, options, report):
+        wrong = "scaled" if graph.parent.name == "fp16" else ""
+        plan = make_plan(graph, {"batch": 8, "classes": 20}, wrong=wrong)
+        return SimpleNamespace(plan=plan, timing_cache=b"")
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(engines, "build_engine", compile_graph)
+    monkeypatch.setattr(build, "find_gpu", lambda: Gpu("Orin (nvgpu)", "8.7"))
+    monkeypatch.setattr(build, "import_tensorrt", lambda: trt)
+    monkeypatch.setattr(build, "find_cuda", lambda: [lambda: cuda])
+    monkeypatch.setattr(opening, "find_cuda", lambda: [lambda: cuda])
+    done = hmdrn("build", path)
+    assert done.code == 0, done.err
+    wrote, check, rejected = done.out.splitlines()
+    assert wrote.startswith(f"wrote {path}/engines/orin-nvgpu-sm8-7 for Orin")
+    assert check.startswith("fp32 engines against ONNX Runtime: distances differ by ")
+    assert rejected.startswith("not kept: fp16 engines, outputs differ by 0.05")
 
 
 def test_build_of_no_bundle_says_so_before_it_looks_for_a_gpu(hmdrn, tmp_path):
