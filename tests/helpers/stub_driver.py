@@ -53,7 +53,7 @@ def run_over_stub(
         environment: Further variables.
     """
     helpers = Path(__file__).parent
-    path = [str(folder) for folder in (site, helpers) if folder is not None]
+    path = [str(folder) for folder in (site, helpers, os.environ.get("PYTHONPATH")) if folder]
     variables = {"PYTHONPATH": os.pathsep.join(path), "LD_LIBRARY_PATH": str(stub), _PACKAGE: package}
     return subprocess.run(
         [sys.executable, *arguments],

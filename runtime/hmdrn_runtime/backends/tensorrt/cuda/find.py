@@ -36,7 +36,7 @@ def open_cuda(kinds: Sequence[type[Cuda]]) -> Cuda:
             return kind()
         except BackendError as error:
             reasons.append(f"{kind.package}: {error}")
-    raise BackendError(f"{'; '.join(reasons)}. hmdrn doctor recommends a package for this driver")
+    raise BackendError(f"{'; '.join(reasons)}; hmdrn doctor recommends a package for this driver")
 
 
 def _find_kinds() -> Iterator[type[Cuda]]:
