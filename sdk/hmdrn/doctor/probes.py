@@ -77,6 +77,7 @@ def probe_choice(bundle: str) -> dict[str, Any]:
         "passed_over": dict(report.passed_over),
         "not_used": dict(report.not_used),
         "variants": list(recognizer.bundle.manifest.variants),
+        "engine_check": getattr(recognizer.backend, "engine_check", None),
     }
 
 

@@ -228,6 +228,16 @@ def test_every_state_can_be_shown(state, hmdrn, monkeypatch):
     assert done.err == ""
 
 
+def test_the_check_of_engines_in_use_is_shown_with_what_was_not_kept(hmdrn, monkeypatch):
+    check = {"distance_error": 2e-4, "mask_bits_differing": 0.001, "top1_agreement": 100.0}
+    check["rejected"] = {"fp16": "outputs differ by nan (at most 0.02)"}
+    used = facts(choice={**facts().choice, "backend": "tensorrt", "engine_check": check})
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: used)
+    shown = " ".join(hmdrn("doctor").out.split())
+    assert "distances differ by 2.0e-04, 0.10% of the mask bits differ, 100.0 % of the answers agree" in shown
+    assert "not kept: fp16 engines, outputs differ by nan (at most 0.02)" in shown
+
+
 def test_int8_is_said_to_be_passed_over_where_it_would_be_wrong(hmdrn, monkeypatch):
     for exact in (True, False):
         monkeypatch.setattr(command_module, "collect_report", lambda bundle, exact=exact: facts(int8=exact))

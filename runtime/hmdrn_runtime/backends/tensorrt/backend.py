@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import astuple
 from typing import Any, TypeAlias
@@ -60,6 +60,11 @@ class TensorRTBackend(Backend):
                 self.close()
                 raise
         self._max_classes = classify.loaded.max_sizes["classes"]
+
+    @property
+    def engine_check(self) -> Mapping[str, Any] | None:
+        """Figures of the check that ended the engines' build; None if they were not checked."""
+        return self._files.fingerprint.check
 
     def place(self, array: npt.NDArray[Any]) -> ResidentArray:
         """Copy an array to device memory, which is freed with the last reference to the result.

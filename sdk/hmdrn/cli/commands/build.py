@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hmdrn.cli.engine_check import describe_engine_check
 from hmdrn.cli.options import bundle_argument, json_option, option
 from hmdrn.cli.output import print_json, progress
 from hmdrn.loading import resolve_bundle
@@ -73,14 +74,8 @@ def describe_engines(folder: Path, gpu: Gpu) -> str:
     """Describe the engines of a folder, their check, and what was not kept, in some lines."""
     fingerprint = _read_fingerprint(folder)
     lines = [f"wrote {folder} for {gpu.name} (compute capability {gpu.compute_capability})"]
-    check = fingerprint.check
-    if check is not None:
-        lines.append(
-            f"{fingerprint.precision} engines against ONNX Runtime: distances differ by "
-            f"{check['distance_error']:.1e}, {check['mask_bits_differing']:.2%} of the mask bits differ, "
-            f"{check['top1_agreement']:.1f} % of the answers agree"
-        )
-        lines += [f"not kept: {name} engines, {reason}" for name, reason in check["rejected"].items()]
+    if fingerprint.check is not None:
+        lines.append(f"{fingerprint.precision} {describe_engine_check(fingerprint.check)}")
     return "\n".join(lines)
 
 

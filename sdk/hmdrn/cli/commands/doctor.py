@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from hmdrn.cli.engine_check import describe_engine_check
 from hmdrn.cli.options import json_option
 from hmdrn.cli.output import print_facts, print_json
 from hmdrn.doctor.advice import advise
@@ -87,6 +88,8 @@ def _choice_facts(report: DeviceReport) -> Iterator[tuple[str, str]]:
         yield "nothing", str(report.choice["error"])
         return
     yield "used", f"backend {report.choice['backend']}, variant {report.choice['variant']}"
+    if check := report.choice.get("engine_check"):
+        yield "checked", describe_engine_check(check)
     for key in ("not_used", "passed_over"):
         for name, reason in report.choice[key].items():
             yield f"not {name}", str(reason)

@@ -1,0 +1,17 @@
+"""Text of the check that TensorRT engines passed when they were built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def describe_engine_check(check: Mapping[str, Any]) -> str:
+    """Describe the figures of a fingerprint's check, and a line for each precision that was not kept."""
+    figures = (
+        f"engines against ONNX Runtime: distances differ by {check['distance_error']:.1e}, "
+        f"{check['mask_bits_differing']:.2%} of the mask bits differ, {check['top1_agreement']:.1f} % of the "
+        "answers agree"
+    )
+    rejected = [f"not kept: {name} engines, {reason}" for name, reason in check["rejected"].items()]
+    return "\n".join([figures, *rejected])
