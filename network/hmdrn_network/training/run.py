@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import pickle
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,28 +97,26 @@ def run_in_folder(
     return run.load_result()
 
 
+@dataclass
 class _Run:
-    """The files and the decisions of a run around its trainer."""
+    """Files and decisions of a run around its trainer."""
 
-    def __init__(
-        self,
-        trainer: BaseTrainer,
-        folder: Path,
-        card: ModelCard,
-        validation: BaseValidation | None,
-        listener: Listener,
-        save_interval: float,
-    ) -> None:
-        self.trainer, self.folder, self.card = trainer, folder, card
-        self.validation, self.listener, self.save_interval = validation, listener, save_interval
-        self.history = History()
-        self.best: dict[str, torch.Tensor] | None = None
-        self.is_first = trainer.workers.rank == 0
-        state_file = folder / RUN_STATE
+    trainer: BaseTrainer
+    folder: Path
+    card: ModelCard
+    validation: BaseValidation | None
+    listener: Listener
+    save_interval: float
+    history: History = field(default_factory=History)
+    best: dict[str, torch.Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        self.is_first = self.trainer.workers.rank == 0
+        state_file = self.folder / RUN_STATE
         if state_file.exists():
             self._restore(read_state(state_file))
             if self.is_first:
-                listener.on_resume(trainer.step, trainer.steps)
+                self.listener.on_resume(self.trainer.step, self.trainer.steps)
 
     def train(self) -> None:
         """Train to the end, saving at intervals, after an interrupt, and at the end."""
@@ -226,14 +224,12 @@ class _Run:
         done = trainer.step == trainer.steps or 0 < patience <= self.history.validations_since_best()
         recipe = {
             **self.card.recipe,
-            "training": dataclasses.asdict(trainer.config),
+            "training": asdict(trainer.config),
             "steps_done": trainer.step,
             "finished": done and name == RUN_CHECKPOINT,
         }
         metrics = {**self.card.metrics, **(self.history.best_accuracies() if name == RUN_CHECKPOINT else {})}
-        save_checkpoint(
-            self.folder / name, network, dataclasses.replace(self.card, recipe=recipe, metrics=metrics)
-        )
+        save_checkpoint(self.folder / name, network, replace(self.card, recipe=recipe, metrics=metrics))
 
 
 def _copy_weights(start: HMDRN, network: HMDRN) -> None:
