@@ -85,7 +85,11 @@ RULES = (
         ("reconstruction.*/Sub", "reconstruction.*/Pow", "reconstruction.*/ReduceSum", "fusion/*"),
         "distances are differences, squared and summed; their ranking is the answer",
     ),
-    Rule("fp16", ("backbone.*",), "convolutions, and what is between them, are most of the work"),
+    Rule(
+        "fp16",
+        ("backbone.*", "projections.*"),
+        "convolutions, depthwise ones too, and what is between them are most of the work",
+    ),
     Rule("fp16", ("transformers.*.attention/MatMul", "reconstruction.*/MatMul"), "products of attention"),
     Rule(
         "fp16",
