@@ -5,6 +5,9 @@ operator of the backbone exists in int8 alone, so that convolution, activation, 
 without a detour over float32. *int8-trt*, for NVIDIA's compiler: symmetric int8, float32 biases, no pairs on
 the outputs of layers, but on the shortcut input of residual additions.
 
+A convolution, depthwise or not, and the ReLU or ReLU6 that alone reads it are one operator with no pair in
+between. The projections of the levels are quantized as the backbone is.
+
 In both, weights are symmetric int8 for each output channel, and LayerNorm, softmax, mask scores, Gram
 matrices and everything after them stay FP32. The outputs of matrix products are never quantized: the mask is
 a step function of one of them.
@@ -16,7 +19,7 @@ transformer would be rounded with the input of the layer beside it.)
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -46,7 +49,9 @@ ORT = Dialect("int8-ort", symmetric=False, quantized_outputs=True, quantized_bia
 TRT = Dialect("int8-trt", symmetric=True, quantized_outputs=False, quantized_bias=False)
 DIALECTS = (ORT, TRT)
 
-_ELEMENTWISE = ("Add", "LeakyRelu", "MaxPool", "Relu")
+_CLIPPED = ("Clip", "Relu")
+"""Activations that the grid of their output clips by itself; ReLU6 is a Clip."""
+_ELEMENTWISE = ("Add", "LeakyRelu", "MaxPool", *_CLIPPED)
 """Operators besides convolutions that ONNX Runtime computes on 8-bit tensors."""
 
 
@@ -110,26 +115,35 @@ def _add_outputs(
             all_readers[name].append(node)
     quantized: set[str] = set()
     for node in graph.node:
+        operands = node.input[:1] if node.op_type == "Clip" else node.input  # a Clip's bounds are constants
         if not (node.op_type == "Conv" and node.name in layers) and not (
-            node.op_type in _ELEMENTWISE and quantized.issuperset(node.input)
+            node.op_type in _ELEMENTWISE and quantized.issuperset(operands)
         ):
             continue
         (output,) = node.output
         quantized.add(output)
-        if node.op_type != "Relu" and [reader.op_type for reader in all_readers[output]] == ["Relu"]:
-            continue  # one operator with its ReLU: there is no tensor between them
+        next_operators = [reader.op_type for reader in all_readers[output]]
+        if node.op_type not in _CLIPPED and len(next_operators) == 1 and next_operators[0] in _CLIPPED:
+            continue  # one operator with its activation: there is no tensor between them
         readers[output].update(reader.name for reader in all_readers[output])
         if node.op_type == "MaxPool":
             grid_sources[output] = grid_sources.get(node.input[0], node.input[0])
 
 
 def _add_shortcuts(graph: onnx.GraphProto, layers: Collection[str], readers: dict[str, set[str]]) -> None:
-    """Quantize the shortcut input of residual additions: the other convolution then absorbs the addition."""
+    """Quantize the shortcut input of residual additions: the other convolution then absorbs the addition.
+
+    The shortcut is what other nodes read too (MBConv), or else the smaller of two convolutions (ResNet-12).
+    """
     kernel_areas = {
         node.output[0]: math.prod(next(a.ints for a in node.attribute if a.name == "kernel_shape"))
         for node in graph.node
         if node.op_type == "Conv" and node.name in layers
     }
+    uses = Counter(name for node in graph.node for name in node.input)
     for node in graph.node:
-        if node.op_type == "Add" and kernel_areas.keys() >= set(node.input):
-            readers[min(node.input, key=kernel_areas.__getitem__)].add(node.name)
+        if node.op_type != "Add":
+            continue
+        shortcut, main = sorted(node.input, key=lambda name: (-uses[name], kernel_areas.get(name, 0)))
+        if main in kernel_areas and (shortcut in kernel_areas or shortcut in readers):
+            readers[shortcut].add(node.name)
