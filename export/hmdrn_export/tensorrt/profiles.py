@@ -13,6 +13,9 @@ SizeRange = tuple[int, int, int]
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 """Smallest, usual and largest shape of every input."""
 
+_OPERATOR_MEMORY = 200 * 2**20
+"""Most bytes of all classes' operators, float32, in an engine's largest shape."""
+
 
 @dataclass(frozen=True)
 class ShapeBounds:
@@ -53,11 +56,13 @@ class ShapeBounds:
 def default_bounds(model: Network) -> ShapeBounds:
     """Return bounds whose engines fit into a small device's memory.
 
-    A species is 17 KB for Conv-4 with the ridge head, 1 MB for ResNet-12, and all its tokens for attention.
+    Classes of the ridge head are as many as `_OPERATOR_MEMORY` holds: an operator is 17 KB for Conv-4, 41 KB
+    for levels of 128 and 64 channels, and 1 MB for ResNet-12. A class of the attention head is all its tokens.
     """
     if model.head == "attention":
         return ShapeBounds(classes=(1, 5, 20))
-    return ShapeBounds() if model.statistics == "gram" else ShapeBounds(classes=(1, 10, 200))
+    least, usual, most = ShapeBounds.classes
+    return ShapeBounds(classes=(least, usual, max(usual, min(most, _OPERATOR_MEMORY // (4 * model.packed)))))
 
 
 def profile_shapes(name: str, graph: Graph, levels: tuple[Level, ...], bounds: ShapeBounds) -> Shapes:
