@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from tiny_runs import BIRDS, CARD, changed
 from hmdrn_network.config import NetworkConfig
-from hmdrn_network.training import train
+from hmdrn_network.training.run import train
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
