@@ -20,7 +20,7 @@ from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slice
 from hmdrn_runtime.gallery.species import Species, find_species
 from hmdrn_runtime.matching.attention import AttentionMatcher, support_tokens
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.matching.snapshots import Snapshot
+from hmdrn_runtime.matching.solved_gallery import Snapshot
 from hmdrn_runtime.prediction import Match, Prediction, rank_species
 
 

@@ -33,7 +33,7 @@ from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.factory import open_matcher
 from hmdrn_runtime.matching.index.operator_cache import operator_cache_path
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.matching.snapshots import SolvedGallery
+from hmdrn_runtime.matching.solved_gallery import SolvedGallery
 from hmdrn_runtime.open_set.background import Background
 from hmdrn_runtime.open_set.threshold import calibration_issue
 from hmdrn_runtime.prediction import Prediction, rank_species

@@ -69,8 +69,8 @@ def _open(
     from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
     from hmdrn_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 
-    kind = OnnxRuntimeBackend if name == "onnxruntime" else OnnxRuntimeCudaBackend
-    return opened, kind(opened, threads)
+    kinds = {"onnxruntime": OnnxRuntimeBackend, "onnxruntime-cuda": OnnxRuntimeCudaBackend}
+    return opened, kinds[name](opened, threads)
 
 
 def _check_variant(bundle: Bundle, name: str) -> None:

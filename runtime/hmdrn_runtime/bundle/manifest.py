@@ -46,7 +46,7 @@ class Network:
 
     Attributes:
         fingerprint: SHA-256 of the canonical FP32 weights, the configuration and the preprocessing.
-        backbone: "conv4" or "resnet12".
+        backbone: Name of the backbone, such as "conv4" or "efficientnet-lite0".
         head: "ridge" or "attention".
         levels: The levels in the order of every packed array, high before mid.
         fusion: The constants that turn distances into logits, for matching outside the graphs.

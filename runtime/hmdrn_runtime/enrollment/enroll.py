@@ -16,7 +16,7 @@ from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, prepare_photo
 from hmdrn_runtime.matching.base import Matcher
-from hmdrn_runtime.matching.snapshots import SolvedGallery
+from hmdrn_runtime.matching.solved_gallery import SolvedGallery
 
 
 def enroll_photos(

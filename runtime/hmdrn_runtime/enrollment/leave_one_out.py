@@ -101,16 +101,16 @@ def check_enrollment(
         answer = answers.get(digest)
         reports.append(
             PhotoReport(
-                photo.name,
-                digest,
-                measure_quality(photo),
-                _find_duplicate(check, row),
-                answer,
-                fits.fit.get(digest),
-                digest == outlier,
-                digest == best,
-                check.label,
-                answer if confusion is not None and answer == confusion.label else None,
+                name=photo.name,
+                digest=digest,
+                quality=measure_quality(photo),
+                duplicate_of=_find_duplicate(check, row),
+                recognized_as=answer,
+                fit=fits.fit.get(digest),
+                outlier=digest == outlier,
+                most_useful=digest == best,
+                label=check.label,
+                nearer_to=answer if confusion is not None and answer == confusion.label else None,
             )
         )
     return tuple(reports), _find_nearest(fits), confusion

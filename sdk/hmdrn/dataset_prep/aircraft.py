@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hmdrn.dataset_prep.crop import Crop
 from hmdrn.dataset_prep.index import ArchiveIndex, ArchiveLayout, Catalog, Photo
-from hmdrn.dataset_prep.splits import alternating, by_number, seeded
+from hmdrn.dataset_prep.splits import make_numbered_rule, make_seeded_rule, split_alternating
 from hmdrn.dataset_prep.text_tables import parse_box, parse_rows, safe_label
 
 BANNER = 20
@@ -48,8 +48,10 @@ LAYOUT = ArchiveLayout(
     count=100,
     crop=False,
     rules={
-        "frn": by_number(lambda n: alternating(n - 1), "by place in variants.txt, as FRN's code: 50/25/25"),
-        "seeded": seeded(50, 25, 25),
+        "frn": make_numbered_rule(
+            lambda n: split_alternating(n - 1), "by place in variants.txt, as FRN's code: 50/25/25"
+        ),
+        "seeded": make_seeded_rule(50, 25, 25),
     },
     is_metadata=lambda name: name.rpartition("/")[2] in (_NAMES, _BOXES, *_PARTS),
     read=read,

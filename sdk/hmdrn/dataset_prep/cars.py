@@ -18,7 +18,7 @@ import numpy as np
 
 from hmdrn.dataset_prep.crop import Crop
 from hmdrn.dataset_prep.index import ArchiveIndex, ArchiveLayout, Catalog, Photo
-from hmdrn.dataset_prep.splits import seeded
+from hmdrn.dataset_prep.splits import make_seeded_rule
 from hmdrn.dataset_prep.text_tables import parse_box, safe_label
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.messages import format_error
@@ -118,7 +118,7 @@ LAYOUT = ArchiveLayout(
     "or car_ims.tgz and cars_annos.mat",
     count=196,
     crop=False,
-    rules={"seeded": seeded(130, 17, 49)},
+    rules={"seeded": make_seeded_rule(130, 17, 49)},
     is_metadata=lambda name: name.rpartition("/")[2] in (_JOINT, _META, _TRAIN, _TEST),
     read=read,
 )

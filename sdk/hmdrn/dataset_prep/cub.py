@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from hmdrn.dataset_prep.crop import Crop
 from hmdrn.dataset_prep.index import ArchiveIndex, ArchiveLayout, Catalog, Photo
-from hmdrn.dataset_prep.splits import alternating, by_number, hmdrn, seeded
+from hmdrn.dataset_prep.splits import (
+    make_numbered_rule,
+    make_seeded_rule,
+    split_alternating,
+    split_hmdrn_paper,
+)
 from hmdrn.dataset_prep.text_tables import parse_box, parse_int, parse_rows, safe_label
 
 _IMAGES, _LABELS, _BOXES, _NAMES = (
@@ -53,10 +58,14 @@ LAYOUT = ArchiveLayout(
     count=200,
     crop=True,
     rules={
-        "hmdrn": by_number(hmdrn, "by class number, as Bi-FRN's split.txt, which HMDRN uses: 130/20/50"),
-        "frn": by_number(alternating, "by class number from 1, as FRN's code: 100/50/50"),
-        "chen": by_number(lambda n: alternating(n - 1), "by class number from 0, as Chen et al.: 100/50/50"),
-        "seeded": seeded(130, 20, 50),
+        "hmdrn": make_numbered_rule(
+            split_hmdrn_paper, "by class number, as Bi-FRN's split.txt, which HMDRN uses: 130/20/50"
+        ),
+        "frn": make_numbered_rule(split_alternating, "by class number from 1, as FRN's code: 100/50/50"),
+        "chen": make_numbered_rule(
+            lambda n: split_alternating(n - 1), "by class number from 0, as Chen et al.: 100/50/50"
+        ),
+        "seeded": make_seeded_rule(130, 20, 50),
     },
     is_metadata=lambda name: name.rpartition("/")[2] in (_IMAGES, _LABELS, _BOXES, _NAMES),
     read=read,

@@ -6,7 +6,7 @@ import re
 
 from hmdrn.dataset_prep.crop import Crop
 from hmdrn.dataset_prep.index import ArchiveIndex, ArchiveLayout, Catalog, Photo
-from hmdrn.dataset_prep.splits import seeded
+from hmdrn.dataset_prep.splits import make_seeded_rule
 from hmdrn.dataset_prep.text_tables import parse_box, safe_label
 
 _BREED = re.compile(r"n\d{8}-.+")
@@ -59,7 +59,7 @@ LAYOUT = ArchiveLayout(
     archives="images.tar and, to crop photos to their boxes, annotation.tar",
     count=120,
     crop=False,
-    rules={"seeded": seeded(70, 20, 30)},
+    rules={"seeded": make_seeded_rule(70, 20, 30)},
     is_metadata=lambda name: "Annotation" in name.split("/")[-3:-2],
     read=read,
 )

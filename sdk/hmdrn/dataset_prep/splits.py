@@ -52,26 +52,26 @@ class Rule:
     is_seeded: bool = False
 
 
-def by_number(split_of: Callable[[int], str], origin: str) -> Rule:
+def make_numbered_rule(split_of: Callable[[int], str], origin: str) -> Rule:
     """Make a rule that depends on a class's number only."""
     return Rule(origin, lambda classes, seed: {label: split_of(number) for number, label in classes.items()})
 
 
-def hmdrn(number: int) -> str:
+def split_hmdrn_paper(number: int) -> str:
     """Return the split of a CUB class as in Bi-FRN and HMDRN; numbers from 1."""
     if number % 4 == 3:
         return "test"
     return "val" if number % 4 == 1 and number > 120 else "train"
 
 
-def alternating(number: int) -> str:
+def split_alternating(number: int) -> str:
     """Return the split of a class in turn: half train, a quarter val, a quarter test."""
     if number % 2 == 0:
         return "train"
     return "val" if number % 4 == 1 else "test"
 
 
-def seeded(train: int, val: int, test: int) -> Rule:
+def make_seeded_rule(train: int, val: int, test: int) -> Rule:
     """Make a rule of random classes, the same for a seed everywhere; sizes scale with the class count."""
     total = train + val + test
 
