@@ -18,6 +18,9 @@ ROOT = Path(__file__).parent.parent
 
 pytest_plugins = ["authors_fixtures"]
 
+SMALL_SIDES = {"efficientnet-lite0": 64}
+"""Sides in pixels of untrained networks that are not their backbone's: so many layers would take long."""
+
 
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
@@ -73,7 +76,8 @@ def seeded_checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Ca
 
         backbone, head = path.stem.split("_")
         torch.manual_seed(7)
-        network = HMDRN(NetworkConfig(backbone, head))  # type: ignore[arg-type]
+        side = SMALL_SIDES.get(backbone, 0)
+        network = HMDRN(NetworkConfig(backbone, head, side=side))  # type: ignore[arg-type]
         with torch.no_grad():
             for name, value in network.state_dict().items():
                 if value.is_floating_point() and not name.endswith("positions"):
@@ -81,9 +85,33 @@ def seeded_checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Ca
                     value.copy_(value * noise + (0.05 * (noise - 1) if value.dim() else 0))
                 if name.endswith("beta"):
                     value.sub_(0.2)
+            if side:
+                _fit_batch_norms(network)
         save_checkpoint(path, network, ModelCard(f"{backbone}-{head}-seeded"))
 
     return lambda backbone, head: once(f"{backbone}_{head}.safetensors", make)
+
+
+def _fit_batch_norms(network: Any) -> None:
+    """Normalize by drawn specimens: through fifty random layers the signal would fade.
+
+    ReLU6 clips a few of its values: where it clips half, random layers multiply the errors of rounding.
+    """
+    import torch
+
+    from hmdrn_runtime.specimens.drawing import draw_specimens
+
+    side = network.config.side
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over all batches
+            if name.endswith(("stem.norm", "expand_norm", "depthwise_norm")):  # ReLU6 comes next
+                module.weight.mul_(1.3)
+                module.bias.add_(2.0)
+    network.train()
+    network.features(torch.from_numpy(draw_specimens(range(4), 4, size=side).reshape(-1, side, side, 3)))
+    network.eval()
 
 
 @pytest.fixture(scope="session")

@@ -101,3 +101,58 @@ def residual():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+@pytest.fixture
+def inverted():
+    """Two MBConv blocks of stride 1, the second with a residual, and a projection after them."""
+    rng = np.random.default_rng(1)
+    constants = [
+        numpy_helper.from_array(np.array(0, np.float32), "zero"),
+        numpy_helper.from_array(np.array(6, np.float32), "six"),
+    ]
+    nodes = []
+
+    def conv(name, source, inputs, outputs, kernel=1, groups=1):
+        shape = (outputs, inputs // groups, kernel, kernel)
+        # Depthwise channels differ in size: one scale for all would round the small ones away.
+        values = rng.standard_normal(shape) * np.geomspace(0.03, 1, outputs)[:, None, None, None]
+        bias = rng.standard_normal(outputs)
+        constants.append(numpy_helper.from_array(values.astype(np.float32), f"{name}.weight"))
+        constants.append(numpy_helper.from_array(bias.astype(np.float32), f"{name}.bias"))
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                [source, f"{name}.weight", f"{name}.bias"],
+                [name],
+                f"{name}/Conv",
+                kernel_shape=[kernel, kernel],
+                pads=[kernel // 2] * 4,
+                group=groups,
+            )
+        )
+
+    def relu6(source):
+        nodes.append(helper.make_node("Clip", [source, "zero", "six"], [f"{source}6"], f"{source}/Clip"))
+
+    source, channels = "images", 3
+    for block in ("a", "b"):
+        conv(f"{block}.expand", source, channels, 24)
+        relu6(f"{block}.expand")
+        conv(f"{block}.depthwise", f"{block}.expand6", 24, 24, kernel=3, groups=24)
+        relu6(f"{block}.depthwise")
+        conv(f"{block}.project", f"{block}.depthwise6", 24, 8)
+        source, channels = f"{block}.project", 8
+    nodes.append(helper.make_node("Add", ["a.project", "b.project"], ["sum"], "sum/Add"))
+    conv("projection", "sum", 8, 4)
+    nodes.append(helper.make_node("Tanh", ["projection"], ["output"], "output/Tanh"))
+    graph = helper.make_graph(
+        nodes,
+        "blocks",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 4, 8, 8])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model

@@ -260,3 +260,14 @@ def test_derived_graphs_that_are_wrong_fail_verification_and_leave_nothing(
             load_checkpoint(seeded_checkpoint("conv4", "ridge")), tmp_path / "b.hmdrn", "int8", derive=derive
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_efficientnet_lite_is_exported_and_verified_in_both_opsets(seeded_checkpoint, tmp_path):
+    path = tmp_path / "lite.hmdrn"
+    export_bundle(load_checkpoint(seeded_checkpoint("efficientnet-lite0", "ridge")), path, opset=17)
+    manifest = open_bundle(path, "fp32").manifest
+    assert (manifest.input.size, [level.channels for level in manifest.network.levels]) == (64, [128, 64])
+    assert set(manifest.verification) == {"fp32", "fp32-opset17"}
+    for result in manifest.verification.values():
+        assert result["distance_error"] < 1e-4

@@ -79,6 +79,38 @@ def test_for_nvidia_only_layer_inputs_and_the_shortcut_are_quantized(residual):
     }
 
 
+def test_for_onnxruntime_relu6_is_one_operator_with_its_convolution(inverted):
+    assert readers(inverted.graph, ORT) == {
+        "images": {"a.expand/Conv"},
+        "a.expand6": {"a.depthwise/Conv"},
+        "a.depthwise6": {"a.project/Conv"},
+        "a.project": {"b.expand/Conv", "sum/Add"},
+        "b.expand6": {"b.depthwise/Conv"},
+        "b.depthwise6": {"b.project/Conv"},
+        "b.project": {"sum/Add"},
+        "sum": {"projection/Conv"},
+        "projection": {"output/Tanh"},
+    }
+
+
+def test_for_nvidia_the_shortcut_is_what_the_next_block_reads_too(inverted):
+    assert readers(inverted.graph, TRT) == {
+        "images": {"a.expand/Conv"},
+        "a.expand6": {"a.depthwise/Conv"},
+        "a.depthwise6": {"a.project/Conv"},
+        "a.project": {"b.expand/Conv", "sum/Add"},
+        "b.expand6": {"b.depthwise/Conv"},
+        "b.depthwise6": {"b.project/Conv"},
+        "sum": {"projection/Conv"},
+    }
+
+
+def test_a_relu6_after_a_layer_that_is_kept_stays_in_float32(inverted):
+    tensors = plan_placement(inverted.graph, ORT, float32_layers=["b.depthwise"]).tensors
+    assert not any("b.depthwise/Clip" in tensor.readers for tensor in tensors.values())
+    assert tensors["b.depthwise6"].readers == {"b.project/Conv"}
+
+
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.variant)
 def test_a_layer_that_is_kept_reads_and_writes_float32(residual, dialect):
     placement = plan_placement(residual.graph, dialect, float32_layers=["second"])

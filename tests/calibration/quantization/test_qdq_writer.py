@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
 from hmdrn_calibration.quantization.affine import fit_grid
 from hmdrn_calibration.quantization.histograms import Range
-from hmdrn_calibration.quantization.ort_session import open_session
-from hmdrn_calibration.quantization.qdq_placement import DIALECTS, ORT, TRT
+from hmdrn_calibration.quantization.ort_session import extract_outputs, open_session
+from hmdrn_calibration.quantization.qdq_placement import DIALECTS, ORT, TRT, list_observed_tensors
 from hmdrn_calibration.quantization.qdq_writer import quantize_graph
 
 
@@ -113,6 +116,44 @@ def test_a_quantized_block_computes_what_numpy_does(
     # A value halfway between two steps may fall to either: a few do, and move what depends on them.
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.4 * rounded_by
     assert np.median(np.abs(found - expected)) < 0.1 * rounded_by
+
+
+@pytest.fixture
+def inverted_ranges(inverted, images):
+    names = sorted(list_observed_tensors(inverted.graph))
+    tensors = open_session(extract_outputs(inverted, names), threads=1).run(names, {"images": images})
+    return {n: Range(float(t.min()), float(t.max())) for n, t in zip(names, tensors, strict=True)}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.variant)
+def test_depthwise_weights_have_a_scale_for_each_channel(inverted, inverted_ranges, dialect):
+    graph = quantize_graph(inverted, inverted_ranges, dialect).graph
+    constants = {c.name: numpy_helper.to_array(c) for c in graph.initializer}
+    weights = {c.name: numpy_helper.to_array(c) for c in inverted.graph.initializer}
+    for block in ("a", "b"):
+        scales, q = constants[f"{block}.depthwise.weight/scale"], constants[f"{block}.depthwise.weight/q"]
+        weight = weights[f"{block}.depthwise.weight"]
+        np.testing.assert_allclose(scales, np.abs(weight).max(axis=(1, 2, 3)) / 127, rtol=1e-6)
+        assert (np.abs(q).max(axis=(1, 2, 3)) == 127).all()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.variant)
+def test_inverted_residuals_stay_close_to_float32(inverted, inverted_ranges, images, dialect):
+    (exact,) = open_session(inverted, threads=1).run(None, {"images": images})
+    model = quantize_graph(inverted, inverted_ranges, dialect)
+    (found,) = open_session(model, threads=1).run(None, {"images": images})
+    assert 0 < np.abs(found - exact).mean() < 0.02
+
+
+def test_onnxruntime_computes_relu6_within_its_integer_convolutions(inverted, inverted_ranges, tmp_path):
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    model = quantize_graph(inverted, inverted_ranges, ORT)
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    operators = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    assert (operators["QLinearConv"], operators["QLinearAdd"]) == (7, 1)
+    assert not {"Clip", "Conv", "Add"} & operators.keys()
 
 
 def test_nothing_is_changed_in_the_graph_that_is_quantized(residual, ranges):

@@ -11,7 +11,8 @@ from hmdrn_export import exporter
 from hmdrn_export.tensorrt.check import TARGETS, check_bundle
 from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, compute_sha256, open_bundle
 
-KINDS = [(b, h) for b in ("conv4", "resnet12") for h in ("ridge", "attention")]
+CONVOLUTIONS = {"conv4": 4, "resnet12": 16, "efficientnet-lite0": 50}
+KINDS = [(b, h) for b in CONVOLUTIONS for h in ("ridge", "attention")]
 
 
 @pytest.mark.slow
@@ -31,8 +32,8 @@ def test_every_graph_compiles_in_the_precision_of_the_rules(backbone, head, vari
             assert check.half_products == 0
             assert check.float_products > 35
         else:
-            # Four or sixteen convolutions, and by level and layer qkv, attention, out and both of the MLP.
-            assert check.half_products >= (4 if backbone == "conv4" else 16) - 9 + 2 * 3 * 5
+            # The convolutions, and by level and layer qkv, attention, out and both of the MLP.
+            assert check.half_products >= CONVOLUTIONS[backbone] - 9 + 2 * 3 * 5
             assert check.float_products <= 4
 
 

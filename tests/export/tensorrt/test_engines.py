@@ -84,6 +84,22 @@ def test_profiles_cover_batch_classes_and_the_tokens_of_all_shots(written):
     )
 
 
+@pytest.mark.parametrize(
+    ("widths", "classes"),
+    [((64, 64), 1000), ((128, 64), 1000), ((640, 320), 204), ((4096, 4096), 10)],
+    ids=["conv4", "efficientnet-lite", "resnet12", "wider than any"],
+)
+def test_the_larger_an_operator_the_fewer_classes_an_engine_is_for(widths, classes, written):
+    network = written("conv4", "ridge", "fp32").manifest.network
+    levels = tuple(
+        dataclasses.replace(level, channels=width)
+        for level, width in zip(network.levels, widths, strict=True)
+    )
+    for statistics in ("gram", "tokens"):  # what a gallery keeps does not matter
+        model = dataclasses.replace(network, levels=levels, statistics=statistics)
+        assert default_bounds(model).classes == (1, 10, classes)
+
+
 def test_bounds_out_of_order_are_refused():
     with pytest.raises(ExportError, match=r"classes is \(1, 10, 5\)"):
         ShapeBounds(classes=(1, 10, 5))
