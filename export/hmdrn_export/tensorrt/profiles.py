@@ -57,7 +57,8 @@ def default_bounds(model: Network) -> ShapeBounds:
     """Return bounds whose engines fit into a small device's memory.
 
     Classes of the ridge head are as many as `_OPERATOR_MEMORY` holds: an operator is 17 KB for Conv-4, 41 KB
-    for levels of 128 and 64 channels, and 1 MB for ResNet-12. A class of the attention head is all its tokens.
+    for levels of 128 and 64 channels, and 1 MB for ResNet-12. A class of the attention head is all its
+    tokens.
     """
     if model.head == "attention":
         return ShapeBounds(classes=(1, 5, 20))
