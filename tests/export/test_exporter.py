@@ -263,11 +263,15 @@ def test_derived_graphs_that_are_wrong_fail_verification_and_leave_nothing(
 
 
 @pytest.mark.slow
-def test_efficientnet_lite_is_exported_and_verified_in_both_opsets(seeded_checkpoint, tmp_path):
+def test_efficientnet_lite_is_verified_in_float32_half_and_opset_17(seeded_checkpoint, tmp_path):
     path = tmp_path / "lite.hmdrn"
-    export_bundle(load_checkpoint(seeded_checkpoint("efficientnet-lite0", "ridge")), path, opset=17)
+    export_bundle(load_checkpoint(seeded_checkpoint("efficientnet-lite0", "ridge")), path, "fp16", opset=17)
     manifest = open_bundle(path, "fp32").manifest
     assert (manifest.input.size, [level.channels for level in manifest.network.levels]) == (64, [128, 64])
-    assert set(manifest.verification) == {"fp32", "fp32-opset17"}
-    for result in manifest.verification.values():
-        assert result["distance_error"] < 1e-4
+    assert set(manifest.verification) == {"fp32", "fp16", "fp32-opset17"}
+    for variant in ("fp32", "fp32-opset17"):
+        assert manifest.verification[variant]["distance_error"] < 1e-4
+    rules = manifest.precision_rules["fp16"]
+    precision = {name: rule["precision"] for rule in rules for name in rule.get("nodes", ())}
+    for name in ("projections.mid.norm/Conv", "backbone.stem/Clip", "backbone.blocks.0.depthwise_norm/Conv"):
+        assert precision[name] == "fp16"
