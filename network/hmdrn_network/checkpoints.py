@@ -46,7 +46,7 @@ class ModelCard:
         TypeError: A text is not a string, or metrics or recipe are not mappings of numbers and values.
         ValueError: The name is not usable for a file.
 
-    Example:
+    Examples:
         >>> hmdrn.ModelCard("garden birds", training_data="my own photos").name
         'garden birds'
     """
@@ -79,7 +79,7 @@ class Checkpoint:
         card: Model card.
         sha256: SHA-256 of the file.
 
-    Example:
+    Examples:
         >>> checkpoint = hmdrn.load_checkpoint("birds.safetensors")
         >>> checkpoint.network.config.head
         'ridge'

@@ -30,7 +30,7 @@ class NetworkConfig:
         CheckpointError: An unknown name, a side that the backbone cannot take, or a projection that is
             wider than its level or of a level that is not in use.
 
-    Example:
+    Examples:
         >>> hmdrn.NetworkConfig(backbone="resnet12", head="ridge").levels
         ('high', 'mid')
     """

@@ -82,7 +82,7 @@ class HMDRN(nn.Module):
         heads: Reconstruction heads by level in use.
         fusion: Fusion of the levels' distances.
 
-    Example:
+    Examples:
         >>> network = hmdrn.HMDRN(hmdrn.NetworkConfig(backbone="conv4"))
         >>> sum(weight.numel() for weight in network.parameters()) > 100_000
         True

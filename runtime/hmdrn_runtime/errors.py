@@ -14,7 +14,7 @@ class HmdrnError(Exception):
         exit_code: The exit code of a command that raises it: 1 for a bug in hmdrn, 2 for the user's input
             or environment, 3 for a missed verification, accuracy or latency limit.
 
-    Example:
+    Examples:
         >>> try:
         ...     hmdrn.load("nowhere.hmdrn")
         ... except hmdrn.HmdrnError as error:
@@ -29,7 +29,7 @@ class HmdrnError(Exception):
 class ImageError(HmdrnError):
     """An image that cannot be read, or that the network cannot use.
 
-    Example:
+    Examples:
         >>> hmdrn.load("default", gallery="site7.gallery").classify("missing.jpg")
         Traceback (most recent call last):
             ...
@@ -40,7 +40,7 @@ class ImageError(HmdrnError):
 class DatasetError(HmdrnError):
     """A folder or zip of photos whose layout the SDK does not know, or that holds too few photos.
 
-    Example:
+    Examples:
         >>> hmdrn.open_dataset("missing.zip")
         Traceback (most recent call last):
             ...
@@ -51,7 +51,7 @@ class DatasetError(HmdrnError):
 class BundleError(HmdrnError):
     """A bundle that is missing, incomplete, altered, or made for another version.
 
-    Example:
+    Examples:
         >>> hmdrn.load("missing.hmdrn")
         Traceback (most recent call last):
             ...
@@ -62,7 +62,7 @@ class BundleError(HmdrnError):
 class GalleryError(HmdrnError):
     """A gallery that cannot be read, written or changed as requested.
 
-    Example:
+    Examples:
         >>> hmdrn.load_gallery("missing.gallery")
         Traceback (most recent call last):
             ...
@@ -73,7 +73,7 @@ class GalleryError(HmdrnError):
 class EnrollmentError(GalleryError):
     """Photos that cannot become a class: no photo, a bad label, a solve that did not converge.
 
-    Example:
+    Examples:
         >>> hmdrn.load("default").enroll("", ["a.jpg"])
         Traceback (most recent call last):
             ...
@@ -84,7 +84,7 @@ class EnrollmentError(GalleryError):
 class FrameDroppedError(HmdrnError):
     """A frame of a live source that newer frames replaced before it was classified.
 
-    Example:
+    Examples:
         >>> issubclass(hmdrn.FrameDroppedError, hmdrn.HmdrnError)
         True
     """
@@ -93,7 +93,7 @@ class FrameDroppedError(HmdrnError):
 class SourceError(HmdrnError):
     """A camera, stream or video that cannot be watched.
 
-    Example:
+    Examples:
         >>> list(hmdrn.watch("default", "missing.mp4", gallery="site7.gallery"))
         Traceback (most recent call last):
             ...
@@ -104,7 +104,7 @@ class SourceError(HmdrnError):
 class BackendError(HmdrnError):
     """A backend (ONNX Runtime, TensorRT) that is missing or cannot run a graph.
 
-    Example:
+    Examples:
         >>> hmdrn.load("default", backend="abacus")
         Traceback (most recent call last):
             ...
@@ -115,7 +115,7 @@ class BackendError(HmdrnError):
 class CheckpointError(HmdrnError):
     """Trained weights that cannot be read, or that are not those of an HMDRN.
 
-    Example:
+    Examples:
         >>> hmdrn.load_checkpoint("missing.safetensors")
         Traceback (most recent call last):
             ...
@@ -126,7 +126,7 @@ class CheckpointError(HmdrnError):
 class ExportError(HmdrnError):
     """An export that cannot be done as requested.
 
-    Example:
+    Examples:
         >>> hmdrn.export_bundle(hmdrn.load_checkpoint("birds.safetensors"), "out.hmdrn", precision="fp4")
         Traceback (most recent call last):
             ...
@@ -137,7 +137,7 @@ class ExportError(HmdrnError):
 class TrainingError(HmdrnError):
     """A training run that cannot start or continue.
 
-    Example:
+    Examples:
         >>> hmdrn.TrainingConfig(way=0)
         Traceback (most recent call last):
             ...
@@ -148,7 +148,7 @@ class TrainingError(HmdrnError):
 class VerificationError(HmdrnError):
     """An exported bundle whose results differ from the network's by more than its tolerance.
 
-    Example:
+    Examples:
         >>> hmdrn.VerificationError("the graphs differ").exit_code
         3
     """
@@ -164,7 +164,7 @@ def format_install_hint(extra: str) -> str:
 class MissingDependencyError(HmdrnError):
     """A package of an optional part of the SDK that is not installed.
 
-    Example:
+    Examples:
         >>> hmdrn.MissingDependencyError("scipy", "reading MATLAB files", "train").package
         'scipy'
     """

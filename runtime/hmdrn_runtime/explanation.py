@@ -36,7 +36,7 @@ class LevelExplanation:
         logits_per_error: Learned weight: the loss of a species' logit per unit of error.
         cell: Side of a location in pixels of the network's input.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> [level.name for level in birds.explain("a.jpg").levels]
         ['high', 'mid']
@@ -80,7 +80,7 @@ class Explanation:
         pixels: The network's input, RGB uint8 (side, side, 3).
         levels: High, then mid.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> explanation = birds.explain("a.jpg")
         >>> [match.label for match in explanation.matches][0]

@@ -34,7 +34,7 @@ class LiveWorker(Generic[T]):
     Attributes:
         dropped: Frames dropped for newer ones so far.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> future = birds.classify_async("a.jpg")  # a LiveWorker runs it
         >>> future.result().label

@@ -25,7 +25,7 @@ class Match:
         logit: Its logit.
         distances: Squared reconstruction distances by level, at least 0.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> best = birds.classify("a.jpg").ranking[0]
         >>> best.label, sorted(best.distances)
@@ -49,7 +49,7 @@ class Prediction:
         known: True if the photo shows an enrolled species at all; None without a calibrated threshold.
         ranking: The best species, best first.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> prediction = birds.classify("a.jpg")
         >>> prediction.label, 0 < prediction.probability <= 1, prediction.known

@@ -56,7 +56,7 @@ class Recognizer:
     Raises:
         GalleryError: The gallery was enrolled with another network.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default")
         >>> report = birds.enroll("Sooty Albatross", ["a.jpg", "b.jpg"])
         >>> report = birds.enroll("Laysan Albatross", ["c.jpg", "d.jpg"])
@@ -127,7 +127,7 @@ class Recognizer:
             ImageError: A photo cannot be used; the message names it.
             EnrollmentError: A bad label, no photo, or statistics that cannot be solved.
 
-        Example:
+        Examples:
             >>> birds = hmdrn.load("default")
             >>> birds.enroll("Sooty Albatross", ["a.jpg", "b.jpg"]).shots
             2
@@ -202,7 +202,7 @@ class Recognizer:
             ImageError: The photo or a box cannot be used.
             GalleryError: Nothing has been enrolled.
 
-        Example:
+        Examples:
             >>> birds = hmdrn.load("default", gallery="site7.gallery")
             >>> birds.classify("a.jpg").label
             'Sooty Albatross'

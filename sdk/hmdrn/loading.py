@@ -59,7 +59,7 @@ def load(
         GalleryError: The gallery is missing, damaged, or was enrolled with another network.
         BackendError: The backend is unknown or not available on this machine.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> "Sooty Albatross" in birds.gallery.species
         True

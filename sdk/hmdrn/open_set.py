@@ -41,7 +41,7 @@ def calibrate_threshold(recognizer: Recognizer, far: float = 0.05) -> Calibratio
         BundleError: The bundle has no background.
         GalleryError: The rate is out of range, nothing is enrolled, or the head is attention.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> hmdrn.calibrate_threshold(birds, far=0.05).far
         0.05

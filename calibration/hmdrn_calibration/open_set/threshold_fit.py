@@ -92,7 +92,7 @@ class AcceptanceReport:
         known: Photos that do, by label.
         judged: Photos that could be left out, by label: 0 for a species of one photo, or of a sum.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> calibration = hmdrn.calibrate_threshold(birds)
         >>> report = hmdrn.evaluate_acceptance(birds)

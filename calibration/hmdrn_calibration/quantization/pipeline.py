@@ -39,7 +39,7 @@ _RANGE_QUERIES = 5
 class QuantizationResult:
     """INT8 graphs of a bundle by variant and name, weights inside, and the report on them.
 
-    Example:
+    Examples:
         >>> hmdrn.QuantizationResult(variants={}, report=None).variants  # see quantize_bundle
         {}
     """

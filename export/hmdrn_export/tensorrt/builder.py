@@ -32,7 +32,7 @@ class BuildOptions:
             None if nothing becomes half.
         quantized: The graph has Q/DQ, for which versions before strong typing need a flag.
 
-    Example:
+    Examples:
         >>> hmdrn.BuildOptions(workspace_mib=512).workspace_mib
         512
     """

@@ -33,7 +33,7 @@ class TrainingConfig:
     Raises:
         TrainingError: A value is out of its range.
 
-    Example:
+    Examples:
         >>> hmdrn.TrainingConfig(pretrain_steps=100, episodes=50).steps
         150
     """

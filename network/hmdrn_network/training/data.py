@@ -23,7 +23,7 @@ class TrainingData:
         validation: Photos to validate on by class, by the group's name.
         record: Digest and classes of each data set, for the model card.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> data = hmdrn.open_training_data(
         ...     [Path("photos")], "train", "val", 0.2, 84, Path("cache"), lambda name, done, total: None

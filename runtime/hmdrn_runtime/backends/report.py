@@ -20,7 +20,7 @@ class BackendReport:
         passed_over: The bundle's other variants, each with the reason.
         not_used: Backends that were tried before, each with the reason why it cannot be used.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> birds.backend_report.backend
         'onnxruntime'

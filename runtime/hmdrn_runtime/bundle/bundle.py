@@ -27,7 +27,7 @@ class Bundle:
         manifest: Its manifest.
         variant: The variant of its graphs in use.
 
-    Example:
+    Examples:
         >>> bundle = hmdrn.open_bundle("birds.hmdrn")
         >>> bundle.manifest.network.head
         'ridge'

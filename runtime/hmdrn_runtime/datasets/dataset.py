@@ -31,7 +31,7 @@ class Photo:
 
     `name` is its '/'-separated path inside the data set, without a folder that wraps everything.
 
-    Example:
+    Examples:
         >>> classes = hmdrn.open_dataset("birds.zip", split="val").classes
         >>> photo = next(iter(classes.values()))[0]
         >>> photo.load().size
@@ -82,7 +82,7 @@ class Dataset:
             names are used unchanged as labels.
         empty_classes: Names of the class folders without a photo.
 
-    Example:
+    Examples:
         >>> data = hmdrn.open_dataset("birds.zip", split="val")
         >>> len(data.classes)
         5

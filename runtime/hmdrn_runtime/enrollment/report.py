@@ -26,7 +26,7 @@ class PhotoReport:
         label: Its species.
         nearer_to: The other species that it and most photos of its own are nearer to; else None.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> [photo] = birds.enroll("Laysan Albatross", "d.jpg").photos
         >>> photo.verdict in ("good", "most useful") or bool(photo.issues)
@@ -95,7 +95,7 @@ class Neighbor:
             to this one, 0-1.
         margin: Mean difference in logits; negative if they are nearer to this one.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> neighbor = birds.enroll("Laysan Albatross", "d.jpg").nearest
         >>> neighbor.label in birds.gallery.species
@@ -120,7 +120,7 @@ class Confusion:
         photos: Photos that are nearer to it than to their own species (leave-one-out).
         compared: Photos that could be compared; at least three.
 
-    Example:
+    Examples:
         >>> hmdrn.Confusion("Laysan Albatross", photos=2, compared=3).label
         'Laysan Albatross'
     """
@@ -147,7 +147,7 @@ class EnrollmentReport:
         confusion: The species of the gallery that most photos of this one are nearer to; None if there is
             none, or this one has fewer than three photos.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> report = birds.enroll("Laysan Albatross", "d.jpg")
         >>> report.shots, len(report.photos)

@@ -33,7 +33,7 @@ class Preparable(Protocol):
 class EpisodeSetting:
     """N-way K-shot: classes, support and query photos per class, number of episodes, seed.
 
-    Example:
+    Examples:
         >>> hmdrn.EpisodeSetting(way=5, shot=1, queries=15, episodes=600).way
         5
     """
@@ -57,7 +57,7 @@ class Evaluation:
         episode_accuracies: Share of correctly classified queries of every episode, 0-1, (E,).
         confusion: Queries of class i (row) that were classified as class j, over all episodes, int64 (C, C).
 
-    Example:
+    Examples:
         >>> classes = hmdrn.open_dataset("photos").classes
         >>> setting = hmdrn.EpisodeSetting(way=5, shot=5, queries=5, episodes=20)
         >>> scorer = hmdrn.BundleScorer(hmdrn.load("default"))
@@ -94,7 +94,7 @@ class Evaluation:
 class AccuracyDifference:
     """Accuracy of one model minus that of another on the same episodes, in points, with its 95 % interval.
 
-    Example:
+    Examples:
         >>> hmdrn.AccuracyDifference(points=1.5, ci95=0.4).points
         1.5
     """
@@ -106,7 +106,7 @@ class AccuracyDifference:
 class Scorer(ABC):
     """A classifier of episodes' queries that reads every photo once, before the first episode.
 
-    Example:
+    Examples:
         >>> issubclass(hmdrn.BundleScorer, hmdrn.Scorer)
         True
     """
@@ -130,7 +130,7 @@ class Scorer(ABC):
 class BundleScorer(Scorer):
     """A bundle as a device runs it; the recognizer's gallery is not used.
 
-    Example:
+    Examples:
         >>> scorer = hmdrn.BundleScorer(hmdrn.load("default"))
         >>> scorer.preprocessing.mode
         'crop'
@@ -226,7 +226,7 @@ def evaluate(
         DatasetError: Too few classes or photos for such episodes; raised before a photo is read.
         ImageError: A photo cannot be read.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default")
         >>> classes = hmdrn.open_dataset("photos").classes
         >>> setting = hmdrn.EpisodeSetting(way=5, shot=1, queries=5, episodes=20)

@@ -49,7 +49,7 @@ def load_gallery(path: str | os.PathLike[str]) -> Gallery:
         GalleryError: It is missing, not a gallery, of another format version, or damaged; the message
             mentions an earlier generation beside it.
 
-    Example:
+    Examples:
         >>> gallery = hmdrn.load_gallery("site7.gallery")
         >>> gallery.merge(hmdrn.load_gallery("site8.gallery")).added
         ()
@@ -143,7 +143,7 @@ def edit_gallery(
     Raises:
         GalleryError: The file cannot be read or written, or another process holds it all that time.
 
-    Example:
+    Examples:
         >>> with hmdrn.edit_gallery("site7.gallery") as gallery:
         ...     gallery.rename("Albatros", "Sooty Albatross", join=True)
     """

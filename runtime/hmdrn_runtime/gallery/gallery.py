@@ -35,7 +35,7 @@ class Gallery:
         history: The last of those changes.
         calibration: As in `GalleryState`.
 
-    Example:
+    Examples:
         >>> gallery = hmdrn.load_gallery("site7.gallery")
         >>> gallery.forget("Albatros")
         >>> hmdrn.save_gallery(gallery, "site7.gallery")

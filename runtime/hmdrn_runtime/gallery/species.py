@@ -24,7 +24,7 @@ class Species:
         photos: Its photos by digest; at least one, unless there is a sum.
         sums: Sums over compacted photos, ordered by their digests.
 
-    Example:
+    Examples:
         >>> species = hmdrn.load_gallery("site7.gallery").species["Sooty Albatross"]
         >>> species.shots
         3

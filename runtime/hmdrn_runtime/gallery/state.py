@@ -47,7 +47,7 @@ class MergeReport:
         added: Labels that were new.
         extended: Number of photos added to species that were there already, by label.
 
-    Example:
+    Examples:
         >>> gallery = hmdrn.load_gallery("site7.gallery")
         >>> dict(gallery.merge(hmdrn.load_gallery("site8.gallery")).extended)
         {'Sooty Albatross': 2}

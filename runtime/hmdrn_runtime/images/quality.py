@@ -45,7 +45,7 @@ class PreparedPhoto:
         shorter_side: Pixels of the source's shorter side.
         name: The photo's name in messages.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> photo = hmdrn.PreparedPhoto(np.zeros((128, 128, 3), np.uint8), shorter_side=128)
         >>> photo.pixels.shape
@@ -87,7 +87,7 @@ class Quality:
         bright: Share of nearly white pixels, 0-1.
         shorter_side: Pixels of the source's shorter side.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> [photo] = birds.enroll("Laysan Albatross", "d.jpg").photos
         >>> photo.quality.shorter_side

@@ -23,7 +23,7 @@ class Calibration:
         far: False-accept rate that the threshold was chosen for, 0-1.
         background: Digest of the background species that scores are relative to.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> calibration = hmdrn.calibrate_threshold(birds, far=0.1)
         >>> calibration.far

@@ -50,7 +50,7 @@ class ProfileSettings:
         used_threads: CPU threads of all other measurements; all cores if None.
         plan: Duration of each measurement.
 
-    Example:
+    Examples:
         >>> settings = hmdrn.ProfileSettings(batches=(1, 8), species=(5, 1000))
         >>> settings.batches
         (1, 8)
@@ -80,7 +80,7 @@ def profile_bundle(
     Raises:
         HmdrnError: The gallery is empty, or a setting does not run.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> settings = hmdrn.ProfileSettings(("jpeg",), batches=(1,), species=(5,), threads=(1,))
         >>> for profile in hmdrn.profile_bundle(birds, settings):

@@ -36,7 +36,7 @@ class Profile:
         by_threads: A prepared photo by number of CPU threads.
         operators: Operators of the graph that classifies.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> settings = hmdrn.ProfileSettings(("jpeg",), batches=(1,), species=(5,), threads=(1,))
         >>> *_, profile = hmdrn.profile_bundle(birds, settings)

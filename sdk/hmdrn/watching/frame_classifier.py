@@ -24,7 +24,7 @@ WHOLE_FRAME = 0
 class ClassifierProtocol(Protocol):
     """A classifier of images: a `Recognizer`, or any object with this method.
 
-    Example:
+    Examples:
         >>> class Coin:
         ...     def classify_batch(self, images):
         ...         match = hmdrn.Match("Heads", 1.0, 0.0, {})

@@ -28,7 +28,7 @@ class Frame:
             driver, decoder or network handed the frame over, which is after its exposure.
         pixels: The pixels as captured.
 
-    Example:
+    Examples:
         >>> [result] = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=1)
         >>> result.frame.index, result.frame.image.size
         (0, (240, 240))

@@ -24,7 +24,7 @@ class Sighting:
         smoothed: The label by all of the subject's frames so far.
         previous: The smoothed label before this frame.
 
-    Example:
+    Examples:
         >>> *_, last = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=5)
         >>> [sighting] = last.sightings
         >>> sighting.track, sighting.box
@@ -55,7 +55,7 @@ class WatchResult:
         detector_frame_id: The detector's own name of the frame, if its boxes had one.
         skipped: Whether the detector had nothing for this frame, which then only reports `gone`.
 
-    Example:
+    Examples:
         >>> *_, last = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=5)
         >>> last.label in (None, "Sooty Albatross", "Laysan Albatross", "Albatros", "Wandering Albatross")
         True
@@ -94,7 +94,7 @@ class SourceEvent:
         message: The event in words.
         time: Seconds since 1970 (UTC).
 
-    Example:
+    Examples:
         >>> events = []
         >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", on_event=events.append)
         >>> frames = sum(1 for result in watching)

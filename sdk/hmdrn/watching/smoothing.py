@@ -26,7 +26,7 @@ class Smoothing:
     Raises:
         HmdrnError: A value is out of its range.
 
-    Example:
+    Examples:
         >>> hmdrn.Smoothing(seconds=1.0, hysteresis=0.2, hold=5).hold
         5
     """
@@ -54,7 +54,7 @@ class SmoothedLabel:
         probability: Average probability of the species among the known, or share of unknown predictions,
             0-1.
 
-    Example:
+    Examples:
         >>> hmdrn.SmoothedLabel("species", "Sooty Albatross", 0.9).text
         'Sooty Albatross'
     """

@@ -18,7 +18,7 @@ _MIN_SECONDS, _STEP, _BINS = 1e-4, 1.01, 1700
 class LatencyHistogram:
     """Percentiles of any number of durations, within 1 %, in constant memory: a logarithmic histogram.
 
-    Example:
+    Examples:
         >>> latencies = hmdrn.LatencyHistogram()
         >>> latencies.add(0.010)
     """
@@ -49,7 +49,7 @@ class LatencyHistogram:
 class SpeciesCount:
     """Frames under a species' smoothed label, and times that it appeared.
 
-    Example:
+    Examples:
         >>> hmdrn.SpeciesCount(frames=30, times=2).times
         2
     """
@@ -76,7 +76,7 @@ class WatchSummary:
         species: Counts by label, without unknown subjects.
         unknown: Counts of subjects that are not an enrolled species.
 
-    Example:
+    Examples:
         >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=5)
         >>> frames = sum(1 for result in watching)
         >>> watching.summary.classified

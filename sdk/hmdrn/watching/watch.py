@@ -63,7 +63,7 @@ class Watch:
         summary: Summary of the frames so far.
         rate: Frames a second, as the source reports it; 0 until the first frame.
 
-    Example:
+    Examples:
         >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery")
         >>> for result in watching:
         ...     if result.frame.index == 5:
@@ -236,7 +236,7 @@ def watch(
         MissingDependencyError: The source needs OpenCV (extra `camera`).
         HmdrnError: An argument is out of its range, or arguments do not fit together; and as `load`.
 
-    Example:
+    Examples:
         >>> for result in hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=3):
         ...     label = result.label
     """

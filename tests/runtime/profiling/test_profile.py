@@ -55,7 +55,8 @@ def test_a_profile_has_every_part_and_each_step_adds_to_it(recognizer):
     before = recognizer.gallery.generation
     settings = ProfileSettings(("jpeg",), (1, 2), (2, 5), (1,), used_threads=1, plan=QUICK)
     progress: list[tuple[int, int]] = []
-    results = list(profile_bundle(recognizer, settings, lambda _, done, total: progress.append((done, total))))
+    report = lambda _, done, total: progress.append((done, total))  # noqa: E731
+    results = list(profile_bundle(recognizer, settings, report))
     last = results[-1]
     assert [done for done, _ in progress] == list(range(progress[0][1]))
     assert list(last.stages) == ["jpeg"]

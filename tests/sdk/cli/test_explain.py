@@ -11,7 +11,7 @@ from preprocessings import DEFAULT
 import hmdrn as package
 from hmdrn.loading import resolve_bundle
 from hmdrn.plotting.explanation import format_headline
-from hmdrn_runtime.images.preprocessing import find_visible_box, prepare
+from hmdrn_runtime.images.preprocessing import Preprocessing, find_visible_box, prepare
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +157,9 @@ def test_the_part_that_the_network_sees_is_where_its_pixels_come_from(size, mode
     width, height = size
     across, down = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
     photo = np.stack([255 * across, 255 * down, 0 * down], axis=2).round().astype(np.uint8)
-    pixels = prepare(photo, mode).astype(float)
-    x0, y0, x1, y1 = find_visible_box(width, height, mode)
+    preprocessing = Preprocessing(mode, 84)
+    pixels = prepare(photo, preprocessing).astype(float)
+    x0, y0, x1, y1 = find_visible_box(width, height, preprocessing)
     for i in (8, 42, 76):
         expected = 255 * np.array([x0 + (i + 0.5) * (x1 - x0) / 84, y0 + (i + 0.5) * (y1 - y0) / 84])
         assert np.allclose(pixels[i, i, :2], expected / (width, height), atol=1.5)

@@ -9,6 +9,7 @@ import click
 
 from hmdrn.cli.options import PATH, data_argument, option, require_package
 from hmdrn.cli.output import progress
+from hmdrn.cli.parameters import FiniteRange
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.io.files import expand_path
 
@@ -19,7 +20,7 @@ from hmdrn_runtime.io.files import expand_path
 @option("--recipe", default="default", help="Recipe of the package, or a JSON file.")
 @option("--teachers", type=PATH, help="Folder of the teachers that the recipe names.")
 @option("--cache", type=PATH, help="Folder of the caches; OUTPUT/cache by default.")
-@option("--save-every", type=click.FloatRange(0), default=180.0, help="Seconds between two states.")
+@option("--save-every", type=FiniteRange(0), default=180.0, help="Seconds between two states.")
 @option("--only-prepare", is_flag=True, help="Fill the caches and stop.")
 def command(
     data: tuple[Path, ...],

@@ -42,7 +42,7 @@ _PUSH_BATCH = 64
 class PushReport:
     """Changes that a push made in the engine, as sorted labels.
 
-    Example:
+    Examples:
         >>> hmdrn.PushReport(added=("Sooty Albatross",), changed=(), removed=()).added
         ('Sooty Albatross',)
     """
@@ -85,7 +85,7 @@ class QdrantRecognizer:
         MissingDependencyError: The package qdrant-client is not installed.
         GalleryError: The bundle's species do not fit into an engine, or the engine does not answer.
 
-    Example:
+    Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> remote = hmdrn.QdrantRecognizer(birds, ":memory:")
         >>> len(remote.push().added)
