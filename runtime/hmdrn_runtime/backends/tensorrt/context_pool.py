@@ -75,13 +75,14 @@ class ContextPool:
             try:
                 work(execution)
             finally:
-                del execution  # before another thread's turn
+                execution.close()  # before another thread's turn
 
     def clear(self) -> None:
         """Free the executions that nobody uses."""
         with self._lock:
             idle, self._idle = self._idle, []
-        idle.clear()  # outside the lock, because it takes a while
+        for execution in idle:  # outside the lock, because it takes a while
+            execution.close()
 
     def _acquire(self, inputs: Inputs) -> Execution:
         with self._lock:

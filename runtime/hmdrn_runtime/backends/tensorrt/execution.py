@@ -155,6 +155,11 @@ class Execution:
         """Return to the initial state, so that the context is given its inputs anew."""
         self._graph, self._ready, self.binding = None, False, ()
 
+    def close(self) -> None:
+        """Free the context now, although callers may still refer to this execution."""
+        self.reset()
+        self._context = None
+
     def _stage(self, inputs: Inputs) -> None:
         """Copy host inputs to page-locked memory, and give the context new shapes and addresses."""
         self._loaded.log.begin_call()
