@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from preprocessings import CROP, SQUASH
 
 from hmdrn.loading import load, resolve_checkpoint
 from hmdrn_network.checkpoints import load_checkpoint
@@ -51,7 +52,7 @@ def test_the_default_model_is_as_accurate_as_in_torch(shot, shared):
     dataset = open_dataset(shared("data/birds_cub.zip"), "val")
     setting = EpisodeSetting(way=5, shot=shot, queries=10, episodes=60, seed=shot)
     network = load_checkpoint(resolve_checkpoint("default")).network
-    expected = torch_accuracy(network, dataset, "crop", setting)
+    expected = torch_accuracy(network, dataset, CROP, setting)
     (found,) = evaluate(BundleScorer(load("default")), dataset.classes, [setting])
     assert found.accuracy == pytest.approx(expected, abs=0.1)
     (again,) = evaluate(NetworkScorer(network), dataset.classes, [setting])
@@ -63,7 +64,7 @@ def test_the_authors_model_is_as_accurate_as_in_torch(shared, exported):
     dataset = open_dataset(shared("data/birds_cub.zip"), "val")
     setting = EpisodeSetting(way=5, shot=5, queries=4, episodes=20)
     checkpoint = shared("reference/conv4_cub.pth")
-    expected = torch_accuracy(load_checkpoint(checkpoint).network, dataset, "squash", setting)
+    expected = torch_accuracy(load_checkpoint(checkpoint).network, dataset, SQUASH, setting)
     recognizer = load(exported(checkpoint, preprocessing="squash"))
     (found,) = evaluate(BundleScorer(recognizer), dataset.classes, [setting])
     assert found.accuracy == pytest.approx(expected, abs=0.1)

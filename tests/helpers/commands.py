@@ -27,6 +27,7 @@ SMALLER = {
 
 PARSED = {
     "build": "needs a GPU; tests/export/tensorrt builds engines with NVIDIA's compiler",
+    "distill": "hours, with teachers from elsewhere; tests/sdk/cli/test_distill.py runs a small recipe",
     "quantize-report": "half a minute; tests/sdk/cli/test_quantize_report.py runs it",
     "export": "20 s and more; test_quantize_report.py and test_build.py in tests/sdk/cli run it",
 }

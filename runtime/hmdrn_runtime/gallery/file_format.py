@@ -175,7 +175,8 @@ def _decode_species(document: JsonObject, network: Network, tensors: _Tensors) -
         for entry in entries
     ]
     count = sum("thumbnail" in photo.values for photos, _ in members for photo in photos)
-    side = tensors["thumbnails"].shape[1] if count and "thumbnails" in tensors else 1
+    stored = tensors.get("thumbnails")
+    side = stored.shape[1] if stored is not None and stored.ndim == 4 else 1
     thumbnails = iter(rows("thumbnails", count, (side, side, 3), np.uint8))
     sums = iter(rows("sums", sum(len(parts) for _, parts in members), (network.packed,), np.float32))
     species: dict[str, Species] = {}
