@@ -131,7 +131,8 @@ class Galleries:
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self.path, self.rng = folder / "mutant.gallery", rng
         recognizer = hmdrn.load("default", threads=1)
-        recognizer.gallery.calibrate({"threshold": 1.5, "temperature": 1.0, "far": 0.05, "background": "ab" * 32})
+        calibration = {"threshold": 1.5, "temperature": 1.0, "far": 0.05, "background": "ab" * 32}
+        recognizer.gallery.calibrate(calibration)
         photos = np.random.default_rng(3).integers(0, 256, (6, 84, 84, 3), dtype=np.uint8)
         recognizer.matcher.keep_thumbnails = True
         recognizer.enroll("moth", photos[:3])
