@@ -118,6 +118,7 @@ def test_no_batch_class_or_shot_count_is_frozen(head, photos, classes, exported)
         np.testing.assert_allclose(single[name][0, 0], together[name][-1, -1], rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_two_traces_of_one_checkpoint_are_identical(exported, seeded_checkpoint):
     bundle = open_bundle(exported("conv4", "ridge"))
     network = load_checkpoint(seeded_checkpoint("conv4", "ridge")).network
@@ -214,6 +215,7 @@ def test_the_manifest_is_valid_json_with_a_digest_for_every_file(bundle):
     assert set(manifest["files"]) == files
 
 
+@pytest.mark.slow
 def test_derived_variants_are_written_verified_and_described_beside_fp32(
     exported, seeded_checkpoint, tmp_path, untraced
 ):
@@ -241,6 +243,7 @@ def test_derived_variants_are_written_verified_and_described_beside_fp32(
     assert manifest.variants["int8-trt"]["solve"].file == "graphs/fp32/solve.onnx"
 
 
+@pytest.mark.slow
 def test_derived_graphs_that_are_wrong_fail_verification_and_leave_nothing(
     exported, seeded_checkpoint, tmp_path, untraced
 ):

@@ -64,6 +64,7 @@ def test_a_version_that_cannot_read_the_graphs_is_refused_at_once(written):
         build_engines(_OldTensorRT(), written("conv4", "ridge", "fp32"), ORIN, BuildOptions())
 
 
+@pytest.mark.slow
 def test_profiles_cover_batch_classes_and_the_tokens_of_all_shots(written):
     bundle = written("conv4", "attention", "fp32")
     network = bundle.manifest.network

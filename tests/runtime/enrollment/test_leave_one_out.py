@@ -140,6 +140,7 @@ def test_the_nearest_species_is_reported_with_its_separability(recognizer, drawn
     assert report.nearest.separability >= named.count("moth") / len(named)
 
 
+@pytest.mark.slow
 def test_photos_of_an_attention_bundle_are_examined_by_their_pixels(exported, drawn):
     one = hmdrn.load(exported("conv4", "attention"), threads=1)
     one.enroll("ant", list(drawn[0][:3]))

