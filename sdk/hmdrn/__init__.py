@@ -12,10 +12,10 @@ may change. `import hmdrn` loads nothing else: each name is imported on first us
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # not of `typing`, whose import would take most of the time of this one
 if TYPE_CHECKING:  # for type checkers and editors; at run time the table below is used
+    from typing import Any
+
     from hmdrn.integrations.qdrant.recognizer import PushReport as PushReport
     from hmdrn.integrations.qdrant.recognizer import QdrantRecognizer as QdrantRecognizer
     from hmdrn.loading import load as load
@@ -165,6 +165,8 @@ def __getattr__(name: str) -> Any:
         return version("hmdrn")
     if name not in _MODULES:
         raise AttributeError(f"module 'hmdrn' has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 
