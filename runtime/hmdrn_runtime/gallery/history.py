@@ -34,9 +34,13 @@ def make_change(generation: int, what: str, label: str | None = None) -> Change:
 
 
 def merge_histories(first: tuple[Change, ...], second: tuple[Change, ...]) -> tuple[Change, ...]:
-    """Merge two histories that share their beginning: each change once, ordered by time."""
+    """Merge two histories that share their beginning: each change once, ordered by generation.
+
+    Time orders only changes of one generation: the clock of a device without a battery starts in 1970.
+    """
     merged: list[Change] = []
-    for change in sorted(dict.fromkeys((*first, *second)), key=lambda c: (c.when, c.generation)):
+    changes = {*first, *second}
+    for change in sorted(changes, key=lambda c: (c.generation, c.when, c.what, c.label or "")):
         if merged and merged[-1].what == change.what == MERGED_FILE:
             merged.pop()
         merged.append(change)

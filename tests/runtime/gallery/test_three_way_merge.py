@@ -221,6 +221,28 @@ def test_several_takings_in_a_row_are_one_entry():
     assert merge_histories(one, other) == (one[0], *other)
 
 
+@settings(deadline=None)
+@given(st.permutations(range(6)), st.integers(0, 6), st.booleans())
+def test_histories_merge_by_generation_whatever_the_clocks_say(years, cut, swapped):
+    """A device without a clock starts in 1970 after each power cut."""
+    changes = [
+        Change(g, f"change {g}", None, f"{1970 + year}-01-01T00:00:00Z") for g, year in enumerate(years)
+    ]
+    sides = (tuple(changes[:cut]), tuple(changes[cut:]))
+    assert merge_histories(*(sides[::-1] if swapped else sides)) == tuple(changes)
+
+
+def test_changes_of_one_generation_are_ordered_alike_on_both_sides():
+    late, early, twin = (
+        Change(3, what, "moth", f"{y}-01-01T00:00:00Z") for what, y in (("a", 2026), ("z", 1970), ("b", 2026))
+    )
+    assert (
+        merge_histories((late,), (early, twin))
+        == merge_histories((twin, early), (late,))
+        == (early, late, twin)
+    )
+
+
 def test_a_newer_format_in_the_file_is_neither_read_nor_overwritten(two, path, tmp_path):
     data = path.read_bytes().replace(b'\\"format_version\\": 2', b'\\"format_version\\": 3')
     assert data != path.read_bytes()
