@@ -6,6 +6,10 @@ prints one of these as one line on standard error and exits with its `exit_code`
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # not of `typing`, whose import would take longer than this module
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class HmdrnError(Exception):
     """Base of every error that the SDK raises on purpose.
@@ -24,6 +28,14 @@ class HmdrnError(Exception):
     """
 
     exit_code: int = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default the class is called with the text, which one with other parameters refuses.
+        return _restore_error, (type(self), self.args), self.__dict__ or None
+
+
+def _restore_error(kind: type[HmdrnError], arguments: tuple[Any, ...]) -> HmdrnError:
+    return kind.__new__(kind, *arguments)
 
 
 class ImageError(HmdrnError):
