@@ -1,4 +1,4 @@
-"""From a photo to its prediction: stages, share of preprocessing, and the gain of a batch.
+"""Time from a photo to its prediction: stages, share of preprocessing, and the gain of a batch.
 
 python -m benchmarks.latency [--bundle default] [--allow-busy] [--json]
 

@@ -1,4 +1,4 @@
-"""From a cold interpreter to the first prediction: time and memory in new processes; size of the wheel.
+"""Time and memory from a cold interpreter to the first prediction, in new processes; size of the wheel.
 
 python -m benchmarks.startup [--starts 9] [--no-wheel] [--allow-busy] [--json]
 """

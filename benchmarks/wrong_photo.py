@@ -1,4 +1,4 @@
-"""How often the enrollment report finds a photo of another species.
+"""Rate at which the enrollment report finds a photo of another species.
 
 A fifth species with five photos is enrolled into a gallery of four; in half of the trials the last of its
 photos shows another species of the data.

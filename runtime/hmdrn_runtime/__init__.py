@@ -1,1 +1,1 @@
-"""What a device needs: images, bundles, galleries, recognition; NumPy and one backend, never torch."""
+"""Everything a device needs: images, bundles, galleries, recognition; NumPy and one backend, never torch."""

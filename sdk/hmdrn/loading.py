@@ -45,10 +45,10 @@ def load(
         backend: "auto", "tensorrt", "onnxruntime-cuda" or "onnxruntime" (on the CPU). "auto" chooses the
             first of these that the machine supports; `Recognizer.backend_report` says why it rejected others.
         threads: CPU threads for one call; all cores if None.
-        keep_thumbnails: Whether the gallery stores thumbnails (21 KB each) of the photos that are enrolled
-            from now on, so that it can be moved to another model.
+        keep_thumbnails: True to store thumbnails (21 KB each) of the photos that are enrolled from now on, so
+            that the gallery can be moved to another model.
         variant: The variant of the bundle's graphs, e.g. "fp32"; the fastest for this machine if None.
-        trust_engines: Whether to run TensorRT engines that were not built here by `hmdrn build`; an engine is
+        trust_engines: True to run TensorRT engines that were not built here by `hmdrn build`; an engine is
             native code.
 
     Returns:

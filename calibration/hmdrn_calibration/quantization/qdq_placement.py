@@ -124,7 +124,7 @@ def _add_outputs(
         quantized.add(output)
         next_operators = [reader.op_type for reader in all_readers[output]]
         if node.op_type not in _CLIPPED and len(next_operators) == 1 and next_operators[0] in _CLIPPED:
-            continue  # one operator with its activation: there is no tensor between them
+            continue  # one operator with its activation: no tensor lies between them
         readers[output].update(reader.name for reader in all_readers[output])
         if node.op_type == "MaxPool":
             grid_sources[output] = grid_sources.get(node.input[0], node.input[0])

@@ -97,7 +97,7 @@ def mean_and_interval(values: Sequence[float] | npt.NDArray[np.floating]) -> tup
         denominator), both in the unit of `values`; the half-width of one value is 0.
 
     Raises:
-        DatasetError: There is no value.
+        DatasetError: The list is empty.
     """
     numbers = np.asarray(values, dtype=np.float64).ravel()
     if numbers.size == 0:

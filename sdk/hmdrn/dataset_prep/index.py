@@ -122,7 +122,7 @@ class ArchiveLayout:
         title: The data set's name.
         archives: Names of the archives, for messages.
         count: Number of classes.
-        crop: Whether photos are cropped to the annotated box by default.
+        crop: True if photos are cropped to the annotated box by default.
         rules: The available splits by name; the first is the default.
         is_metadata: Returns true for the lists and annotations that `read` needs.
         read: Makes the catalog of an index; the flag says whether to crop photos to their boxes. Raises

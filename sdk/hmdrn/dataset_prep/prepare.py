@@ -45,7 +45,7 @@ class PrepareOptions:
     """Options of `prepare`.
 
     Attributes:
-        crop: Whether to crop photos to their boxes; None for the data set's default.
+        crop: True to crop photos to their boxes; None for the data set's default.
         side: Most pixels of a photo's shorter side, at least `MIN_SIDE`; 0 for no limit.
         rule: Name of the split's rule; None for the data set's default.
         seed: Seed of random rules.

@@ -44,7 +44,7 @@ class Rule:
     Attributes:
         origin: Its origin, for the record.
         split: Returns the split of each class, given the classes by number and a seed.
-        is_seeded: Whether the seed matters.
+        is_seeded: True if the seed matters.
     """
 
     origin: str

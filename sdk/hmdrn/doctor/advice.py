@@ -23,7 +23,7 @@ class Advice:
     Attributes:
         what: The problem, or the possible improvement, in a sentence.
         command: Command to run, quoted for a shell.
-        needed: Whether hmdrn does not work without it.
+        needed: True if hmdrn does not work without it.
     """
 
     what: str

@@ -43,12 +43,12 @@ class DeviceReport:
         hmdrn, python, system: Versions, and the kind of operating system.
         cpu, memory, jetson, state: As `hmdrn_runtime.device` reads them.
         power_modes: Those that the board has.
-        int8: Whether this CPU multiplies 8-bit numbers exactly.
+        int8: True if this CPU multiplies 8-bit numbers exactly.
         gpu: Name, compute capability and newest CUDA of the first GPU.
         gpu_state: Its state; None on a Jetson and without a GPU.
         cuda_toolkit: Version of the installed toolkit, or None.
         tensorrt: Version of the package.
-        system_tensorrt: Whether the system has a package tensorrt that this Python does not see.
+        system_tensorrt: True if the system has a package tensorrt that this Python does not see.
         cuda_bindings: Name of the bindings that manage TensorRT's memory.
         onnxruntime: Version of the package.
         providers: For each provider that ONNX Runtime lists, its problem, or None if it works.

@@ -54,7 +54,7 @@ def draw_layer_costs(report: QuantizationReport, title: str, path: Path) -> None
     distances.invert_yaxis()
     distances.set_xlabel("error of distances, %")
     drops, intervals = [cost.drop for cost in layers], [cost.ci95 for cost in layers]
-    points.barh(rows, drops, xerr=intervals, color=colors, ecolor="grey")
+    points.barh(rows, drops, xerr=intervals, color=colors, ecolor="gray")
     points.set_xlabel("points of accuracy lost")
     kept = f"; orange: {len(report.kept)} layers stay FP32" if report.kept else ""
     figure.suptitle(f"{title}, each layer alone{kept}", fontsize=9)

@@ -18,10 +18,10 @@ class DistillationConfig(TrainingConfig):
 
     Attributes:
         frozen_stages: Stages of the backbone that keep their pretrained weights and whose maps are cached.
-        frozen_stages_episodes: Stages that stay as they are in the second phase, at least `frozen_stages`;
+        episode_frozen_stages: Stages that stay as they are in the second phase, at least `frozen_stages`;
             a step of the later ones alone takes less time.
         backbone_rate: Rate of the last pretrained stage by that of new layers, in the first phase.
-        backbone_rate_episodes: The same in the second phase.
+        episode_backbone_rate: The same in the second phase.
         stage_decay: Rate of a stage by that of the next one.
         smoothing: Share of the target that label smoothing spreads over all classes.
         mid_weight: Weight of the classification from the mid level.
@@ -29,7 +29,7 @@ class DistillationConfig(TrainingConfig):
         relation_weight: Weight of the squared difference between similarities of photos in tokens and in
             the teacher's features.
         class_weight: Weight of the classification beside the episodes.
-        teacher_weight_episodes: Weight of both teacher losses beside the episodes, by their weight before.
+        episode_teacher_weight: Weight of both teacher losses beside the episodes, by their weight before.
         hard_share: Share of the episodes whose classes are neighbors in the teacher's features.
         averaging: Decay of the moving average of the weights; the average is the result.
         class_power: Groups are drawn for episodes by their number of classes to this power.
@@ -54,16 +54,16 @@ class DistillationConfig(TrainingConfig):
     amp: bool = False
     validate_every: int = 250
     frozen_stages: int = 6
-    frozen_stages_episodes: int = 12
+    episode_frozen_stages: int = 12
     backbone_rate: float = 0.2
-    backbone_rate_episodes: float = 0.12
+    episode_backbone_rate: float = 0.12
     stage_decay: float = 0.9
     smoothing: float = 0.1
     mid_weight: float = 0.5
     teacher_weight: float = 4.0
     relation_weight: float = 4.0
     class_weight: float = 0.3
-    teacher_weight_episodes: float = 0.5
+    episode_teacher_weight: float = 0.5
     hard_share: float = 0.4
     averaging: float = 0.995
     class_power: float = 0.7
@@ -76,14 +76,14 @@ class DistillationConfig(TrainingConfig):
         for name in ("smoothing", "hard_share", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
-        losses = ("teacher_weight", "teacher_weight_episodes", "relation_weight")
+        losses = ("teacher_weight", "episode_teacher_weight", "relation_weight")
         weights = ("mid_weight", "class_weight", *losses)
-        for name in (*weights, "frozen_stages", "backbone_rate_episodes", "stage_decay"):
+        for name in (*weights, "frozen_stages", "episode_backbone_rate", "stage_decay"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 0 or more")
-        if self.frozen_stages_episodes < self.frozen_stages:
+        if self.episode_frozen_stages < self.frozen_stages:
             raise TrainingError(
-                f"frozen_stages_episodes is {self.frozen_stages_episodes}: it must be at least "
+                f"episode_frozen_stages is {self.episode_frozen_stages}: it must be at least "
                 f"{self.frozen_stages}, the stages that are frozen from the start"
             )
         for group, weight in (*self.group_weights.items(), *self.episode_weights.items()):

@@ -73,7 +73,7 @@ def build_student(recipe: Recipe) -> HMDRN:
     torch.manual_seed(recipe.training.seed)
     network = HMDRN(recipe.network)
     limit = network.backbone.level_stages["mid"] + 1
-    frozen = max(recipe.training.frozen_stages, recipe.training.frozen_stages_episodes)
+    frozen = max(recipe.training.frozen_stages, recipe.training.episode_frozen_stages)
     if frozen > limit:
         raise TrainingError(
             f"{frozen} stages are to be frozen: {recipe.network.backbone} can freeze at most the {limit} "

@@ -91,11 +91,11 @@ class DistillationTrainer(BaseTrainer):
     @property
     def _frozen(self) -> int:
         """Stages that stay as they are in the present phase."""
-        return self.config.frozen_stages if self.pretraining else self.config.frozen_stages_episodes
+        return self.config.frozen_stages if self.pretraining else self.config.episode_frozen_stages
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
         config, backbone = self.config, self.student.backbone
-        last = config.backbone_rate if self.pretraining else config.backbone_rate_episodes
+        last = config.backbone_rate if self.pretraining else config.episode_backbone_rate
         groups: list[dict[str, Any]] = []
         for index, stage in list(enumerate(backbone.stages))[self._frozen :]:
             factor = last * config.stage_decay ** (len(backbone.stages) - 1 - index)
@@ -188,7 +188,7 @@ class DistillationTrainer(BaseTrainer):
         loss = F.cross_entropy(logits, episode.targets)
         if config.class_weight:
             loss = loss + config.class_weight * self._classification_loss(maps, episode.batch.targets)[0]
-        if config.teacher_weight_episodes:
+        if config.episode_teacher_weight:
             first = maps[self.student.config.levels[0]].mean(dim=(2, 3))
-            loss = loss + config.teacher_weight_episodes * self._teacher_loss(episode.batch, pooled, first)
+            loss = loss + config.episode_teacher_weight * self._teacher_loss(episode.batch, pooled, first)
         return loss, measure_accuracy(logits, episode.targets)

@@ -107,7 +107,7 @@ class Collection:
             GalleryError: The collection is missing, has no head, or is of another network.
         """
         if not self.exists():
-            raise GalleryError(f"there is no collection {self.name!r}: push a gallery first")
+            raise GalleryError(f"the collection {self.name!r} does not exist: push a gallery first")
         heads = self._call("retrieve", ids=[_HEAD_ID], with_vectors=True)
         if not heads:
             raise GalleryError(f"the collection {self.name!r} is not a gallery of hmdrn's: give another name")

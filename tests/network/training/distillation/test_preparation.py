@@ -92,7 +92,7 @@ def test_a_student_starts_from_the_pretrained_backbone():
 
 
 def test_more_frozen_stages_than_the_mid_level_leaves_are_refused():
-    recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(TRAINING, frozen_stages_episodes=13))
+    recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(TRAINING, episode_frozen_stages=13))
     with pytest.raises(TrainingError, match=r"13 stages are to be frozen: .* at most the 12 up to"):
         build_student(recipe)
 

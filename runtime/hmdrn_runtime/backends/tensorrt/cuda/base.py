@@ -26,7 +26,7 @@ class Cuda(ABC):
 
     Attributes:
         package: Name of the Python package.
-        captures_graphs: Whether `capture` is supported; without it a camera's frames run step by step.
+        captures_graphs: True if `capture` is supported; without it a camera's frames run step by step.
     """
 
     package: str
