@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from benchmarks.nearest_mean import Features, NearestMeanScorer, compute_center
 from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.backbones.imagenet import ImageNetClassifier
 from hmdrn_network.checkpoints import load_checkpoint
@@ -29,11 +29,8 @@ from hmdrn_network.heads.ridge import RidgeHead, gram
 from hmdrn_network.hmdrn import HMDRN, normalize
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.datasets.dataset import Photo, open_dataset
-from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Scorer, compare_accuracy, evaluate
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, compare_accuracy, evaluate
 from hmdrn_runtime.images.preprocessing import Preprocessing
-
-CENTER_CLASSES = 30
-"""Classes of each train split that give one photo each to the center of the baseline's features."""
 
 
 class GramScorer(NetworkScorer):
@@ -69,36 +66,6 @@ class GramScorer(NetworkScorer):
         return logits
 
 
-class NearestMeanScorer(Scorer):
-    """Frozen ImageNet features, centered and of unit length, nearest mean by cosine."""
-
-    def __init__(self, network: HMDRN, preprocessing: Preprocessing) -> None:
-        self.preprocessing, self.executor = preprocessing, f"torch {torch.__version__}"
-        self._spec = network.config.spec
-        self._network = ImageNetClassifier(self._spec, network.config.side)
-        self._features: list[Tensor] = []
-        self.center = torch.zeros(())
-
-    @torch.inference_mode()
-    def add_photos(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Take in further photos, uint8 (N, side, side, 3)."""
-        self._features.extend(self._network.features(normalize(torch.from_numpy(pixels), self._spec)))
-
-    def take_center(self) -> None:
-        """Use the mean of the photos so far as the center, and forget them."""
-        self.center = torch.stack(self._features).mean(0)
-        self._features.clear()
-
-    def logits(
-        self, support: npt.NDArray[np.int64], query: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.floating]:
-        """Compare queries (Q,) with the mean of each class (C, shots), rows of photos; returns (Q, C)."""
-        unit = F.normalize(torch.stack(self._features) - self.center, dim=1)
-        means = F.normalize(torch.stack([unit[torch.from_numpy(rows)].mean(0) for rows in support]), dim=1)
-        cosine: npt.NDArray[np.float32] = (unit[torch.from_numpy(query)] @ means.T).numpy()
-        return cosine
-
-
 def main() -> None:
     """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -111,18 +78,13 @@ def main() -> None:
     arguments = parser.parse_args()
     network = load_checkpoint(arguments.checkpoint).network
     preprocessing = Preprocessing("crop", network.config.side)
-    baseline = NearestMeanScorer(network, preprocessing)
-    for data in arguments.data:
-        for photos in list(open_dataset(data, "train").classes.values())[:CENTER_CLASSES]:
-            baseline.add_photos(photos[0].prepare(preprocessing)[None])
-    baseline.take_center()
+    features = _frozen_features(network)
+    center = compute_center(features, preprocessing, arguments.data)
     results = []
     for data in arguments.data:
         classes = open_dataset(data, "val").classes
-        settings = _fit_settings(classes, arguments.way, arguments.shot, arguments.episodes)
-        center = baseline.center
-        baseline = NearestMeanScorer(network, preprocessing)
-        baseline.center = center
+        settings = fit_settings(classes, arguments.way, arguments.shot, arguments.episodes)
+        baseline = NearestMeanScorer(features, preprocessing, f"torch {torch.__version__}", center)
         pairs = zip(
             evaluate(GramScorer(network), classes, settings),
             evaluate(baseline, classes, settings),
@@ -147,7 +109,21 @@ def main() -> None:
         json.dump({"schema": "hmdrn.benchmark.frozen_backbone/1", "results": results}, sys.stdout, indent=2)
 
 
-def _fit_settings(
+def _frozen_features(network: HMDRN) -> Features:
+    spec = network.config.spec
+    classifier = ImageNetClassifier(spec, network.config.side)
+
+    @torch.inference_mode()
+    def compute(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        features: npt.NDArray[np.float32] = classifier.features(
+            normalize(torch.from_numpy(pixels), spec)
+        ).numpy()
+        return features
+
+    return compute
+
+
+def fit_settings(
     classes: Mapping[str, Sequence[Photo]], way: int, shots: Sequence[int], episodes: int
 ) -> list[EpisodeSetting]:
     """Return the settings that the classes allow: one photo of each is a query, or up to 16."""

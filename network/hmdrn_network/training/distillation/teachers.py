@@ -92,12 +92,15 @@ def _resize(photos: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]
     return np.stack([np.asarray(image.resize((side, side), Resampling.BICUBIC)) for image in images])
 
 
-class _PooledFeatures(nn.Module):
+class PooledFeatures(nn.Module):
+    """Pooled features (N, 1280) of photos (N, S, S, 3) in 0-255, normalization included."""
+
     def __init__(self, classifier: ImageNetClassifier) -> None:
         super().__init__()
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
+        """As the class says."""
         return self.classifier.features(normalize(images, self.classifier.spec))
 
 
@@ -114,7 +117,7 @@ class ImageNetTeacher(Teacher):
 
     def __init__(self, name: str, threads: int) -> None:
         classifier = ImageNetClassifier(BACKBONES[name], IMAGENET_SIDE)
-        self._run = OnnxModule(_PooledFeatures(classifier), IMAGENET_SIDE, threads)
+        self._run = OnnxModule(PooledFeatures(classifier), IMAGENET_SIDE, threads)
         self.name, self.width = name, classifier.classifier.in_features
         package = classifier.spec.pretrained
         self.key = f"{package.sha256 if package else ''} at {IMAGENET_SIDE}"

@@ -1,0 +1,1 @@
+"""Films of pasted subjects, and how well the motion detector finds them."""
