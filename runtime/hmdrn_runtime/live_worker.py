@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from hmdrn_runtime.errors import FrameDroppedError, HmdrnError
+from hmdrn_runtime.forking import repair_after_fork
 
 T = TypeVar("T")
 MAX_WAITING = 2
@@ -51,6 +52,12 @@ class LiveWorker(Generic[T]):
         self._thread: threading.Thread | None = None
         self._closed = False
         self.dropped: int = 0
+        repair_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Start anew in a forked process; frames of before stay with the process that submitted them."""
+        self._changed, self._thread = threading.Condition(), None
+        self._frames.clear()
 
     def submit(self, frame: object, *arguments: Any, **options: Any) -> Future[T]:
         """Submit a frame; returns at once.

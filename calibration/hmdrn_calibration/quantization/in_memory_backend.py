@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
 from hmdrn_calibration.quantization.ort_session import extract_tail, open_session
 from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, ResidentArray
+from hmdrn_runtime.backends.ort import ort
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.recognizer import Recognizer
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import onnx
-import onnxruntime as ort
 from onnx.utils import Extractor
+
+from hmdrn_runtime.backends.ort import ort
 
 _ERROR_SEVERITY = 3
 

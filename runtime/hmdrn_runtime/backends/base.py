@@ -10,6 +10,12 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
+FORKED = (
+    "this process was forked after the model was opened on the GPU, and CUDA does not work in a forked "
+    "process: call hmdrn.load in each worker (gunicorn without --preload), or start workers by 'spawn'"
+)
+"""Message of a backend on a GPU in a forked process."""
+
 
 @dataclass(frozen=True)
 class ResidentArray:

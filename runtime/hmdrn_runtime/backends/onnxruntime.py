@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, ResidentArray
+from hmdrn_runtime.backends.ort import ort
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.forking import keep_forever, repair_after_fork
 from hmdrn_runtime.messages import format_error
 
 _ERROR_SEVERITY = 3
@@ -36,6 +39,12 @@ class OnnxRuntimeBackend(Backend):
         self._threads = threads
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._lock = threading.Lock()
+        repair_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Load the graphs again in a forked process, which lacks the threads of the sessions."""
+        keep_forever(self._sessions)
+        self._sessions, self._lock = {}, threading.Lock()
 
     def place(self, array: npt.NDArray[Any]) -> ResidentArray:
         """Copy an array into an OrtValue; see `Backend.place`."""
@@ -73,9 +82,21 @@ class OnnxRuntimeBackend(Backend):
         self._bundle.check_graph(graph)
         path = self._bundle.graph_path(graph)
         try:
-            return ort.InferenceSession(str(path), options, providers=list(self.providers))
+            session = ort.InferenceSession(str(path), options, providers=list(self.providers))
         except Exception as error:
             raise BackendError(f"ONNX Runtime could not load {path}: {format_error(error)}") from error
+        release_freed_memory()
+        return session
+
+
+def release_freed_memory() -> None:
+    """Return freed memory to the system, where the C library can do it (glibc).
+
+    A session widens and folds weights while it loads; the C library would keep that memory: as much as the
+    weights take.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _make_value(array: npt.NDArray[Any] | ResidentArray, device: str = "cpu") -> ort.OrtValue:

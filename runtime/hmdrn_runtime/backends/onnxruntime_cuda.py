@@ -7,11 +7,14 @@ import ctypes
 import functools
 import io
 from pathlib import Path
+from typing import Any
 
-import onnxruntime as ort
+import numpy.typing as npt
 
+from hmdrn_runtime.backends.base import FORKED, ResidentArray
 from hmdrn_runtime.backends.cuda_driver import find_gpu, read_cuda_version
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from hmdrn_runtime.backends.ort import ort
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
 
@@ -36,6 +39,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
     # With TF32 products the ridge solve stalls near 1 %.
     providers = ((PROVIDER, {"use_tf32": "0"}), "CPUExecutionProvider")
     device = "cuda"
+    _forked = False
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         super().__init__(bundle, threads)
@@ -47,7 +51,20 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
         self._missing = preload_cuda_libraries()
         self._get_session("classify")
 
+    def after_fork(self) -> None:
+        """Refuse to run in a forked process, where CUDA does not work."""
+        super().after_fork()
+        self._forked = True
+
+    def place(self, array: npt.NDArray[Any]) -> ResidentArray:
+        """Copy an array to the GPU; see `Backend.place`."""
+        if self._forked:
+            raise BackendError(FORKED)
+        return super().place(array)
+
     def _load(self, graph: str) -> ort.InferenceSession:
+        if self._forked:
+            raise BackendError(FORKED)
         session = super()._load(graph)
         if PROVIDER not in session.get_providers():
             raise BackendError(

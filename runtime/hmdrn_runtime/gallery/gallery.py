@@ -11,6 +11,7 @@ from typing import Any
 
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import GalleryError
+from hmdrn_runtime.forking import repair_after_fork
 from hmdrn_runtime.gallery.history import MAX_CHANGES, Change
 from hmdrn_runtime.gallery.labels import clean_label, normalize_label
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, check_network
@@ -57,6 +58,11 @@ class Gallery:
         )
         self.files: dict[Path, FileStamp] = {}
         """State and checksum of each file when this gallery last read or wrote it."""
+        repair_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock in a forked process: another thread may have held it."""
+        self._lock = threading.Lock()
 
     @property
     def state(self) -> GalleryState:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
+from hmdrn_runtime.forking import repair_after_fork
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.reverse_index import PhotoLabelIndex
@@ -84,11 +85,16 @@ class SolvedGallery:
 
     def __init__(self, gallery: Gallery, matcher: Matcher, bundle: Bundle) -> None:
         self.gallery, self.matcher, self._bundle = gallery, matcher, bundle
+        self._latest = Snapshot(GalleryState(-1, {}), {})
+        self._index = PhotoLabelIndex()
+        self.after_fork()
+        repair_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Make the lock and the solver, anew in a forked process."""
         self._lock = threading.RLock()
         self._solver = ThreadPoolExecutor(1, "hmdrn-solve")  # starts its thread when first needed
         self._solving: _Solving | None = None
-        self._latest = Snapshot(GalleryState(-1, {}), {})
-        self._index = PhotoLabelIndex()
 
     @cached_property
     def background(self) -> Background | None:

@@ -77,7 +77,7 @@ def record_onnxruntime_events(
 
     Each has `name`, `dur` in microseconds, and in `args` `op_name` and the shapes of inputs and outputs.
     """
-    import onnxruntime as ort
+    from hmdrn_runtime.backends.ort import ort
 
     with tempfile.TemporaryDirectory() as folder:
         options = ort.SessionOptions()

@@ -39,23 +39,23 @@ def probe_bindings() -> dict[str, Any]:
 
 def probe_providers() -> dict[str, Any]:
     """List the providers of ONNX Runtime."""
-    import onnxruntime
+    from hmdrn_runtime.backends.ort import ort
 
-    return {"version": onnxruntime.__version__, "providers": onnxruntime.get_available_providers()}
+    return {"version": ort.__version__, "providers": ort.get_available_providers()}
 
 
 def probe_provider(name: str) -> dict[str, Any]:
     """Run a minimal model on a provider; "used" names the providers that ONNX Runtime ran it on."""
     import numpy as np
-    import onnxruntime
 
     from hmdrn_runtime.backends.onnxruntime_cuda import PROVIDER, preload_cuda_libraries
+    from hmdrn_runtime.backends.ort import ort
 
     if name == PROVIDER:
         preload_cuda_libraries()
-    options = onnxruntime.SessionOptions()
+    options = ort.SessionOptions()
     options.log_severity_level = 2
-    session = onnxruntime.InferenceSession(base64.b64decode(_ADD), options, providers=[name])
+    session = ort.InferenceSession(base64.b64decode(_ADD), options, providers=[name])
     (y,) = session.run(None, {"x": np.ones(1, np.float32)})
     return {"used": session.get_providers(), "right": bool(y[0] == 2.0)}
 

@@ -165,6 +165,11 @@ def test_the_cuda_provider_has_tf32_off_and_holds_placed_arrays(bundle, gpu, mon
     assert requested == [[("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]]
     assert backend.place(operator).shape == operator.shape
     assert placed == [("cuda", 0, operator.shape)]
+    backend.after_fork()
+    refused(
+        lambda: backend.place(operator), "CUDA does not work in a forked process: call hmdrn.load in each"
+    )
+    refused(lambda: backend.run("classify", {}), "CUDA does not work in a forked process")
 
 
 @pytest.mark.parametrize("threads", [0, -1])

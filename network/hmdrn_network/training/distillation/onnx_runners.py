@@ -57,7 +57,7 @@ class OnnxModule:
 
 
 def _open_session(module: nn.Module, side: int, threads: int) -> onnxruntime.InferenceSession:
-    import onnxruntime
+    from hmdrn_runtime.backends.ort import ort
 
     buffer = io.BytesIO()
     torch.onnx.export(
@@ -69,7 +69,7 @@ def _open_session(module: nn.Module, side: int, threads: int) -> onnxruntime.Inf
         opset_version=_OPSET,
         dynamo=False,
     )
-    options = onnxruntime.SessionOptions()
+    options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, ResidentArray
+from hmdrn_runtime.backends.base import FORKED, Backend, GraphInputs, GraphOutputs, ResidentArray
 from hmdrn_runtime.backends.tensorrt import batching
 from hmdrn_runtime.backends.tensorrt.context_pool import ContextPool
 from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda, DeviceBuffer, Stream
@@ -24,6 +24,7 @@ from hmdrn_runtime.backends.timing import NodeTime, TransferTimes
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.bundle.manifest import Graph, Tensor
 from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.forking import keep_forever, repair_after_fork
 
 ExecutionCall: TypeAlias = Callable[[Execution, Inputs], GraphOutputs]
 
@@ -60,6 +61,12 @@ class TensorRTBackend(Backend):
                 self.close()
                 raise
         self._max_classes = classify.loaded.max_sizes["classes"]
+        repair_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the engines alone in a forked process, where CUDA does not work."""
+        self.close.detach()
+        keep_forever(self._pools)
 
     @property
     def engine_check(self) -> Mapping[str, Any] | None:
@@ -71,6 +78,7 @@ class TensorRTBackend(Backend):
 
         The rows are taken as classes, and padded.
         """
+        self._check_process()
         array = np.ascontiguousarray(array)
         if array.dtype.hasobject or array.size == 0:
             raise BackendError(f"TensorRT does not accept an array {array.dtype}{list(array.shape)}")
@@ -137,6 +145,7 @@ class TensorRTBackend(Backend):
         self, name: str, inputs: GraphInputs, call: ExecutionCall, execution: Execution | None = None
     ) -> GraphOutputs:
         """Split the inputs into blocks, run each by `execution` or one of the pool, and join the outputs."""
+        self._check_process()
         graph = self._bundle.graph(name)
         values: Inputs = {
             key: value.handle if isinstance(value, ResidentArray) else np.asarray(value)
@@ -165,6 +174,10 @@ class TensorRTBackend(Backend):
                             target = batching.index_block(tensor, block)
                             outputs[tensor.name][target] = results[tensor.name][unpadded]
         return outputs
+
+    def _check_process(self) -> None:
+        if self._cuda.forked:
+            raise BackendError(FORKED)
 
     def _get_pool(self, graph: str) -> ContextPool:
         # Loading one engine must not block threads that run another.

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.bundle.manifest import Network
+from hmdrn_runtime.forking import repair_after_fork
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
 from hmdrn_runtime.matching.index.blocks import (
     IN_MEMORY,
@@ -82,6 +83,12 @@ class Index:
         self._mapped_from = mapped_from
         self._blocks: tuple[Block, ...] = ()
         self._used = 0
+        repair_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the free rows of a mapped block to the parent: both processes write to the same file."""
+        if len(self._blocks) > self._mapped_from:
+            self._used = self.capacity
 
     def __len__(self) -> int:
         return self._used

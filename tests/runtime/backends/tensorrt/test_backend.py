@@ -11,6 +11,7 @@ import threading
 import numpy as np
 import pytest
 from fake_tensorrt import FakeCuda, fail_as_lost, fake_trt, make_plan
+from forks import fork
 
 from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.selection import open_backend
@@ -593,3 +594,22 @@ def test_inputs_that_disagree_about_the_number_of_classes_are_refused(opened, bu
     gram = np.zeros((2, bundle.manifest.network.packed), np.float32)
     with pytest.raises(BackendError, match=r"shots float32\[3\], and takes float32\[classes\]"):
         opened(FakeCuda()).run("solve", {"gram": gram, "shots": np.ones(3, np.float32)})
+
+
+def test_a_forked_process_says_what_to_do_and_frees_nothing(opened, pixels, operator):
+    cuda = FakeCuda()
+    backends = [opened(cuda)]
+    inputs = {"images": pixels[:1], "operator": backends[0].place(operator[:2])}
+    backends[0].run("classify", inputs)
+    memory = dict(cuda.memory)
+
+    def child():
+        for call in (lambda: backends[0].run("classify", inputs), lambda: backends[0].place(operator)):
+            with pytest.raises(BackendError, match="load in each worker"):
+                call()
+        backends.clear(), inputs.clear()
+        gc.collect()
+        return cuda.memory == memory
+
+    assert fork(child) == "True"
+    backends[0].run("classify", inputs)

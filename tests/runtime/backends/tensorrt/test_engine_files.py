@@ -131,7 +131,7 @@ def test_engines_that_came_with_a_bundle_run_only_if_trusted(built):
 
 def test_engines_of_graphs_or_weights_that_were_replaced_are_refused(built):
     bundle, _ = built()
-    for name in ("graphs/fp32/solve.onnx", "graphs/fp32/weights.bin"):
+    for name in ("graphs/fp32/solve.onnx", "graphs/fp32/constants.bin"):
         files = select_digests(bundle.manifest, "fp32")
         assert name in files
         changed, _ = built(files={**files, name: "0" * 64})

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.forking import repair_after_fork
 
 
 class Cuda(ABC):
@@ -27,6 +28,7 @@ class Cuda(ABC):
     Attributes:
         package: Name of the Python package.
         captures_graphs: True if `capture` is supported; without it a camera's frames run step by step.
+        forked: True in a forked process, where CUDA does not work: nothing is freed.
     """
 
     package: str
@@ -34,6 +36,12 @@ class Cuda(ABC):
 
     def __init__(self) -> None:
         self._deferred = _DeferredFrees()
+        self.forked: bool = False
+        repair_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Note that this is a forked process."""
+        self.forked = True
 
     def __str__(self) -> str:
         """Name the package, and say so if it captures no graphs."""
@@ -99,6 +107,8 @@ class Cuda(ABC):
 
     def release(self, free: Callable[[], None]) -> None:
         """Call `free` in the primary context, whichever is current; during a capture, after it."""
+        if self.forked:
+            return
         if self._deferred.frees is not None:
             self._deferred.frees.append(free)
             return
