@@ -8,6 +8,7 @@ import onnx
 from onnx.utils import Extractor
 
 from hmdrn_runtime.backends.ort import ort
+from hmdrn_runtime.device.cpu_limits import count_cores
 
 _ERROR_SEVERITY = 3
 
@@ -25,8 +26,7 @@ def open_session(
     """
     options = ort.SessionOptions()
     options.log_severity_level = _ERROR_SEVERITY
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or count_cores()
     if not integer_kernels:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

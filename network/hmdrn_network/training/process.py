@@ -13,6 +13,8 @@ from types import FrameType
 
 import torch
 
+from hmdrn_runtime.device.cpu_limits import count_cpus
+
 
 def keep_freed_memory() -> None:
     """Make glibc keep the memory of a step for the next step; other C libraries stay as they are.
@@ -38,7 +40,7 @@ def share_cores() -> int:
         Threads of this process, at least 1.
     """
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, count_cpus() // processes)
     torch.set_num_threads(threads)
     return threads
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, ResidentArray
 from hmdrn_runtime.backends.ort import ort
 from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.device.cpu_limits import count_cores
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.forking import keep_forever, repair_after_fork
 from hmdrn_runtime.messages import format_error
@@ -25,7 +26,7 @@ class OnnxRuntimeBackend(Backend):
 
     Args:
         bundle: The bundle to run.
-        threads: CPU threads for one call; all cores if None.
+        threads: CPU threads for one call; all cores that this process may use if None.
     """
 
     name = "onnxruntime"
@@ -77,8 +78,8 @@ class OnnxRuntimeBackend(Backend):
     def _load(self, graph: str) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.log_severity_level = _ERROR_SEVERITY
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
+        # Its own default takes the machine's cores, and prints errors about those that a container lacks.
+        options.intra_op_num_threads = self._threads or count_cores()
         self._bundle.check_graph(graph)
         path = self._bundle.graph_path(graph)
         try:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.timing import NodeTime, SupportsNodeProfiling
 from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.device.cpu_limits import count_cores
 
 _WARMUP = 5
 _NODE = "_kernel_time"
@@ -84,8 +85,7 @@ def record_onnxruntime_events(
         options.log_severity_level = 3
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or count_cores()
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         for _ in range(runs):
             session.run(None, dict(inputs))

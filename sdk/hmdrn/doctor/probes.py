@@ -55,6 +55,7 @@ def probe_provider(name: str) -> dict[str, Any]:
         preload_cuda_libraries()
     options = ort.SessionOptions()
     options.log_severity_level = 2
+    options.intra_op_num_threads = 1
     session = ort.InferenceSession(base64.b64decode(_ADD), options, providers=[name])
     (y,) = session.run(None, {"x": np.ones(1, np.float32)})
     return {"used": session.get_providers(), "right": bool(y[0] == 2.0)}

@@ -3,7 +3,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -17,6 +20,7 @@ from hmdrn_runtime.backends.report import make_backend_report
 from hmdrn_runtime.backends.selection import BACKENDS, open_backend
 from hmdrn_runtime.backends.tensorrt import open as opening
 from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
+from hmdrn_runtime.device.cpu_limits import count_cores
 from hmdrn_runtime.errors import BackendError, BundleError
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -206,7 +210,30 @@ def test_the_number_of_threads_reaches_onnx_runtime(bundle, monkeypatch, pixels)
     monkeypatch.setattr(ort, "InferenceSession", spy)
     open_backend(bundle, threads=2).run("encode", {"images": pixels})
     open_backend(bundle).run("encode", {"images": pixels})
-    assert seen == [(2, ["CPUExecutionProvider"]), (0, ["CPUExecutionProvider"])]
+    assert seen == [(2, ["CPUExecutionProvider"]), (count_cores(), ["CPUExecutionProvider"])]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity of processes")
+def test_no_thread_of_a_restricted_process_leaves_its_processors():
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two processors")
+    script = """
+import os, re, sys
+from pathlib import Path
+cpu = min(os.sched_getaffinity(0))
+os.sched_setaffinity(0, {cpu})
+import hmdrn
+birds = hmdrn.load("default", backend="onnxruntime")
+birds.enroll("ant", hmdrn.draw_specimens([0], 2, size=84)[0])
+for status in Path("/proc/self/task").glob("*/status"):
+    allowed = re.search(r"Cpus_allowed_list:\\s*(.*)", status.read_text())[1]
+    assert allowed == str(cpu), allowed
+threads = len(os.listdir("/proc/self/task"))
+birds.backend._get_session("encode")
+assert len(os.listdir("/proc/self/task")) == threads, "a session has started threads"
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_graph_is_loaded_once_and_only_when_it_is_asked_for(bundle, monkeypatch, pixels):
