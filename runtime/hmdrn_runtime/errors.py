@@ -29,6 +29,11 @@ class HmdrnError(Exception):
 
     exit_code: int = 2
 
+    def __init__(self, *arguments: object) -> None:
+        from hmdrn_runtime.credentials import mask_secrets  # when there is something to report
+
+        super().__init__(*(mask_secrets(a) if isinstance(a, str) else a for a in arguments))
+
     def __reduce__(self) -> tuple[Any, ...]:
         # By default the class is called with the text, which one with other parameters refuses.
         return _restore_error, (type(self), self.args), self.__dict__ or None

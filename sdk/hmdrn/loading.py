@@ -17,13 +17,13 @@ _MODELS = Path(__file__).parent / "models"
 
 
 def resolve_bundle(bundle: str | os.PathLike[str]) -> Path:
-    """Return the folder of a bundle; "default" is the one that comes with the package."""
-    return _MODELS / "default.hmdrn" if os.fspath(bundle) == DEFAULT else expand_path(bundle, BundleError)
+    """Return the folder of a bundle; the text "default" is the one that comes with the package."""
+    return _MODELS / "default.hmdrn" if bundle == DEFAULT else expand_path(bundle, BundleError)
 
 
 def resolve_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
     """Return the file of a checkpoint; "default" is the package's own weights."""
-    if os.fspath(checkpoint) == DEFAULT:
+    if checkpoint == DEFAULT:
         return _MODELS / "default.safetensors"
     return expand_path(checkpoint, CheckpointError)
 

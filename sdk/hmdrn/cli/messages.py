@@ -6,6 +6,8 @@ import contextlib
 
 import click
 
+from hmdrn_runtime.credentials import mask_secrets
+
 
 def print_message(message: str, program: str = "hmdrn") -> None:
     """Print one line on standard error; do nothing where that cannot be written to."""
@@ -14,5 +16,5 @@ def print_message(message: str, program: str = "hmdrn") -> None:
 
 
 def format_message(message: str, program: str = "hmdrn") -> str:
-    """Return the line that `print_message` prints: program name, and message without line breaks."""
-    return f"{program}: {' '.join(message.split())}"
+    """Return the line that `print_message` prints: program name, message without line breaks or secrets."""
+    return f"{program}: {' '.join(mask_secrets(message).split())}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from hmdrn.doctor.probe_runner import run_probe
 from hmdrn_runtime.bundle.variants import has_exact_int8_products
+from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.device.cpu import Cpu, Memory, read_cpu, read_memory
 from hmdrn_runtime.device.jetson import Jetson, read_jetson
 from hmdrn_runtime.device.nvidia import GpuState, read_cuda_toolkit, read_gpu_state
@@ -96,7 +97,7 @@ def collect_report(
     if jetson is not None and state.power_mode is None:
         state = replace(state, power_mode=query_power_mode())
     return DeviceReport(
-        bundle=bundle,
+        bundle=mask_secrets(bundle),
         hmdrn=version("hmdrn"),
         python=platform.python_version(),
         system=platform.system(),

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from hmdrn.watching.events import Event, to_json_line
-from hmdrn.watching.sources import redact_password
+from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.errors import HmdrnError, MissingDependencyError
 from hmdrn_runtime.messages import format_error
 
@@ -40,7 +40,7 @@ class MqttPublisher:
     """
 
     def __init__(self, address: str) -> None:
-        name = redact_password(address)
+        name = mask_secrets(address, is_address=True)
         url = _parse_address(address)
         try:
             from paho.mqtt.client import Client
@@ -120,7 +120,8 @@ def _parse_address(address: str) -> SplitResult:
     topic = unquote(url.path.lstrip("/"))
     if not valid or not topic or "#" in address or re.search(r"[#+\0]", topic):
         raise HmdrnError(
-            f"cannot publish to {redact_password(address)!r}: give mqtt://host/topic or "
-            "mqtts://user:password@host:8883/topic, without wildcards"
+            f"cannot publish to {mask_secrets(address, is_address=True)!r}: give mqtt://host/topic or "
+            "mqtts://user:password@host:8883/topic, without wildcards; in a password write @ as %40, "
+            "/ as %2F, # as %23, % as %25"
         )
     return url

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hmdrn_runtime.credentials import is_pipeline, mask_secrets
 from hmdrn_runtime.errors import SourceError
 from hmdrn_runtime.images.formats import is_photo
 from hmdrn_runtime.io.files import expand_path
@@ -38,12 +39,12 @@ class Source:
     Attributes:
         kind: "camera" (a device), "stream" (an address), "pipeline" (GStreamer), "video" (a file) or
             "photos" (a folder, or one photo).
-        target: What to open: a device's number, a path, an address or a pipeline.
+        target: What to open: a device's number, a path, an address or a pipeline; may hold a password.
         name: The name in messages; never holds a password.
     """
 
     kind: SourceKind
-    target: int | str
+    target: int | str = field(repr=False)
     name: str
 
     @property
@@ -65,31 +66,46 @@ def parse_source(source: str | int | os.PathLike[str]) -> Source:
     Args:
         source: A device's number (0, "0"), "csi://N", an address of `STREAMS`, a GStreamer pipeline
             (recognized by " ! "; it ends in `appsink` and gives BGR), or the path of a video, photo, device
-            or folder.
+            or folder. A `Path` is always a path.
 
     Raises:
-        SourceError: The file or folder does not exist, or the kind of source is unknown.
+        SourceError: The file or folder does not exist, the kind of source is unknown, or a text is both a
+            device's number and the name of a file or folder.
     """
-    text = os.fspath(source) if isinstance(source, os.PathLike) else str(source).strip()
-    if text.isdecimal():
+    if isinstance(source, os.PathLike):
+        return _parse_path(os.fsdecode(source))
+    if isinstance(source, str) and os.path.exists(source):  # noqa: PTH110 (any text is valid)
+        if _is_number(source):
+            raise SourceError(
+                f"{source!r} is a camera's number and also the name of a file or folder here: give "
+                f"'./{source}' for that, '/dev/video{source}' for the camera (in Python the number {source})"
+            )
+        return _parse_path(source)
+    text = str(source).strip()
+    if _is_number(text):
         return Source("camera", int(text), f"camera {int(text)}")
-    if csi := re.fullmatch(r"csi://(\d+)", text):
+    if csi := re.fullmatch(r"csi://([0-9]+)", text):
         return Source("pipeline", CSI_PIPELINE.format(sensor=csi[1]), text)
-    if " ! " in text:
-        return Source("pipeline", text, redact_password(text))
+    name = mask_secrets(text, is_address=True)
+    if is_pipeline(text):
+        return Source("pipeline", text, name)
     scheme, separator, _ = text.partition("://")
     if separator:
         if scheme.lower() not in STREAMS:
-            raise SourceError(f"cannot watch {redact_password(text)!r}: give {_EXPECTED}")
-        return Source("stream", text, redact_password(text))
+            raise SourceError(f"cannot watch {name!r}: give {_EXPECTED}")
+        return Source("stream", text, name)
+    return _parse_path(text)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,9}", text) is not None
+
+
+def _parse_path(text: str) -> Source:
     path = expand_path(text, SourceError)
     if not text or not path.exists():
-        raise SourceError(f"no such file or folder: {text!r}; the source is {_EXPECTED}")
+        name = mask_secrets(text, is_address=True)
+        raise SourceError(f"no such file or folder: {name!r}; the source is {_EXPECTED}")
     is_photos = path.is_dir() or (path.is_file() and is_photo(path.name))
     kind: SourceKind = "photos" if is_photos else "camera" if path.is_char_device() else "video"
     return Source(kind, str(path), str(path))
-
-
-def redact_password(address: str) -> str:
-    """Return an address without the user and password before an @, as it may be shown."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "***@", address)

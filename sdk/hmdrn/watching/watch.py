@@ -18,6 +18,7 @@ from hmdrn.watching.results import SourceEvent, SourceState, WatchResult
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.sources import Source, parse_source
 from hmdrn.watching.summary import WatchSummary
+from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.errors import HmdrnError, ImageError, SourceError
 from hmdrn_runtime.images.preprocessing import Box
 from hmdrn_runtime.io.files import expand_path
@@ -175,7 +176,7 @@ class Watch:
 
     def _report(self, state: SourceState, message: str) -> None:
         if self._settings.on_event is not None:
-            self._settings.on_event(SourceEvent(state, message, time.time()))
+            self._settings.on_event(SourceEvent(state, mask_secrets(message), time.time()))
 
 
 def watch(

@@ -417,6 +417,13 @@ def test_redaction_leaves_text_alone_that_identifies_nobody():
     }
 
 
+def test_a_report_shows_no_password_of_an_address_given_as_bundle():
+    answer = {"error": "it does not run", "providers": []}
+    report = collect_report("rtsp://keeper:s3cret@10.0.0.7/x", Path("/"), lambda *_: answer)
+    assert report.bundle == "rtsp://***@10.0.0.7/x"
+    assert "s3cret" not in repr(report) + repr(advise(report))
+
+
 def test_names_of_one_or_two_letters_are_no_names(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "a")
     monkeypatch.setenv("USER", "io")

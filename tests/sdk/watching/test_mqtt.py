@@ -158,6 +158,10 @@ def test_undelivered_events_are_counted_and_closing_does_not_wait(broker):
         ("mqtt://127.0.0.1:1883/a/#", "cannot publish to"),
         ("mqtt://127.0.0.1:99999/a", "cannot publish to"),
         ("mqtt://keeper:secret@127.0.0.1:9/a", "cannot reach the broker"),
+        ("mqtt://keeper:a/secret@127.0.0.1:9/a", "cannot publish to"),
+        ("mqtt://keeper:a#secret@127.0.0.1:9/a", "in a password write @ as %40"),
+        ("mqtt://keeper:a secret@127.0.0.1:9/a", "cannot reach the broker"),
+        ("mqtt://127.0.0.1:9/a?password=secret", "cannot publish to"),
     ],
 )
 def test_a_missing_broker_is_an_error_without_its_password(wrong, words):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from films import film
 from PIL import Image
@@ -50,6 +52,73 @@ def test_no_message_shows_a_password():
     with pytest.raises(hmdrn.SourceError) as refusal:
         parse_source("gopher://a:secret@b/c")
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://keeper:s3/c r@et@10.0.0.7/x",
+        "http://10.0.0.7/video.cgi?user=keeper&pwd=s3cret",
+        "rtspsrc location=rtsp://10.0.0.7/x user-id=k33per user-pw=s3cret ! appsink",
+        "keeper:s3cret@10.0.0.7/x",
+        "rtsp:/keeper:s3cret@10.0.0.7/x",
+        "gopher://keeper:s3cret@10.0.0.7/x",
+    ],
+)
+def test_a_password_is_in_no_name_repr_or_refusal(address):
+    try:
+        shown = repr(parse_source(address))
+    except hmdrn.SourceError as error:
+        shown = repr(error)
+    assert "10.0.0.7" in shown
+    assert not [part for part in ("s3", "cret", "c r", "et@") if part in shown], shown
+
+
+def test_events_of_a_source_show_no_password(recognizer, monkeypatch):
+    from hmdrn.watching import reader_thread
+
+    def fail(source, stall_after):
+        raise RuntimeError(f"cannot connect to {source.target}")
+
+    monkeypatch.setattr(reader_thread, "open_capture", fail)
+    with pytest.raises(hmdrn.SourceError, match=r"rtsp://\*\*\*@10\.0\.0\.7:554/stream") as refusal:
+        list(hmdrn.watch(recognizer, STREAM))
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["2024", "robin ! night", "rtsp:", "٢", " 7 "])
+def test_a_path_is_a_file_or_folder_whatever_its_name(tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert [parse_source(path).kind for path in (Path(name), tmp_path / name)] == ["photos", "photos"]
+
+
+@pytest.mark.parametrize("name", ["7", "http://camera/x", "csi://0", "a ! appsink"])
+def test_a_path_that_does_not_exist_is_no_camera(name):
+    with pytest.raises(hmdrn.SourceError, match="no such file or folder"):
+        parse_source(Path(name))
+
+
+def test_a_number_that_also_names_a_folder_is_asked_about(tmp_path, monkeypatch):
+    (tmp_path / "2024").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(hmdrn.SourceError, match=r"give './2024' for that, '/dev/video2024' for the camera"):
+        parse_source("2024")
+    assert parse_source("./2024").kind == "photos"
+    assert parse_source(2024).kind == "camera"
+    assert parse_source("2025").kind == "camera"
+
+
+def test_a_text_that_names_a_file_is_that_file(tmp_path, monkeypatch):
+    (tmp_path / "robin ! night").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse_source("robin ! night").kind == "photos"
+
+
+@pytest.mark.parametrize("text", ["٢", "²", "1" * 5000, "csi://٢"])
+def test_only_a_short_number_in_ascii_is_a_camera(text):
+    with pytest.raises(hmdrn.SourceError):
+        parse_source(text)
 
 
 @pytest.mark.parametrize(

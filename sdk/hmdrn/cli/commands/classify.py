@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ from hmdrn.cli.options import (
     threads_option,
 )
 from hmdrn.cli.output import print_table, progress, with_schema
+from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import DatasetError, ImageError
 from hmdrn_runtime.images.formats import IMAGE_SUFFIXES
@@ -117,8 +119,10 @@ def _prepare(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8] 
 
 
 def _to_json(image: str, answer: Answer) -> dict[str, Any]:
-    values = {"error": str(answer)} if isinstance(answer, ImageError) else answer.to_dict()
-    return with_schema("classify", {"image": image, **values})
+    if isinstance(answer, ImageError):
+        shown = image if os.path.exists(image) else mask_secrets(image)  # noqa: PTH110 (any text is valid)
+        return with_schema("classify", {"image": shown, "error": str(answer)})
+    return with_schema("classify", {"image": image, **answer.to_dict()})
 
 
 def _show(answers: Sequence[tuple[str, Prediction]], top: int) -> None:

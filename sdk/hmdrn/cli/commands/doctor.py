@@ -40,7 +40,7 @@ def command(bundle: str, as_json: bool) -> int:
     else:
         print_facts("this device", list(_device_facts(report)))
         print_facts("its software", list(_software_facts(report)))
-        print_facts(f"for bundle {bundle}", list(_choice_facts(report)))
+        print_facts(f"for bundle {report.bundle}", list(_choice_facts(report)))
         for i, item in enumerate(advice):
             click.echo(f"{'then' if i else 'next'}: {item.command}\n      {item.what}")
     return 2 if broken else 0
