@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+MAX_NAMED = 20
+"""Most names of one kind in a message."""
 
 
 def suggest_names(name: str, names: Iterable[str]) -> str:
@@ -15,6 +18,12 @@ def suggest_names(name: str, names: Iterable[str]) -> str:
     close = [choice for choice in choices if choice.casefold() == name.casefold()]
     close = close or difflib.get_close_matches(name, choices)
     return f"did you mean {' or '.join(close)}? " if close else ""
+
+
+def abbreviate_names(names: Sequence[str], most: int = MAX_NAMED) -> str:
+    """Return names for a message, the first of many and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def format_error(error: BaseException) -> str:

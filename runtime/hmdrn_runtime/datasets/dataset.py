@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,8 @@ import PIL.Image
 
 from hmdrn_runtime.datasets.files import FileReader, open_files
 from hmdrn_runtime.datasets.layout import Layout, check_split, detect_layout, detect_species_layout
-from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.errors import DatasetError, ImageError
+from hmdrn_runtime.gallery.labels import describe_lookalikes, find_lookalikes, normalize_label
 from hmdrn_runtime.images.decoding import load_image
 from hmdrn_runtime.images.preprocessing import Preprocessing, preprocess
 from hmdrn_runtime.images.source import describe_source
@@ -79,8 +80,10 @@ class Dataset:
         source: The folder or zip.
         split: The requested split ("all" for all of them); None if the layout has no splits.
         classes: Photos by class name. Classes and photos are sorted by name, in code point order. Class
-            names are used unchanged as labels.
+            names are normalized as labels are: Unicode NFC, no surrounding blanks.
         empty_classes: Names of the class folders without a photo.
+        notes: Lines about files that are left out, and about names that are uncertain.
+        lookalikes: Names of classes, of all splits, that look alike and are different classes.
 
     Examples:
         >>> data = hmdrn.open_dataset("birds.zip", split="val")
@@ -92,6 +95,16 @@ class Dataset:
     split: str | None
     classes: Mapping[str, tuple[Photo, ...]]
     empty_classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    lookalikes: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The notes, and a line for each group of look-alikes."""
+        lines = (
+            f"{describe_lookalikes(g)} look alike and count as {len(g)} classes" for g in self.lookalikes
+        )
+        return (*self.notes, *lines)
 
     def __len__(self) -> int:
         """Return the number of photos."""
@@ -100,13 +113,11 @@ class Dataset:
     def digest(self) -> str:
         """Identify the data by SHA-256 over class names, photo names and the photos' bytes.
 
-        Reads every photo. A folder and a zip of the same photos have the same digest.
+        Reads every photo; one that cannot be read counts by its name. A folder and a zip of the same photos
+        have the same digest, in whatever Unicode form their names are.
 
         Returns:
             64 lower-case hexadecimal digits.
-
-        Raises:
-            DatasetError: A photo cannot be read.
         """
         total = hashlib.sha256()
         for piece in self._digest_pieces():
@@ -121,15 +132,19 @@ class Dataset:
             yield len(photos).to_bytes(8, "big")
             for photo in photos:
                 yield photo.name.encode("utf-8", "surrogatepass")
-                yield photo.read()
+                try:
+                    yield photo.read()
+                except DatasetError:
+                    yield b""
 
 
 def open_dataset(path: str | os.PathLike[str], split: str = "all") -> Dataset:
     """List the photos of a folder or a zip.
 
-    Hidden files and folders, `__MACOSX`, files without an image suffix, and one folder that wraps everything
-    are skipped. A lone folder above the classes counts as a split if it has the name of one (train, val,
-    test, novel, ...), and as a wrapper otherwise.
+    Files and folders of systems and tools (`.git`, `__MACOSX`, `$RECYCLE.BIN`, ...), files without a photo's
+    suffix, and one folder that wraps everything are skipped; `Dataset.notes` names skipped images. A lone
+    folder above the classes counts as a split if it has the name of one (train, val, test, novel, ...), and
+    as a wrapper otherwise.
 
     Args:
         path: The folder or zip (`~` is expanded).
@@ -140,14 +155,14 @@ def open_dataset(path: str | os.PathLike[str], split: str = "all") -> Dataset:
 
     Raises:
         DatasetError: The path is missing, unreadable or not a zip; it holds no image, or images in another
-            layout; the split does not exist; a zip has a member that is encrypted, lies outside the zip, or
-            declares more than 256 MiB.
+            layout; the split does not exist; a zip has a member that is encrypted, lies outside the zip,
+            declares more than 256 MiB, or has a name in an unknown encoding.
     """
     source, files, listing = open_files(path)
-    layout = detect_layout(listing, source)
+    layout, split = detect_layout(listing, source), normalize_label(split)
     if split != "all":
         check_split(split, layout, source)
-    return _build_dataset(source, files, layout, split)
+    return _build_dataset(source, files, layout, split, listing.notes)
 
 
 def open_species(path: str | os.PathLike[str]) -> Dataset:
@@ -160,20 +175,32 @@ def open_species(path: str | os.PathLike[str]) -> Dataset:
         DatasetError: As `open_dataset`, or a photo is not directly in its species' folder.
     """
     source, files, listing = open_files(path)
-    return _build_dataset(source, files, detect_species_layout(listing, source), "all")
+    return _build_dataset(source, files, detect_species_layout(listing, source), "all", listing.notes)
 
 
-def _build_dataset(source: Path, files: FileReader, layout: Layout, split: str) -> Dataset:
+def _build_dataset(
+    source: Path, files: FileReader, layout: Layout, split: str, notes: tuple[str, ...]
+) -> Dataset:
     classes: dict[str, list[Photo]] = defaultdict(list)
+    spellings = Counter(parts for parts, _ in layout.photos)
     for parts, member in layout.photos:
         if split in ("all", parts[0]):
-            classes[parts[-2]].append(Photo("/".join(parts), member, files))
+            # Two files may differ in nothing but the spelling of their path, which then is their name.
+            name = "/".join(parts) if spellings[parts] == 1 else member
+            classes[parts[-2]].append(Photo(name, member, files))
     by_name = {
         label: tuple(sorted(photos, key=lambda photo: photo.name))
         for label, photos in sorted(classes.items())
     }
     empty = {parts[-1] for parts in layout.empty_folders if split in ("all", parts[0])} - set(by_name)
-    return Dataset(source, split if layout.splits else None, by_name, tuple(sorted(empty)))
+    return Dataset(
+        source,
+        split if layout.splits else None,
+        by_name,
+        tuple(sorted(empty)),
+        notes,
+        tuple(find_lookalikes({parts[-2] for parts, _ in layout.photos})),
+    )
 
 
 def find_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -10,14 +10,17 @@ import re
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from hmdrn_runtime.datasets.system_files import is_system_path
+from hmdrn_runtime.datasets.zip_names import decode_names
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.images.formats import VIDEO_ADVICE, is_hidden, is_photo, is_video
+from hmdrn_runtime.gallery.labels import normalize_label
+from hmdrn_runtime.images.formats import VIDEO_ADVICE, is_other_image, is_photo, is_video
 from hmdrn_runtime.images.source import describe_source
-from hmdrn_runtime.messages import format_error
+from hmdrn_runtime.messages import abbreviate_names, format_error
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 """Most bytes of one unpacked photo in a zip."""
@@ -25,7 +28,7 @@ MAX_MEMBER_BYTES = 256 * 1024 * 1024
 _EXPECTED = "a folder or a zip of <class>/<image>"
 
 PathParts: TypeAlias = tuple[str, ...]
-"""The folders and the file name of an image inside the data set."""
+"""The folders and the file name of an image inside the data set, as labels are normalized."""
 
 
 class FileReader(Protocol):
@@ -37,15 +40,17 @@ class FileReader(Protocol):
 
 @dataclass(frozen=True)
 class Listing:
-    """The content of a folder or a zip, without hidden files and folders.
+    """The content of a folder or a zip, without the files and folders of systems and tools.
 
     Attributes:
         images: The parts of each image by its path in the folder or zip.
         folders: The parts of every folder, empty ones included.
+        notes: Lines about files that are left out, and about names that are uncertain.
     """
 
     images: Mapping[str, PathParts]
     folders: frozenset[PathParts]
+    notes: tuple[str, ...] = ()
 
 
 def open_files(path: str | os.PathLike[str]) -> tuple[Path, FileReader, Listing]:
@@ -61,7 +66,8 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, FileReader, Listing]
     try:
         source = Path(path).expanduser()
         if source.is_dir():
-            return source, _FolderReader(source), _list_paths(_walk(source))
+            special: list[str] = []
+            return source, _FolderReader(source), _list_paths(_walk(source, special), special)
         if not source.exists():
             raise DatasetError(f"{shown} does not exist: give {_EXPECTED}")
         if not source.is_file():
@@ -74,7 +80,8 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, FileReader, Listing]
         if is_video(source.name):
             raise DatasetError(f"{shown} {VIDEO_ADVICE}")
         archive = _ZipReader(source)
-        return source, archive, _list_paths(archive.names)
+        listing = _list_paths(archive.names)
+        return source, archive, replace(listing, notes=(*listing.notes, *archive.notes))
     except (OSError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: no home for "~user"
         raise DatasetError(
             f"{shown} cannot be read ({format_error(error)}): check the path and its permissions"
@@ -82,7 +89,7 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, FileReader, Listing]
 
 
 def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the photos in a folder and its subfolders, by suffix and without hidden ones, sorted by path.
+    """Return the photos in a folder and its subfolders, sorted by path, without those of systems and tools.
 
     Raises:
         DatasetError: The folder, or one within it, cannot be read.
@@ -91,25 +98,32 @@ def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(source / name for name in listing.images)
 
 
-def _list_paths(paths: Iterable[str]) -> Listing:
+def _list_paths(paths: Iterable[str], left_out: Iterable[str] = ()) -> Listing:
     """List '/'-separated paths of files and, with a '/' at the end, of folders."""
     images: dict[str, PathParts] = {}
     folders: set[PathParts] = set()
+    others: list[str] = []
     for path in paths:
         parts = tuple(part for part in path.split("/") if part not in ("", "."))
-        if is_hidden(parts):
+        if is_system_path(parts):
             continue
+        parts = tuple(normalize_label(part) or part for part in parts)
         if is_photo(path):
             images[path] = parts
+        elif is_other_image(path):
+            others.append(path)
         depth = len(parts) if path.endswith("/") else len(parts) - 1
         folders |= {parts[:end] for end in range(1, depth + 1)}
-    return Listing(images, frozenset(folders))
+    others += left_out
+    note = f"left out {len(others)} that are not photos: {abbreviate_names(sorted(others))}"
+    return Listing(images, frozenset(folders), (note,) if others else ())
 
 
-def _walk(root: Path) -> Iterator[str]:
+def _walk(root: Path, special: list[str]) -> Iterator[str]:
     """Yield the '/'-separated paths below a folder, those of folders with a '/' at the end.
 
-    Links are followed, unless they lead back to a folder above.
+    Links are followed, unless they lead back to a folder above. A photo may be a link to a missing file.
+    Other such links, and what is named like a photo but is neither file nor folder, go into `special`.
     """
 
     def fail(error: OSError) -> None:
@@ -117,10 +131,16 @@ def _walk(root: Path) -> Iterator[str]:
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=fail):
         parent = Path(folder)
-        folders[:] = [name for name in folders if not (name.startswith(".") or _leads_back(parent / name))]
+        folders[:] = [n for n in folders if not (is_system_path([n]) or _leads_back(parent / n))]
         for name in files:
-            if (parent / name).is_file():
-                yield (parent / name).relative_to(root).as_posix()
+            file, path = parent / name, (parent / name).relative_to(root).as_posix()
+            is_dead_link = file.is_symlink() and not file.exists()
+            if (is_dead_link and is_photo(name)) or file.is_file():
+                yield path
+            elif is_dead_link:
+                special.append(f"{path} (a link to nothing)")
+            elif is_photo(name):
+                special.append(f"{path} (not a regular file)")
         for name in folders:
             yield (parent / name).relative_to(root).as_posix() + "/"
 
@@ -135,12 +155,17 @@ class _FolderReader:
     root: Path
 
     def read(self, member: str) -> bytes:
+        path = self.root / member
         try:
-            return (self.root / member).read_bytes()
+            return path.read_bytes()
         except OSError as error:
+            if path.is_symlink() and not path.exists():
+                raise DatasetError(
+                    f"{describe_source(path)} is a link to a missing file, "
+                    f"{describe_source(path.readlink())}: put the photo itself there"
+                ) from error
             raise DatasetError(
-                f"{describe_source(self.root / member)} cannot be read "
-                f"({format_error(error)}): check the file"
+                f"{describe_source(path)} cannot be read ({format_error(error)}): check the file"
             ) from error
 
 
@@ -156,6 +181,7 @@ class _ZipReader:
         self._shown = describe_source(path)
         self._lock = threading.Lock()
         self._process = os.getpid()
+        self.notes: tuple[str, ...] = ()
         self._archive = self._open()
         self._members = self._check_members()
 
@@ -191,10 +217,25 @@ class _ZipReader:
                 f"{self._shown} cannot be read as a zip ({format_error(error)}): give {_EXPECTED}"
             ) from error
 
-    def _check_members(self) -> dict[str, zipfile.ZipInfo]:
-        """Return the safe members by path; of two with one path the last, as unpacking would leave it."""
-        # Some Windows tools write backslashes.
-        members = {info.filename.replace("\\", "/"): info for info in self._archive.infolist()}
+    def _check_members(self) -> Mapping[str, zipfile.ZipInfo]:
+        """Return the safe members by path."""
+        names = decode_names(self._archive.infolist())
+        members = names.members
+        # In any of these encodings the folders are apart, and a suffix is what it is.
+        texts = ((raw, raw.decode("latin-1")) for raw in names.unknown)
+        unknown = [repr(raw)[1:] for raw, t in texts if is_photo(t) and not is_system_path(t.split("/"))]
+        if unknown:
+            raise DatasetError(
+                f"{self._shown} has {len(unknown)} photos with names in an unknown encoding, of the bytes "
+                f"{abbreviate_names(unknown)}: unpack it where it was made and give the folder, or pack it "
+                "there with names in UTF-8, as 7-Zip can"
+            )
+        guessed = [name for name in names.guessed if is_photo(name)]
+        if guessed:
+            self.notes = (
+                f"names such as {guessed[0]!r} are of an unknown encoding and read as Western European: "
+                "pack the zip again with names in UTF-8 if they are wrong",
+            )
         for name in members:
             if name.startswith("/") or re.match("[A-Za-z]:/", name) or ".." in name.split("/"):
                 raise DatasetError(

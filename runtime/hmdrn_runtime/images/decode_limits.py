@@ -22,8 +22,8 @@ MAX_SLOW_BYTES = 1_000_000
 
 _SLOW_DECODERS = ("ppm", "ppm_plain", "bmp_rle")
 _UPRIGHT_RGB = 7.0  # an RGB image takes 4, and is turned band by band
-_BUFFER_BYTES = {"WEBP": 12.0, "AVIF": 12.0}
-_READ_WHOLE = ("WEBP", "AVIF", "TIFF")
+_BUFFER_BYTES = {"WEBP": 12.0, "AVIF": 12.0, "HEIF": 12.0}
+_READ_WHOLE = ("WEBP", "AVIF", "HEIF", "TIFF")
 _CHUNK = 1 << 20
 
 

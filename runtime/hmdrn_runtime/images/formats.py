@@ -5,14 +5,15 @@ Files are untrusted: the decoder is chosen here by the first bytes, and no pixel
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
+    Image,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -25,15 +26,41 @@ from PIL import (
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.messages import format_error
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
-"""Lower-case suffixes of the photos that every device reads."""
+# Not Image.open(formats=...): of a phone's multi-picture JPEG it leaves the stream at the start, where its
+# scans cannot be counted, and it warns about sizes that are refused here anyway.
+_DECODERS: tuple[tuple[tuple[bytes, ...], type[ImageFile.ImageFile]], ...] = (
+    ((b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
+    ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
+    ((b"RIFF",), WebPImagePlugin.WebPImageFile),
+    ((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
+    ((b"BM",), BmpImagePlugin.BmpImageFile),
+    ((b"\x28\0\0\0",), BmpImagePlugin.DibImageFile),
+    ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
+    ((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"PF", b"Pf"), PpmImagePlugin.PpmImageFile),
+)
+_FORMATS = {decoder.format for _, decoder in _DECODERS}
+# The usual ones first, for messages; .mpo is a phone's multi-picture JPEG.
+_USUAL = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".mpo")
+IMAGE_SUFFIXES = tuple(
+    dict.fromkeys((*_USUAL, *(s for s, name in Image.EXTENSION.items() if name in _FORMATS)))
+)
+"""Lower-case suffixes of the photos that every device reads: those that Pillow has for the decoders above."""
 OPTIONAL_SUFFIXES = (
-    *(".heic", ".heif", ".avif", ".jxl"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
+    *(".heic", ".heics", ".heif", ".heifs", ".hif", ".avif", ".avifs", ".jxl", ".jp2", ".j2k", ".j2c"),
+    *(".jpc", ".jpf", ".jpx", ".jpm", ".jxr", ".wdp", ".hdp"),
+    *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".srw", ".raf"),
+    *(".orf", ".rw2", ".pef", ".rwl", ".3fr", ".iiq", ".x3f", ".gpr", ".erf", ".mrw", ".dcr"),
+    *(".kdc", ".mos", ".mef"),
 )
 """Lower-case suffixes of photos that are read where Pillow supports them, and refused by name elsewhere."""
 PHOTO_SUFFIXES = IMAGE_SUFFIXES + OPTIONAL_SUFFIXES
 """Lower-case suffixes of all files that count as photos; none is skipped silently."""
+OTHER_IMAGE_SUFFIXES = (
+    *(".psd", ".psb", ".xcf", ".tga", ".exr", ".hdr", ".pcx", ".dds", ".qoi", ".sgi", ".ras"),
+    *(".fits", ".svg", ".svgz", ".eps", ".ico", ".icns", ".cur", ".xbm", ".xpm", ".wmf", ".emf"),
+    *(".dcm", ".pam", ".flif", ".raw"),
+)
+"""Lower-case suffixes of images that are seldom photos: they are left out by name."""
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 """Lower-case suffixes of videos."""
@@ -43,25 +70,16 @@ VIDEO_ADVICE = (
 )
 """End of a message, after the file's name, about a video where photos are expected."""
 
-# Not Image.open(formats=...): of a phone's multi-picture JPEG it leaves the stream at the start, where its
-# scans cannot be counted, and it warns about sizes that are refused here anyway.
-_DECODERS: tuple[tuple[tuple[bytes, ...], type[ImageFile.ImageFile]], ...] = (
-    ((b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
-    ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
-    ((b"RIFF",), WebPImagePlugin.WebPImageFile),
-    ((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
-    ((b"BM",), BmpImagePlugin.BmpImageFile),
-    ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
-    ((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"PF", b"Pf"), PpmImagePlugin.PpmImageFile),
-)
 _AVIF = (b"ftypavif", b"ftypavis")
+_HEIC = (b"ftyphe", b"ftypmif1", b"ftypmsf1")
 _CONVERT = "is {}, which cannot be read here: convert it to JPEG or PNG"
 # Videos, and photo formats that Pillow cannot read, or not everywhere: offset, first bytes, advice.
 _REFUSED: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
     (4, _AVIF, _CONVERT.format("AVIF")),
-    (4, (b"ftyphe", b"ftypmif1", b"ftypmsf1"), _CONVERT.format("HEIC")),
+    (4, _HEIC, "is HEIC, which needs hmdrn's extra 'heic' (pillow-heif): convert it to JPEG or PNG"),
     (4, (b"ftypcrx ",), _CONVERT.format("a camera's raw file")),
     (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), _CONVERT.format("JPEG XL")),
+    (0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "), _CONVERT.format("JPEG 2000")),
     (0, (b"FUJIFILM", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"), _CONVERT.format("a camera's raw file")),
     (4, (b"ftyp", b"moov", b"mdat", b"wide"), VIDEO_ADVICE),  # MP4 and QuickTime, of any other brand
     (8, (b"AVI ",), VIDEO_ADVICE),
@@ -79,9 +97,9 @@ def is_video(name: str) -> bool:
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
-def is_hidden(parts: Iterable[str]) -> bool:
-    """Return whether a path, given by its parts, belongs to a system or tool (.git, .DS_Store, __MACOSX)."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+def is_other_image(name: str) -> bool:
+    """Return whether a file counts as an image that is not a photo, by its suffix."""
+    return name.lower().endswith(OTHER_IMAGE_SUFFIXES)
 
 
 def open_image_file(source: str | os.PathLike[str], name: str) -> IO[bytes]:
@@ -95,7 +113,8 @@ def open_image_file(source: str | os.PathLike[str], name: str) -> IO[bytes]:
         if path.is_dir():
             raise ImageError(f"{name} is a folder: pass the path of one image file")
         if not path.exists():
-            raise ImageError(f"{name} does not exist: check the path")
+            problem = "is a link to a missing file" if path.is_symlink() else "does not exist"
+            raise ImageError(f"{name} {problem}: check the path")
         if not path.is_file():  # opening a pipe or a device may block forever
             raise ImageError(f"{name} is not a regular file: pass the path of an image file")
         return path.open("rb")
@@ -120,15 +139,24 @@ def read_image_header(stream: IO[bytes], size: int, name: str) -> ImageFile.Imag
         from PIL import AvifImagePlugin  # since Pillow 11.3, and not in every build of it
 
         return AvifImagePlugin.AvifImageFile(stream)
+    if head[4:].startswith(_HEIC) and (decoder := _find_heic_decoder()) is not None:
+        return decoder(stream)
     for offset, prefixes, advice in _REFUSED:
         if head[offset:].startswith(prefixes):
             raise ImageError(f"{name} {advice}")
-    for prefixes, decoder in _DECODERS:
+    for prefixes, open_image in _DECODERS:
         if head.startswith(prefixes):
-            return decoder(stream)
+            return open_image(stream)
     if is_video(name):
         raise ImageError(f"{name} {VIDEO_ADVICE}")
     raise ImageError(
         f"{name} is not an image of a known format (it begins with {head[:12]!r}): "
         "convert it to JPEG, PNG, WebP, BMP, TIFF, PPM or GIF"
     )
+
+
+def _find_heic_decoder() -> type[ImageFile.ImageFile] | None:
+    try:
+        return cast(type[ImageFile.ImageFile], importlib.import_module("pillow_heif").HeifImageFile)
+    except ImportError:  # an extra; a damaged one counts as missing
+        return None

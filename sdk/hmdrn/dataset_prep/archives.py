@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias, cast
 
 from hmdrn_runtime.datasets.files import MAX_MEMBER_BYTES
+from hmdrn_runtime.datasets.system_files import is_system_path
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.images.formats import is_hidden
 from hmdrn_runtime.images.source import describe_source
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.messages import format_error
@@ -100,7 +100,7 @@ def _clean_name(name: str, archive: str) -> str | None:
     if name.startswith("/") or re.match(r"[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):
         raise DatasetError(f"{archive} has a member outside of itself, {name!r}: do not trust this archive")
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    return None if not parts or is_hidden(parts) else "/".join(parts)
+    return None if not parts or is_system_path(parts) else "/".join(parts)
 
 
 def _list_entries(path: Path) -> Iterator[_Entry]:
@@ -150,7 +150,7 @@ def _list_folder(path: Path) -> Iterator[_Entry]:
     # The folder's own name comes first, so that "cars_train" itself serves as well as its parent.
     root = path.resolve().name.lstrip(".") or "folder"
     for folder, folders, files in os.walk(path, onerror=fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_system_path([name]))
         for link in (Path(folder, name) for name in folders if Path(folder, name).is_symlink()):
             raise DatasetError(
                 f"{describe_source(link)} is a link to a folder: links are not followed; "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from hmdrn_runtime.datasets.system_files import is_system_path
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.images.formats import is_hidden
 
 MAX_NAME = 120
 """Most characters of a class's or photo's name."""
@@ -64,7 +64,7 @@ def safe_label(name: str, where: str) -> str:
         DatasetError: The name is empty, hidden, not printable or longer than `MAX_NAME`.
     """
     label = name.strip().replace("/", "-").replace("\\", "-")
-    if not label or len(label) > MAX_NAME or is_hidden([label]) or not label.isprintable():
+    if not label or len(label) > MAX_NAME or is_system_path([label]) or not label.isprintable():
         raise DatasetError(
             f"{where} has a name that a folder cannot have, {name[: MAX_NAME + 1]!r}: "
             "it is damaged, or not one of the known archives"

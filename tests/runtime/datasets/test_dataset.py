@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 from photo_folders import CLASSES, SPLITS, make_folder, make_zip, refused
@@ -32,6 +33,54 @@ def test_the_digest_changes_with_a_byte_a_name_and_a_class(tmp_path):
     (tmp_path / "data" / "robin" / "1.jpg").write_bytes(b"Bytes of robin/1.jpg")
     digests.add(open_dataset(tmp_path / "data").digest())
     assert len(digests) == 4
+
+
+COMPOSED, DECOMPOSED = "M\u00e9sange", "Me\u0301sange"
+
+
+@pytest.mark.parametrize("other", [DECOMPOSED, f"{COMPOSED} ", f"\u3000{COMPOSED}"])
+def test_two_spellings_of_a_name_are_one_class(make, other):
+    dataset = open_dataset(make((f"{COMPOSED}/1.jpg", f"{COMPOSED}/2.jpg", f"{other}/2.jpg", "wren/1.jpg")))
+    assert list(dataset.classes) == [COMPOSED, "wren"]
+    photos = dataset.classes[COMPOSED]
+    assert {photo.read().decode() for photo in photos} == {
+        f"bytes of {name}" for name in (f"{COMPOSED}/1.jpg", f"{COMPOSED}/2.jpg", f"{other}/2.jpg")
+    }
+    assert len({photo.name for photo in photos}) == 3, "names tell photos apart"
+    assert dataset.lookalikes == ()
+
+
+def test_the_digest_does_not_depend_on_the_spelling_of_names(tmp_path):
+    paths = [make_named(tmp_path / str(i), name) for i, name in enumerate((COMPOSED, DECOMPOSED))]
+    paths += [zip_named(tmp_path / f"{i}.zip", name) for i, name in enumerate((COMPOSED, DECOMPOSED))]
+    digests = {open_dataset(path).digest() for path in paths}
+    assert len(digests) == 1
+
+
+def make_named(path: Path, name: str) -> Path:
+    (path / name).mkdir(parents=True)
+    (path / name / f"{name}.jpg").write_bytes(b"a photo")
+    return path
+
+
+def zip_named(path: Path, name: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}/{name}.jpg", b"a photo")
+    return path
+
+
+def test_a_split_is_found_in_either_spelling(make):
+    path = make((f"{DECOMPOSED}/robin/1.jpg", "train/robin/2.jpg"))
+    assert find_splits(path) == (COMPOSED, "train")
+    for name in (COMPOSED, DECOMPOSED):
+        assert len(open_dataset(path, name)) == 1
+
+
+def test_classes_that_look_alike_are_named_over_all_splits(make):
+    dataset = open_dataset(make(("train/Grey Wren/1.jpg", "val/grey_wren/1.jpg")), "train")
+    assert list(dataset.classes) == ["Grey Wren"]
+    assert dataset.lookalikes == (("Grey Wren", "grey_wren"),)
+    assert dataset.warnings == ("'Grey Wren' and 'grey_wren' look alike and count as 2 classes",)
 
 
 def test_an_unknown_split_is_refused_with_the_existing_ones(make):

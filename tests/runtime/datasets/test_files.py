@@ -26,11 +26,42 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
         (root / "loop").symlink_to(root, target_is_directory=True)
     except OSError:
         pytest.skip("no links here")
-    assert names_of(open_dataset(root)) == {
+    dataset = open_dataset(root)
+    assert names_of(dataset) == {
         "crow": ["crow/1.jpg"],
         "robin": ["robin/1.jpg", "robin/2.jpg"],
-        "wren": ["wren/1.jpg", "wren/2.jpg"],
+        "wren": ["wren/1.jpg", "wren/2.jpg", "wren/3.jpg"],
     }
+    with pytest.raises(DatasetError, match=r"wren/3\.jpg is a link to a missing file, .*gone\.jpg: put"):
+        dataset.classes["wren"][2].read()
+    assert len(dataset.digest()) == 64, "a photo that cannot be read counts by its name"
+
+
+def test_links_to_nothing_and_special_files_are_named(tmp_path):
+    root = make_folder(tmp_path / "data", CLASSES)
+    try:
+        (root / "owl").symlink_to(tmp_path / "gone", target_is_directory=True)
+        os.mkfifo(root / "robin" / "3.jpg")
+    except (OSError, AttributeError):
+        pytest.skip("no links or pipes here")
+    (note,) = open_dataset(root).notes
+    assert note.startswith("left out 2 that are not photos: ")
+    assert "owl (a link to nothing)" in note
+    assert "robin/3.jpg (not a regular file)" in note
+
+
+def test_images_that_are_not_photos_are_named(make):
+    dataset = open_dataset(make((*CLASSES, "robin/old.psd", "wren/Map.SVG", "wren/notes.txt")))
+    assert len(dataset) == 3
+    assert dataset.notes == ("left out 2 that are not photos: robin/old.psd, wren/Map.SVG",)
+    assert open_dataset(make(CLASSES)).classes.keys() == {"robin", "wren"}
+
+
+@pytest.mark.parametrize(
+    "suffix", ["jfif", "jpe", "mpo", "pgm", "ppm", "pnm", "pbm", "dib", "jp2", "JFIF", "heic", "HIF", "nef"]
+)
+def test_every_kind_of_photo_is_listed(make, suffix):
+    assert len(open_dataset(make((*CLASSES, f"robin/3.{suffix}"))).classes["robin"]) == 3
 
 
 @pytest.mark.skipif(os.sep != "/", reason="a backslash parts folders here")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import features
 
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
+from hmdrn_runtime.images.formats import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, is_photo
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP", "JPEG"])
@@ -109,11 +111,14 @@ def test_a_text_file_named_jpg_is_refused_by_name(tmp_path):
         (b"\0\0\0\x18ftypmif1", "HEIC"),
         (b"\xff\x0a", "JPEG XL"),
         (b"\0\0\0\x0cJXL \r\n", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
+        (b"\xff\x4f\xff\x51", "JPEG 2000"),
         (b"\0\0\0\x18ftypcrx ", "raw file"),
         (b"FUJIFILMCCD-RAW 0201", "raw file"),
     ],
 )
-def test_formats_of_cameras_and_phones_are_named_with_advice(tmp_path, beginning, kind):
+def test_formats_of_cameras_and_phones_are_named_with_advice(tmp_path, monkeypatch, beginning, kind):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if the extra were not installed
     (tmp_path / "IMG_1").write_bytes(beginning + bytes(100))
     with pytest.raises(ImageError, match=rf"IMG_1 is .*{kind}, .*: convert it to JPEG or PNG$") as caught:
         load_image(tmp_path / "IMG_1")
@@ -153,6 +158,39 @@ def test_avif_is_read_where_pillow_can(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "check_module", lambda name: False)
     with pytest.raises(ImageError, match=r"photo\.avif is AVIF, .*convert it to JPEG or PNG"):
         load_image(tmp_path / "photo.avif")
+
+
+def test_heic_is_read_where_its_extra_is_installed(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    image = PIL.Image.fromarray(smooth(64, 96))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    heif.from_pillow(image).save(tmp_path / "photo.heic", quality=90)
+    heif.from_pillow(image).save(tmp_path / "turned.heic", quality=90, exif=exif.tobytes())
+    for source in (tmp_path / "photo.heic", (tmp_path / "photo.heic").read_bytes()):
+        loaded = load_image(source)
+        assert (loaded.mode, loaded.size) == ("RGB", (96, 64))
+        assert np.abs(np.asarray(loaded).astype(int) - np.asarray(image)).mean() < 6
+    assert load_image(tmp_path / "turned.heic").size == (64, 96), "turned once, not twice"
+    (tmp_path / "cut.heic").write_bytes((tmp_path / "photo.heic").read_bytes()[:400])
+    with pytest.raises(ImageError, match=r"cut\.heic") as caught:
+        load_image(tmp_path / "cut.heic")
+    assert is_one_line(caught.value)
+
+
+def test_suffixes_of_photos_are_those_of_the_formats_that_are_read(tmp_path):
+    for suffix in (".jfif", ".jpe", ".jpg", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".gif", ".ppm"):
+        assert is_photo(f"A{suffix.upper()}")
+        picture().save(tmp_path / f"a{suffix}")
+        assert load_image(tmp_path / f"a{suffix}").size == (40, 30)
+    picture().convert("L").save(tmp_path / "a.pgm")
+    picture().convert("1").save(tmp_path / "a.pbm")
+    for name in ("a.pgm", "a.pbm"):
+        assert is_photo(name)
+        assert load_image(tmp_path / name).size == (40, 30)
+    assert not any(map(is_photo, ("a.txt", "a.psd", "a.mp4", "jpg", "a.xmp")))
+    assert len(set(PHOTO_SUFFIXES)) == len(PHOTO_SUFFIXES)
+    assert not {*PHOTO_SUFFIXES} & {*OTHER_IMAGE_SUFFIXES}
 
 
 def test_a_line_break_in_a_path_does_not_break_the_message(tmp_path):
