@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hmdrn_runtime.arguments import check_count, check_number
 from hmdrn_runtime.errors import TrainingError
+
+MIN_VALIDATIONS = 5
+"""Fewest validations of a run: with fewer, the best of them is often worse than what lay between."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class TrainingConfig:
         warmup: Steps over which the rate rises at the start of each phase.
         auxiliary: Weight of FRN's loss on overlapping support tokens of two classes; 0 for none.
         amp: True to run the backbone in bfloat16; transformer and heads stay float32.
-        validate_every: Episodes between two validations.
+        validate_every: Most episodes between two validations; a run has at least `MIN_VALIDATIONS`.
         patience: Validations without a gain after which training stops; 0 to train to the end.
         seed: Seed; all that is random depends on it, the step's number and the process's rank alone.
 
@@ -57,15 +61,18 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("pretrain_batch", "way", "max_shot", "queries", "warmup", "validate_every"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}: it must be 1 or more")
+            check_count(getattr(self, name), name, "it must be 1 or more, a whole number", TrainingError)
         counts, factors = ("pretrain_steps", "episodes", "patience", "seed"), ("auxiliary", "weight_decay")
-        for name in (*counts, *factors, "backbone_rate"):
-            if getattr(self, name) < 0:
-                raise TrainingError(f"{name} is {getattr(self, name)}: it must be 0 or more")
-        for name in ("pretrain_learning_rate", "learning_rate"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise TrainingError(f"{name} is {getattr(self, name)}: it must be a finite number from 0 up")
+        for name in counts:
+            check_count(getattr(self, name), name, "it must be 0 or more, a whole number", TrainingError, 0)
+        for name in (*factors, "backbone_rate", "pretrain_learning_rate", "learning_rate"):
+            advice = "it must be a finite number, 0 or more"
+            check_number(getattr(self, name), name, advice, TrainingError, lambda n: 0 <= n < float("inf"))
+
+    @property
+    def validation_interval(self) -> int:
+        """Episodes between two validations."""
+        return min(self.validate_every, -(-self.episodes // MIN_VALIDATIONS))
 
     @property
     def steps(self) -> int:

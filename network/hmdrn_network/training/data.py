@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hmdrn_network.training.photos import PhotoGroup, load_photo_group
-from hmdrn_network.training.splits import split_classes
 from hmdrn_runtime.datasets.dataset import Photo, find_splits, open_dataset
+from hmdrn_runtime.datasets.reading import apply_to_all
 from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.gallery.labels import normalize_label
 from hmdrn_runtime.progress import ProgressCallback
 
 
@@ -22,6 +24,7 @@ class TrainingData:
         groups: Photos to train on.
         validation: Photos to validate on by class, by the group's name.
         record: Digest and classes of each data set, for the model card.
+        warnings: Lines about files that are left out, uncertain names, and classes that look alike.
 
     Examples:
         >>> from pathlib import Path
@@ -35,6 +38,7 @@ class TrainingData:
     groups: list[PhotoGroup]
     validation: Mapping[str, Mapping[str, Sequence[Photo]]]
     record: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -44,8 +48,11 @@ class TrainingData:
         )
 
     def describe_problems(self, way: int) -> list[str]:
-        """Describe photos and classes that are left out, and groups of fewer classes than `way`, in lines."""
-        lines = [f"{g.name}: {line}" for g in self.groups for line in g.problems.describe()]
+        """Describe what is left out or doubtful, and groups of fewer classes than `way`, in lines."""
+        lines = [
+            *self.warnings,
+            *(f"{g.name}: {line}" for g in self.groups for line in g.problems.describe()),
+        ]
         for group in self.groups:
             if len(group.classes) < way:
                 lines.append(
@@ -86,15 +93,16 @@ def open_training_data(
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise TrainingError(f"two data sets are called {twice[0]!r}: rename one, so that reports differ")
     groups, validation, record = [], {}, {}
-    for path, name in zip(paths, stems, strict=True):
-        splits = find_splits(path)
+    warnings: list[str] = []
+    for path, name, splits in zip(paths, stems, apply_to_all(find_splits, paths), strict=True):
         dataset = open_dataset(path, train_split if splits else "all")
+        warnings += [f"{name}: {line}" for line in dataset.warnings]
         if not splits:
             train, val = split_classes(dataset.classes, val_share)
             validation[name] = {label: dataset.classes[label] for label in val}
         else:
             train = list(dataset.classes)
-            if val_split in splits:
+            if normalize_label(val_split) in splits:
                 others = open_dataset(path, val_split).classes
                 validation[name] = {
                     label: photos for label, photos in others.items() if label not in set(train)
@@ -110,4 +118,27 @@ def open_training_data(
             "train": list(groups[-1].names),
             "val": sorted(validation.get(name, {})),
         }
-    return TrainingData(groups, {name: v for name, v in validation.items() if v}, record)
+    used = {name: classes for name, classes in validation.items() if classes}
+    return TrainingData(groups, used, record, tuple(warnings))
+
+
+def split_classes(names: Iterable[str], share: float) -> tuple[list[str], list[str]]:
+    """Choose classes for validation by a hash of their names.
+
+    A class stays on its side when others are added. Either side has at least two classes, or validation has
+    none.
+
+    Args:
+        names: Classes.
+        share: Share of the classes for validation, 0-1.
+
+    Returns:
+        Classes to train on and classes to validate on, each sorted.
+    """
+    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
+    count = round(share * len(ranked))
+    if count < 2 and share > 0:
+        count = 2
+    if count < 2 or len(ranked) - count < 2:
+        count = 0
+    return sorted(ranked[count:]), sorted(ranked[:count])

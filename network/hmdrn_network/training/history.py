@@ -16,7 +16,8 @@ class History:
 
     Attributes:
         records: {"phase", "step", "loss", "accuracy", "scalars"}; `step` is the last of the averaged steps.
-        validations: {"step", "accuracies", "mean"}; accuracies in percent.
+        validations: {"step", "accuracies", "mean", "best"}; accuracies in percent, "best" if the weights of
+            this step became the result.
     """
 
     def __init__(self) -> None:
@@ -41,24 +42,37 @@ class History:
         )
         self._open = []
 
-    def add_validation(self, step: int, accuracies: Mapping[str, float]) -> bool:
-        """Add a validation and return True if its mean is above those of all before."""
+    def add_validation(self, step: int, accuracies: Mapping[str, float], beats_start: bool = True) -> bool:
+        """Add a validation and return True if its mean is above that of the best before.
+
+        Args:
+            step: Step of the run.
+            accuracies: Percent by name.
+            beats_start: False if its lead over the weights that the run started from may be chance.
+        """
         mean = sum(accuracies.values()) / len(accuracies)
-        best = all(mean > earlier["mean"] for earlier in self.validations)
-        self.validations.append({"step": step, "accuracies": dict(accuracies), "mean": mean})
+        best = beats_start and (not self.validations or mean > self.validations[self._best_index()]["mean"])
+        self.validations.append({"step": step, "accuracies": dict(accuracies), "mean": mean, "best": best})
         return best
 
     def validations_since_best(self) -> int:
         """Return the number of validations after the best."""
-        means = [v["mean"] for v in self.validations]
-        return len(means) - 1 - means.index(max(means)) if means else 0
+        return len(self.validations) - 1 - self._best_index() if self.validations else 0
 
     def best_accuracies(self) -> dict[str, float]:
         """Return the accuracies of the best validation by name; empty without validation."""
         if not self.validations:
             return {}
-        best = max(self.validations, key=lambda v: float(v["mean"]))
-        return {f"val {name}": value for name, value in best["accuracies"].items()}
+        accuracies = self.validations[self._best_index()]["accuracies"]
+        return {f"val {name}": value for name, value in accuracies.items()}
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best validation; None without validation."""
+        return self.validations[self._best_index()]["step"] if self.validations else None
+
+    def _best_index(self) -> int:
+        return max(index for index, validation in enumerate(self.validations) if validation["best"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary, the inverse of `from_dict`."""

@@ -20,5 +20,8 @@ class Listener:
     def on_validation(self, accuracies: Mapping[str, float], best: bool) -> None:
         """Handle a validation: accuracies in percent by name; `best` if their mean is the highest so far."""
 
+    def on_finish(self, best_step: int | None) -> None:
+        """Handle the end: the step whose weights are the result, 0 for the start; None without validation."""
+
     def on_save(self, folder: Path) -> None:
         """Handle the saving of state, checkpoint and history in `folder`."""

@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 import torch
 from PIL.Image import Resampling
 from torch import Tensor
 
 from hmdrn_runtime.datasets.dataset import Photo
-from hmdrn_runtime.errors import ImageError, TrainingError
+from hmdrn_runtime.datasets.reading import describe_unreadable
+from hmdrn_runtime.errors import DatasetError, ImageError, TrainingError
+from hmdrn_runtime.images.formats import read_image_header
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
+from hmdrn_runtime.messages import abbreviate_names
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 MARGIN = 96 / 84
@@ -49,12 +51,12 @@ class PhotoProblems:
     def describe(self) -> list[str]:
         """Describe each kind of problem in a line, with its count and the first names."""
         kinds: list[tuple[str, Sequence[str]]] = [
-            ("photos that cannot be read, left out", list(self.unreadable.values())),
             ("photos that repeat another of their class, left out", self.repeated),
             ("photos that lie in several classes, left out", self.contradictory),
             ("classes with a single photo, left out", self.single),
         ]
-        lines = [f"{len(names)} {kind}: {_first_names(names)}" for kind, names in kinds if names]
+        lines = [describe_unreadable(list(self.unreadable.values()))] if self.unreadable else []
+        lines += [f"{len(names)} {kind}: {abbreviate_names(names, 3)}" for kind, names in kinds if names]
         if self.modes:
             counts = ", ".join(f"{count} {mode}" for mode, count in sorted(self.modes.items()))
             lines.append(f"photos converted to RGB: {counts}")
@@ -141,7 +143,7 @@ def _decode(
         report(f"reading {name}", done + 1, len(photos))
         try:
             image = photo.load()
-        except ImageError as error:
+        except (ImageError, DatasetError) as error:
             unreadable[photo.name] = str(error)
             continue
         pixels[photo.name] = np.asarray(image.resize((side, side), Resampling.BILINEAR))
@@ -169,8 +171,9 @@ def _decode(
 
 def _stored_mode(photo: Photo) -> str:
     """Return the pixel mode of the file, before the conversion to RGB."""
-    with PIL.Image.open(io.BytesIO(photo.read())) as image:
-        return str(image.mode)
+    data = photo.read()
+    with read_image_header(io.BytesIO(data), len(data), photo.name) as image:
+        return image.mode
 
 
 def _write_cache(
@@ -212,7 +215,3 @@ def _open_pixels(cache: Path) -> npt.NDArray[np.uint8]:
     # Copy-on-write: torch needs writable memory, the file stays unchanged.
     images: npt.NDArray[np.uint8] = np.load(cache.with_suffix(".npy"), mmap_mode="c")
     return images
-
-
-def _first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hmdrn_network.checkpoints import RUN_CHECKPOINT, RUN_STATE, ModelCard, save_checkpoint
@@ -22,10 +23,11 @@ from hmdrn_network.training.history import History
 from hmdrn_network.training.listener import Listener
 from hmdrn_network.training.photos import PhotoGroup
 from hmdrn_network.training.process import defer_interrupts, keep_freed_memory
-from hmdrn_network.training.trainer import Trainer
+from hmdrn_network.training.start import build_trainer
 from hmdrn_network.training.validation import BaseValidation, Validation
 from hmdrn_network.training.workers import join_workers
 from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.evaluation.episodes import mean_and_interval
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
 
 PRETRAINED = "pretrained.safetensors"
@@ -41,6 +43,7 @@ def train(
     *,
     validation: Validation | None = None,
     start: HMDRN | None = None,
+    keep_start: bool = False,
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     listener: Listener = Listener(),  # noqa: B008 (has no state)
     save_interval: float = 300.0,
@@ -57,9 +60,11 @@ def train(
         config: Settings; they must be those of the run in `folder`, if it holds one.
         folder: Folder of the run.
         card: Model card of the checkpoint; its recipe must be that of the run in `folder`.
-        validation: Measures the network every `config.validate_every` episodes.
+        validation: Measures the start, and the network every `config.validation_interval` episodes.
         start: Network to start from instead of random weights; its weights of the same name and shape are
             copied.
+        keep_start: True if `start` is trained: it is validated first, and is the result of the run unless
+            later weights lead by more than the 95 % interval of the difference.
         device: Device to train on.
         listener: Receives the events of the run.
         save_interval: Seconds between two saved states.
@@ -70,13 +75,9 @@ def train(
     Raises:
         TrainingError: Unusable data or settings, or a folder that cannot be written.
     """
-    torch.manual_seed(config.seed)
-    built = HMDRN(network)
-    if start is not None:
-        _copy_weights(start, built)
     with join_workers(device) as workers:
-        trainer = Trainer(built.to(device), groups, config, workers)
-        return run_in_folder(trainer, folder, card, validation, listener, save_interval)
+        trainer = build_trainer(network, groups, config, start, device, workers)
+        return run_in_folder(trainer, folder, card, validation, listener, save_interval, keep_start)
 
 
 def run_in_folder(
@@ -86,13 +87,16 @@ def run_in_folder(
     validation: BaseValidation | None = None,
     listener: Listener = Listener(),  # noqa: B008 (has no state)
     save_interval: float = 300.0,
+    keep_start: bool = False,
 ) -> HMDRN:
     """Run a trainer in a folder that a later call continues in; arguments and result as for `train`.
+
+    With `keep_start` the trainer's network as it is may be the result, as in `train`.
 
     Raises:
         TrainingError: Unusable data or settings, or a folder that cannot be written.
     """
-    run = _Run(trainer, folder, card, validation, listener, save_interval)
+    run = _Run(trainer, folder, card, validation, listener, save_interval, keep_start)
     run.train()
     return run.load_result()
 
@@ -107,8 +111,11 @@ class _Run:
     validation: BaseValidation | None
     listener: Listener
     save_interval: float
+    keep_start: bool
     history: History = field(default_factory=History)
     best: dict[str, torch.Tensor] | None = None
+    start: dict[str, torch.Tensor] | None = None
+    """Percent of every episode of the start's validation by name; None if the start was not validated."""
 
     def __post_init__(self) -> None:
         self.is_first = self.trainer.workers.rank == 0
@@ -127,6 +134,8 @@ class _Run:
         saved = time.monotonic()
         try:
             with defer_interrupts() as interrupted:
+                if self.keep_start and self.validation and not trainer.step and self.start is None:
+                    self._validate()
                 for progress in trainer.run():
                     self.history.add(progress)
                     if self.is_first:
@@ -146,6 +155,8 @@ class _Run:
             # After an interrupt too; within a step the state is not one of the run.
             if not trainer.within_step:
                 self.save()
+        if self.is_first:
+            self.listener.on_finish(self.history.best_step)
 
     def load_result(self) -> HMDRN:
         """Return the network of `model.safetensors`."""
@@ -160,6 +171,7 @@ class _Run:
         state = {
             **self.trainer.state(),
             "best": self.best,
+            "start": self.start,
             "history": self.history.to_dict(),
             "card": self._recipe(),
         }
@@ -182,7 +194,7 @@ class _Run:
                 "or another folder for a new run"
             )
         self.history = History.from_dict(state["history"])
-        self.best = state["best"]
+        self.best, self.start = state["best"], state["start"]
 
     def _recipe(self) -> str:
         return json.dumps(self.card.recipe, sort_keys=True)
@@ -193,7 +205,7 @@ class _Run:
         return (
             self.validation is not None
             and episode > 0
-            and (episode % config.validate_every == 0 or episode == config.episodes)
+            and (episode % config.validation_interval == 0 or episode == config.episodes)
         )
 
     def _validate(self) -> None:
@@ -201,15 +213,28 @@ class _Run:
         network = self.trainer.network
         workers = self.trainer.workers
         workers.share(network.buffers())  # each process has other batch statistics
-        measured = self.validation.measure(network)
-        values = torch.tensor(list(measured.values()), dtype=torch.float64, device=self.trainer.device)
-        workers.share([values])  # all processes must decide alike
-        accuracies = dict(zip(measured, values.tolist(), strict=True))
-        best = self.history.add_validation(self.trainer.step, accuracies)
+        measured = {
+            name: torch.as_tensor(percent, dtype=torch.float64, device=self.trainer.device)
+            for name, percent in self.validation.measure(network).items()
+        }
+        workers.share(measured.values())  # all processes must decide alike
+        episodes = {name: percent.cpu() for name, percent in measured.items()}
+        if self.keep_start and not self.trainer.step:
+            self.start = episodes
+        accuracies = {name: float(percent.mean()) for name, percent in episodes.items()}
+        best = self.history.add_validation(self.trainer.step, accuracies, self._beats_start(episodes))
         if best:
             self.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
         if self.is_first:
             self.listener.on_validation(accuracies, best)
+
+    def _beats_start(self, episodes: Mapping[str, torch.Tensor]) -> bool:
+        """Compare with the start's validation, paired by episode; the start itself passes."""
+        if self.start is None or not self.trainer.step:
+            return True
+        gains = [(episodes[name] - percent).numpy() for name, percent in self.start.items()]
+        gain, interval = mean_and_interval(np.mean(gains, axis=0))
+        return gain > interval
 
     def _best_weights(self) -> dict[str, torch.Tensor]:
         return self.best if self.best is not None else self.trainer.network.state_dict()
@@ -230,18 +255,6 @@ class _Run:
         }
         metrics = {**self.card.metrics, **(self.history.best_accuracies() if name == RUN_CHECKPOINT else {})}
         save_checkpoint(self.folder / name, network, replace(self.card, recipe=recipe, metrics=metrics))
-
-
-def _copy_weights(start: HMDRN, network: HMDRN) -> None:
-    """Copy the weights of the same name and shape; the backbone must be the same."""
-    if start.config.backbone != network.config.backbone:
-        raise TrainingError(
-            f"cannot start a {network.config.backbone} from a {start.config.backbone}: give weights of the "
-            "same backbone"
-        )
-    own = network.state_dict()
-    fitting = {n: w for n, w in start.state_dict().items() if n in own and own[n].shape == w.shape}
-    network.load_state_dict({**own, **fitting})
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -13,19 +13,6 @@ from hmdrn_network.training.photos import PhotoGroup
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Photos of all groups' classes.
-
-    Attributes:
-        images: RGB uint8 (N, S, S, 3).
-        targets: Class of each photo among those of all groups, (N,).
-    """
-
-    images: Tensor
-    targets: Tensor
-
-
-@dataclass(frozen=True)
 class EpisodeBatch:
     """One N-way K-shot episode.
 
@@ -42,8 +29,12 @@ class EpisodeBatch:
     targets: Tensor
 
 
-def draw_batch(groups: Sequence[PhotoGroup], size: int, rng: np.random.Generator) -> Batch:
-    """Draw photos: groups by their number of photos, within a group all classes alike."""
+def draw_batch(groups: Sequence[PhotoGroup], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Draw photos: groups by their number of photos, within a group all classes alike.
+
+    Returns:
+        RGB uint8 (N, S, S, 3), and the class of each photo among those of all groups, (N,).
+    """
     sizes = [sum(len(c) for c in g.classes) for g in groups]
     photos, targets, first = [], [], 0
     for group, count in zip(groups, rng.multinomial(size, np.array(sizes) / sum(sizes)), strict=True):
@@ -52,7 +43,7 @@ def draw_batch(groups: Sequence[PhotoGroup], size: int, rng: np.random.Generator
             photos.append(group.images[members[int(rng.integers(len(members)))]])
             targets.append(first + int(c))
         first += len(group.classes)
-    return Batch(torch.stack(photos), torch.tensor(targets))
+    return torch.stack(photos), torch.tensor(targets)
 
 
 def draw_episode(

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmdrn_network.backbones.base import LevelName
+from hmdrn_network.heads.ridge import gram
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.augmentation import augment
 from hmdrn_network.training.base_trainer import BaseTrainer, measure_accuracy, parameter_groups
 from hmdrn_network.training.config import TrainingConfig
-from hmdrn_network.training.losses import support_overlap
 from hmdrn_network.training.photos import PhotoGroup
 from hmdrn_network.training.sampling import draw_batch, draw_episode
 from hmdrn_network.training.workers import Workers
@@ -73,10 +73,10 @@ class Trainer(BaseTrainer):
         self, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, targets and no penalty for photos of all classes of all groups."""
-        batch = draw_batch(self.groups, self.config.pretrain_batch, rng)
-        maps = self._compute_maps(batch.images, generator)
+        images, targets = draw_batch(self.groups, self.config.pretrain_batch, rng)
+        maps = self._compute_maps(images, generator)
         pooled = next(iter(maps.values())).mean(dim=(2, 3))
-        return self.classifier(pooled), batch.targets.to(self.device), pooled.new_zeros(())
+        return self.classifier(pooled), targets.to(self.device), pooled.new_zeros(())
 
     def _compare_episode(
         self, rng: np.random.Generator, generator: torch.Generator
@@ -108,3 +108,26 @@ def _check_groups(groups: Sequence[PhotoGroup], config: TrainingConfig) -> None:
                 f"group {group.name!r} has fewer than 2 classes with more than {config.max_shot} photos: "
                 "add photos or lower max_shot"
             )
+
+
+def support_overlap(classes: Mapping[LevelName, Tensor]) -> Tensor:
+    """Return the mean squared cosine between support tokens of different classes.
+
+    FRN's auxiliary loss (Wertheimer et al., CVPR 2021, eq. 11) is the sum of |S_i S_j'|^2 over pairs of
+    classes, of tokens scaled to unit length. Here it is a mean over the pairs of tokens, summed over the
+    levels: its weight does not depend on way and shots.
+
+    Args:
+        classes: Support tokens by class {level: (C, n, d)}, C at least 2.
+
+    Returns:
+        A scalar: 0 (orthogonal) to 1 for each level.
+    """
+    total = torch.zeros((), device=next(iter(classes.values())).device)
+    for tokens in classes.values():
+        c, n, _ = tokens.shape
+        # |S_i S_j'|^2 = <S_i'S_i, S_j'S_j>: Gram matrices stand for all pairs of tokens at once.
+        products = gram(F.normalize(tokens, dim=-1)).flatten(1)
+        pairs = products @ products.T
+        total = total + (pairs.sum() - pairs.diagonal().sum()) / (c * (c - 1) * n * n)
+    return total

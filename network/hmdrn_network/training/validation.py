@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.datasets.dataset import Photo
+from hmdrn_runtime.datasets.reading import PhotoReader
 from hmdrn_runtime.errors import DatasetError, TrainingError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
 from hmdrn_runtime.images.preprocessing import Preprocessing
@@ -54,14 +56,17 @@ class BaseValidation(ABC):
     def _make_scorer(self, network: HMDRN) -> NetworkScorer:
         """Return a scorer of the groups' photos with a network in evaluation mode."""
 
-    def measure(self, network: HMDRN) -> dict[str, float]:
-        """Return percent by "<group> <way>-way <shot>-shot"; the network is left in evaluation mode."""
+    def measure(self, network: HMDRN) -> dict[str, npt.NDArray[np.float64]]:
+        """Return the percent of every episode by "<group> <way>-way <shot>-shot".
+
+        The network is left in evaluation mode.
+        """
         network.eval()
-        accuracies: dict[str, float] = {}
+        accuracies: dict[str, npt.NDArray[np.float64]] = {}
         for name, classes in self.groups.items():
             for result in evaluate(self._make_scorer(network), classes, self.settings[name]):
                 setting = result.setting
-                accuracies[f"{name} {setting.way}-way {setting.shot}-shot"] = result.accuracy
+                accuracies[f"{name} {setting.way}-way {setting.shot}-shot"] = 100 * result.episode_accuracies
         return accuracies
 
 
@@ -80,9 +85,9 @@ class Validation(BaseValidation):
 
     Attributes:
         preprocessing: The preprocessing.
+        unreadable: A message for each photo that cannot be read and is left out.
 
     Raises:
-        ImageError: A photo that cannot be read.
         DatasetError: Two groups of the same name after pooling.
         TrainingError: No group has enough photos for an episode.
     """
@@ -98,21 +103,19 @@ class Validation(BaseValidation):
         self.preprocessing: Preprocessing = preprocessing or Preprocessing("crop", NetworkConfig().side)
         self.groups: dict[str, Mapping[str, Sequence[PreparedInput]]] = {}
         self.settings: dict[str, list[EpisodeSetting]] = {}
+        reader = PhotoReader()
         for name, classes in pool_small_groups(groups).items():
-            sizes = sorted((len(photos) for photos in classes.values()), reverse=True)
-            way = min(WAY, len(sizes))
-            # Small classes still give episodes, with fewer queries.
-            possible = [
-                EpisodeSetting(way, shot, min(QUERIES, sizes[way - 1] - shot), episodes)
-                for shot in shots
-                if way >= 2 and sizes[way - 1] > shot
-            ]
-            if possible:
-                self.settings[name] = possible
-                self.groups[name] = {
-                    label: [self._prepare(photo, name, report) for photo in photos]
-                    for label, photos in classes.items()
-                }
+            if not _fit_settings(classes, shots, episodes):
+                continue
+            report(f"reading {name} for validation", 0, 1)
+            readable = {
+                label: [PreparedInput(pixels) for _, pixels in reader.read(photos, self.preprocessing)]
+                for label, photos in classes.items()
+            }
+            readable = {label: photos for label, photos in readable.items() if photos}
+            if settings := _fit_settings(readable, shots, episodes):
+                self.groups[name], self.settings[name] = readable, settings
+        self.unreadable: tuple[str, ...] = tuple(reader.unreadable)
         if not self.groups:
             raise TrainingError(
                 "the classes for validation have too few photos for any episode: give 2 classes of "
@@ -122,9 +125,18 @@ class Validation(BaseValidation):
     def _make_scorer(self, network: HMDRN) -> NetworkScorer:
         return NetworkScorer(network, self.preprocessing.mode)
 
-    def _prepare(self, photo: Photo, name: str, report: ProgressCallback) -> PreparedInput:
-        report(f"reading {name} for validation", 0, 1)
-        return PreparedInput(photo.prepare(self.preprocessing))
+
+def _fit_settings(
+    classes: Mapping[str, Sequence[object]], shots: Sequence[int], episodes: int
+) -> list[EpisodeSetting]:
+    """Return the settings that photos by class allow; small classes give episodes with fewer queries."""
+    sizes = sorted((len(photos) for photos in classes.values()), reverse=True)
+    way = min(WAY, len(sizes))
+    return [
+        EpisodeSetting(way, shot, min(QUERIES, sizes[way - 1] - shot), episodes)
+        for shot in shots
+        if way >= 2 and sizes[way - 1] > shot
+    ]
 
 
 def pool_small_groups(groups: Mapping[str, Mapping[str, _Photos]]) -> dict[str, Mapping[str, _Photos]]:

@@ -42,3 +42,13 @@ def test_a_validation_is_best_if_its_mean_is_above_all_before():
     assert best == [True, True, False, True, False, False]
     assert history.validations_since_best() == 2
     assert history.best_accuracies() == {"val a": 61, "val b": 71}
+
+
+def test_a_lead_over_the_start_that_may_be_chance_is_not_best():
+    history = History()
+    assert history.best_step is None
+    history.add_validation(0, {"a": 60})
+    assert not history.add_validation(5, {"a": 61}, beats_start=False)
+    assert history.add_validation(10, {"a": 60.5})
+    assert history.best_step == 10
+    assert history.validations_since_best() == 0

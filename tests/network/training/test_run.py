@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_runs import BIRDS, CARD, CONFIG, assert_equal_weights, changed, group, losses, trainer
@@ -202,18 +203,18 @@ def test_the_network_before_the_episodes_is_saved(tmp_path, uninterrupted):
 
 
 class Scripted:
-    """Stands in for a validation; returns the given accuracies in turn."""
+    """Stands in for a validation: returns the given accuracies in turn, one or one for each episode."""
 
-    def __init__(self, *accuracies: float) -> None:
-        self.accuracies = list(accuracies)
+    def __init__(self, *accuracies: float | list[float]) -> None:
+        self.accuracies = [np.atleast_1d(np.asarray(a, np.float64)) for a in accuracies]
         self.measured = 0
 
-    def measure(self, network: HMDRN) -> dict[str, float]:
+    def measure(self, network: HMDRN) -> dict[str, Any]:
         self.measured += 1
         return {"birds": self.accuracies[self.measured - 1]}
 
 
-VALIDATED = changed(pretrain_steps=1, episodes=5, validate_every=2)
+VALIDATED = changed(pretrain_steps=1, episodes=3, validate_every=1)
 
 
 class ValidationListener(RecordingListener):
@@ -232,12 +233,12 @@ def test_the_best_weights_on_validation_are_saved_with_their_accuracies(tmp_path
     network, _ = run_in(tmp_path, config=VALIDATED, validation=Scripted(60, 80, 70), listener=listener)
     assert listener.validations == [({"birds": 60}, True), ({"birds": 80}, True), ({"birds": 70}, False)]
     until_best = trainer(VALIDATED)
-    losses(until_best.run(1 + 4))
+    losses(until_best.run(1 + 2))
     assert_equal_weights(network, until_best.network)
     card = load_checkpoint(tmp_path / "model.safetensors").card
     assert card.metrics == {"val birds": 80}
     steps = [v["step"] for v in json.loads((tmp_path / "history.json").read_text())["validations"]]
-    assert steps == [3, 5, 6], "every two episodes and at the end"
+    assert steps == [2, 3, 4]
 
 
 def test_training_stops_when_validation_has_not_gained_for_long(tmp_path):
@@ -251,7 +252,7 @@ def test_a_run_that_was_stopped_after_a_validation_remembers_it(tmp_path):
     whole, _ = run_in(tmp_path / "whole", config=VALIDATED, validation=Scripted(60, 80, 70))
 
     def stop(progress: Progress) -> None:
-        if (progress.phase, progress.step) == ("episodes", 5):
+        if (progress.phase, progress.step) == ("episodes", 3):
             raise StoppedError
 
     with pytest.raises(StoppedError):
@@ -260,7 +261,49 @@ def test_a_run_that_was_stopped_after_a_validation_remembers_it(tmp_path):
     assert_equal_weights(resumed, whole)
 
 
+def test_a_run_has_at_least_five_validations(tmp_path):
+    config = changed(pretrain_steps=0, episodes=11, validate_every=500)
+    assert config.validation_interval == 3
+    assert changed(episodes=3, validate_every=500).validation_interval == 1
+    assert changed(episodes=1000, validate_every=50).validation_interval == 50
+
+
 # Starting from weights
+
+
+def start_network() -> HMDRN:
+    torch.manual_seed(7)
+    return HMDRN(NetworkConfig())
+
+
+@pytest.mark.parametrize(
+    ("later", "kept"),
+    [
+        pytest.param([50.0, 60, 70, 80], True, id="a later network that is no better"),
+        pytest.param([90.0, 20, 75, 90], True, id="a lead within its interval"),
+        pytest.param([56.0, 64, 76, 84], False, id="a lead beyond its interval"),
+    ],
+)
+def test_the_start_is_kept_unless_a_later_network_leads_for_sure(tmp_path, later, kept):
+    start, config = start_network(), changed(pretrain_steps=0, episodes=1)
+    validation = Scripted([50.0, 60, 70, 80], later)
+    network, _ = run_in(tmp_path, config=config, start=start, keep_start=True, validation=validation)
+    same = all(torch.equal(a, b) for a, b in zip(network.parameters(), start.parameters(), strict=True))
+    assert same is kept
+    metrics = load_checkpoint(tmp_path / "model.safetensors").card.metrics
+    assert metrics == {"val birds": 65 if kept else 70}
+
+
+def test_a_resumed_run_does_not_measure_its_start_again(tmp_path):
+    start, config = start_network(), changed(pretrain_steps=0, episodes=2)
+
+    def stop(progress: Progress) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run_in(tmp_path, stop, config=config, start=start, keep_start=True, validation=Scripted(90))
+    network, _ = run_in(tmp_path, config=config, start=start, keep_start=True, validation=Scripted(70, 80))
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), start.parameters(), strict=True))
 
 
 def test_a_run_can_start_from_another_networks_weights(tmp_path):

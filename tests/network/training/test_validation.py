@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -45,7 +46,8 @@ def test_a_validation_has_the_accuracies_of_evaluate(groups, network):
     settings = [EpisodeSetting(5, shot, 4 - shot, 3) for shot in (1, 2)]
     expected = evaluate(NetworkScorer(network), photos["birds"], settings)
     assert list(accuracies) == ["birds 5-way 1-shot", "birds 5-way 2-shot"]
-    assert list(accuracies.values()) == [result.accuracy for result in expected]
+    for percent, result in zip(accuracies.values(), expected, strict=True):
+        np.testing.assert_allclose(percent, 100 * result.episode_accuracies)
 
 
 def test_groups_of_fewer_than_five_classes_are_pooled(groups, network):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hmdrn.cli.commands.train import BACKBONE_NAMES
+from hmdrn.cli.training_display import TrainingDisplay
 from hmdrn_network.backbones.pretrained import load_pretrained
 from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.checkpoints import load_checkpoint
@@ -39,6 +40,24 @@ def test_a_few_steps_leave_a_checkpoint_with_a_record_of_its_data(hmdrn, specime
     for name in ("curves.png", "history.json", "pretrained.safetensors", "state.pt"):
         assert (run / name).stat().st_size > 0
     assert "2-way instead of 3-way" in outcome.err
+
+
+def test_a_dry_run_estimates_the_duration_and_leaves_no_run(hmdrn, specimens, tmp_path):
+    outcome = hmdrn(
+        *("train", specimens, "--output", tmp_path / "run", "--pretrain-steps", 40, "--episodes", 40, *SMALL),
+        "--dry-run",
+    )
+    assert outcome.code == 0, outcome.err
+    assert "40 steps of" in outcome.out
+    assert "together" in outcome.out
+    assert not (tmp_path / "run" / "state.pt").exists()
+
+
+def test_a_run_that_kept_its_start_says_so(capsys):
+    TrainingDisplay(lambda *progress: None).on_finish(0)
+    assert "the checkpoint is the start, unchanged" in capsys.readouterr().err
+    TrainingDisplay(lambda *progress: None).on_finish(10)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.slow

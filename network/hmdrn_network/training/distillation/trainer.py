@@ -15,7 +15,6 @@ from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.base_trainer import BaseTrainer, measure_accuracy, parameter_groups
 from hmdrn_network.training.distillation.config import DistillationConfig
-from hmdrn_network.training.distillation.losses import feature_distance, relation_distance
 from hmdrn_network.training.distillation.sampling import CachedBatch, Sampler
 from hmdrn_network.training.workers import Workers
 
@@ -192,3 +191,26 @@ class DistillationTrainer(BaseTrainer):
             first = maps[self.student.config.levels[0]].mean(dim=(2, 3))
             loss = loss + config.episode_teacher_weight * self._teacher_loss(episode.batch, pooled, first)
         return loss, measure_accuracy(logits, episode.targets)
+
+
+def feature_distance(predicted: Tensor, features: Tensor) -> Tensor:
+    """Return the mean of 1 - cosine between predicted and real teacher features, both (N, F)."""
+    return (1 - F.cosine_similarity(predicted, features, dim=1)).mean()
+
+
+def relation_distance(student: Tensor, features: Tensor) -> Tensor:
+    """Return the mean squared difference of the photos' similarities in both spaces.
+
+    Relational distillation (Park et al., CVPR 2019) of cosines: the student's space may have any width.
+
+    Args:
+        student: The student's features (N, d), N at least 2.
+        features: The teacher's centered features (N, F).
+
+    Returns:
+        A scalar, 0 to 4, over pairs of different photos.
+    """
+    ours = F.normalize(student - student.mean(dim=0), dim=1)
+    theirs = F.normalize(features, dim=1)
+    different = ~torch.eye(len(ours), dtype=torch.bool, device=ours.device)
+    return (ours @ ours.T - theirs @ theirs.T)[different].square().mean()

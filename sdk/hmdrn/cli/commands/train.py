@@ -59,7 +59,12 @@ BACKBONE_NAMES = ("conv4", "resnet12", "efficientnet-lite0", "efficientnet-lite1
     default=0.0,
     help="Weight of FRN's loss on overlapping support tokens of classes.",
 )
-@option("--validate-every", type=click.IntRange(1), default=500, help="Episodes between two validations.")
+@option(
+    "--validate-every",
+    type=click.IntRange(1),
+    default=500,
+    help="Episodes between two validations; there are at least five.",
+)
 @option(
     "--patience",
     type=click.IntRange(0),
@@ -70,6 +75,7 @@ BACKBONE_NAMES = ("conv4", "resnet12", "efficientnet-lite0", "efficientnet-lite1
 @option("--save-every", type=FiniteRange(0), default=300.0, help="Seconds between two saved states.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Device to train on.")
 @option("--seed", type=click.IntRange(0), default=0, help="Seed of all random draws.")
+@option("--dry-run", is_flag=True, help="Read the data, time a few steps, print how long it takes, and end.")
 @option("--name", default="hmdrn", help="Name of the model, for the model card.")
 @option(
     "--license",
@@ -93,6 +99,7 @@ def command(
     preprocess: str,
     save_every: float,
     device: str,
+    dry_run: bool,
     name: str,
     weights_license: str,
     **settings: Any,  # those of `TrainingConfig`
@@ -105,16 +112,18 @@ def command(
     Example: hmdrn train birds.zip butterflies.zip --output runs/first
     """
     require_package("torch", "training", "train")
-    from hmdrn.cli.training_display import TrainingDisplay
+    from hmdrn.cli.training_display import TrainingDisplay, print_estimate
     from hmdrn_network.backbones.pretrained import load_pretrained
     from hmdrn_network.checkpoints import ModelCard, load_checkpoint
     from hmdrn_network.config import NetworkConfig
     from hmdrn_network.hmdrn import HMDRN
     from hmdrn_network.training.config import TrainingConfig
     from hmdrn_network.training.data import open_training_data
+    from hmdrn_network.training.estimate import estimate_duration
     from hmdrn_network.training.run import train
+    from hmdrn_network.training.start import build_trainer
     from hmdrn_network.training.validation import Validation
-    from hmdrn_network.training.workers import pick_device
+    from hmdrn_network.training.workers import join_workers, pick_device
 
     output = expand_path(output, TrainingError)
     if pretrained and init is not None:
@@ -140,6 +149,11 @@ def command(
         click.echo(line, err=True)
     if validation is None:
         click.echo("no classes to validate on: the weights of the last step are used", err=True)
+    if dry_run:
+        with join_workers(pick_device(device)) as workers:
+            trainer = build_trainer(network, training.groups, config, start, pick_device(device), workers)
+            print_estimate(estimate_duration(trainer, validation), config)
+        return
     recipe = {
         "network": network.to_dict(),
         "pretrained": pretrained,
@@ -157,6 +171,7 @@ def command(
                 card,
                 validation=validation,
                 start=start,
+                keep_start=init is not None,
                 device=pick_device(device),
                 listener=TrainingDisplay(report),
                 save_interval=save_every,
