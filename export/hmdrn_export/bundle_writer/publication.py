@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hmdrn_runtime.errors import ExportError, HmdrnError
 from hmdrn_runtime.io.files import describe_os_error
+from hmdrn_runtime.io.permissions import copy_permissions
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def publish_atomically(output: Path, error_type: type[HmdrnError] = ExportError)
     """Yield a folder that is renamed if the block succeeds, and removed otherwise.
 
     Args:
-        output: The final name; an existing folder is replaced as a whole.
+        output: The final name; an existing folder is replaced as a whole, and keeps its modes and groups.
         error_type: Error to raise.
 
     Raises:
@@ -31,7 +32,11 @@ def publish_atomically(output: Path, error_type: type[HmdrnError] = ExportError)
     except OSError as error:
         raise error_type(f"cannot write to {output.parent}: {describe_os_error(error)}") from error
     try:
+        copy_permissions(output, folder)  # before it is filled: its files get its group, if it passes that on
+        folder.chmod(folder.stat().st_mode | 0o700)
         yield folder
+        for path in (folder, *folder.rglob("*")):
+            copy_permissions(output / path.relative_to(folder), path)
         replaced = output.with_name(f".{output.name}.{token}.old")
         if output.exists():
             output.replace(replaced)

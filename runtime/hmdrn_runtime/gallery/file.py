@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hmdrn_runtime.arguments import check_callable, check_kind, check_number
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.file_format import FORMAT_VERSION, FileHeader, decode, encode, read_header
@@ -20,6 +21,7 @@ from hmdrn_runtime.gallery.three_way_merge import merge_states
 from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import check_parent_folder, describe_os_error, expand_path, write_atomically
 from hmdrn_runtime.io.locking import LOCK_TIMEOUT, file_lock
+from hmdrn_runtime.io.permissions import copy_permissions
 
 
 def previous_path(path: Path) -> Path:
@@ -83,6 +85,7 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
         GalleryError: The file cannot be written, another process holds it, or a newer hmdrn has written
             it; the file stays as it was.
     """
+    check_kind(gallery, Gallery, "gallery", "pass what hmdrn.load_gallery returns", GalleryError)
     path = check_gallery_path(path).resolve()  # a link stays a link
     with file_lock(path, "gallery", GalleryError):
         _check_header(path)
@@ -107,6 +110,8 @@ def sync_gallery(
     Raises:
         GalleryError: As `save_gallery`; or the file is of another network.
     """
+    if settle is not None:
+        check_callable(settle, "settle", "pass a function, or None", GalleryError)
     path = check_gallery_path(path).resolve()
     with file_lock(path, "gallery", GalleryError):
         header, known = _check_header(path), gallery.files.get(path)
@@ -147,6 +152,9 @@ def edit_gallery(
         >>> with hmdrn.edit_gallery("site7.gallery") as gallery:
         ...     gallery.rename("Albatros", "Sooty Albatross", join=True)
     """
+    check_number(wait, "wait", "give seconds, 0 or more", GalleryError, lambda seconds: seconds >= 0)
+    if network is not None:
+        check_kind(network, Network, "network", "pass Gallery.network or Manifest.network", GalleryError)
     if network is None and not expand_path(path, GalleryError).exists():
         load_gallery(path)  # raises the error of a missing gallery
     path = check_gallery_path(path).resolve()
@@ -207,7 +215,10 @@ def _keep_previous(path: Path) -> None:
         try:
             os.link(path, temporary)
         except OSError:
-            shutil.copyfile(path, temporary)  # file systems without hard links, such as FAT on memory cards
+            # Another user's file, or a file system without hard links, such as FAT on memory cards.
+            temporary.touch(0o600)
+            shutil.copyfile(path, temporary)
+            copy_permissions(path, temporary)
         temporary.replace(target)
     finally:
         # Still there after an error, and if both names were of one file already.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.io.permissions import copy_permissions
 
 
 def expand_path(path: str | os.PathLike[str], error: type[HmdrnError]) -> Path:
@@ -53,22 +54,32 @@ def describe_os_error(error: OSError) -> str:
 
 
 def write_atomically(
-    path: Path, data: bytes | Iterable[bytes | memoryview], before_rename: Callable[[], None] = lambda: None
+    path: Path,
+    data: bytes | Iterable[bytes | memoryview],
+    before_rename: Callable[[], None] = lambda: None,
+    like: Path | None = None,
 ) -> None:
     """Replace a file: write and fsync a temporary file beside it, rename it, fsync the folder.
+
+    The file keeps its mode and group, and its owner if this user is root.
 
     Args:
         path: The file.
         data: Its new content, or the pieces of it in order.
         before_rename: Called once the new content is safely on the disk, just before the rename.
+        like: The file whose mode and group a new file gets; None for those that any new file gets.
 
     Raises:
         OSError: The folder is not writable, or the disk is full; `path` is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("xb") as file:
+        model = path if like is None or path.exists() else like
+        # Not readable by others before it is known who may read it.
+        mode = 0o600 if model.exists() else 0o666
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.writelines((data,) if isinstance(data, bytes) else data)
+            copy_permissions(model, temporary)
             file.flush()
             os.fsync(file.fileno())
         before_rename()

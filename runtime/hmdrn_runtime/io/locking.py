@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -10,12 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import describe_os_error
+from hmdrn_runtime.io.permissions import share_with_folder
 
 LOCK_TIMEOUT = 30.0
 """Longest wait for another process, in seconds."""
 _POLL_INTERVAL = 0.02
+_MAX_COMMAND = 120
+"""Characters of the holder's command that are named."""
+_MAX_CONTENT = 4096
 
 if sys.platform == "win32":
     import msvcrt
@@ -43,6 +49,7 @@ def file_lock(
 ) -> Iterator[None]:
     """Keep other processes and threads from changing a file; the lock ends with its process.
 
+    Whoever may write in the file's folder may take the lock, whatever the umask of the process that made it.
     (The package filelock does not name the holder.)
 
     Args:
@@ -71,7 +78,7 @@ def file_lock(
         with contextlib.suppress(OSError):  # on a full disk the holder stays unnamed
             os.ftruncate(handle, 0)
             os.lseek(handle, 0, os.SEEK_SET)
-            os.write(handle, str(os.getpid()).encode())
+            os.write(handle, _describe_process())
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -81,7 +88,14 @@ def file_lock(
 
 def _acquire(lock: Path) -> int | None:
     """Return a handle that holds the lock, or None while another process does."""
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        handle = _open(lock)
+    except PermissionError:
+        if lock.exists():  # its maker has not shared it yet, or is gone; waiting decides
+            return None
+        raise
+    if handle is None:
+        return None
     try:
         _try_lock(handle)
         if os.path.samestat(os.fstat(handle), lock.stat()):
@@ -95,9 +109,45 @@ def _acquire(lock: Path) -> int | None:
     return None
 
 
+def _open(lock: Path) -> int | None:
+    """Open the lock's file, made if it is missing; None if another process makes it right now."""
+    # O_CREAT only where it is missing: Linux refuses it for files of others in folders such as /tmp.
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            return os.open(lock, os.O_RDWR)
+        except PermissionError:
+            return os.open(lock, os.O_RDONLY)  # enough to hold it, but not to leave a name in it
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return None
+    share_with_folder(lock)
+    return handle
+
+
+def _describe_process() -> bytes:
+    program, *arguments = map(str, sys.argv or ["python"])
+    path = Path(program)
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    command = mask_secrets(" ".join([name, *arguments]))
+    return json.dumps([os.getpid(), _host(), command[:_MAX_COMMAND]]).encode()
+
+
+def _host() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
 def _describe_holder(lock: Path) -> str:
     try:
-        number = int(lock.read_text())
-    except (OSError, ValueError):
+        with lock.open("rb") as file:
+            process, host, command = json.loads(file.read(_MAX_CONTENT))
+        text = f"process {int(process)} on {host} ({command})"
+    except PermissionError:
+        return (
+            f"a process of another user, whose lock {lock} cannot be read (delete it if that process is gone)"
+        )
+    except (OSError, ValueError, TypeError, RecursionError):
         return "another process"
-    return "this very process" if number == os.getpid() else f"process {number}"
+    if (process, host) == (os.getpid(), _host()):
+        return "this very process"
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -28,6 +28,7 @@ from hmdrn_runtime.io.files import (
     write_atomically,
 )
 from hmdrn_runtime.io.json_document import canonical_json
+from hmdrn_runtime.io.permissions import copy_permissions
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 LAYOUTS: dict[str, ArchiveLayout] = {
@@ -123,6 +124,7 @@ def prepare(
         }
 
         def publish() -> None:
+            copy_permissions(output, temporary)
             temporary.replace(output)
 
         # The record is safe on the disk before the zip takes its name, and takes its own right after.

@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import shutil
+import stat
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -152,6 +154,21 @@ def test_without_hard_links_the_generation_before_is_kept_too(path, monkeypatch,
     assert contents(load_gallery(path)) == contents(sample(first=2))
     assert contents(load_gallery(previous_path(path))) == contents(sample(first=1))
     assert names(path.parent) == ["site.gallery", "site.gallery.previous"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+def test_a_private_gallery_and_the_generation_before_stay_private(path, monkeypatch, links):
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "as Linux refuses links to other users' files")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    save_gallery(sample(first=0), path)
+    path.chmod(0o600)
+    for turn in (1, 2):
+        save_gallery(sample(first=turn), path)
+        assert {stat.S_IMODE(file.stat().st_mode) for file in (path, previous_path(path))} == {0o600}
 
 
 def disk_full(*_: object, **__: object) -> None:

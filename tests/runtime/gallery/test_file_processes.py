@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -200,7 +201,8 @@ def test_a_gallery_held_by_another_process_is_waited_for_then_named(tmp_path):
         with (
             pytest.raises(
                 GalleryError,
-                match=rf"is being changed by process {holder.pid}, for over 0\.2 s: try again when it is",
+                match=rf"is being changed by process {holder.pid} on {re.escape(os.uname().nodename)} "
+                r"\(-c .*site\.gallery\), for over 0\.2 s: try again when it is",
             ),
             edit_gallery(path, NETWORK, wait=0.2),
         ):

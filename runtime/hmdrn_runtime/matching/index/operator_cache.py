@@ -27,6 +27,7 @@ from hmdrn_runtime.io.safetensors_header import check_header_size
 from hmdrn_runtime.matching.index.projection import Basis
 
 FORMAT_VERSION = 1
+_SUFFIX = ".operators"
 _METADATA = "hmdrn_operators"
 _KEY = 32
 _PART = 1024
@@ -35,7 +36,7 @@ _TYPES = {"float32": "F32", "float64": "F64", "uint8": "U8"}
 
 def operator_cache_path(gallery: Path) -> Path:
     """Return the path of a gallery's operator file."""
-    return gallery.with_name(gallery.name + ".operators")
+    return gallery.with_name(gallery.name + _SUFFIX)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ def write_operators(path: Path, origin: str, solved: SolvedOperators) -> None:
         yield from (np.ascontiguousarray(array).data for array in tensors.values())
         yield from (part.data for part in solved.parts())
 
-    write_atomically(path, pieces())
+    write_atomically(path, pieces(), like=path.with_name(path.name.removesuffix(_SUFFIX)))
 
 
 def read_operators(path: Path, origin: str, packed: int) -> CachedOperators | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 
 import numpy as np
 import pytest
@@ -119,6 +120,13 @@ def test_what_is_no_such_file_is_not_taken(tmp_path, content):
     assert read_operators(path, "origin", PACKED) is None
     assert read_operators(tmp_path / "missing", "origin", PACKED) is None
     assert read_operators(tmp_path, "origin", PACKED) is None
+
+
+def test_operators_of_a_private_gallery_are_as_private(tmp_path):
+    gallery = tmp_path / "site.gallery"
+    gallery.touch(0o600)
+    write_operators(operator_cache_path(gallery), "origin", solved(PLAIN))
+    assert stat.S_IMODE(operator_cache_path(gallery).stat().st_mode) == 0o600
 
 
 def test_the_file_is_a_safetensors_file_beside_the_gallery(written):
