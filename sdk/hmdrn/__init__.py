@@ -16,12 +16,29 @@ TYPE_CHECKING = False  # not of `typing`, whose import would take most of the ti
 if TYPE_CHECKING:  # for type checkers and editors; at run time the table below is used
     from typing import Any
 
+    from hmdrn.detectors.motion import MotionDetector as MotionDetector
+    from hmdrn.detectors.motion import MotionSettings as MotionSettings
+    from hmdrn.detectors.onnx_detector import OnnxDetector as OnnxDetector
     from hmdrn.integrations.qdrant.recognizer import PushReport as PushReport
     from hmdrn.integrations.qdrant.recognizer import QdrantRecognizer as QdrantRecognizer
     from hmdrn.loading import load as load
     from hmdrn.open_set import calibrate_threshold as calibrate_threshold
     from hmdrn.open_set import evaluate_acceptance as evaluate_acceptance
+    from hmdrn.visits.changes import VisitChange as VisitChange
+    from hmdrn.visits.corrections import Correction as Correction
+    from hmdrn.visits.corrections import correct_visits as correct_visits
+    from hmdrn.visits.corrections import rename_visits as rename_visits
+    from hmdrn.visits.corrections import undo_change as undo_change
+    from hmdrn.visits.filter import VisitFilter as VisitFilter
+    from hmdrn.visits.inbox import VisitGroup as VisitGroup
+    from hmdrn.visits.inbox import group_unknown_visits as group_unknown_visits
+    from hmdrn.visits.recorder import VisitRecorder as VisitRecorder
+    from hmdrn.visits.store import VisitStore as VisitStore
+    from hmdrn.visits.visit import Naming as Naming
+    from hmdrn.visits.visit import Visit as Visit
+    from hmdrn.visits.visit import VisitPicture as VisitPicture
     from hmdrn.watching.frame_classifier import ClassifierProtocol as ClassifierProtocol
+    from hmdrn.watching.frames import Detector as Detector
     from hmdrn.watching.frames import Frame as Frame
     from hmdrn.watching.results import Sighting as Sighting
     from hmdrn.watching.results import SourceEvent as SourceEvent
@@ -104,11 +121,20 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     __version__: str
 
 _NAMES_BY_MODULE = {
+    "hmdrn.detectors.motion": "MotionDetector MotionSettings",
+    "hmdrn.detectors.onnx_detector": "OnnxDetector",
     "hmdrn.integrations.qdrant.recognizer": "PushReport QdrantRecognizer",
     "hmdrn.loading": "load",
     "hmdrn.open_set": "calibrate_threshold evaluate_acceptance",
+    "hmdrn.visits.changes": "VisitChange",
+    "hmdrn.visits.corrections": "Correction correct_visits rename_visits undo_change",
+    "hmdrn.visits.filter": "VisitFilter",
+    "hmdrn.visits.inbox": "VisitGroup group_unknown_visits",
+    "hmdrn.visits.recorder": "VisitRecorder",
+    "hmdrn.visits.store": "VisitStore",
+    "hmdrn.visits.visit": "Naming Visit VisitPicture",
     "hmdrn.watching.frame_classifier": "ClassifierProtocol",
-    "hmdrn.watching.frames": "Frame",
+    "hmdrn.watching.frames": "Detector Frame",
     "hmdrn.watching.results": "Sighting SourceEvent WatchResult",
     "hmdrn.watching.smoothing": "SmoothedLabel Smoothing",
     "hmdrn.watching.summary": "LatencyHistogram SpeciesCount WatchSummary",

@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,7 @@ def _make_files(folder: Path) -> None:
         shutil.copy(resolve_checkpoint("default"), folder / name)
     _enroll(folder / "site7.gallery", ALBATROSSES, albatrosses, range(3))
     _enroll(folder / "site8.gallery", ALBATROSSES[:1], albatrosses, range(2, 5))
+    _write_visits(folder, albatrosses[2][5:8])
 
 
 def _write_film(path: Path, photos: list[bytes]) -> None:
@@ -91,6 +93,24 @@ def _enroll(path: Path, labels: Iterable[str], photos: list[list[bytes]], indice
     # A misspelled label to correct, and a previous generation.
     recognizer.enroll("Albatros", photos[0][6])
     recognizer.save_gallery(path)
+
+
+def _write_visits(folder: Path, strangers: list[bytes]) -> None:
+    """Write the film's visits, two of a stranger, and one that is corrected to be nothing."""
+    birds = hmdrn.load("default", folder / "site7.gallery", threads=1)
+    watching = hmdrn.watch(birds, folder / "film.mp4")
+    with hmdrn.VisitStore(folder / "site7.visits", create=True) as visits:
+        recorder = hmdrn.VisitRecorder(visits, birds, "film.mp4", live=False)
+        for result in watching:
+            recorder.add(result)
+        recorder.close()
+        last = visits.find()[-1]
+        for number, photo in enumerate(strangers):
+            start = last.end + timedelta(minutes=number + 1)
+            pictures = (hmdrn.VisitPicture(("typical",), start, 240, 240, None, photo),)
+            naming = hmdrn.Naming(known=False, nearest=ALBATROSSES[0])
+            stored = visits.save(hmdrn.Visit(start, 4.0, "film.mp4", naming, pictures=pictures))
+        hmdrn.correct_visits(visits, [stored.id], None)
 
 
 @pytest.fixture(scope="session")

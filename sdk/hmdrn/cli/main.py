@@ -28,6 +28,7 @@ _VERBS = {
     "profile": "Measure how fast a bundle is on this machine.",
     "quantize-report": "Show what INT8 would cost a bundle, layer by layer.",
     "train": "Train a model on photographs by class.",
+    "visits": "Look at the visits that watch and label wrote, correct them, name strangers.",
     "watch": "Name what a camera, stream or video shows, while it runs.",
 }
 """Every verb with its line in the overview, which must not import the verb's module."""

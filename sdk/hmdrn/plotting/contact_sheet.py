@@ -1,9 +1,12 @@
-"""Contact sheet of an enrollment: all photos with their verdicts."""
+"""Contact sheets: photos in titled groups, such as those of an enrollment with their verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -16,6 +19,8 @@ MAX_PHOTOS = 500
 """Photos drawn at most: nobody would look through a longer picture."""
 _TILE, _GAP, _COLUMNS, _LINE, _LINES = 126, 12, 8, 14, 3
 _CELL, _ROW, _HEAD = _TILE + _GAP, _TILE + _GAP + _LINE * _LINES, 34
+
+Color: TypeAlias = tuple[int, int, int]
 _BACKGROUND, _INK = (250, 250, 247), (34, 34, 34)
 _GOOD, _DOUBTFUL, _BEST = (46, 125, 50), (198, 40, 40), (21, 101, 192)
 
@@ -33,6 +38,21 @@ def check_sheet_path(path: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Tile:
+    """A photo of a sheet.
+
+    Attributes:
+        image: The photo, in RGB.
+        text: A few words below it.
+        color: The color of its frame and text.
+    """
+
+    image: Image.Image
+    text: str
+    color: Color = _INK
+
+
 def draw_contact_sheet(
     reports: Sequence[EnrollmentReport], photos: Sequence[Sequence[PreparedPhoto]], path: Path
 ) -> None:
@@ -46,22 +66,39 @@ def draw_contact_sheet(
     Raises:
         EnrollmentError: The picture cannot be written.
     """
-    groups: list[tuple[EnrollmentReport, Sequence[PreparedPhoto]]] = []
+    groups = [
+        (_title(report), [_make_tile(*item) for item in zip(group, report.photos, count(1), strict=False)])
+        for report, group in zip(reports, photos, strict=True)
+    ]
+    draw_tiles(groups, path)
+
+
+def draw_tiles(groups: Sequence[tuple[str, Sequence[Tile]]], path: Path) -> None:
+    """Draw groups of photos, each with a title.
+
+    Args:
+        groups: Title and photos; at most `MAX_PHOTOS` photos are drawn, and at least one is there.
+        path: The picture.
+
+    Raises:
+        EnrollmentError: The picture cannot be written.
+    """
+    drawn: list[tuple[str, Sequence[Tile]]] = []
     remaining = MAX_PHOTOS
-    for report, group in zip(reports, photos, strict=True):
-        if remaining and group:
-            groups.append((report, group[:remaining]))
-            remaining -= len(groups[-1][1])
-    columns = min(_COLUMNS, max(len(group) for _, group in groups))
-    heights = [_HEAD + -(-len(group) // _COLUMNS) * _ROW for _, group in groups]
+    for title, tiles in groups:
+        if remaining and tiles:
+            drawn.append((title, tiles[:remaining]))
+            remaining -= len(drawn[-1][1])
+    columns = min(_COLUMNS, max(len(tiles) for _, tiles in drawn))
+    heights = [_HEAD + -(-len(tiles) // _COLUMNS) * _ROW for _, tiles in drawn]
     image = Image.new("RGB", (max(columns, 4) * _CELL + _GAP, sum(heights) + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(image)
     top = _GAP
-    for (report, group), height in zip(groups, heights, strict=True):
-        draw.text((_GAP, top), _title(report), _INK, ImageFont.load_default(15))
-        for i, (photo, verdict) in enumerate(zip(group, report.photos, strict=False)):
+    for (title, tiles), height in zip(drawn, heights, strict=True):
+        draw.text((_GAP, top), title, _INK, ImageFont.load_default(15))
+        for i, tile in enumerate(tiles):
             place = (_GAP + i % _COLUMNS * _CELL, top + _HEAD - _GAP + i // _COLUMNS * _ROW)
-            _draw_photo(image, draw, place, photo, verdict, i + 1)
+            _draw_tile(image, draw, place, tile)
         top += height
     try:
         image.save(path)
@@ -79,24 +116,21 @@ def _title(report: EnrollmentReport) -> str:
     return f"{report.label}  -  most like {report.nearest.label}, {share} of photos nearer to their own"
 
 
-def _draw_photo(
-    image: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    photo: PreparedPhoto,
-    report: PhotoReport,
-    number: int,
-) -> None:
-    x, y = place
+def _make_tile(photo: PreparedPhoto, report: PhotoReport, number: int) -> Tile:
     color = _DOUBTFUL if report.issues or report.nearer_to else _BEST if report.most_useful else _GOOD
-    draw.rectangle((x - 3, y - 3, x + _TILE + 2, y + _TILE + 2), fill=color)
-    image.paste(Image.fromarray(photo.pixels).resize((_TILE, _TILE), Image.Resampling.LANCZOS), (x, y))
+    return Tile(Image.fromarray(photo.pixels), f"{number}. {report.verdict}", color)
+
+
+def _draw_tile(image: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int], tile: Tile) -> None:
+    x, y = place
+    draw.rectangle((x - 3, y - 3, x + _TILE + 2, y + _TILE + 2), fill=tile.color)
+    image.paste(tile.image.resize((_TILE, _TILE), Image.Resampling.LANCZOS), (x, y))
     font = ImageFont.load_default(11)
     lines = [""]
-    for word in f"{number}. {report.verdict}".split():
+    for word in tile.text.split():
         longer = f"{lines[-1]} {word}".strip()
         if font.getlength(longer) <= _TILE:
             lines[-1] = longer
         else:
             lines.append(word)
-    draw.multiline_text((x, y + _TILE + 5), "\n".join(lines[:_LINES]), color, font, spacing=2)
+    draw.multiline_text((x, y + _TILE + 5), "\n".join(lines[:_LINES]), tile.color, font, spacing=2)

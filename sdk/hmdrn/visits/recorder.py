@@ -1,0 +1,201 @@
+"""Turn the results of watching into visits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from hmdrn.visits.capture_time import find_capture_time
+from hmdrn.visits.naming import NameTally
+from hmdrn.visits.pictures import EVERY_SECONDS, PictureChooser
+from hmdrn.visits.store import VisitStore
+from hmdrn.visits.visit import Visit
+from hmdrn.watching.frame_classifier import WHOLE_FRAME
+from hmdrn.watching.frames import Frame
+from hmdrn.watching.results import Sighting, WatchResult
+from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.images.preprocessing import crop_box
+from hmdrn_runtime.recognizer import Recognizer
+
+GAP_SECONDS = 10.0
+"""Seconds without a frame after which the next one begins another visit."""
+SAVE_SECONDS = 30.0
+"""Seconds after which a visit that goes on is written, so that a power cut loses no more."""
+_MAX_WAITING = 1000
+"""Visits that wait in memory while the file cannot be written."""
+
+
+@dataclass
+class _OpenVisit:
+    """A subject that is still there; times in seconds on the clock of `VisitRecorder._read_clock`."""
+
+    start: float
+    start_time: datetime
+    chooser: PictureChooser
+    tally: NameTally = field(default_factory=NameTally)
+    last: float = 0.0
+    saved: float = 0.0
+    label: str | None = None
+    is_decided: bool = False
+    id: int = 0
+
+
+class VisitRecorder:
+    """Writes the visits that `watch` sees.
+
+    A visit is a tracked subject from its first sight to its last. Without boxes it is an uninterrupted sight
+    of one species, or of something unknown. A subject whose label stays undecided is left out. Photos less
+    than 10 seconds apart, by their EXIF, are one visit. A file that cannot be written does not end the
+    watching: visits wait for it, and a full disk costs their pictures.
+
+    Args:
+        store: The file.
+        recognizer: Names the visits; its model and the generation of its gallery are recorded.
+        source: Name of the source, without passwords: `watching.source.name`.
+        live: True if frames come at their own time; the times of a film continue from its first frame.
+        report: Called once when the file begins to fail.
+
+    Attributes:
+        count: Visits that have ended so far.
+
+    Examples:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> with hmdrn.VisitStore("new.visits", create=True) as visits:
+        ...     watching = hmdrn.watch(birds, "film.mp4")
+        ...     recorder = hmdrn.VisitRecorder(visits, birds, watching.source.name)
+        ...     for result in watching:
+        ...         ended = recorder.add(result)
+        ...     ended = recorder.close()
+        ...     visits.count() == recorder.count
+        True
+    """
+
+    def __init__(
+        self,
+        store: VisitStore,
+        recognizer: Recognizer,
+        source: str,
+        live: bool = True,
+        report: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._store, self._recognizer, self._source, self._report = store, recognizer, source, report
+        self._live = live
+        self._offset: float | None = None
+        """Seconds since 1970 at which a film begins."""
+        self._open: dict[int, _OpenVisit] = {}
+        self._waiting: deque[Visit] = deque(maxlen=_MAX_WAITING)
+        self._is_failing = False
+        self.count: int = 0
+        store.close_open()
+
+    def add(self, result: WatchResult) -> list[Visit]:
+        """Record a frame, and return the visits that ended before it.
+
+        Raises:
+            ImageError: The frame cannot be read.
+        """
+        ended = [self._close(track) for track in result.gone if track in self._open]
+        clock, time = self._read_clock(result.frame)
+        for sighting in result.sightings:
+            visit = self._open.get(sighting.track)
+            if visit is not None and _is_over(visit, sighting, clock, result.frame):
+                ended.append(self._close(sighting.track))
+                visit = None
+            if visit is None:
+                every = 0.0 if result.frame.file is not None else EVERY_SECONDS
+                visit = _OpenVisit(clock, time, PictureChooser(every), saved=clock)
+                self._open[sighting.track] = visit
+            self._update(visit, sighting, result.frame, clock, time)
+        return [visit for visit in ended if visit is not None]
+
+    def close(self) -> list[Visit]:
+        """End all visits, and return them."""
+        ended = [self._close(track) for track in list(self._open)]
+        return [visit for visit in ended if visit is not None]
+
+    def _read_clock(self, frame: Frame) -> tuple[float, datetime]:
+        """Return a frame's place on a clock that does not jump, in seconds, and its time of capture."""
+        if frame.file is not None:
+            time = find_capture_time(Path(frame.file))
+            return time.timestamp(), time
+        if self._offset is None:
+            self._offset = frame.time - frame.position
+        seconds = frame.time if self._live else self._offset + frame.position
+        return frame.position, datetime.fromtimestamp(seconds, timezone.utc)
+
+    def _update(
+        self, visit: _OpenVisit, sighting: Sighting, frame: Frame, clock: float, time: datetime
+    ) -> None:
+        visit.last = max(clock, visit.start)
+        visit.tally.add(sighting.prediction)
+        if sighting.smoothed.state != "undecided":
+            visit.is_decided, visit.label = True, sighting.smoothed.label
+        box = sighting.box
+        visit.chooser.offer(
+            lambda: frame.image if box is None else crop_box(frame.image, box),
+            box,
+            sighting.prediction,
+            clock,
+            time,
+        )
+        if visit.is_decided and clock - visit.saved >= SAVE_SECONDS:
+            visit.saved = clock
+            visit.id = self._write(self._make(visit, sighting.track, is_closed=False)).id
+
+    def _close(self, track: int) -> Visit | None:
+        """End a visit; returns it as it is stored, None if it has no name."""
+        visit = self._open.pop(track)
+        if not visit.is_decided:
+            return None
+        self.count += 1
+        return self._write(self._make(visit, track, is_closed=True))
+
+    def _make(self, visit: _OpenVisit, track: int, is_closed: bool) -> Visit:
+        network, gallery = self._recognizer.bundle.manifest.network, self._recognizer.gallery
+        naming = visit.tally.result(network.fingerprint, gallery.generation)
+        return Visit(
+            visit.start_time,
+            visit.last - visit.start,
+            self._source,
+            naming,
+            track,
+            visit.tally.count,
+            visit.chooser.choose(naming.label),
+            is_closed,
+            visit.id,
+        )
+
+    def _write(self, visit: Visit) -> Visit:
+        """Write a visit, and those that wait; without pictures, or later, if the disk is full."""
+        while self._waiting:
+            try:
+                self._store.save(self._waiting[0])
+            except HmdrnError:
+                break
+            self._waiting.popleft()
+        try:
+            stored = self._store.save(visit)
+        except HmdrnError as error:
+            if not self._is_failing:
+                self._report(f"{error}; until then visits have no pictures, or wait in memory")
+            self._is_failing = True
+            try:
+                return self._store.save(visit, has_pictures=False)
+            except HmdrnError:
+                if visit.closed:
+                    self._waiting.append(replace(visit, pictures=()))
+                return visit
+        self._is_failing = False
+        return stored
+
+
+def _is_over(visit: _OpenVisit, sighting: Sighting, clock: float, frame: Frame) -> bool:
+    if abs(clock - visit.last) > GAP_SECONDS:
+        return True
+    if sighting.track != WHOLE_FRAME or frame.file is not None or not visit.is_decided:
+        return False
+    smoothed = sighting.smoothed
+    return smoothed.state != "undecided" and smoothed.label != visit.label

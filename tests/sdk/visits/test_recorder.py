@@ -1,0 +1,199 @@
+"""Tracks become visits: their beginning and end, names, pictures, and a file that cannot be written."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fake_classifier import make_prediction
+from PIL import Image
+from visit_examples import MORNING
+
+from hmdrn.visits.recorder import VisitRecorder
+from hmdrn.watching.frames import Frame
+from hmdrn.watching.results import Sighting, WatchResult
+from hmdrn.watching.smoothing import SmoothedLabel
+
+JAY, WREN = make_prediction("Jay", 0.9), make_prediction("Wren", 0.8, other="Jay")
+STRANGER = make_prediction("Jay", 0.6, known=False)
+UNDECIDED = SmoothedLabel()
+RECOGNIZER = SimpleNamespace(
+    bundle=SimpleNamespace(manifest=SimpleNamespace(network=SimpleNamespace(fingerprint="f00d"))),
+    gallery=SimpleNamespace(generation=3),
+)
+
+
+def make_recorder(store, **options):
+    return VisitRecorder(store, RECOGNIZER, "camera 0", **options)
+
+
+def see(position, *sightings, gone=(), clock=None, pixels=None):
+    """A frame at a time in seconds; sightings are (track, box, prediction, state)."""
+    if pixels is None:
+        pixels = np.random.default_rng(int(10 * position)).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    time = MORNING.timestamp() + (position if clock is None else clock)
+    frame = Frame(round(10 * position), position, time, position, pixels)
+    seen = []
+    for track, box, prediction, *state in sightings:
+        is_unknown = prediction is STRANGER
+        label = SmoothedLabel("unknown") if is_unknown else SmoothedLabel("species", prediction.label)
+        seen.append(Sighting(track, box, prediction, state[0] if state else label, UNDECIDED))
+    return WatchResult(frame, tuple(seen), tuple(gone), 0.01)
+
+
+def record(recorder, *results):
+    return [visit for result in results for visit in recorder.add(result)] + recorder.close()
+
+
+BOX = (10.0, 20.0, 90.0, 110.0)
+
+
+def test_a_track_is_one_visit_from_first_to_last_sight(store):
+    frames = [see(t, (1, BOX, JAY)) for t in np.arange(2.0, 5.01, 0.1)]
+    (visit,) = record(make_recorder(store), *frames, see(6.5, gone=[1]))
+    assert (visit.label, visit.known, visit.track, visit.frames) == ("Jay", True, 1, 31)
+    assert visit.start == MORNING + timedelta(seconds=2)
+    assert visit.duration == pytest.approx(3.0)
+    assert visit.naming.probability == pytest.approx(0.9)
+    assert (visit.naming.model, visit.naming.generation, visit.source) == ("f00d", 3, "camera 0")
+    assert store.find() == [visit]
+
+
+def test_pictures_are_cut_to_the_box_and_at_most_three(store):
+    boxes = [(0.0, 0.0, 60.0, 40.0), (0.0, 0.0, 100.0, 100.0), (0.0, 0.0, 50.0, 40.0)]
+    frames = [see(t, (1, box, JAY)) for t, box in enumerate(boxes)]
+    (visit,) = record(make_recorder(store), *frames)
+    largest = next(p for p in visit.pictures if "largest" in p.reasons)
+    assert (largest.box, largest.width, largest.height) == (boxes[1], 100, 100)
+    assert 1 <= len(visit.pictures) <= 3
+    assert sorted(r for p in visit.pictures for r in p.reasons) == ["largest", "sharpest", "typical"]
+
+
+def test_two_subjects_at_once_are_two_visits(store):
+    other = (100.0, 20.0, 150.0, 110.0)
+    frames = [see(t, (1, BOX, JAY), (2, other, WREN)) for t in range(3)]
+    visits = record(make_recorder(store), *frames)
+    assert sorted((v.track, v.label) for v in visits) == [(1, "Jay"), (2, "Wren")]
+
+
+def test_an_unknown_visit_keeps_the_nearest_species_and_no_probability(store):
+    (visit,) = record(make_recorder(store), *(see(t, (1, BOX, STRANGER)) for t in range(3)))
+    assert (visit.label, visit.known, visit.naming.probability) == (None, False, None)
+    assert visit.naming.nearest == "Jay"
+    assert visit.pictures
+
+
+def test_a_subject_that_stays_undecided_is_no_visit(store):
+    assert record(make_recorder(store), see(0, (1, BOX, JAY, UNDECIDED))) == []
+    assert store.count() == 0
+
+
+def test_without_boxes_another_species_begins_another_visit(store):
+    frames = [see(t, (0, None, JAY)) for t in range(4)] + [see(t, (0, None, WREN)) for t in range(4, 8)]
+    visits = record(make_recorder(store), *frames)
+    assert [(v.label, v.frames) for v in visits] == [("Jay", 4), ("Wren", 4)]
+
+
+def test_a_track_keeps_its_visit_when_its_label_changes(store):
+    frames = [see(t, (1, BOX, JAY)) for t in range(4)] + [see(t, (1, BOX, WREN)) for t in range(4, 6)]
+    (visit,) = record(make_recorder(store), *frames)
+    assert (visit.label, visit.frames) == ("Jay", 6)
+
+
+def test_a_pause_ends_a_visit(store):
+    visits = record(make_recorder(store), *(see(t, (0, None, JAY)) for t in (0, 9, 20)))
+    assert [v.frames for v in visits] == [2, 1]
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0 * 365])
+def test_a_clock_that_jumps_changes_no_duration(store, jump):
+    frames = [see(t, (1, BOX, JAY), clock=t + jump * (t >= 2)) for t in range(5)]
+    (visit,) = record(make_recorder(store), *frames)
+    assert (visit.start, visit.duration) == (MORNING, 4.0)
+
+
+def test_times_of_a_film_follow_the_film_not_the_clock(store):
+    frames = [see(t, (0, None, JAY if t < 20 else WREN), clock=t / 100) for t in range(0, 40, 5)]
+    first, second = record(make_recorder(store, live=False), *frames)
+    assert second.start - first.start == timedelta(seconds=20)
+
+
+def test_a_long_visit_is_written_while_it_lasts(store):
+    recorder = make_recorder(store)
+    for t in range(0, 65, 5):
+        recorder.add(see(t, (1, BOX, JAY)))
+    (visit,) = store.find()
+    assert (visit.closed, visit.duration) == (False, 60.0)
+    recorder.close()
+    (visit,) = store.find()
+    assert (visit.closed, visit.frames) == (True, 13)
+    make_recorder(store)
+
+
+def test_a_new_run_closes_what_a_killed_one_left_open(store):
+    recorder = make_recorder(store)
+    for t in range(0, 35, 5):
+        recorder.add(see(t, (1, BOX, JAY)))
+    make_recorder(store)
+    assert [v.closed for v in store.find()] == [True]
+
+
+def test_photos_are_visits_by_their_exif(store, tmp_path):
+    results = []
+    for n, second in enumerate((0, 4, 9, 40)):
+        path = tmp_path / f"{n}.jpg"
+        exif = Image.Exif()
+        exif[306] = f"2026:05:01 08:30:{second:02d}"
+        Image.effect_noise((80, 60), 90).convert("RGB").save(path, exif=exif)
+        frame = Frame(n, float(n), 0.0, 0.0, path)
+        sighting = Sighting(0, None, JAY, SmoothedLabel("species", "Jay"), UNDECIDED)
+        results.append(WatchResult(frame, (sighting,), (), 0.0))
+    visits = record(make_recorder(store), *results)
+    assert [(v.frames, v.duration) for v in visits] == [(3, 9.0), (1, 0.0)]
+    assert f"{visits[0].start.astimezone():%H:%M:%S}" == "08:30:00"
+
+
+class FullDisk:
+    """Stands before a connection; pictures, or everything, do not fit."""
+
+    def __init__(self, connection, refuses):
+        self._connection, self.refuses = connection, refuses
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, sql, *arguments):
+        if self.refuses in sql:
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._connection.execute(sql, *arguments)
+
+
+def test_on_a_full_disk_visits_have_no_pictures_and_it_is_said_once(store):
+    messages: list[str] = []
+    recorder = make_recorder(store, report=messages.append)
+    store._connection = FullDisk(store._connection, "INSERT INTO pictures")
+    for t in range(0, 60, 20):
+        recorder.add(see(t, (0, None, JAY)))
+    store._connection.refuses = "nothing"
+    recorder.add(see(80, (0, None, JAY)))
+    recorder.close()
+    assert [bool(v.pictures) for v in store.find()] == [False, False, True, True]
+    assert len(messages) == 1
+    assert "disk is full" in messages[0]
+
+
+def test_visits_wait_in_memory_while_nothing_can_be_written(store):
+    messages: list[str] = []
+    recorder = make_recorder(store, report=messages.append)
+    store._connection = FullDisk(store._connection, "BEGIN")
+    for t in range(0, 80, 20):
+        recorder.add(see(t, (0, None, JAY)))
+    assert store.count() == 0
+    store._connection.refuses = "nothing"
+    recorder.close()
+    assert store.count() == 4
+    assert recorder.count == 4
+    assert len(messages) == 1
