@@ -22,6 +22,12 @@ def test_several_shots_are_measured_in_one_run(hmdrn, specimens):
         assert set(result["per_class"]) == {p.name for p in specimens.iterdir()}
 
 
+def test_several_ways_are_measured_in_one_run_as_far_as_classes_last(hmdrn, specimens):
+    options = ("--way", "2,3,50", "--shot", "1,2", "--queries", 2, "--episodes", 4)
+    results = hmdrn("eval", "default", specimens, *options, "--json").json["results"]
+    assert [(r["way"], r["shot"]) for r in results] == [(2, 1), (2, 2), (3, 1), (3, 2)]
+
+
 def test_a_small_data_set_is_measured_in_episodes_that_it_has_photos_for(hmdrn, specimens):
     found = hmdrn("eval", "default", specimens, "--shot", "1,4", "--episodes", 4, "--json").json
     photos = min(len(list(species.iterdir())) for species in specimens.iterdir())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hmdrn.cli.data_messages import print_unreadable, print_warnings
 from hmdrn.cli.options import (
     PATH,
     bundle_argument,
@@ -18,6 +20,7 @@ from hmdrn.cli.options import (
     option,
     preprocess_option,
     require_package,
+    strict_data_option,
     threads_option,
 )
 from hmdrn.cli.output import print_json, print_table, progress
@@ -25,18 +28,21 @@ from hmdrn.cli.output_paths import check_output_path, list_dataset_paths
 from hmdrn.cli.parameters import parse_counts
 from hmdrn.cli.unknown_evaluation import evaluate_unknown, show_rejections
 from hmdrn.loading import load, resolve_bundle
-from hmdrn_runtime.datasets.dataset import Dataset, Photo, open_dataset
+from hmdrn_runtime.datasets.dataset import Dataset, Photo, open_dataset, pool_classes
+from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all, read_classes
 from hmdrn_runtime.errors import DatasetError, HmdrnError
-from hmdrn_runtime.evaluation.episodes import fit_episode_size
+from hmdrn_runtime.evaluation.episodes import fit_episode_size, sample_episodes
 from hmdrn_runtime.evaluation.evaluation import (
     BundleScorer,
     EpisodeSetting,
     Evaluation,
     Scorer,
     compare_accuracy,
-    evaluate,
-    pool_classes,
+    evaluate_episodes,
 )
+from hmdrn_runtime.gallery.labels import normalize_label
+from hmdrn_runtime.matching.base import BATCH
+from hmdrn_runtime.progress import ProgressCallback
 from hmdrn_runtime.recognizer import Recognizer
 
 _CHECKPOINTS = (".safetensors", ".pth", ".pt")
@@ -46,7 +52,12 @@ _CHECKPOINTS = (".safetensors", ".pth", ".pt")
 @bundle_argument
 @data_argument
 @option("--split", default="all", help="Split of DATA, where it has splits.")
-@option("--way", type=int, help="Classes in an episode.  [default: 5, or as many as there are]")
+@option(
+    "--way",
+    "ways",
+    callback=parse_counts,
+    help="Classes in an episode; several: 5,10,20.  [default: 5, or as many as there are]",
+)
 @option(
     "--shot", "shots", callback=parse_counts, default="5", help="Support photos of a class; several: 1,5,10."
 )
@@ -65,13 +76,14 @@ _CHECKPOINTS = (".safetensors", ".pth", ".pt")
     help="Measure how well species that a gallery lacks are refused, and how honest probabilities are.",
 )
 @false_accept_rate_option("With --unknown: the share of unknown photos that may pass as known.", 0.05)
+@strict_data_option
 @threads_option
 @json_option
 def command(
     bundle: str,
     data: tuple[Path, ...],
     split: str,
-    way: int | None,
+    ways: tuple[int, ...] | None,
     shots: tuple[int, ...],
     queries: int | None,
     episodes: int,
@@ -84,6 +96,7 @@ def command(
     confusion: Path | None,
     unknown: bool,
     false_accept_rate: float,
+    strict_data: bool,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -104,19 +117,27 @@ def command(
             raise HmdrnError("--unknown measures a single bundle: leave out the options for comparing others")
         if bundle.lower().endswith(_CHECKPOINTS):
             raise HmdrnError(f"{bundle} is a checkpoint, and --unknown measures bundles: export it first")
-    datasets = [open_dataset(path, split) for path in data]
+    datasets = apply_to_all(lambda path: open_dataset(path, split), data)
     model = _open(bundle, preprocess, threads)
     if held_out:
-        datasets = [_hold_out(dataset, model.recipe, bundle) for dataset in datasets]
+        datasets = apply_to_all(lambda dataset: _hold_out(dataset, model.recipe, bundle), datasets)
+    print_warnings(datasets)
+    if strict_data:
+        with progress() as report:
+            PhotoReader().check(datasets, report)
     if model.recognizer is not None and unknown:
         default = EpisodeSetting()
-        way = default.way if way is None else way
+        ways = (default.way,) if ways is None else ways
         queries = default.queries if queries is None else queries
-        settings = [EpisodeSetting(way, shot, queries, episodes, seed) for shot in shots]
-        title = f"{bundle} ({split}), {way} known species, {episodes} galleries, FAR {false_accept_rate:g}"
-        results = evaluate_unknown(model.recognizer, datasets, settings, false_accept_rate)
+        settings = [EpisodeSetting(way, shot, queries, episodes, seed) for way in ways for shot in shots]
+        known = ", ".join(map(str, ways))
+        title = f"{bundle} ({split}), {known} known species, {episodes} galleries, FAR {false_accept_rate:g}"
+        reader = PhotoReader()
+        results = evaluate_unknown(model.recognizer, datasets, settings, false_accept_rate, reader)
+        print_unreadable(reader.unreadable)
         if as_json:
-            print_json("eval.unknown", {"bundle": bundle, "split": split, **results[0], "results": results})
+            values = {"bundle": bundle, "split": split, **results[0], "results": results}
+            print_json("eval.unknown", {**values, "unreadable": reader.unreadable})
         else:
             show_rejections(title, results)
         return
@@ -127,17 +148,19 @@ def command(
         else {str(path): dataset.classes for path, dataset in zip(data, datasets, strict=True)}
     )
     results = []
+    unreadable: list[str] = []
     pictures: list[tuple[str, Evaluation]] = []
     with progress() as report:
         for name, classes in groups.items():
-            # Settings that are not given are the usual ones, or smaller where a data set is small.
-            sizes = [len(photos) for photos in classes.values()]
-            size = fit_episode_size(sizes, max(shots), way, queries)
-            settings = [EpisodeSetting(size[0], shot, size[1], episodes, seed) for shot in shots]
-            mine = evaluate(model.scorer(), classes, settings, report)
-            others = evaluate(other.scorer(), classes, settings, report) if other else [None] * len(mine)
+            fit = partial(
+                _fit_settings, shots=shots, ways=ways, queries=queries, episodes=episodes, seed=seed
+            )
+            mine = _evaluate(model, classes, fit, report)
+            others = _evaluate(other, classes, fit, report) if other else [None] * len(mine)
             results += [_result(name, *pair) for pair in zip(mine, others, strict=True)]
-            pictures.append((f"{name}, {settings[-1].way}-way {shots[-1]}-shot", mine[-1]))
+            pictures.append((f"{name}, {mine[-1].setting.way}-way {shots[-1]}-shot", mine[-1]))
+            unreadable += mine[0].unreadable
+    print_unreadable(unreadable)
     if confusion is not None:
         from hmdrn.plotting.figures import draw_confusion
 
@@ -145,7 +168,7 @@ def command(
     if as_json:
         # The first result is at the top too: most programs ask for a single one.
         values = {"bundle": bundle, "split": split, "cross_group": cross_group, "against": against}
-        print_json("eval", {**values, **results[0], "results": results})
+        print_json("eval", {**values, **results[0], "results": results, "unreadable": unreadable})
         return
     title = f"{bundle} ({split}), {episodes} episodes, seed {seed}, by {results[0]['executor']}"
     _show(title, results, against)
@@ -181,6 +204,41 @@ def _open(source: str, preprocess: str, threads: int | None) -> _Model:
     return _Model(lambda: NetworkScorer(checkpoint.network, preprocess), checkpoint.card.recipe)
 
 
+def _fit_settings(
+    sizes: Sequence[int],
+    shots: Sequence[int],
+    ways: Sequence[int] | None,
+    queries: int | None,
+    episodes: int,
+    seed: int,
+) -> list[EpisodeSetting]:
+    """Return the settings for classes of these sizes; those not given are the usual ones, or smaller.
+
+    Of several ways, those beyond the number of classes are left out.
+    """
+    present = [size for size in sizes if size]
+    possible = [way for way in ways or () if way <= len(present)] or list(ways or ())[:1] or [None]
+    settings = []
+    for way in possible:
+        fitted_way, fitted_queries = fit_episode_size(present, max(shots), way, queries)
+        settings += [EpisodeSetting(fitted_way, shot, fitted_queries, episodes, seed) for shot in shots]
+    for setting in settings:
+        sample_episodes(sizes, **asdict(setting))  # raises if there are too few
+    return settings
+
+
+def _evaluate(
+    model: _Model,
+    classes: Mapping[str, Sequence[Photo]],
+    fit: Callable[[Sequence[int]], list[EpisodeSetting]],
+    report: ProgressCallback,
+) -> list[Evaluation]:
+    fit([len(photos) for photos in classes.values()])  # raises before a photo is read
+    scorer = model.scorer()
+    read = read_classes(classes, scorer.preprocessing, BATCH, scorer.add_photos, report)
+    return evaluate_episodes(scorer, read, fit(list(read.sizes.values())), report)
+
+
 def _hold_out(dataset: Dataset, recipe: Mapping[str, Any], source: str) -> Dataset:
     """Return the classes that a model was not trained on, by its own record."""
     digest = dataset.digest()
@@ -190,7 +248,7 @@ def _hold_out(dataset: Dataset, recipe: Mapping[str, Any], source: str) -> Datas
             f"{source} has no record of having been trained on {dataset.source}: give the same photographs, "
             "or leave out --held-out"
         )
-    trained = set(records[0]["train"])
+    trained = set(map(normalize_label, records[0]["train"]))
     classes = {label: photos for label, photos in dataset.classes.items() if label not in trained}
     if not classes:
         raise DatasetError(f"{source} was trained on all {len(trained)} classes of {dataset.source}")
