@@ -13,6 +13,8 @@ from hmdrn_network.config import NetworkConfig
 from hmdrn_network.heads.attention import AttentionHead
 from hmdrn_network.heads.ridge import RidgeHead
 from hmdrn_network.transformer import MaskedTransformer
+from hmdrn_runtime.arguments import check_kind
+from hmdrn_runtime.errors import CheckpointError
 
 
 def normalize(images: Tensor, spec: BackboneSpec) -> Tensor:
@@ -90,6 +92,7 @@ class HMDRN(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        check_kind(config, NetworkConfig, "config", "pass a hmdrn.NetworkConfig", CheckpointError)
         self.config: NetworkConfig = config
         self.backbone: Backbone = config.spec.build(config.side)
         channels, widths, levels = config.spec.channels, config.projection or {}, config.level_specs

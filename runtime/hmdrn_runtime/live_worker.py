@@ -8,10 +8,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 
+from hmdrn_runtime.arguments import check_callable, check_count, refuse_copy
 from hmdrn_runtime.errors import FrameDroppedError, HmdrnError
 from hmdrn_runtime.forking import repair_after_fork
 
@@ -43,8 +44,8 @@ class LiveWorker(Generic[T]):
     """
 
     def __init__(self, work: Callable[..., T], waiting: int = MAX_WAITING) -> None:
-        if waiting < 1:
-            raise HmdrnError(f"waiting is {waiting}: let at least 1 frame wait")
+        check_callable(work, "work", "pass a function of a frame")
+        check_count(waiting, "waiting", "let at least 1 frame wait, a whole number")
         self._work = work
         self._waiting = waiting
         self._frames: deque[tuple[Future[T], tuple[Any, ...], dict[str, Any]]] = deque()
@@ -59,11 +60,14 @@ class LiveWorker(Generic[T]):
         self._changed, self._thread = threading.Condition(), None
         self._frames.clear()
 
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "make one in each process")
+
     def submit(self, frame: object, *arguments: Any, **options: Any) -> Future[T]:
         """Submit a frame; returns at once.
 
         Args:
-            frame: First argument of `work`. An array is copied: the camera may reuse its buffer.
+            frame: First argument of `work`. An array or a buffer is copied: the camera may reuse it.
             arguments: Further arguments of `work`.
             options: Keyword arguments of `work`.
 
@@ -76,6 +80,7 @@ class LiveWorker(Generic[T]):
         """
         future: Future[T] = Future()
         copy = frame.copy() if isinstance(frame, np.ndarray) else frame
+        copy = bytes(copy) if isinstance(copy, bytearray | memoryview) else copy
         late: list[Future[T]] = []
         with self._changed:
             if self._closed:

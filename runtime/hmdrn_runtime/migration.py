@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
+from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.gallery import Gallery
@@ -88,6 +89,8 @@ def reenroll(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = Fals
         GalleryError: A photo has no thumbnail and `skip_missing` is false, or no photo has one.
         EnrollmentError: A species that cannot be solved under the other network.
     """
+    check_kind(gallery, Gallery, "gallery", "pass what hmdrn.load_gallery returns", GalleryError)
+    check_kind(recognizer, Recognizer, "recognizer", "pass what hmdrn.load returns", GalleryError)
     missing = {
         label: count
         for label, s in gallery.species.items()

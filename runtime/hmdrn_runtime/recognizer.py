@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any, overload
+from typing import Any, NoReturn, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_runtime.arguments import check_count, check_kind, refuse_copy
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.report import BackendReport, make_backend_report
 from hmdrn_runtime.bundle.bundle import Bundle
-from hmdrn_runtime.enrollment.enroll import enroll_photos, review_photos
-from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT, choose_frames
+from hmdrn_runtime.enrollment.enroll import enroll_photos, enroll_stream, review_photos
+from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT
 from hmdrn_runtime.enrollment.report import EnrollmentReport
-from hmdrn_runtime.errors import GalleryError, HmdrnError
+from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.explanation import Explanation, explain_photo
 from hmdrn_runtime.gallery.file import sync_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
-from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_statistics import check_network
 from hmdrn_runtime.images.decoding import ImageSource
 from hmdrn_runtime.images.preprocessing import Box, Boxes, Preprocessing, check_boxes
@@ -68,8 +68,10 @@ class Recognizer:
     def __init__(
         self, bundle: Bundle, backend: Backend, gallery: Gallery | None = None, keep_thumbnails: bool = False
     ) -> None:
+        check_kind(bundle, Bundle, "bundle", "pass what hmdrn.open_bundle returns")
         network = bundle.manifest.network
         if gallery is not None:
+            check_kind(gallery, Gallery, "gallery", "pass what hmdrn.load_gallery returns")
             check_network(network, gallery.network, "the gallery")
         self.bundle = bundle
         self.backend = backend
@@ -81,6 +83,9 @@ class Recognizer:
 
     def __repr__(self) -> str:
         return f"<Recognizer of bundle {self.bundle.path.name} on {self.backend.name}, {self.gallery!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "call hmdrn.load in each process, or fork after it; threads can share one")
 
     @property
     def backend_report(self) -> BackendReport:
@@ -168,14 +173,7 @@ class Recognizer:
             EnrollmentError: No frame was sharp and well lit enough, or a number is below 1; as `enroll`.
             ImageError: A frame cannot be used.
         """
-        label = clean_label(label)
-        species = self.gallery.species.get(label)
-        selected = choose_frames(
-            self.matcher, self.preprocessing, label, species, frames, shots, patience, unfit
-        )
-        if selected:
-            return self.enroll(label, selected)
-        return EnrollmentReport(label, (), (), self.gallery.species[label].shots)
+        return enroll_stream(self.solved_gallery, label, frames, self.preprocessing, shots, patience, unfit)
 
     @overload
     def classify(self, image: ImageSource, boxes: None = None, top: int = 5) -> Prediction: ...
@@ -290,8 +288,7 @@ class Recognizer:
         self.attach_operator_cache(path)
 
     def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:
-        if top < 1:
-            raise HmdrnError(f"top is {top}: ask for at least 1 species")
+        top = check_count(top, "top", "ask for at least 1 species, a whole number")
         snapshot = self.solved_gallery.current()
         answers: list[Prediction] = []
         for start in range(0, len(pixels), BATCH):

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_runtime.arguments import check_number
 from hmdrn_runtime.enrollment.leave_one_out import leave_one_out
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.photo_statistics import Float32
@@ -49,8 +50,8 @@ def fit_calibration(
     Raises:
         GalleryError: The rate is out of range, the gallery is empty, or its photos cannot be compared.
     """
-    if not RATES[0] <= far <= RATES[-1]:
-        raise GalleryError(f"a false-accept rate of {far} is out of range: choose {RATES[0]} to {RATES[-1]}")
+    advice = f"choose a false-accept rate from {RATES[0]} to {RATES[-1]}"
+    far = check_number(far, "far", advice, GalleryError, lambda rate: RATES[0] <= rate <= RATES[-1])
     if not species:
         raise GalleryError("an empty gallery cannot be calibrated: enroll photos of a species first")
     if not isinstance(matcher, RidgeMatcher):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hmdrn_runtime.arguments import check_count
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.bundle.variants import choose_variant, find_incompatibility
@@ -37,10 +38,12 @@ def choose_backend(
     Raises:
         BackendError: The backend is unknown, or this machine cannot offer it.
     """
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
-    if threads is not None and threads < 1:
-        raise BackendError(f"threads is {threads}: give at least 1, or None for all cores")
+    if threads is not None:
+        threads = check_count(
+            threads, "threads", "give at least 1, a whole number, or None for all cores", BackendError
+        )
     rejected: dict[str, str] = {}
     for candidate in BACKENDS[1:] if name == "auto" else (name,):
         try:

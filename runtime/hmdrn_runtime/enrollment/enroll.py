@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from hmdrn_runtime.enrollment.leave_one_out import EnrollmentCheck, check_enrollment
+from hmdrn_runtime.arguments import check_kind
+from hmdrn_runtime.enrollment.frame_selection import choose_frames
+from hmdrn_runtime.enrollment.evidence import EnrollmentCheck, check_enrollment
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.gallery.labels import clean_label
@@ -52,11 +54,32 @@ def review_photos(
     preprocessing: Preprocessing,
 ) -> EnrollmentReport:
     """Check enrolled photos again, against the present gallery; see `Recognizer.review`."""
+    check_kind(report, EnrollmentReport, "report", "pass what enroll has returned", GalleryError)
+    if not sources:
+        raise EnrollmentError(f"no photo of {report.label!r} to review: pass those that were enrolled")
     label, species = report.label, solved.gallery.species
     if label not in species:
         raise GalleryError(f"{label!r} is no longer in the gallery: enroll it first")
     photos, statistics = _prepare(solved.matcher, sources, preprocessing)
     return _check(solved, report, species, photos, statistics)
+
+
+def enroll_stream(
+    solved: SolvedGallery,
+    label: str,
+    frames: Iterable[PhotoSource],
+    preprocessing: Preprocessing,
+    shots: int,
+    patience: int,
+    unfit: int,
+) -> EnrollmentReport:
+    """Add the few most useful frames of a live source to a species; see `Recognizer.enroll_stream`."""
+    label = clean_label(label)
+    species = solved.gallery.species.get(label)
+    selected = choose_frames(solved.matcher, preprocessing, label, species, frames, shots, patience, unfit)
+    if selected:
+        return enroll_photos(solved, label, selected, preprocessing)
+    return EnrollmentReport(label, (), (), solved.gallery.species[label].shots)
 
 
 def _prepare(
@@ -76,6 +99,6 @@ def _check(
     """Complete a report with the check of its photos."""
     label = report.label
     previous = species[label].digests - set(report.added)
-    check = EnrollmentCheck(solved.matcher, solved.background, label, species, statistics, photos, previous)
+    check = EnrollmentCheck(solved.matcher, label, species, statistics, photos, previous)
     reports, nearest, confusion = check_enrollment(check)
     return replace(report, photos=reports, nearest=nearest, confusion=confusion)

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.enrollment.leave_one_out import leave_one_out, leave_out_each
+from hmdrn_runtime.arguments import check_count
+from hmdrn_runtime.enrollment.leave_one_out import leave_one_out, leave_out_group
+from hmdrn_runtime.enrollment.photo_groups import group_photos
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species, extend_species
@@ -15,7 +17,6 @@ from hmdrn_runtime.images.preprocessing import Preprocessing, hash_pixels
 from hmdrn_runtime.images.quality import (
     PhotoSource,
     PreparedPhoto,
-    is_near_duplicate,
     measure_quality,
     prepare_photo,
 )
@@ -39,7 +40,7 @@ def choose_frames(
 
     A frame that is blurred or badly lit is unfit, and skipped. A fit frame is selected if the known photos
     (the species' own and the frames selected so far) explain it worse than they explain each other
-    (leave-one-out). Selection ends after `shots` frames; after `patience` fit frames in a row that add
+    (leave-one-out), and if it does not count as one with any of them. Selection ends after `shots` frames; after `patience` fit frames in a row that add
     nothing, because the class is then good enough; or after `unfit` unfit frames in a row, because nothing is
     in view. It ends however long the source is.
 
@@ -62,8 +63,9 @@ def choose_frames(
         EnrollmentError: A number below 1, no fit frame, or frames that cannot be solved.
     """
     for name, value in (("shots", shots), ("patience", patience), ("unfit", unfit)):
-        if value < 1:
-            raise EnrollmentError(f"{name} is {value}: it must be at least 1")
+        check_count(value, name, "it must be at least 1, a whole number", EnrollmentError)
+    if isinstance(frames, str | bytes) or not isinstance(frames, Iterable):
+        raise EnrollmentError(f"frames is a {type(frames).__name__}: pass an iterable of photos")
     known = _KnownPhotos(matcher, label, species)
     selected: list[PreparedPhoto] = []
     idle = bad = fit = 0
@@ -101,8 +103,6 @@ class _KnownPhotos:
         species, key = self._species, hash_pixels(photo.pixels)
         if species is not None and key in species.digests:
             return False
-        if any(is_near_duplicate(photo.pixels, other) for other in self._pixels.values()):
-            return False
         (statistics,) = self._matcher.compute_statistics(photo.pixels[None])
         pixels = {**self._pixels, key: photo.pixels}
         if species is not None and self._explains(species, statistics, pixels):
@@ -113,10 +113,14 @@ class _KnownPhotos:
     def _explains(
         self, species: Species, statistics: PhotoStatistics, pixels: dict[str, npt.NDArray[np.uint8]]
     ) -> bool:
-        """Return true if the known photos explain a photo as well as they explain each other."""
+        """Return true if a photo is like a known one, or explained as well as the known ones explain each other."""
+        *groups, group = group_photos(self._matcher.network, [*species.photos.values(), statistics])
+        if group in groups:
+            return True
         among = leave_one_out(self._matcher, species, pixels)
         if not among:
             return False
         # With as many photos as explain each of them, or every frame would look familiar.
-        logits = self._matcher.compare([statistics], pixels, leave_out_each(species))
+        rest = [leave_out_group(species, groups, group) for group in sorted(set(groups))]
+        logits = self._matcher.compare([statistics], pixels, rest)
         return float(logits.mean()) >= sum(among.values()) / len(among)

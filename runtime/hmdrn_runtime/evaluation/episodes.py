@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_runtime.arguments import check_count
 from hmdrn_runtime.errors import DatasetError
 
 
@@ -51,8 +52,7 @@ def sample_episodes(
     """
     limits = {"way": (way, 2), "shot": (shot, 1), "queries": (queries, 1), "episodes": (episodes, 1)}
     for name, (value, least) in {**limits, "seed": (seed, 0)}.items():
-        if value < least:
-            raise DatasetError(f"{name} is {value}: it must be {least} or more")
+        check_count(value, name, f"it must be {least} or more, a whole number", DatasetError, least)
     needed = shot + queries
     usable = [index for index, size in enumerate(class_sizes) if size >= needed]
     if len(usable) < way:

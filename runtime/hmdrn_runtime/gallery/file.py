@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hmdrn_runtime.arguments import check_callable, check_kind, check_number
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.file_format import FORMAT_VERSION, FileHeader, decode, encode, read_header
@@ -84,6 +85,7 @@ def save_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
         GalleryError: The file cannot be written, another process holds it, or a newer hmdrn has written
             it; the file stays as it was.
     """
+    check_kind(gallery, Gallery, "gallery", "pass what hmdrn.load_gallery returns", GalleryError)
     path = check_gallery_path(path).resolve()  # a link stays a link
     with file_lock(path, "gallery", GalleryError):
         _check_header(path)
@@ -108,6 +110,8 @@ def sync_gallery(
     Raises:
         GalleryError: As `save_gallery`; or the file is of another network.
     """
+    if settle is not None:
+        check_callable(settle, "settle", "pass a function, or None", GalleryError)
     path = check_gallery_path(path).resolve()
     with file_lock(path, "gallery", GalleryError):
         header, known = _check_header(path), gallery.files.get(path)
@@ -148,6 +152,9 @@ def edit_gallery(
         >>> with hmdrn.edit_gallery("site7.gallery") as gallery:
         ...     gallery.rename("Albatros", "Sooty Albatross", join=True)
     """
+    check_number(wait, "wait", "give seconds, 0 or more", GalleryError, lambda seconds: seconds >= 0)
+    if network is not None:
+        check_kind(network, Network, "network", "pass Gallery.network or Manifest.network", GalleryError)
     if network is None and not expand_path(path, GalleryError).exists():
         load_gallery(path)  # raises the error of a missing gallery
     path = check_gallery_path(path).resolve()

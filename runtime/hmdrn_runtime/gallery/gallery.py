@@ -7,15 +7,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
+from hmdrn_runtime.arguments import check_callable, check_kind, refuse_copy
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.forking import repair_after_fork
 from hmdrn_runtime.gallery.history import MAX_CHANGES, Change
 from hmdrn_runtime.gallery.labels import clean_label, normalize_label
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, check_network
-from hmdrn_runtime.gallery.species import Species, compact_species, find_species, merge_species
+from hmdrn_runtime.gallery.species import Species, compact_species, find_photo, find_species, merge_species
 from hmdrn_runtime.gallery.state import (
     FileStamp,
     GalleryState,
@@ -63,6 +64,9 @@ class Gallery:
     def after_fork(self) -> None:
         """Replace the lock in a forked process: another thread may have held it."""
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "write it with hmdrn.save_gallery, and read the file with hmdrn.load_gallery")
 
     @property
     def state(self) -> GalleryState:
@@ -141,18 +145,7 @@ class Gallery:
             if photo is None:
                 self._change(species, "forgot", old.label)
                 return
-            matches = [digest for digest in old.digests if digest.startswith(photo)] if photo else []
-            if len(matches) != 1:
-                raise GalleryError(
-                    f"{len(matches)} photos of {old.label!r} have a digest that starts with {photo!r}: "
-                    f"it has {', '.join(d[:12] for d in sorted(old.digests))}"
-                )
-            (digest,) = matches
-            if digest not in old.photos:
-                raise GalleryError(
-                    f"photo {digest[:12]} of {old.label!r} is part of a sum since the species was compacted, "
-                    "and cannot be removed: forget the whole species and enroll its other photos again"
-                )
+            digest = find_photo(old, photo)
             photos = {key: value for key, value in old.photos.items() if key != digest}
             if photos or old.sums:
                 species[old.label] = Species(old.label, MappingProxyType(photos), old.sums)
@@ -199,10 +192,7 @@ class Gallery:
             GalleryError: The other gallery is of another network, has no such label, or is not a gallery at
                 all; or a species was compacted on both sides with some of the same photos.
         """
-        if not isinstance(other, Gallery):
-            raise GalleryError(
-                f"{type(other).__name__} is not a gallery: read a file with hmdrn.load_gallery first"
-            )
+        check_kind(other, Gallery, "other", "read a file with hmdrn.load_gallery first", GalleryError)
         check_network(self.network, other.network, "the other gallery")
         incoming = other.species if only is None else other.select(only)
         with self._lock:
@@ -225,6 +215,9 @@ class Gallery:
         Raises:
             GalleryError: A label is not in the gallery.
         """
+        check_kind(labels, Iterable, "labels", "pass a list of species' labels", GalleryError)
+        if isinstance(labels, str | bytes):
+            raise GalleryError(f"labels is {labels!r}: pass a list, [{labels!r}]")
         species = self.species
         return {s.label: s for s in (find_species(species, label) for label in labels)}
 
@@ -283,6 +276,7 @@ class Gallery:
         Args:
             change: Returns a state of a later generation, or the present one itself.
         """
+        check_callable(change, "change", "pass a function of a state", GalleryError)
         with self._lock:
             self._set_state(change(self._state))
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
+from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.gallery.labels import normalize_label
 from hmdrn_runtime.gallery.photo_statistics import ClassSum, PhotoStatistics, gram_sum
 from hmdrn_runtime.messages import suggest_names
+
+
+def _make_read_only(mapping: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(mapping)
+
+
+# Python cannot pickle or copy read-only mappings, which species and reports have.
+copyreg.pickle(MappingProxyType, lambda proxy: (_make_read_only, (dict(proxy),)))
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,10 @@ def extend_species(species: Species | None, label: str, photos: Iterable[PhotoSt
     Raises:
         EnrollmentError: There is no photo.
     """
+    check_kind(photos, Iterable, "photos", "pass a list of statistics", EnrollmentError)
+    photos = list(photos)
+    for photo in photos:
+        check_kind(photo, PhotoStatistics, "photo", "pass photos to Recognizer.enroll", EnrollmentError)
     merged = {} if species is None else dict(species.photos)
     sums = () if species is None else species.sums
     summed = {digest for part in sums for digest in part.digests}
@@ -118,6 +133,29 @@ def find_species(species: Mapping[str, Species], label: str) -> Species:
     more = f" and {len(species) - 8} more" if len(species) > 8 else ""
     content = f"it has {', '.join(list(species)[:8])}{more}" if species else "it is empty"
     raise GalleryError(f"no species {name!r} in the gallery: {suggest_names(name, species)}{content}")
+
+
+def find_photo(species: Species, beginning: str) -> str:
+    """Return the digest of a photo that is not part of a sum, by a unique beginning of it.
+
+    Raises:
+        GalleryError: No such photo, several, or one within the sum of a compacted species.
+    """
+    if not isinstance(beginning, str):
+        raise GalleryError(f"photo is {beginning!r}: give the beginning of its digest, a text")
+    matches = [digest for digest in species.digests if digest.startswith(beginning)] if beginning else []
+    if len(matches) != 1:
+        raise GalleryError(
+            f"{len(matches)} photos of {species.label!r} have a digest that starts with {beginning!r}: "
+            f"it has {', '.join(d[:12] for d in sorted(species.digests))}"
+        )
+    (digest,) = matches
+    if digest not in species.photos:
+        raise GalleryError(
+            f"photo {digest[:12]} of {species.label!r} is part of a sum since the species was compacted, "
+            "and cannot be removed: forget the whole species and enroll its other photos again"
+        )
+    return digest
 
 
 def _prefer(first: PhotoStatistics, second: PhotoStatistics) -> PhotoStatistics:

@@ -23,7 +23,9 @@ from hmdrn_runtime.images.pixel_modes import convert_to_rgb
 from hmdrn_runtime.images.source import describe_source
 from hmdrn_runtime.messages import format_error
 
-ImageSource: TypeAlias = str | os.PathLike[str] | bytes | PIL.Image.Image | npt.NDArray[np.uint8]
+ImageSource: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | PIL.Image.Image | npt.NDArray[np.uint8]
+)
 """A path, an image file's bytes, a Pillow image, or an RGB uint8 array of (height, width, 3)."""
 
 MIN_SIDE = 8
@@ -73,15 +75,17 @@ def load_image(source: ImageSource) -> PIL.Image.Image:
             orientation = _read_orientation(source)  # a copy loses it
             # A copy, because conversions of palettes write into their image.
             image = _make_upright(convert_to_rgb(source.copy(), name), orientation)
-        elif isinstance(source, bytes):
-            image = _load_stream(BytesIO(source), len(source), name)
+        elif isinstance(source, bytes | bytearray | memoryview):
+            data = bytes(source)
+            image = _load_stream(BytesIO(data), len(data), name)
         elif isinstance(source, str | os.PathLike):
             with open_image_file(source, name) as stream:
                 image = _load_stream(stream, os.fstat(stream.fileno()).st_size, name)
         else:
+            several = "; for several photos call classify_batch" if isinstance(source, list | tuple) else ""
             raise ImageError(
                 f"cannot read an image from {name}: pass a path, the bytes of an image file, "
-                "a Pillow image, or an RGB uint8 array of (height, width, 3)"
+                f"a Pillow image, or an RGB uint8 array of (height, width, 3){several}"
             )
     except ImageError:
         raise

@@ -19,8 +19,8 @@ def describe_source(source: object) -> str:
         return f"<array {source.shape} {source.dtype}>"
     if isinstance(source, PIL.Image.Image):
         return f"<PIL image {source.width}x{source.height} {source.mode}>"
-    if isinstance(source, bytes):
-        return f"<bytes, {len(source)}>"
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"<bytes, {memoryview(source).nbytes}>"
     if isinstance(source, str | os.PathLike):
         text = os.fsdecode(source)
         return text if text.isprintable() else repr(text)

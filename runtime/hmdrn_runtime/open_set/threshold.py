@@ -46,6 +46,8 @@ class Calibration:
         Raises:
             GalleryError: It is damaged.
         """
+        if not isinstance(values, Mapping):
+            raise GalleryError(f"a calibration is a mapping, not {type(values).__name__}: calibrate again")
         document = JsonObject(dict(values), "the gallery's calibration", GalleryError)
         threshold, temperature, far = (
             document.get(key, float) for key in ("threshold", "temperature", "far")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.gallery.gallery import Gallery
@@ -88,6 +89,8 @@ def profile_bundle(
         >>> species
         4
     """
+    check_kind(recognizer, Recognizer, "recognizer", "pass what hmdrn.load returns")
+    check_kind(settings, ProfileSettings, "settings", "pass a hmdrn.ProfileSettings")
     if not len(recognizer.gallery):
         raise HmdrnError("the gallery has no species to classify: enroll some, or give another gallery")
     monitor, plan = ConditionsMonitor(), settings.plan

@@ -10,9 +10,14 @@ import numpy.typing as npt
 from numpy.random import Generator
 from PIL import Image
 
+from hmdrn_runtime.arguments import check_count
+from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.specimens.anatomy import BODY_ORIGIN, WING_ORIGIN, BodyPlan, Field, make_body_plan
 from hmdrn_runtime.specimens.scene import Pose, compose_photo, draw_background, draw_pose
 from hmdrn_runtime.specimens.traits import Traits, draw_traits, vary_traits
+
+MAX_SIZE = 4096
+"""Most pixels of a drawing's side."""
 
 
 def draw_specimen(species: int, specimen: int, *, size: int = 128, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -22,12 +27,12 @@ def draw_specimen(species: int, specimen: int, *, size: int = 128, seed: int = 0
     Pillow may round differently. `seed` changes the pose, light and background of the specimens, never the
     markings of the species; `size` changes only how finely they are drawn.
 
-    Raises ValueError for a negative species, specimen or seed, and for a size under 32.
+    Raises HmdrnError for a negative species, specimen or seed, and for a size outside 32 to `MAX_SIZE`.
     """
-    if min(species, specimen, seed) < 0:
-        raise ValueError(f"species, specimen and seed must be 0 or more, got {species}, {specimen}, {seed}")
-    if size < 32:
-        raise ValueError(f"size must be 32 or more, got {size}")
+    for name, value in (("species", species), ("specimen", specimen), ("seed", seed)):
+        check_count(value, name, "give 0 or more, a whole number", minimum=0)
+    if check_count(size, "size", "give 32 pixels or more", minimum=32) > MAX_SIZE:
+        raise HmdrnError(f"size is {size}: give at most {MAX_SIZE} pixels")
     rng = np.random.default_rng((seed, species, specimen))
     traits, pose, background = vary_traits(draw_traits(species), rng), draw_pose(rng), draw_background(rng)
     return compose_photo(_draw_insect(make_body_plan(size), traits, pose, size, rng), background, pose, rng)
@@ -38,10 +43,12 @@ def draw_specimens(
 ) -> npt.NDArray[np.uint8]:
     """Draw specimens first..first+count-1 of each species: (len(species), count, size, size, 3) uint8.
 
-    Raises ValueError for a count under 1 and for arguments that `draw_specimen` refuses.
+    Raises HmdrnError for a count under 1, and for arguments that `draw_specimen` refuses.
     """
-    if count < 1:
-        raise ValueError(f"count must be 1 or more, got {count}")
+    count = check_count(count, "count", "give 1 or more, a whole number")
+    first = check_count(first, "first", "give 0 or more, a whole number", minimum=0)
+    if isinstance(species, str | bytes) or not isinstance(species, Iterable):
+        raise HmdrnError(f"species is {species!r}: give a list of numbers, 0 or more")
     specimens = range(first, first + count)
     images = [draw_specimen(s, specimen, size=size, seed=seed) for s in species for specimen in specimens]
     return np.array(images, np.uint8).reshape(-1, count, size, size, 3)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.arguments import check_count, check_number
 from hmdrn_runtime.prediction import Prediction
 
 State = Literal["undecided", "species", "unknown"]
@@ -36,12 +36,10 @@ class Smoothing:
     hold: int = 3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seconds < math.inf:
-            raise HmdrnError(f"seconds of smoothing is {self.seconds}: give 0 or more")
-        if not 0 <= self.hysteresis <= 1:
-            raise HmdrnError(f"hysteresis is {self.hysteresis}: give a number from 0 to 1")
-        if not self.hold >= 1:
-            raise HmdrnError(f"hold is {self.hold}: give at least 1 prediction")
+        seconds, hysteresis = self.seconds, self.hysteresis
+        check_number(seconds, "seconds of smoothing", "give 0 or more", valid=lambda s: 0 <= s < math.inf)
+        check_number(hysteresis, "hysteresis", "give a number from 0 to 1", valid=lambda lead: 0 <= lead <= 1)
+        check_count(self.hold, "hold", "give at least 1 prediction, a whole number")
 
 
 @dataclass(frozen=True)

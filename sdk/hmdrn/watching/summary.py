@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hmdrn.watching.results import WatchResult
+from hmdrn_runtime.arguments import check_number
 
 PERCENTILES = (50, 90, 99)
 """Reported percentiles of the latencies."""
@@ -32,11 +33,13 @@ class LatencyHistogram:
 
     def add(self, seconds: float) -> None:
         """Count one duration; clipped to 0.1 ms at least and half an hour at most."""
+        check_number(seconds, "seconds", "give a duration", valid=math.isfinite)
         index = math.log(max(seconds, _MIN_SECONDS) / _MIN_SECONDS) / math.log(_STEP)
         self._counts[min(int(index), _BINS - 1)] += 1
 
     def percentile(self, percent: float) -> float | None:
         """Return the duration in seconds that `percent` (0-100) do not exceed; None without durations."""
+        check_number(percent, "percent", "give a number from 0 to 100", valid=lambda p: 0 <= p <= 100)
         total = int(self._counts.sum())
         if not total:
             return None

@@ -18,6 +18,7 @@ from hmdrn.watching.results import SourceEvent, SourceState, WatchResult
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.sources import Source, parse_source
 from hmdrn.watching.summary import WatchSummary
+from hmdrn_runtime.arguments import check_callable, check_count, check_kind, check_number
 from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.errors import HmdrnError, ImageError, SourceError
 from hmdrn_runtime.images.preprocessing import Box
@@ -46,12 +47,16 @@ class WatchSettings:
     def __post_init__(self) -> None:
         if self.region is not None and self.boxes is not None:
             raise HmdrnError("give a region or boxes, not both: boxes are pixels of the whole frame")
-        if not self.stall_after > 0:
-            raise HmdrnError(f"stall_after is {self.stall_after}: give more than 0 seconds")
-        if self.max_frames is not None and not self.max_frames >= 1:
-            raise HmdrnError(f"max_frames is {self.max_frames}: give at least 1, or None for no limit")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise HmdrnError(f"max_seconds is {self.max_seconds}: give more than 0, or None for no limit")
+        check_kind(self.smoothing, Smoothing, "smoothing", "give a hmdrn.Smoothing, or None for the default")
+        check_number(self.stall_after, "stall_after", "give more than 0 seconds", valid=lambda s: s > 0)
+        if self.max_frames is not None:
+            advice = "give at least 1, a whole number, or None for no limit"
+            check_count(self.max_frames, "max_frames", advice)
+        if self.max_seconds is not None:
+            advice = "give more than 0, or None for no limit"
+            check_number(self.max_seconds, "max_seconds", advice, valid=lambda s: s > 0)
+        if self.on_event is not None:
+            check_callable(self.on_event, "on_event", "give a function of a SourceEvent, or None")
         if isinstance(self.boxes, int | Path):
             check_box_source(self.boxes)
 
@@ -244,7 +249,7 @@ def watch(
     parsed = parse_source(source)
     settings = WatchSettings(
         every_frame=not parsed.live if every_frame is None else every_frame,
-        smoothing=smoothing or (NO_SMOOTHING if parsed.kind == "photos" else Smoothing()),
+        smoothing=_choose_smoothing(parsed) if smoothing is None else smoothing,
         region=region,
         boxes=_check_boxes(boxes),
         loop=loop,
@@ -260,6 +265,10 @@ def watch(
     if not callable(getattr(bundle, "classify_batch", None)):
         raise HmdrnError(f"cannot watch with {bundle!r}: give a bundle's path, 'default' or a recognizer")
     return Watch(bundle, parsed, settings)
+
+
+def _choose_smoothing(source: Source) -> Smoothing:
+    return NO_SMOOTHING if source.kind == "photos" else Smoothing()
 
 
 def _check_boxes(boxes: Detector | int | str | os.PathLike[str] | None) -> Detector | BoxSource | None:

@@ -12,7 +12,7 @@ from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import MAX_PIXELS, load_image
 
 
-@pytest.mark.parametrize("source", [None, 3, [1, 2], BytesIO(b"x"), bytearray(b"x")])
+@pytest.mark.parametrize("source", [None, 3, [1, 2], BytesIO(b"x"), {}])
 def test_a_source_of_an_unknown_type_is_refused(source):
     with pytest.raises(ImageError, match=f"cannot read an image from <{type(source).__name__}>"):
         load_image(source)

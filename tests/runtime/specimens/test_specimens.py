@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.specimens import anatomy, drawing, traits
 from hmdrn_runtime.specimens.drawing import draw_specimen, draw_specimens
 from hmdrn_runtime.specimens.traits import name_species
@@ -113,17 +114,17 @@ def test_the_first_thousand_names_are_unique_and_of_two_words():
     ],
 )
 def test_a_specimen_that_cannot_be_is_refused(arguments, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(HmdrnError, match=message):
         draw_specimen(*arguments, **options)
 
 
 def test_a_count_under_one_is_refused():
-    with pytest.raises(ValueError, match="count"):
+    with pytest.raises(HmdrnError, match="count"):
         draw_specimens([0], 0)
 
 
 def test_a_negative_first_specimen_is_refused():
-    with pytest.raises(ValueError, match="specimen"):
+    with pytest.raises(HmdrnError, match="first"):
         draw_specimens([0], 2, first=-1)
 
 
