@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -36,6 +37,21 @@ def specimens(tmp_path_factory):
         for n, image in enumerate(images):
             Image.fromarray(image).save(folder / name_species(s) / f"{n}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def enrolled(specimens, tmp_path_factory):
+    """A folder with site.gallery, as `hmdrn enroll` makes it of the specimens, and its contact sheet."""
+    folder = tmp_path_factory.mktemp("enrolled")
+    with redirect_stdout(io.StringIO()):
+        assert run(cli, "hmdrn", ["enroll", "default", str(specimens), "-g", f"{folder}/site.gallery"]) == 0
+    return folder
+
+
+@pytest.fixture
+def gallery(enrolled, tmp_path):
+    """A test's own copy of the gallery of the specimens; enrolling anew takes a second each time."""
+    return shutil.copytree(enrolled, tmp_path, dirs_exist_ok=True) / "site.gallery"
 
 
 @pytest.fixture

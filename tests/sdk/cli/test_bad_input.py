@@ -13,13 +13,6 @@ from hmdrn.loading import resolve_bundle
 
 
 @pytest.fixture
-def gallery(hmdrn, specimens, tmp_path):
-    path = tmp_path / "good.gallery"
-    assert hmdrn("enroll", "default", specimens, "--gallery", path).code == 0
-    return path
-
-
-@pytest.fixture
 def copied_bundle(tmp_path):
     return shutil.copytree(resolve_bundle("default"), tmp_path / "copy.hmdrn")
 

@@ -14,13 +14,6 @@ from hmdrn.demo import _font, _wrap_text
 from hmdrn_runtime.gallery.file import load_gallery
 
 
-@pytest.fixture
-def gallery(hmdrn, specimens, tmp_path):
-    path = tmp_path / "site.gallery"
-    assert hmdrn("enroll", "default", specimens, "--gallery", path, "--json").code == 0
-    return path
-
-
 def test_enroll_makes_a_gallery_of_every_folder(gallery, specimens):
     enrolled = load_gallery(gallery)
     assert sorted(enrolled) == sorted(p.name for p in specimens.iterdir())

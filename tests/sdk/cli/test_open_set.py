@@ -10,8 +10,8 @@ from outcomes import assert_refused
 from PIL import Image, ImageFilter
 
 from hmdrn.cli.threshold_summary import describe_passing
-from hmdrn.loading import resolve_bundle
-from hmdrn.open_set import add_background
+from hmdrn.loading import load, resolve_bundle
+from hmdrn.open_set import add_background, calibrate_threshold
 from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport
 from hmdrn_runtime import recognizer as recognizing
 from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
@@ -37,6 +37,15 @@ def backed(once, tmp_path_factory):
     return once("backed.hmdrn", make)
 
 
+@pytest.fixture
+def calibrated(gallery, backed):
+    """The gallery of the specimens, calibrated at a rate of 0.1."""
+    opened = load(backed, gallery, threads=1)
+    calibrate_threshold(opened, 0.1)
+    save_gallery(opened.gallery, gallery)
+    return gallery
+
+
 def test_far_calibrates_the_gallery_and_classify_says_what_is_known(hmdrn, backed, specimens, tmp_path):
     gallery = tmp_path / "g.gallery"
     outcome = hmdrn("enroll", backed, specimens, "-g", gallery, "--false-accept-rate", 0.1, "--json")
@@ -49,9 +58,9 @@ def test_far_calibrates_the_gallery_and_classify_says_what_is_known(hmdrn, backe
     assert again.json["far"] == 0.1, "the rate that was chosen once stays"
 
 
-def test_a_gallery_that_is_there_is_calibrated_and_says_at_what_rate(hmdrn, backed, specimens, tmp_path):
-    gallery = tmp_path / "g.gallery"
-    hmdrn("enroll", backed, specimens, "-g", gallery)
+def test_a_gallery_that_is_there_is_calibrated_and_says_at_what_rate(
+    hmdrn, backed, gallery, specimens, tmp_path
+):
     for look in (("gallery", "list", gallery), ("inspect", gallery)):
         assert hmdrn(*look, "--json").json["far"] is None
         assert "not calibrated" in hmdrn(*look).out
@@ -139,10 +148,8 @@ def test_a_merge_that_drops_the_calibration_names_the_command_for_it(hmdrn, back
 
 
 def test_calibrating_what_cannot_be_is_refused_and_changes_nothing(
-    hmdrn, backed, exported, specimens, tmp_path
+    hmdrn, backed, exported, gallery, tmp_path
 ):
-    gallery = tmp_path / "g.gallery"
-    hmdrn("enroll", backed, specimens, "-g", gallery)
     before = gallery.read_bytes()
     verb = ("gallery", "calibrate")
     assert_refused(hmdrn(*verb, gallery, "-b", backed, "--false-accept-rate", 0.7), "--false-accept-rate")
@@ -151,9 +158,10 @@ def test_calibrating_what_cannot_be_is_refused_and_changes_nothing(
     assert gallery.read_bytes() == before
 
 
-def test_a_bundle_of_another_background_does_not_apply_a_calibration(hmdrn, backed, specimens, tmp_path):
-    gallery, photo = tmp_path / "g.gallery", next(specimens.rglob("*.png"))
-    hmdrn("enroll", backed, specimens, "-g", gallery, "--false-accept-rate", 0.1)
+def test_a_bundle_of_another_background_does_not_apply_a_calibration(
+    hmdrn, backed, calibrated, specimens, tmp_path
+):
+    gallery, photo = calibrated, next(specimens.rglob("*.png"))
     assert "calibration" not in hmdrn("classify", backed, photo, "-g", gallery).err
     plain = tmp_path / "plain.hmdrn"
     shutil.copytree(backed, plain)
@@ -175,9 +183,8 @@ def test_a_bundle_of_another_background_does_not_apply_a_calibration(hmdrn, back
     assert "calibration is not applied" not in again.err, "it is calibrated again"
 
 
-def test_a_gallery_under_another_precision_keeps_its_calibration(hmdrn, backed, specimens, tmp_path):
-    gallery = tmp_path / "g.gallery"
-    hmdrn("enroll", backed, specimens, "-g", gallery, "--false-accept-rate", 0.1)
+def test_a_gallery_under_another_precision_keeps_its_calibration(hmdrn, backed, calibrated, specimens):
+    gallery = calibrated
     found = load_gallery(gallery)
     int8 = {
         label: replace(s, photos={d: replace(p, variant="int8-ort") for d, p in s.photos.items()})
