@@ -12,7 +12,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
@@ -140,8 +140,8 @@ def main(
         "machine": _describe_machine(),
         "load_average": load,
         "quiet": monitor.to_dict(),
-        "device_before": before.to_dict(),
-        "device_after": read_state().to_dict(),
+        "device_before": asdict(before),
+        "device_after": asdict(read_state()),
         "threads_tried": list(THREADS),
         "plan": {"seconds": chosen.seconds, "runs": chosen.runs},
         "seconds": round(time.monotonic() - start, 1),

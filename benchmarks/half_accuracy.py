@@ -17,12 +17,20 @@ from typing import Any
 
 from hmdrn.loading import resolve_checkpoint
 from hmdrn_export.exporter import export_bundle
-from hmdrn_export.precision.rounding_backend import make_rounding_scorer
+from hmdrn_export.precision.rounding_backend import RoundingBackend
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.datasets.dataset import open_dataset
-from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Evaluation, compare_accuracy, evaluate
+from hmdrn_runtime.evaluation.evaluation import (
+    BundleScorer,
+    EpisodeSetting,
+    Evaluation,
+    TokenScorer,
+    compare_accuracy,
+    evaluate,
+)
+from hmdrn_runtime.recognizer import Recognizer
 
 
 def main() -> None:
@@ -51,7 +59,8 @@ def main() -> None:
         for data in arguments.data:
             classes = open_dataset(data, arguments.split).classes
             single = evaluate(NetworkScorer(checkpoint.network, arguments.preprocess), classes, settings)
-            half = evaluate(make_rounding_scorer(bundle), classes, settings)
+            scorer = BundleScorer if bundle.manifest.network.head == "ridge" else TokenScorer
+            half = evaluate(scorer(Recognizer(bundle, RoundingBackend(bundle))), classes, settings)
             rows = [_compare(data, *pair) for pair in zip(half, single, strict=True)]
             results += rows
             if not arguments.json:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,8 @@ def measure_speed(run: BenchmarkRun, bundle: Bundle) -> dict[str, Any]:
         for variant in ("fp32", ORT.variant)
     }
     times = run.time_interleaved(calls)
-    latencies = {variant: Latency.from_seconds(seconds).to_dict() for variant, seconds in times.items()}
-    return {**latencies, "ratio": ratio_of_medians(times["fp32"], times[ORT.variant]).to_dict()}
+    latencies = {variant: asdict(Latency.from_seconds(seconds)) for variant, seconds in times.items()}
+    return {**latencies, "ratio": asdict(ratio_of_medians(times["fp32"], times[ORT.variant]))}
 
 
 def draw_inputs(bundle: Bundle) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -53,7 +54,7 @@ def measure(run: BenchmarkRun) -> Result:
         {"single": lambda: birds.classify(pixels[0]), "batch": lambda: birds.classify_batch(pixels)}
     )
     gain = ratio_of_medians(BATCH * times["single"], times["batch"])
-    batch = {name: Latency.from_seconds(seconds).to_dict() for name, seconds in times.items()}
+    batch = {name: asdict(Latency.from_seconds(seconds)) for name, seconds in times.items()}
     rows = []
     for name, timing in sources.items():
         stages = [f"{timing.stages[s].p50:.3f}" if s in timing.stages else "-" for s in STAGES]
@@ -65,7 +66,7 @@ def measure(run: BenchmarkRun) -> Result:
             "variant": birds.bundle.variant,
             "threads": threads,
             "sources": {name: timing.to_dict() for name, timing in sources.items()},
-            "batch": {**batch, "photos": BATCH, "throughput_ratio": gain.to_dict()},
+            "batch": {**batch, "photos": BATCH, "throughput_ratio": asdict(gain)},
         },
         [
             Table(

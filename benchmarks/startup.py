@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import hmdrn
@@ -50,7 +51,7 @@ def measure(run: BenchmarkRun) -> Result:
         ["wheel", "not built" if wheel is None else f"{wheel / 1e6:.2f} MB"],
     ]
     return Result(
-        {**start.to_dict(), "load_to_prediction_s": ready, "wheel_bytes": wheel},
+        {**asdict(start), "load_to_prediction_s": ready, "wheel_bytes": wheel},
         [Table(f"medians of {start.runs} new processes", ["what", "median"], rows)],
     )
 

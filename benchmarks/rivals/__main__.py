@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 
@@ -49,8 +50,8 @@ def measure(run: BenchmarkRun) -> Result:
             "name": name,
             "threads": models[name].status.threads,
             "logit_difference": models[name].status.logit_difference,
-            "latency": latencies[name].to_dict(),
-            "times_ours": ratios[name].to_dict(),
+            "latency": asdict(latencies[name]),
+            "times_ours": asdict(ratios[name]),
         }
         for name in names
     ]

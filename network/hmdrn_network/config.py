@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from hmdrn_network.backbones.base import BackboneSpec, LevelName
@@ -101,13 +101,7 @@ class NetworkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary, the inverse of `from_dict`."""
-        return {
-            "backbone": self.backbone,
-            "head": self.head,
-            "levels": list(self.levels),
-            "side": self.side,
-            "projection": dict(self.projection or {}),
-        }
+        return {**asdict(self), "levels": list(self.levels), "projection": dict(self.projection or {})}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
@@ -122,10 +116,4 @@ class NetworkConfig:
                 f"network configuration has entries {sorted(values)}, expected {sorted(required)}, and "
                 f"{sorted(optional)} if need be"
             )
-        return cls(
-            values["backbone"],
-            values["head"],
-            tuple(values["levels"]),
-            values.get("side", 0),
-            values.get("projection"),
-        )
+        return cls(**{**values, "levels": tuple(values["levels"])})

@@ -8,14 +8,13 @@ q' W^2 q; attention's is |v - softmax(q K' / sqrt(d)) V|^2.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.bundle.manifest import Level
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
 from hmdrn_runtime.gallery.species import Species, find_species
 from hmdrn_runtime.matching.attention import AttentionMatcher, support_tokens
@@ -136,21 +135,25 @@ def explain_levels(
         EnrollmentError: A class that cannot be solved.
     """
     outputs = matcher.backend.run("explain", {"images": pixels[None]})
-    network = matcher.network
-    if isinstance(matcher, RidgeMatcher):
-        errors = _ridge_maps(matcher, outputs, species)
-    else:
-        errors = {level.name: _attention_map(level, outputs, species) for level in network.levels}
+    fusion, slices = matcher.network.fusion, level_slices(matcher.network)
+    operators = matcher.operators(species) if isinstance(matcher, RidgeMatcher) else None
     levels = []
-    for level in network.levels:
-        side = math.isqrt(level.tokens)
-        mask = outputs[f"mask_{level.name}"][0]
+    for level in matcher.network.levels:
+        name, side = level.name, math.isqrt(level.tokens)
+        if operators is not None:
+            tokens = outputs[f"query_tokens_{name}"][0]
+            errors = [ridge_errors(tokens, operator[slices[name]]) for operator in operators]
+        else:
+            q, v = (outputs[f"query_{kind}_{name}"][0] for kind in "qv")
+            support = [[support_tokens(s, f"{kind}_{name}") for kind in "kv"] for s in species]
+            errors = [attention_errors(q, v, *keys_values) for keys_values in support]
+        mask = outputs[f"mask_{name}"][0]
         levels.append(
             LevelExplanation(
-                level.name,
+                name,
                 mask.reshape(*mask.shape[:2], side, side),
-                errors[level.name].reshape(-1, side, side),
-                network.fusion.weights[level.name] * network.fusion.scale / network.fusion.divisor,
+                np.stack(errors).reshape(-1, side, side),
+                fusion.weights[name] * fusion.scale / fusion.divisor,
                 len(pixels) // side,
             )
         )
@@ -191,22 +194,3 @@ def attention_errors(q: Float32, v: Float32, keys: Float32, values: Float32) -> 
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
     return np.asarray(((v - weights @ values.astype(np.float64)) ** 2).sum(axis=1))
-
-
-def _ridge_maps(
-    matcher: RidgeMatcher, outputs: Mapping[str, npt.NDArray[Any]], species: Sequence[Species]
-) -> dict[str, Float64]:
-    operators = matcher.operators(species)
-    maps: dict[str, Float64] = {}
-    for name, part in level_slices(matcher.network).items():
-        tokens = outputs[f"query_tokens_{name}"][0]
-        maps[name] = np.stack([ridge_errors(tokens, operator[part]) for operator in operators])
-    return maps
-
-
-def _attention_map(
-    level: Level, outputs: Mapping[str, npt.NDArray[Any]], species: Sequence[Species]
-) -> Float64:
-    q, v = (outputs[f"query_{kind}_{level.name}"][0] for kind in "qv")
-    names = [f"{kind}_{level.name}" for kind in "kv"]
-    return np.stack([attention_errors(q, v, *(support_tokens(s, name) for name in names)) for s in species])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from hmdrn_runtime.profiling.fresh_process import run_in_fresh_process
@@ -44,10 +44,6 @@ class ColdStart:
     classify_s: float
     total_s: float
     peak_mib: float | None
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return a JSON-ready dictionary."""
-        return asdict(self)
 
 
 def measure_cold_start(

@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 import hmdrn
 from hmdrn_runtime.gallery.file import save_gallery
-from hmdrn_runtime.matching.index import cache_writer, species_index
 from hmdrn_runtime.matching.index import index as species_search
+from hmdrn_runtime.matching.index import operator_cache, species_index
 from hmdrn_runtime.matching.index.operator_cache import operator_cache_path
 from hmdrn_runtime.matching.index.projection import Basis
 from hmdrn_runtime.recognizer import Recognizer
@@ -49,7 +49,7 @@ def random_basis(operators: np.ndarray, grams: np.ndarray) -> Basis:
 def kind(request, monkeypatch):
     """A way of matching operators, with few species; every solve counts as slow."""
     way = getattr(request, "param", "in the graph")
-    monkeypatch.setattr(cache_writer, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(operator_cache, "MIN_SECONDS", 0.0)
     if way in LARGE:
         monkeypatch.setattr("hmdrn_runtime.matching.ridge.MIN_INDEXED", 5)
     if way == "along few directions":
@@ -169,7 +169,7 @@ def test_saving_stores_operators_enrolled_since(gallery, start, photos):
 
 def test_operators_that_are_solved_quickly_are_not_stored(gallery, start, photos, monkeypatch):
     operator_cache_path(gallery).unlink()
-    monkeypatch.setattr(cache_writer, "MIN_SECONDS", 3600.0)
+    monkeypatch.setattr(operator_cache, "MIN_SECONDS", 3600.0)
     recognizer, _ = start(gallery)
     recognizer.classify(photos[3][0])
     recognizer.save_gallery(gallery)
@@ -177,7 +177,7 @@ def test_operators_that_are_solved_quickly_are_not_stored(gallery, start, photos
 
 
 def test_a_gallery_of_tokens_has_no_operators(exported, start, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_writer, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(operator_cache, "MIN_SECONDS", 0.0)
     path = tmp_path / "tokens.gallery"
     for _ in range(2):
         recognizer = hmdrn.load(exported("conv4", "attention"), gallery=path if path.exists() else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
@@ -52,10 +52,7 @@ def observe_activations(
     support, query = _draw_photos(classes, preprocessing, setting)
     # What `enroll` computes of the masked branch is observed on queries: `classify` computes it too.
     unmasked = [o.name for o in models["enroll"].graph.output if not o.name.startswith("query")]
-    probes = (
-        _make_probe(extract_outputs(models["enroll"], unmasked), support),
-        _make_probe(models["classify"], query),
-    )
+    probes = ((extract_outputs(models["enroll"], unmasked), support), (models["classify"], query))
     # Ranges first: bins need them, and all values at once would not fit in memory.
     ranges: dict[str, Range] = {}
     for name, values in _compute_tensors(probes, "finding ranges", report):
@@ -76,14 +73,7 @@ def _draw_photos(
     """Read the support and query photos of the episodes, each once, uint8 (N, S, S, 3)."""
     support: dict[tuple[int, int], Preparable] = {}
     query: dict[tuple[int, int], Preparable] = {}
-    for episode in sample_episodes(
-        [len(photos) for photos in classes],
-        way=setting.way,
-        shot=setting.shot,
-        queries=setting.queries,
-        episodes=setting.episodes,
-        seed=setting.seed,
-    ):
+    for episode in sample_episodes([len(photos) for photos in classes], **asdict(setting)):
         for photos, rows in ((support, episode.support), (query, episode.query)):
             for c, members in zip(episode.classes, rows, strict=True):
                 photos.update({(c, i): classes[c][i] for i in members.tolist()})
@@ -93,28 +83,16 @@ def _draw_photos(
     return first, second
 
 
-@dataclass(frozen=True, eq=False)
-class _Probe:
-    """Part of a graph that computes some of its tensors for photos."""
-
-    model: onnx.ModelProto
-    tensors: list[str]
-    photos: Pixels
-
-
-def _make_probe(model: onnx.ModelProto, photos: Pixels) -> _Probe:
-    tensors = sorted(list_observed_tensors(model.graph))
-    return _Probe(extract_outputs(model, tensors), tensors, photos)
-
-
 def _compute_tensors(
-    probes: Sequence[_Probe], step: str, report: ProgressCallback
+    probes: Sequence[tuple[onnx.ModelProto, Pixels]], step: str, report: ProgressCallback
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    total, done = sum(len(probe.photos) for probe in probes), 0
-    for probe in probes:
-        session = open_session(probe.model)
-        for start in range(0, len(probe.photos), _BATCH):
-            photos = probe.photos[start : start + _BATCH]
-            yield from zip(probe.tensors, session.run(probe.tensors, {"images": photos}), strict=True)
-            done += len(photos)
+    """Yield the observed tensors of each graph for its photos, in batches, by name."""
+    total, done = sum(len(photos) for _, photos in probes), 0
+    for model, photos in probes:
+        tensors = sorted(list_observed_tensors(model.graph))
+        session = open_session(extract_outputs(model, tensors))
+        for start in range(0, len(photos), _BATCH):
+            batch = photos[start : start + _BATCH]
+            yield from zip(tensors, session.run(tensors, {"images": batch}), strict=True)
+            done += len(batch)
             report(step, done, total)

@@ -19,8 +19,6 @@ from onnx.utils import Extractor
 from hmdrn_export.precision.rules import DATA_MOVEMENT, list_values
 from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, ResidentArray
 from hmdrn_runtime.bundle.bundle import Bundle
-from hmdrn_runtime.evaluation.evaluation import BundleScorer, TokenScorer
-from hmdrn_runtime.recognizer import Recognizer
 
 _LARGEST = "/largest"
 """Suffix of the outputs for a node's largest magnitude."""
@@ -112,9 +110,3 @@ class RoundingBackend(Backend):
                     model.SerializeToString(), options, providers=["CPUExecutionProvider"]
                 )
             return self._sessions[graph, given]
-
-
-def make_rounding_scorer(bundle: Bundle) -> BundleScorer:
-    """Return a scorer of episodes with a bundle's graphs, every half result rounded to half."""
-    scorer = BundleScorer if bundle.manifest.network.head == "ridge" else TokenScorer
-    return scorer(Recognizer(bundle, RoundingBackend(bundle)))

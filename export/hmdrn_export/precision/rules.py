@@ -47,11 +47,7 @@ RULES = (
         ("hmdrn/Cast", "hmdrn/Mul", "hmdrn/Sub"),
         "the normalization of pixels is exact to the last bit of the network's input",
     ),
-    Rule(
-        "fp32",
-        ("*/LayerNormalization",),
-        "the variance squares its input: half overflows above 255",
-    ),
+    Rule("fp32", ("*/LayerNormalization",), "the variance squares its input: half overflows above 255"),
     Rule(
         "fp32",
         ("*/Softmax", "reconstruction.*/Div", "reconstruction.*/Add", "reconstruction.*/Where"),

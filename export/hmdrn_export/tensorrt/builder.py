@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hmdrn_export.tensorrt.layers import EngineLayer, parse_layers
-from hmdrn_export.tensorrt.monitor import make_monitor
 from hmdrn_export.tensorrt.profiles import Shapes
 from hmdrn_export.tensorrt.versions import CompilerFeatures, detect_features
 from hmdrn_runtime.backends.tensorrt.logger import make_logger, start_with_log
@@ -202,3 +201,25 @@ def _list_node_types(network: Any) -> dict[str, tuple[str, ...]]:
 def _make_refusal(features: CompilerFeatures, path: Path, step: str, errors: list[str]) -> BackendError:
     reason = " ".join(errors[0].split()) if errors else "it gives no reason"
     return BackendError(f"{features.module} could not {step} {path}: {reason}")
+
+
+def make_monitor(trt: Any, report: ProgressCallback) -> Any:
+    """Return a progress monitor of the module's own class, for versions that have one."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.steps[phase_name] = num_steps
+            report(phase_name, 0, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            report(phase_name, step + 1, self.steps.get(phase_name, step + 1))
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.steps.pop(phase_name, None)
+
+    return Monitor()

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from hmdrn_export.bundle_writer.publication import publish_atomically
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
 from hmdrn_export.tensorrt.profiles import ShapeBounds, default_bounds, profile_shapes
-from hmdrn_export.tensorrt.self_check import EngineCheck, check_engines
+from hmdrn_export.tensorrt.self_check import check_engines
 from hmdrn_export.tensorrt.versions import CompilerFeatures, detect_features
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.cuda_driver import Gpu
@@ -112,12 +112,16 @@ def build_engines(
             if open_backend is None:
                 break
             report(f"checking the {source.precision} engines", 0, 1)
+            opened, files = (
+                open_bundle(bundle.path, fingerprint.result_variant),
+                EngineFiles(part, fingerprint),
+            )
             try:
-                check = _check(bundle, EngineFiles(part, fingerprint), open_backend)
+                check = check_engines(opened, open_backend(opened, files), source.precision)
             except BackendError as error:
                 rejected[source.precision] = str(error)
             else:
-                fingerprint = replace(fingerprint, check={**check.to_dict(), "rejected": rejected})
+                fingerprint = replace(fingerprint, check={**asdict(check), "rejected": rejected})
                 break
         else:
             reasons = "; ".join(f"{precision}: {reason}" for precision, reason in rejected.items())
@@ -166,15 +170,6 @@ def _compile_graphs(
         )
         plans[name], timings = engine.plan, engine.timing_cache
     return plans, timings
-
-
-def _check(bundle: Bundle, files: EngineFiles, open_backend: BackendOpener) -> EngineCheck:
-    """Compare engines with ONNX Runtime; BackendError if they cannot run or are wrong."""
-    opened = open_bundle(bundle.path, files.fingerprint.result_variant)
-    check = check_engines(opened, open_backend(opened, files), files.fingerprint.precision)
-    if check.problems:
-        raise BackendError(", ".join(check.problems))
-    return check
 
 
 def choose_source(manifest: Manifest, features: CompilerFeatures, version: str) -> EngineSource:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hmdrn_runtime.device.clocks import Clock, read_clocks
 from hmdrn_runtime.device.power import PowerMode, Rail, read_power_mode, read_rails
@@ -26,10 +25,6 @@ class DeviceState:
     clocks: tuple[Clock, ...]
     temperatures: dict[str, float]
     rails: tuple[Rail, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary."""
-        return asdict(self)
 
 
 def read_state(root: Path = Path("/")) -> DeviceState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -235,10 +235,7 @@ def evaluate(
         True
     """
     sizes = [len(photos) for photos in classes.values()]
-    runs = [
-        sample_episodes(sizes, way=s.way, shot=s.shot, queries=s.queries, episodes=s.episodes, seed=s.seed)
-        for s in settings
-    ]
+    runs = [sample_episodes(sizes, **asdict(setting)) for setting in settings]
     photos = [photo for members in classes.values() for photo in members]
     for start in range(0, len(photos), BATCH):
         part = photos[start : start + BATCH]

@@ -65,14 +65,10 @@ class Matcher(ABC):
         variant: The graphs' variant, recorded with each photo.
     """
 
-    variant: str
-
-    network: Network
-
-    backend: Backend
-
     def __init__(self, network: Network, backend: Backend, variant: str) -> None:
-        self.network, self.backend, self.variant = network, backend, variant
+        self.network: Network = network
+        self.backend: Backend = backend
+        self.variant: str = variant
         self.keep_thumbnails = False
         """Store each photo's thumbnail with its statistics, for enrolling it under another network."""
 

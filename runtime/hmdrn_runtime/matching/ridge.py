@@ -22,8 +22,7 @@ from hmdrn_runtime.gallery.photo_statistics import (
 )
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.matching.base import IndexedOperands, Matcher, Operands, Scores
-from hmdrn_runtime.matching.index.cache_writer import OperatorCacheWriter
-from hmdrn_runtime.matching.index.operator_cache import SolvedOperators
+from hmdrn_runtime.matching.index.operator_cache import OperatorCacheWriter, SolvedOperators
 from hmdrn_runtime.matching.index.species_index import SpeciesIndex
 
 MAX_RESIDUAL = 0.02

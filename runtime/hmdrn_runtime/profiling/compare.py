@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from hmdrn_runtime.images.decoding import ImageSource
 from hmdrn_runtime.profiling.latency import Latency
@@ -29,10 +28,6 @@ class Comparison:
     first: Latency
     second: Latency
     ratio: Ratio
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary."""
-        return asdict(self)
 
 
 def compare_recognizers(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -47,10 +46,6 @@ class Latency:
     def unstable(self) -> bool:
         """True if the clocks seem to have changed during the measurement."""
         return self.spread is not None and self.spread > UNSTABLE
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary."""
-        return asdict(self)
 
 
 def percentile(seconds: Seconds, share: float) -> float:

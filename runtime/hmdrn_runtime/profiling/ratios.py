@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,10 +31,6 @@ class Ratio:
     def __str__(self) -> str:
         """Format the ratio with its interval."""
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
-
-    def to_dict(self) -> dict[str, float]:
-        """Return a JSON-ready dictionary."""
-        return asdict(self)
 
 
 def ratio_of_medians(first: Seconds, second: Seconds, seed: int = 0) -> Ratio:

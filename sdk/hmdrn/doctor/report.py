@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hmdrn.doctor.probe_runner import run_probe
+from hmdrn_runtime.backends.tensorrt.cuda.find import is_installed
 from hmdrn_runtime.bundle.variants import has_exact_int8_products
 from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.device.cpu import Cpu, Memory, read_cpu, read_memory
@@ -78,10 +78,6 @@ class DeviceReport:
     missing_extras: Mapping[str, tuple[str, ...]]
     choice: Answer
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary, not yet redacted."""
-        return asdict(self)
-
 
 def collect_report(
     bundle: str, root: Path = Path("/"), probe: Callable[..., dict[str, Any]] = run_probe
@@ -93,7 +89,7 @@ def collect_report(
         listed = probe("providers")
         names = listed.get("providers", [])
         answers = dict(zip(names, pool.map(lambda name: probe("provider", name), names), strict=True))
-    sees_tensorrt, jetson, state = _is_installed("tensorrt"), read_jetson(root), read_state(root)
+    sees_tensorrt, jetson, state = is_installed("tensorrt"), read_jetson(root), read_state(root)
     if jetson is not None and state.power_mode is None:
         state = replace(state, power_mode=query_power_mode())
     return DeviceReport(
@@ -130,14 +126,5 @@ def find_provider_problem(provider: str, answer: Answer) -> str | None:
 
 
 def _find_missing_extras() -> dict[str, tuple[str, ...]]:
-    missing = {
-        extra: tuple(p for p in packages if not _is_installed(p)) for extra, packages in EXTRAS.items()
-    }
+    missing = {extra: tuple(p for p in packages if not is_installed(p)) for extra, packages in EXTRAS.items()}
     return {extra: packages for extra, packages in missing.items() if packages}
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        return False

@@ -153,7 +153,7 @@ def _draw_balance(axes: Axes, explanation: Explanation) -> None:
         return
     first, second = explanation.matches
     names = [*(f"{level.name} level" for level in explanation.levels), "both"]
-    parts = [float(_advantage(level).sum()) for level in explanation.levels]
+    parts = [float(np.asarray(level.advantage).sum()) for level in explanation.levels]
     values = [*parts, sum(parts)]
     positions = range(len(names))
     bars = axes.barh(positions, values, color=[_BEST if value >= 0 else _OTHER for value in values])
@@ -197,7 +197,7 @@ def _draw_level(
 def _draw_difference(
     figure: Figure, axes: Axes, level: LevelExplanation, explanation: Explanation, view: _View
 ) -> None:
-    advantage = _advantage(level)
+    advantage = np.asarray(level.advantage)  # there are two species
     strongest = float(np.abs(advantage).max()) or 1.0
     scale = Normalize(-strongest, strongest)
     view.overlay(axes, advantage, _SPEAKS_FOR, scale, 0.1 + 0.75 * np.abs(advantage) / strongest)
@@ -215,10 +215,6 @@ def _scale(
     bar = figure.colorbar(ScalarMappable(scale, colors), ax=list(axes), shrink=0.8, pad=0.02, aspect=25)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
-
-
-def _advantage(level: LevelExplanation) -> npt.NDArray[np.float64]:
-    return np.zeros((level.side, level.side)) if level.advantage is None else level.advantage
 
 
 def _short(label: str, width: int = 30) -> str:

@@ -66,7 +66,6 @@ def build(bundle, monkeypatch):
 def test_onnx_runtime_agrees_with_itself():
     bundle = open_bundle(resolve_bundle("default"))
     check = check_engines(bundle, OnnxRuntimeBackend(bundle, threads=1), "fp32")
-    assert check.problems == ()
     assert (check.output_error, check.distance_error, check.mask_bits_differing) == (0.0, 0.0, 0.0)
     assert check.top1_agreement == 100.0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmdrn_network.training.losses import support_overlap
+from hmdrn_network.training.trainer import support_overlap
 
 
 def test_overlap_is_the_mean_squared_cosine_of_tokens_of_different_classes():

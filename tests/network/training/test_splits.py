@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hmdrn_network.training.splits import split_classes
+from hmdrn_network.training.data import split_classes
 
 NAMES = [f"species {i}" for i in range(12)]
 

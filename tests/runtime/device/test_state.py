@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -203,7 +204,7 @@ def test_a_machine_without_sensors_has_an_empty_state(tmp_path):
 
 
 def test_the_state_is_ready_for_json(tree):
-    values = json.loads(json.dumps(read_state(tree(ORIN)).to_dict()))
+    values = json.loads(json.dumps(asdict(read_state(tree(ORIN)))))
     assert values["power_mode"] == {"id": 1, "name": "25W"}
     assert values["clocks"][0]["governor"] == "schedutil"
     assert values["rails"][0]["name"] == "VDD_IN"

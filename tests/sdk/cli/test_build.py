@@ -107,7 +107,7 @@ def test_a_check_without_the_compiler_says_how_to_get_it(hmdrn, monkeypatch, tmp
 
 
 def test_a_check_that_finds_something_ends_with_it_and_exit_code_3():
-    from hmdrn.cli.compiler_check import refuse_problems, show_checks
+    from hmdrn.cli.commands.export import refuse_problems, show_checks
     from hmdrn_export.tensorrt.check import GraphCheck
     from hmdrn_runtime.errors import VerificationError
 

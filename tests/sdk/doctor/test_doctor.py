@@ -368,7 +368,7 @@ def test_a_report_names_no_user_host_folders_or_serial_numbers(tmp_path, monkeyp
     }
     found = collect_report(f"{home}/secret-mount/birds.hmdrn", tmp_path, lambda what, *_: answers[what])
     monkeypatch.setattr(command_module, "collect_report", lambda bundle: found)
-    assert "zaphod" in json.dumps(found.to_dict())
+    assert "zaphod" in json.dumps(dataclasses.asdict(found))
     done = hmdrn("doctor", found.bundle, "--json")
     assert done.json["bundle"] == "birds.hmdrn"
     assert done.json["jetson"] == {"model": "NVIDIA Jetson Orin Nano", "l4t": "36.4.3", "jetpack": "6"}

@@ -35,7 +35,7 @@ def command(bundle: str, as_json: bool) -> int:
     broken = any(item.needed for item in advice)
     if as_json:
         items = [dataclasses.asdict(item) for item in advice]
-        values = {**report.to_dict(), "works": not broken, "advice": items}
+        values = {**dataclasses.asdict(report), "works": not broken, "advice": items}
         print_json("doctor", redact(values, private_names(), private_folders(bundle)))
     else:
         print_facts("this device", list(_device_facts(report)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,24 +13,20 @@ import click
 
 from hmdrn.cli.commands.build import describe_engines, require_device
 from hmdrn.cli.commands.quantize_report import cache_option, drop_option, episodes_option, show_calibration
-from hmdrn.cli.compiler_check import (
-    check_option,
-    check_with_compiler,
-    refuse_problems,
-    show_checks,
-)
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, json_option, option, preprocess_option, require_package
-from hmdrn.cli.output import print_facts, print_json, progress
+from hmdrn.cli.output import print_facts, print_json, print_table, progress
 from hmdrn.loading import DEFAULT, resolve_checkpoint
-from hmdrn_runtime.errors import ExportError
+from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
+from hmdrn_runtime.errors import ExportError, VerificationError
 from hmdrn_runtime.io.files import expand_path
+from hmdrn_runtime.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from hmdrn_calibration.quantization.report import QuantizationReport
     from hmdrn_export.exporter import DerivedVariants
+    from hmdrn_export.tensorrt.check import GraphCheck
     from hmdrn_export.verification.report import VerificationReport
-    from hmdrn_runtime.bundle.bundle import Bundle
 
 
 # Its own -h and --version, since it is `hmdrn-export` too.
@@ -63,7 +62,11 @@ if TYPE_CHECKING:
 @drop_option
 @episodes_option
 @cache_option
-@check_option
+@option(
+    "--check-tensorrt",
+    is_flag=True,
+    help="Compile the graphs with NVIDIA's compiler too (tensorrt-rtx; no GPU needed).",
+)
 @option(
     "--background",
     multiple=True,
@@ -145,7 +148,6 @@ def command(
             from hmdrn_export.tensorrt.builder import BuildOptions
             from hmdrn_export.tensorrt.engines import build_engines
             from hmdrn_runtime.backends.tensorrt.open import make_engine_opener
-            from hmdrn_runtime.bundle.bundle import open_bundle
 
             gpu, trt = device
             opener = make_engine_opener(trt)
@@ -157,7 +159,7 @@ def command(
         if engines is not None:
             values["engines"] = str(engines)
         if check_tensorrt:
-            values["compiler"] = [check.to_dict() for check in checks]
+            values["compiler"] = [asdict(check) for check in checks]
         if quantization is not None:
             values["calibration"] = quantization.to_dict()
         print_json("export", values)
@@ -195,3 +197,41 @@ def _show_verification(result: VerificationReport, output: Path) -> None:
             ("largest residual of a solve", residual),
         ],
     )
+
+
+def check_with_compiler(path: Path, report: ProgressCallback) -> list[GraphCheck]:
+    """Compile all graphs of a bundle that are for NVIDIA's compiler."""
+    from hmdrn_export.tensorrt.check import check_bundle
+
+    # Not a plain import: type checkers need not have the package.
+    compiler: Any = importlib.import_module("tensorrt_rtx")
+    return [
+        check
+        for variant in open_bundle(path).manifest.variants
+        if variant != "int8-ort"  # NVIDIA's compiler refuses its Q/DQ
+        for check in check_bundle(compiler, open_bundle(path, variant), report=report)
+    ]
+
+
+def show_checks(checks: Sequence[GraphCheck]) -> None:
+    """Print a row for each graph."""
+    products = ("int8_products", "half_products", "float_products")
+    rows = [
+        [
+            f"{check.variant}/{check.graph}",
+            *(str(getattr(check, name)) for name in ("nodes", "layers", *products)),
+            f"{check.seconds:.1f} s",
+            "wrong" if check.problems else "as the rules say",
+        ]
+        for check in checks
+    ]
+    columns = ["graph", "nodes", "layers", "products in int8", "in half", "in float32"]
+    title = "NVIDIA's compiler (tensorrt-rtx), for SM80, SM86 and SM89"
+    print_table(title, [*columns, "compiled in", "precision"], rows)
+
+
+def refuse_problems(checks: Sequence[GraphCheck]) -> None:
+    """Raise VerificationError if a graph was refused, or does not compute where the rules say."""
+    problems = [f"{c.variant}/{c.graph}: {problem}" for c in checks for problem in c.problems]
+    if problems:
+        raise VerificationError("NVIDIA's compiler: " + "; ".join(problems[:3]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +42,6 @@ def _parse_sorted(context: click.Context, parameter: click.Parameter, value: str
     if counts is not None and min(counts) < 1:
         raise click.BadParameter(f"{value!r}: each must be at least 1")
     return counts and tuple(sorted(set(counts)))
-
-
-@dataclass
-class _Results:
-    """Measurements so far; an interrupted run prints those that are there."""
-
-    profile: Profile | None = None
-    comparison: dict[str, Comparison] | None = None
-    start: ColdStart | None = None
-    interrupted: bool = False
 
 
 @click.command("profile")
@@ -125,21 +116,23 @@ def command(
         threads,
         TimingPlan(seconds, runs, warmup=min(0.2, seconds), limit=_PATIENCE * seconds),
     )
-    results = _Results()
+    measured: Profile | None = None
+    comparison: dict[str, Comparison] = {}
+    start: ColdStart | None = None
+    interrupted = False
     with progress() as report:
         try:
-            for results.profile in profile_bundle(recognizer, settings, report):
+            for measured in profile_bundle(recognizer, settings, report):  # noqa: B007 (used after an interrupt)
                 pass
             if second is not None:
                 report("comparing", 0, 1)
                 photos = {name: SOURCES[name]() for name in settings.sources}
-                results.comparison = compare_recognizers(recognizer, second, photos, settings.plan)
+                comparison = compare_recognizers(recognizer, second, photos, settings.plan)
             if cold_starts:
                 report("cold start", 0, 1)
-                results.start = _cold_start(recognizer, bundle, cold_starts, threads)
+                start = _cold_start(recognizer, bundle, cold_starts, threads)
         except KeyboardInterrupt:
-            results.interrupted = True
-    measured = results.profile
+            interrupted = True
     if measured is None:
         return _INTERRUPTED
     mine, others = recognizer.backend_report, None if second is None else second.backend_report
@@ -148,7 +141,6 @@ def command(
         from hmdrn.plotting.profile import draw_profile
 
         draw_profile(measured, title, picture)
-    comparison = results.comparison or {}
     if as_json:
         values = {
             "bundle": bundle,
@@ -156,23 +148,23 @@ def command(
             "backend": mine.backend,
             "threads": settings.used_threads,
             "plan": asdict(settings.plan),
-            "interrupted": results.interrupted,
+            "interrupted": interrupted,
             **measured.to_dict(),
-            "cold_start": None if results.start is None else results.start.to_dict(),
+            "cold_start": None if start is None else asdict(start),
             "other": other,
             "other_variant": None if others is None else others.variant,
             "other_backend": None if others is None else others.backend,
-            "comparison": {source: pair.to_dict() for source, pair in comparison.items()},
+            "comparison": {source: asdict(pair) for source, pair in comparison.items()},
             "budget_ms": budget_ms,
         }
         print_json("profile", values)
     else:
         show_profile(measured, title)
-        if results.comparison is not None:
+        if comparison:
             show_comparison(comparison, bundle, str(other))
-        if results.start is not None:
-            show_cold_start(results.start)
-    return _conclude(results, measured, budget_ms)
+        if start is not None:
+            show_cold_start(start)
+    return _conclude(measured, comparison, interrupted, budget_ms)
 
 
 def _open(bundle: str, gallery: Path | None, variant: str | None, threads: int | None) -> Recognizer:
@@ -190,13 +182,15 @@ def _cold_start(recognizer: Recognizer, bundle: str, runs: int, threads: int | N
         return measure_cold_start(bundle, gallery, photo, runs, recognizer.bundle.variant, threads)
 
 
-def _conclude(results: _Results, measured: Profile, budget_ms: float | None) -> int:
+def _conclude(
+    measured: Profile, comparison: Mapping[str, Comparison], interrupted: bool, budget_ms: float | None
+) -> int:
     """Print warnings; return the exit code."""
     unstable = [
         *measured.unstable,
         *(
             f"{source} in turns, {name}: latency moved by {latency.spread:.1%}"
-            for source, pair in (results.comparison or {}).items()
+            for source, pair in comparison.items()
             for name, latency in (("first", pair.first), ("second", pair.second))
             if latency.unstable
         ),
@@ -206,7 +200,7 @@ def _conclude(results: _Results, measured: Profile, budget_ms: float | None) -> 
             f"warning: times wandered ({'; '.join(unstable)}; over {UNSTABLE:.1%}): let nothing "
             "else run, lock the clocks, and measure again"
         )
-    if results.interrupted:
+    if interrupted:
         print_message("interrupted: this is what had been measured")
         return _INTERRUPTED
     if budget_ms is not None and measured.p90 is not None and measured.p90 > budget_ms:

@@ -62,10 +62,6 @@ class Collection:
         GalleryError: The engine does not answer; here and in every method.
     """
 
-    network: Network
-
-    name: str
-
     def __init__(
         self,
         location: str | os.PathLike[str] | QdrantClient,
@@ -73,7 +69,8 @@ class Collection:
         network: Network,
         api_key: str | None,
     ) -> None:
-        self.name, self.network = name, network
+        self.name: str = name
+        self.network: Network = network
         try:
             self._models = importlib.import_module("qdrant_client.models")
         except ImportError as error:

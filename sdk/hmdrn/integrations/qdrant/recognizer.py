@@ -94,10 +94,6 @@ class QdrantRecognizer:
         'Sooty Albatross'
     """
 
-    recognizer: Recognizer
-
-    candidates: int
-
     def __init__(
         self,
         recognizer: Recognizer,
@@ -114,7 +110,8 @@ class QdrantRecognizer:
             raise GalleryError(f"this bundle has {reason}: use a Conv-4 bundle with the ridge head")
         if candidates < 1:
             raise HmdrnError(f"candidates is {candidates}: ask for at least 1 species")
-        self.recognizer, self.candidates = recognizer, candidates
+        self.recognizer: Recognizer = recognizer
+        self.candidates: int = candidates
         self.collection: Collection = Collection(location, collection, network, api_key)
         self._matcher = matcher
         self._state: _CollectionState | None = None
@@ -166,9 +163,7 @@ class QdrantRecognizer:
         Raises:
             GalleryError: The collection is missing, or is of another network.
         """
-        form = self.collection.read_head()
-        count = self.collection.count_points() - 1
-        self._state = _CollectionState(form, count, self.collection.sample(SAMPLE))
+        self._read_state()
 
     def delete(self) -> None:
         """Delete the collection with its content."""
@@ -245,8 +240,10 @@ class QdrantRecognizer:
     def _solve(self, species: Sequence[Species]) -> Float32:
         return np.stack(self._matcher.operators(species))
 
+    def _read_state(self) -> _CollectionState:
+        form, count = self.collection.read_head(), self.collection.count_points() - 1
+        self._state = state = _CollectionState(form, count, self.collection.sample(SAMPLE))
+        return state
+
     def _current_state(self) -> _CollectionState:
-        if self._state is None:
-            self.refresh()
-        assert self._state is not None
-        return self._state
+        return self._state or self._read_state()

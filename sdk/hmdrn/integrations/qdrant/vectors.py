@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from hmdrn_runtime.bundle.manifest import Network
-from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
+from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
 from hmdrn_runtime.matching.index.folding import Folding
 
 
@@ -52,12 +52,10 @@ class VectorForm:
         The distances of a level of weight 0 in the logit are NaN: its operators are not stored.
         """
         logits, distances = np.zeros(len(vectors)), {}
-        fusion, start = self.network.fusion, 0
-        for level in self.network.levels:
-            part = slice(start, start + level.packed)
+        fusion = self.network.fusion
+        for name, part in level_slices(self.network).items():
             products = (vectors[:, part].astype(np.float64) + self.mean[part]) @ query[part]
-            weight = fusion.weights[level.name] * fusion.scale / fusion.divisor
-            distances[level.name] = np.maximum(products / -weight if weight else products * np.nan, 0)
+            weight = fusion.weights[name] * fusion.scale / fusion.divisor
+            distances[name] = np.maximum(products / -weight if weight else products * np.nan, 0)
             logits += products
-            start += level.packed
         return logits, distances

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmdrn_network.training.distillation.losses import feature_distance, relation_distance
+from hmdrn_network.training.distillation.trainer import feature_distance, relation_distance
 
 
 def test_feature_distance_is_one_minus_the_mean_cosine():

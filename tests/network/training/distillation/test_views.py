@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from hmdrn_network.training.distillation.views import augmented_view, center_square
+from hmdrn_network.training.distillation.cache import augmented_view, center_square
 
 
 def photos(count: int = 3) -> np.ndarray:

@@ -22,12 +22,12 @@ from hmdrn_runtime.errors import BackendError
     ],
 )
 def test_installed_packages_are_found_cuda_python_first(monkeypatch, installed, kinds):
-    monkeypatch.setattr(find, "_is_installed", installed.__contains__)
+    monkeypatch.setattr(find, "is_installed", installed.__contains__)
     assert find_cuda() == kinds
 
 
 def test_without_a_package_the_extras_are_named(monkeypatch):
-    monkeypatch.setattr(find, "_is_installed", lambda name: False)
+    monkeypatch.setattr(find, "is_installed", lambda name: False)
     with pytest.raises(BackendError, match=r"neither cuda-python nor pycuda is installed: .*cuda13.*cuda12"):
         find_cuda()
 

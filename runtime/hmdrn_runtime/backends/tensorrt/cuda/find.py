@@ -40,18 +40,19 @@ def open_cuda(kinds: Sequence[type[Cuda]]) -> Cuda:
 
 
 def _find_kinds() -> Iterator[type[Cuda]]:
-    if _is_installed("cuda.bindings.driver") or _is_installed("cuda.cuda"):
+    if is_installed("cuda.bindings.driver") or is_installed("cuda.cuda"):
         from hmdrn_runtime.backends.tensorrt.cuda.cuda_python import CudaPython
 
         yield CudaPython
-    if _is_installed("pycuda.driver"):
+    if is_installed("pycuda.driver"):
         from hmdrn_runtime.backends.tensorrt.cuda.pycuda import PyCuda
 
         yield PyCuda
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Return True if a module can be found, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package that it would be in
+    except (ImportError, ValueError):  # not even the package that it would be in
         return False

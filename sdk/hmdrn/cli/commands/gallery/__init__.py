@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hmdrn.cli.commands.gallery import calibrate, edit, inspect, reenroll
+from hmdrn.cli.commands.gallery import edit, inspect
 
 
 @click.group("gallery", invoke_without_command=True)
@@ -33,7 +33,7 @@ for _verb in (
     edit.forget,
     edit.rename,
     edit.compact,
-    calibrate.calibrate_gallery,
-    reenroll.reenroll,
+    edit.calibrate_gallery,
+    edit.reenroll,
 ):
     command.add_command(_verb)

@@ -10,12 +10,17 @@ import click
 
 from hmdrn.cli.commands.gallery.inspect import find_doubts, gallery_argument
 from hmdrn.cli.messages import print_message
-from hmdrn.cli.options import PATH, json_option
+from hmdrn.cli.options import PATH, false_accept_rate_option, json_option, option, threads_option
 from hmdrn.cli.output import print_json, print_table
-from hmdrn.cli.threshold_summary import calibrate_command
-from hmdrn_runtime.gallery.file import edit_gallery, load_gallery
+from hmdrn.cli.threshold_summary import DEFAULT_RATE, calibrate_command, describe_passing, describe_rate
+from hmdrn.loading import load
+from hmdrn.open_set import calibrate_threshold, evaluate_acceptance, require_background
+from hmdrn_runtime.errors import GalleryError
+from hmdrn_runtime.gallery.file import check_gallery_path, edit_gallery, load_gallery, save_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
-from hmdrn_runtime.open_set.threshold import false_accept_rate
+from hmdrn_runtime.migration import reenroll as reenroll_gallery
+from hmdrn_runtime.open_set.threshold import false_accept_rate as stored_rate
+from hmdrn_runtime.recognizer import Recognizer
 
 
 @click.command("merge")
@@ -130,13 +135,84 @@ def compact(gallery: Path, labels: tuple[str, ...], as_json: bool) -> None:
     )
 
 
+@click.command("calibrate")
+@gallery_argument
+@option("--bundle", "-b", required=True, metavar="BUNDLE", help="The bundle that GALLERY is used with.")
+@false_accept_rate_option(
+    "Share of photos of other species that may pass as known.  "
+    f"[default: the rate that GALLERY has; {DEFAULT_RATE} if it has none]"
+)
+@threads_option
+@json_option
+def calibrate_gallery(
+    gallery: Path, bundle: str, false_accept_rate: float | None, threads: int | None, as_json: bool
+) -> None:
+    """Fit the threshold between known and unknown species for GALLERY, and show its cost.
+
+    Do it again when species or photos have come or gone. The cost is the number of the gallery's own photos
+    that would pass, each compared with the others of its species.
+
+    Example: hmdrn gallery calibrate site7.gallery --bundle default --false-accept-rate 0.05
+    """
+    opened = load(bundle, threads=threads)
+    require_background(opened)
+    with edit_gallery(gallery) as target:
+        recognizer = Recognizer(opened.bundle, opened.backend, target)
+        rate = false_accept_rate or stored_rate(target.calibration) or DEFAULT_RATE
+        calibrate_threshold(recognizer, rate)
+        cost = evaluate_acceptance(recognizer)
+    if as_json:
+        values = {"gallery": str(gallery), "bundle": bundle, "far": rate}
+        print_json("gallery.calibrate", {**values, "species": len(target), "own_photos": cost.to_dict()})
+        return
+    click.echo(f"{gallery} is {describe_rate(rate)}: {describe_passing(cost)}")
+
+
+@click.command("reenroll")
+@gallery_argument
+@option("--bundle", "-b", required=True, metavar="BUNDLE", help="The bundle to carry the gallery to.")
+@option("--output", "-o", required=True, type=PATH, help="The new gallery; GALLERY itself stays as it is.")
+@option("--skip-missing", is_flag=True, help="Leave out photos that have no thumbnail.")
+@threads_option
+@json_option
+def reenroll(
+    gallery: Path, bundle: str, output: Path, skip_missing: bool, threads: int | None, as_json: bool
+) -> None:
+    """Carry GALLERY to another model: enroll its thumbnails anew under BUNDLE.
+
+    The photos of GALLERY must have been enrolled with --keep-thumbnails.
+
+    Example: hmdrn gallery reenroll site7.gallery --bundle new.hmdrn --output site7-new.gallery
+    """
+    output = check_gallery_path(output)
+    if output.exists():
+        raise GalleryError(f"{output} is there already: give the path of a new gallery")
+    old = load_gallery(gallery)
+    new, left_out = reenroll_gallery(old, load(bundle, threads=threads), skip_missing)
+    save_gallery(new, output)
+    rate = stored_rate(old.calibration)
+    if rate is not None:
+        print_message(
+            f"warning: {output} is not calibrated, since a calibration is for the model it was made with: "
+            f"run {calibrate_command(output, bundle, rate)}"
+        )
+    photos = sum(s.shots for s in new.species.values())
+    if as_json:
+        values = {"gallery": str(gallery), "bundle": bundle, "output": str(output)}
+        counts = {"species": len(new), "photos": photos, "left_out": left_out}
+        print_json("gallery.reenroll", {**values, **counts})
+        return
+    missing = f"; {left_out} photos without thumbnail left out" if left_out else ""
+    click.echo(f"enrolled {len(new)} species anew from {photos} thumbnails into {output}{missing}")
+
+
 def _merge(path: Path, others: Sequence[Path], labels: Sequence[str] | None, as_json: bool) -> None:
     """Merge species of other galleries, all if `labels` is None, into the one at `path`, and show them."""
     loaded = [load_gallery(other) for other in others]
     if labels is not None:
         loaded[0].select(labels)  # raises before a new gallery is made
     with edit_gallery(path, loaded[0].network) as gallery:
-        rates = [false_accept_rate(g.calibration) for g in (gallery, *loaded)]
+        rates = [stored_rate(g.calibration) for g in (gallery, *loaded)]
         reports = [gallery.merge(other, labels) for other in loaded]
     doubts = find_doubts(gallery)
     old_rates = [rate for rate in rates if rate is not None]

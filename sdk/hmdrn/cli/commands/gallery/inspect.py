@@ -109,6 +109,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     Example: hmdrn gallery diff site7.gallery.previous site7.gallery
     """
     difference = diff_galleries(load_gallery(first), load_gallery(second))
+    renamed = dict(difference.renamed)
     if as_json:
         differing = [
             {"label": label, "only_first": mine, "only_second": other}
@@ -116,16 +117,10 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
         ]
         values = {"first": str(first), "second": str(second), "equal": not difference}
         lists = {"only_first": difference.only_first, "only_second": difference.only_second}
-        renamed = dict(difference.renamed)
         print_json("gallery.diff", {**values, **lists, "differing": differing, "renamed": renamed})
         return
     rows = [
-        [
-            label,
-            "only there",
-            f"called {difference.renamed[label]}" if label in difference.renamed else "",
-            "",
-        ]
+        [label, "only there", f"called {renamed[label]}" if label in renamed else "", ""]
         for label in difference.only_first
     ]
     rows += [[label, "", "only there", ""] for label in difference.only_second]
