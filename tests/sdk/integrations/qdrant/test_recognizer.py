@@ -130,7 +130,7 @@ def test_a_device_without_a_gallery_uses_the_pushed_one(birds, photos, tmp_path)
 def test_a_collection_of_another_network_or_kind_is_refused(birds, photos):
     client = qdrant_client.QdrantClient(":memory:")
     engine = QdrantRecognizer(birds, client)
-    with pytest.raises(hmdrn.GalleryError, match="no collection 'hmdrn': push"):
+    with pytest.raises(hmdrn.GalleryError, match="collection 'hmdrn' does not exist: push"):
         engine.classify(photos[0][0])
     engine.push()
     engine.delete()
