@@ -51,16 +51,13 @@ def infer_sizes(name: str, graph: Graph, given: Mapping[str, tuple[str, tuple[in
 
 def split_blocks(sizes: Sizes, max_sizes: Sizes) -> Iterator[dict[str, slice]]:
     """Split a call of these sizes into blocks that an engine accepts: slices of the separate axes."""
-    axes = {
-        axis: [
-            slice(start, min(start + max_sizes[axis], sizes[axis]))
-            for start in range(0, sizes[axis], max_sizes[axis])
-        ]
-        for axis in SEPARATE
-        if axis in sizes
-    }
-    for parts in itertools.product(*axes.values()):
+    axes = [axis for axis in SEPARATE if axis in sizes]
+    for parts in itertools.product(*(_split_axis(sizes[axis], max_sizes[axis]) for axis in axes)):
         yield dict(zip(axes, parts, strict=True))
+
+
+def _split_axis(size: int, maximum: int) -> list[slice]:
+    return [slice(start, min(start + maximum, size)) for start in range(0, size, maximum)]
 
 
 def pad_class_count(classes: int, maximum: int) -> int:
