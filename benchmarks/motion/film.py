@@ -100,7 +100,9 @@ class Visit:
         nod = self.side * np.array([0.02 * math.sin(7 * time), 0.03 * math.sin(5 * time)])
         if int(time) % 4 == 3:  # it also sits quite still
             nod[:] = 0
-        return (entry + (begin - entry) * arriving if arriving < 1 else begin + (exit_ - begin) * leaving) + nod
+        return (
+            entry + (begin - entry) * arriving if arriving < 1 else begin + (exit_ - begin) * leaving
+        ) + nod
 
 
 class Film:
@@ -207,7 +209,7 @@ class Film:
         return frame
 
     def _paste(self, frame: UInt8, visit: Visit, time: float) -> Box | None:
-        """Paste a subject and return its true box, clipped to the frame; None if too little of it is inside."""
+        """Paste a subject and return its true box, clipped to the frame; None if too little is inside."""
         width, height = self.settings.size
         middle = visit.locate(time, width)
         x, y = np.round(middle - visit.side / 2).astype(int)

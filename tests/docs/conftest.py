@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from drawn_archives import cub_files, pack
+from drawn_detectors import write_detector
 from PIL import Image
 
 import hmdrn
@@ -56,6 +57,7 @@ def _make_files(folder: Path) -> None:
                 for n, photo in enumerate(photos):
                     archive.writestr(f"{'train' if s < 5 else 'val'}/{label}/{n}.jpg", photo)
     _write_film(folder / "film.mp4", [photo for photos in albatrosses[:2] for photo in photos[5:7]])
+    write_detector(folder / "yolo.onnx", "v8")
     pack(folder / "CUB_200_2011.tgz", cub_files())
     for name in ("birds.hmdrn", "mine.hmdrn", "new.hmdrn"):
         shutil.copytree(resolve_bundle("default"), folder / name)

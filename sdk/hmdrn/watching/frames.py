@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 import PIL.Image
 
@@ -62,5 +61,18 @@ class Frame:
         return PIL.Image.frombytes("RGB", (shape[1], shape[0]), self.pixels.tobytes(), "raw", "BGR")
 
 
-Detector: TypeAlias = Callable[[Frame], Boxes | None]
-"""Finds the subjects in a frame: boxes in pixels, empty without a subject, None to skip the frame."""
+class Detector(Protocol):
+    """Finds the subjects in a frame: any callable, such as a function, that takes a `Frame`.
+
+    Examples:
+        >>> def find_left_half(frame):
+        ...     return [(0, 0, frame.image.width / 2, frame.image.height)]
+        >>> [result] = hmdrn.watch(
+        ...     "default", "film.mp4", gallery="site7.gallery", boxes=find_left_half, max_frames=1
+        ... )
+        >>> result.sightings[0].box
+        (0.0, 0.0, 120.0, 240.0)
+    """
+
+    def __call__(self, frame: Frame, /) -> Boxes | None:
+        """Return boxes in pixels, empty without a subject, None to skip the frame."""

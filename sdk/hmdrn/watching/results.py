@@ -79,7 +79,9 @@ class WatchResult:
         return any(sighting.changed for sighting in self.sightings)
 
 
-SourceState = Literal["lost", "stalled", "retrying", "reconnected", "short", "unreadable", "boxes", "region"]
+SourceState = Literal[
+    "lost", "stalled", "retrying", "reconnected", "short", "unreadable", "boxes", "region", "camera"
+]
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,9 @@ class SourceEvent:
     Attributes:
         state: "stalled" (no frame for a while), "lost" (it ended), "retrying" (it will be opened again),
             "reconnected", "short" (a video ended long before the end that it reports), "unreadable" (a frame
-            or box cannot be used), "boxes" (a line of boxes cannot be read, or the lines ended) or "region"
-            (the fixed region was clipped to the image).
+            or box cannot be used), "boxes" (a line of boxes cannot be read, or the lines ended), "region"
+            (the fixed region was clipped to the image) or "camera" (it moves, and motion needs one that does
+            not).
         message: The event in words.
         time: Seconds since 1970 (UTC).
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from hmdrn.cli.detector_options import DetectorOptions, detector_options, open_detector
 from hmdrn.cli.gallery_notes import SINGLE_SPECIES, load_with_notes
 from hmdrn.cli.messages import format_message, print_message
 from hmdrn.cli.options import PATH, bundle_argument, gallery_option, json_option, option, threads_option
@@ -19,10 +20,9 @@ from hmdrn.cli.output_paths import check_output_path
 from hmdrn.cli.parameters import FiniteRange, parse_region
 from hmdrn.cli.pipe_writer import PipeWriter
 from hmdrn.cli.signals import StopOnSignal
-from hmdrn.cli.threshold_summary import calibrate_command
+from hmdrn.cli.snapshot_checks import check_snapshot_folder, check_unknowns
 from hmdrn.cli.watch_summary import summary_facts
 from hmdrn.loading import resolve_bundle
-from hmdrn.open_set import require_background
 from hmdrn.visits.recorder import VisitRecorder
 from hmdrn.visits.store import MAX_MEGABYTES, VisitStore
 from hmdrn.watching.events import (
@@ -41,8 +41,6 @@ from hmdrn.watching.sources import Source, parse_source
 from hmdrn.watching.summary import WatchSummary
 from hmdrn.watching.watch import NO_SMOOTHING, watch
 from hmdrn_runtime.errors import GalleryError, HmdrnError
-from hmdrn_runtime.io.files import expand_path
-from hmdrn_runtime.recognizer import Recognizer
 
 _DEFAULT = Smoothing()
 
@@ -63,6 +61,7 @@ _DEFAULT = Smoothing()
     help="A detector's boxes as JSON lines, one object a frame: - for standard input, or a named pipe. "
     "Each box is answered, and followed from frame to frame.",
 )
+@detector_options
 @option(
     "--every-frame/--newest",
     default=None,
@@ -141,6 +140,7 @@ def command(
     gallery: Path,
     source: str,
     boxes: str | None,
+    detector: DetectorOptions,
     smoothing: float | None,
     hysteresis: float,
     hold: int,
@@ -180,7 +180,7 @@ def command(
             inputs = [resolve_bundle(bundle), gallery, None if boxes == "-" else boxes, parsed.path]
             overlay = check_output_path(overlay, "film", [path for path in inputs if path is not None])
         if snapshots is not None:
-            _check_snapshot_folder(snapshots, parsed)
+            check_snapshot_folder(snapshots, parsed)
         recognizer = load_with_notes(bundle, gallery, threads=threads)
         if not len(recognizer.gallery):
             raise GalleryError(f"{gallery} has no species: enroll photos first, with hmdrn enroll")
@@ -188,7 +188,7 @@ def command(
             print_message(SINGLE_SPECIES)
         writer = None
         if snapshots is not None:
-            _check_unknowns(recognizer, bundle, gallery)
+            check_unknowns(recognizer, bundle, gallery)
             preprocessing = recognizer.preprocessing
             writer = SnapshotWriter(snapshots, snapshot_every, preprocessing, snapshot_folders, print_message)
         film = stack.enter_context(contextlib.closing(OverlayVideo(overlay))) if overlay is not None else None
@@ -204,10 +204,14 @@ def command(
             err(format_message(event.message))
             sink(build_source_event(event))
 
+        def report_camera(message: str) -> None:
+            report_event(SourceEvent("camera", message, time.time()))
+
+        found_by = open_detector(detector, boxes, parsed, threads, report_camera)
         watching = watch(
             recognizer,
             source,
-            boxes=_parse_boxes(boxes),
+            boxes=found_by or _parse_boxes(boxes),
             smoothing=_choose_smoothing(parsed, smoothing, hysteresis, hold),
             on_event=report_event,
             **settings,
@@ -231,25 +235,6 @@ def command(
     if stop.received == signal.SIGINT:
         return 130
     return 2 if parsed.kind == "photos" and watching.summary.unreadable else 0
-
-
-def _check_snapshot_folder(folder: Path, source: Source) -> None:
-    """Refuse a snapshot folder among the watched photos: a loop would watch the snapshots in turn."""
-    if source.kind == "photos" and source.path is not None:
-        target = expand_path(folder, HmdrnError).resolve()
-        if source.path.resolve() in (target, *target.parents):
-            raise HmdrnError(
-                f"cannot keep snapshots in {folder}: its photos are watched; give another folder"
-            )
-
-
-def _check_unknowns(recognizer: Recognizer, bundle: str, gallery: Path) -> None:
-    require_background(recognizer)
-    if recognizer.gallery.calibration is None:
-        raise GalleryError(
-            f"{gallery} is not calibrated, so nothing would ever be unknown and kept as a snapshot: run "
-            f"{calibrate_command(gallery, bundle)}"
-        )
 
 
 def _choose_smoothing(source: Source, seconds: float | None, hysteresis: float, hold: int) -> Smoothing:

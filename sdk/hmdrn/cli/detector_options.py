@@ -1,0 +1,133 @@
+"""Options of `hmdrn watch` that find the subjects."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hmdrn.cli.options import option
+from hmdrn.cli.parameters import FiniteRange, parse_region
+from hmdrn.watching.sources import Source
+from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.images.preprocessing import Box
+
+if TYPE_CHECKING:
+    from hmdrn.watching.frames import Detector
+
+_EXPECTED = "give motion, or yolo:MODEL.onnx with the path of a detector"
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """Values of the options.
+
+    Attributes:
+        detect: "motion", "yolo:MODEL.onnx", or None.
+        detect_classes: Names of the detector's classes, separated by commas; all if None.
+        detect_score: Least score of a detector's box.
+        ignore: Zones without subjects.
+        min_size: Least size of what moves, as a share of the frame's height.
+    """
+
+    detect: str | None
+    detect_classes: str | None
+    detect_score: float
+    ignore: tuple[Box, ...]
+    min_size: float
+
+
+def detector_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of `DetectorOptions`, which the function receives as `detector`."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **values: Any) -> Any:
+        options = DetectorOptions(**{field.name: values.pop(field.name) for field in fields(DetectorOptions)})
+        return function(*arguments, detector=options, **values)
+
+    decorators = (
+        option(
+            "--detect",
+            metavar="HOW",
+            help="Find the subjects: motion, before a camera that does not move, or yolo:MODEL.onnx, a YOLO "
+            "detector that ultralytics exported. Each is answered, and followed from frame to frame.",
+        ),
+        option(
+            "--detect-classes",
+            metavar="NAMES",
+            help="Classes of the yolo detector to keep, such as bird,cat.  [default: all]",
+        ),
+        option(
+            "--detect-score",
+            type=FiniteRange(0, 1),
+            default=0.25,
+            help="Least score of a yolo detector's box.",
+        ),
+        option(
+            "--ignore",
+            metavar="X0,Y0,X1,Y1",
+            multiple=True,
+            callback=_parse_zones,
+            help="With --detect motion: zone in pixels without subjects, such as a road; repeatable.",
+        ),
+        option(
+            "--min-size",
+            type=FiniteRange(0.01, 1),
+            default=0.02,
+            help="With --detect motion: least size of a subject, as a share of the frame's height.",
+        ),
+    )
+    for decorator in reversed(decorators):
+        call = decorator(call)
+    return call
+
+
+def open_detector(
+    options: DetectorOptions,
+    boxes: str | None,
+    source: Source,
+    threads: int | None,
+    report: Callable[[str], None],
+) -> Detector | None:
+    """Open the detector of `--detect`; None without the option.
+
+    Args:
+        options: The options.
+        boxes: The value of `--boxes`, which excludes `--detect`.
+        source: The source to watch.
+        threads: CPU threads; all cores if None.
+        report: Called with what the detector notices of the camera.
+
+    Raises:
+        HmdrnError: The options do not fit together, or the detector cannot be opened.
+    """
+    kind, _, model = (options.detect or "").partition(":")
+    if options.detect_classes is not None and kind != "yolo":
+        raise HmdrnError("--detect-classes is for --detect yolo:MODEL.onnx")
+    if options.ignore and kind != "motion":
+        raise HmdrnError("--ignore is for --detect motion")
+    if options.detect is None:
+        return None
+    if boxes is not None:
+        raise HmdrnError("give --detect or --boxes, not both")
+    if options.detect == "motion":
+        if source.kind == "photos":
+            raise HmdrnError("--detect motion needs a camera or a film: photos of a folder do not move")
+        from hmdrn.detectors.motion import MotionDetector, MotionSettings
+
+        return MotionDetector(MotionSettings(options.min_size, options.ignore), report)
+    if kind != "yolo" or not model:
+        raise HmdrnError(f"--detect is {options.detect!r}: {_EXPECTED}")
+    from hmdrn.detectors.onnx_detector import OnnxDetector
+
+    names = options.detect_classes
+    classes = None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    return OnnxDetector(model, classes, options.detect_score, threads=threads)
+
+
+def _parse_zones(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[Box, ...]:
+    zones = (parse_region(context, option, zone) for zone in value)
+    return tuple(zone for zone in zones if zone is not None)
