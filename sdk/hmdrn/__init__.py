@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn.visits.filter import VisitFilter as VisitFilter
     from hmdrn.visits.inbox import VisitGroup as VisitGroup
     from hmdrn.visits.inbox import group_unknown_visits as group_unknown_visits
+    from hmdrn.visits.labeling import CardReport as CardReport
+    from hmdrn.visits.labeling import label_card as label_card
     from hmdrn.visits.recorder import VisitRecorder as VisitRecorder
     from hmdrn.visits.store import VisitStore as VisitStore
     from hmdrn.visits.visit import Naming as Naming
@@ -130,6 +132,7 @@ _NAMES_BY_MODULE = {
     "hmdrn.visits.corrections": "Correction correct_visits rename_visits undo_change",
     "hmdrn.visits.filter": "VisitFilter",
     "hmdrn.visits.inbox": "VisitGroup group_unknown_visits",
+    "hmdrn.visits.labeling": "CardReport label_card",
     "hmdrn.visits.recorder": "VisitRecorder",
     "hmdrn.visits.store": "VisitStore",
     "hmdrn.visits.visit": "Naming Visit VisitPicture",

@@ -48,6 +48,8 @@ def _make_files(folder: Path) -> None:
     for letter, photo in zip("abcd", [*albatrosses[0][5:7], *albatrosses[1][5:7]], strict=True):
         write(f"{letter}.jpg", photo)
     write("frame.jpg", albatrosses[0][7])
+    for n, photo in enumerate([*albatrosses[0][5:7], *albatrosses[1][5:7]]):
+        write(f"card/100EK113/IMG_{n:04d}.JPG", photo)
     for label, photos in zip(names, species, strict=True):
         for n, photo in enumerate(photos):
             write(f"photos/{label}/{n}.jpg", photo)

@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from hmdrn.cli.encoding import escape_output
 from hmdrn.cli.messages import print_message
 from hmdrn_runtime.errors import HmdrnError
 
@@ -24,6 +25,7 @@ _VERBS = {
     "export": "Turn a checkpoint into a bundle (also: hmdrn-export).",
     "gallery": "Look at galleries, merge those of several devices, change them.",
     "inspect": "Show the contents of a bundle or a gallery.",
+    "label": "Name the photos of a trail camera's card: visits, a table, copies by species.",
     "prepare": "Turn the original archives of a data set into a zip with splits.",
     "profile": "Measure how fast a bundle is on this machine.",
     "quantize-report": "Show what INT8 would cost a bundle, layer by layer.",
@@ -90,6 +92,7 @@ def run(command: click.Command, program: str, arguments: list[str] | None = None
     Returns:
         0 done, 1 a fault of ours, 2 the user's input or environment, 3 a limit missed, 130 interrupted.
     """
+    escape_output()
     try:
         result = command.main(arguments, prog_name=program, standalone_mode=False)
         return result if isinstance(result, int) else 0
