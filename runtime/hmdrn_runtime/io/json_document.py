@@ -81,6 +81,15 @@ def _parse_finite(text: str) -> float:
     return value
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether a text is valid in UTF-8: file names with undecodable bytes are not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def canonical_json(values: object) -> str:
     """Return the canonical text of a JSON value: sorted keys, indented by two spaces, ending in a newline."""
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

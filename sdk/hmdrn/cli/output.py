@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from hmdrn.cli.encoding import is_utf8
+from hmdrn_runtime.io.json_document import is_encodable
 from hmdrn_runtime.progress import ProgressCallback
 
 
@@ -54,7 +57,16 @@ def print_facts(title: str, facts: Sequence[tuple[str, str]], stderr: bool = Fal
 
 def print_json(schema: str, values: dict[str, Any]) -> None:
     """Print a JSON object with its schema's name and version on standard output."""
-    click.echo(json.dumps(with_schema(schema, values), indent=2, ensure_ascii=False))
+    click.echo(format_json(with_schema(schema, values)))
+
+
+def format_json(values: Any) -> str:
+    """Return JSON for standard output: in ASCII if that is not UTF-8, or the values have undecodable bytes.
+
+    Such a byte of a file's name is a lone surrogate, of which `os.fsencode` makes the byte again.
+    """
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    return text if is_utf8(sys.stdout) and is_encodable(text) else json.dumps(values, indent=2)
 
 
 def with_schema(schema: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Literal, TextIO
 
 import click
 
+from hmdrn.cli.encoding import ESCAPE, is_utf8
+
 _POLL_SECONDS = 0.05
 _PATIENCE = 0.2
 """Seconds that the reader of a full pipe gets once the command is to end."""
@@ -20,7 +22,10 @@ _CHUNK = min(select.PIPE_BUF, 4096) if hasattr(select, "PIPE_BUF") else 0
 
 
 class PipeWriter:
-    """Writes lines to a standard stream, and gives up on a full pipe once `is_ending()` is true."""
+    """Writes lines to a standard stream, and gives up on a full pipe once `is_ending()` is true.
+
+    Lines for standard output are JSON.
+    """
 
     def __init__(self, stream: Literal["stdout", "stderr"], is_ending: Callable[[], bool]) -> None:
         self._stream, self._is_ending = stream, is_ending
@@ -29,11 +34,13 @@ class PipeWriter:
 
     def __call__(self, line: str) -> None:
         """Write a line; raise BrokenPipeError if the reader has closed its end."""
-        descriptor = _descriptor(getattr(sys, self._stream))
+        stream = getattr(sys, self._stream)
+        descriptor = _descriptor(stream)
         if descriptor is None:
             click.echo(line, err=self._stream == "stderr")
             return
-        data = memoryview(f"{line}\n".encode())
+        encoding = "ascii" if self._stream == "stdout" and not is_utf8(stream) else stream.encoding
+        data = memoryview(f"{line}\n".encode(encoding, ESCAPE))
         while data:
             # Nothing may follow half a line: it would read as its other half.
             if self._broken or not self.wait_until_writable():

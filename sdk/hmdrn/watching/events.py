@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from hmdrn.watching.results import Sighting, SourceEvent, WatchResult
 from hmdrn.watching.smoothing import SmoothedLabel
 from hmdrn.watching.summary import WatchSummary
+from hmdrn_runtime.io.json_document import is_encodable
 
 SCHEMA = "hmdrn.watch/1"
 Event: TypeAlias = dict[str, Any]
@@ -48,8 +49,9 @@ def build_summary_event(summary: WatchSummary, time: float) -> Event:
 
 
 def to_json_line(event: Event) -> str:
-    """Return an event as one line of JSON, without its newline."""
-    return json.dumps(event, ensure_ascii=False)
+    """Return an event as one line of JSON, without its newline; in ASCII if it has undecodable bytes."""
+    line = json.dumps(event, ensure_ascii=False)
+    return line if is_encodable(line) else json.dumps(event)
 
 
 def _event(kind: str, time: float) -> Event:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +22,9 @@ from hmdrn.cli.options import (
     option,
     threads_option,
 )
-from hmdrn.cli.output import print_table, progress, with_schema
+from hmdrn.cli.output import format_json, print_table, progress, with_schema
 from hmdrn_runtime.credentials import mask_secrets
-from hmdrn_runtime.datasets.files import find_photos
+from hmdrn_runtime.datasets.files import open_files
 from hmdrn_runtime.errors import DatasetError, ImageError
 from hmdrn_runtime.images.formats import IMAGE_SUFFIXES
 from hmdrn_runtime.images.preprocessing import Preprocessing
@@ -74,7 +73,7 @@ def command(
         print_message(SINGLE_SPECIES)
     named = [(str(path), answer) for (path, _), answer in zip(files, answers, strict=True)]
     if as_json:
-        click.echo(json.dumps([_to_json(*item) for item in named], indent=2, ensure_ascii=False))
+        click.echo(format_json([_to_json(*item) for item in named]))
     elif len(errors) < len(answers):
         _show([(image, answer) for image, answer in named if isinstance(answer, Prediction)], top)
     return 2 if errors else 0
@@ -86,9 +85,12 @@ def _find_files(image: Path) -> list[tuple[Path, ImageError | None]]:
         image = expand_path(image, ImageError)
         if not image.is_dir():
             return [(image, None)]
-        photos = find_photos(image)
+        _, _, listing = open_files(image)
+        photos = sorted(image / name for name in listing.images)
     except (ImageError, DatasetError) as error:
         return [(image, ImageError(str(error)))]
+    for note in listing.notes:
+        print_message(f"warning: {image}: {note}")
     if not photos:
         return [(image, ImageError(f"{image} holds no image ({', '.join(IMAGE_SUFFIXES)}): check the path"))]
     return [(photo, None) for photo in photos]
