@@ -90,7 +90,7 @@ class Visit:
     pixels: Float32
     mask: Float32
 
-    def locate(self, time: float, width: int) -> npt.NDArray[Any]:
+    def locate(self, time: float, width: int) -> Any:
         """Return the middle of the subject at a time, x and y in pixels."""
         begin, end = self.path
         if not self.sits:
@@ -139,11 +139,12 @@ class Film:
             for number, visit in enumerate(self.visits):
                 if visit.start <= time <= visit.end and (box := self._paste(frame, visit, time)) is not None:
                     truth.append((number, box))
-            frame = cv2.convertScaleAbs(frame, alpha=self._light(time))
+            frame = np.asarray(cv2.convertScaleAbs(frame, alpha=self._light(time)), np.uint8)
             if self._conditions.shake:
                 shift = self._scale * self._conditions.shake * random.normal(0, 1, 2)
                 matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
-                frame = cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+                moved = cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+                frame = np.asarray(moved, np.uint8)
             down, across = random.integers(0, 64, 2)
             grain = noise[down : down + height, across : across + width]
             yield np.asarray(cv2.add(frame, grain, dtype=cv2.CV_8U), np.uint8), truth, time
@@ -187,7 +188,8 @@ class Film:
             pixels = cv2.resize(subjects[subject], (side, side), interpolation=cv2.INTER_AREA)
             across = (np.arange(side) + 0.5) / side * 2 - 1
             inside = (across / ELLIPSE[0]) ** 2 + (across[:, None] / ELLIPSE[1]) ** 2 <= 1
-            mask = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), max(0.5, side / 60))
+            soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), max(0.5, side / 60))
+            mask = np.asarray(soft, np.float32)
             sits = bool(random.random() < 0.5)
             visits.append(
                 Visit(start, end, subject, side, (path[0], path[1]), sits, pixels.astype(np.float32), mask)
@@ -196,7 +198,7 @@ class Film:
         return visits
 
     def _sway(self, time: float) -> UInt8:
-        frame = self._background.copy()
+        frame: UInt8 = self._background.copy()
         gust = 0.6 + 0.4 * math.sin(time / 5)
         for leaf in self._leaves:
             turn = 2 * math.pi * leaf["speed"] * time + leaf["phase"]

@@ -52,7 +52,8 @@ class Letterbox:
         """Bring boxes (N, 4) of the input to pixels of the frame, and clip them to it."""
         (left, top), (width, height) = self.offset, self.frame
         scaled = (boxes - np.array([left, top, left, top], np.float32)) / np.float32(self.scale)
-        return np.clip(scaled, 0, np.array([width, height, width, height], np.float32))
+        clipped = np.clip(scaled, 0, np.array([width, height, width, height], np.float32))
+        return np.asarray(clipped, np.float32)
 
 
 def fit_size(frame: tuple[int, int], long_side: int, stride: int) -> tuple[int, int]:

@@ -147,9 +147,9 @@ class MotionDetector:
     def _find(self, small: UInt8, elapsed: float) -> list[Box]:
         image = self._image = self._background.compensate(small)
         self._foreground = self._background.subtract(image) & self._watched
-        watched = max(1, np.count_nonzero(self._watched))
-        is_disturbed = np.count_nonzero(self._foreground) > DISTURBED_SHARE * watched
-        self._note_disturbance(bool(is_disturbed), elapsed)
+        watched = max(1, int(np.count_nonzero(self._watched)))
+        is_disturbed = int(np.count_nonzero(self._foreground)) > DISTURBED_SHARE * watched
+        self._note_disturbance(is_disturbed, elapsed)
         if is_disturbed or self._time - self._started < WARM_UP_SECONDS:
             self._background.absorb(small, DISTURBED_RATE if is_disturbed else WARM_UP_RATE)
             self._tracker.tracks = []

@@ -56,7 +56,7 @@ def decode_output(output: npt.NDArray[np.floating], classes: int | None, end_to_
     if output.ndim != 3 or output.shape[0] != 1 or min(output.shape) < 1:
         raise _unknown_layout(output)
     rows = output[0].astype(np.float32)
-    layout = _find_layout(*rows.shape, classes, end_to_end)
+    layout = _find_layout(rows.shape[0], rows.shape[1], classes, end_to_end)
     if layout == "end-to-end":
         return Detections(rows[:, :4], rows[:, 4], rows[:, 5].round().astype(np.int64))
     if layout == "v8":

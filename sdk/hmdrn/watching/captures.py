@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn.watching.hot_folder import HotFolderCapture
 from hmdrn.watching.opencv import has_gstreamer, open_cv2
 from hmdrn.watching.sources import Source
 from hmdrn_runtime.datasets.files import find_photos
@@ -81,17 +82,22 @@ class VideoCapture:
         self._capture.release()
 
 
-def open_capture(source: Source, stall_after: float) -> PhotoCapture | VideoCapture:
+def open_capture(
+    source: Source, stall_after: float, is_closed: Callable[[], bool]
+) -> PhotoCapture | HotFolderCapture | VideoCapture:
     """Open a source. Blocks, for an address up to some seconds.
 
     Args:
         source: The source.
         stall_after: Seconds without a frame after which its reader gives up an address.
+        is_closed: Returns True when reading must end.
 
     Raises:
         SourceError: The source cannot be opened.
         MissingDependencyError: The source needs OpenCV, which is not installed.
     """
+    if source.seen_file is not None:
+        return HotFolderCapture(Path(str(source.target)), source.seen_file, is_closed)
     if source.kind == "photos":
         return PhotoCapture(_list_photos(Path(str(source.target))))
     return VideoCapture(source, stall_after)

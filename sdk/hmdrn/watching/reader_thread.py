@@ -91,7 +91,8 @@ class ReaderThread:
             self._changed.notify_all()
 
     def _read(self) -> None:
-        with contextlib.closing(open_capture(self._source, self._stall_after)) as capture:
+        source, stall_after = self._source, self._stall_after
+        with contextlib.closing(open_capture(source, stall_after, lambda: self._closed)) as capture:
             self.rate = capture.rate
             begin = self.last_frame_time = time.monotonic()
             paced = not self._source.live and not self._every_frame

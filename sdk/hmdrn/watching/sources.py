@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from hmdrn.watching.seen_photos import STATE_NAME
 from hmdrn_runtime.credentials import is_pipeline, mask_secrets
 from hmdrn_runtime.errors import SourceError
 from hmdrn_runtime.images.formats import is_photo
@@ -41,11 +42,13 @@ class Source:
             "photos" (a folder, or one photo).
         target: What to open: a device's number, a path, an address or a pipeline; may hold a password.
         name: The name in messages; never holds a password.
+        seen_file: Of a folder that is followed, the file of its photos that were answered; else None.
     """
 
     kind: SourceKind
     target: int | str = field(repr=False)
     name: str
+    seen_file: Path | None = None
 
     @property
     def path(self) -> Path | None:
@@ -95,6 +98,22 @@ def parse_source(source: str | int | os.PathLike[str]) -> Source:
             raise SourceError(f"cannot watch {name!r}: give {_EXPECTED}")
         return Source("stream", text, name)
     return _parse_path(text)
+
+
+def follow_source(source: Source, follow: bool | str | os.PathLike[str], loop: bool) -> Source:
+    """Return a folder as one that is followed, if `follow` is True or the file of its answered photos.
+
+    Raises:
+        SourceError: The source is not a folder, or it is looped.
+    """
+    if follow is False:
+        return source
+    if source.path is None or not source.path.is_dir():
+        raise SourceError(f"cannot follow {source.name}: give a folder that photos come into")
+    if loop:
+        raise SourceError("give follow or loop, not both: a folder that is followed has no end")
+    path = source.path / STATE_NAME if follow is True else expand_path(follow, SourceError)
+    return replace(source, seen_file=path)
 
 
 def _is_number(text: str) -> bool:

@@ -15,8 +15,9 @@ from hmdrn.watching.frame_classifier import ClassifierProtocol, FrameClassifier
 from hmdrn.watching.frames import Detector, Frame
 from hmdrn.watching.reconnecting_source import ReconnectingSource
 from hmdrn.watching.results import SourceEvent, SourceState, WatchResult
+from hmdrn.watching.seen_photos import SeenPhotos
 from hmdrn.watching.smoothing import Smoothing
-from hmdrn.watching.sources import Source, parse_source
+from hmdrn.watching.sources import Source, follow_source, parse_source
 from hmdrn.watching.summary import WatchSummary
 from hmdrn_runtime.arguments import check_callable, check_count, check_kind, check_number
 from hmdrn_runtime.credentials import mask_secrets
@@ -114,6 +115,7 @@ class Watch:
         source = ReconnectingSource(
             self.source, settings.every_frame, settings.loop, settings.stall_after, self._report
         )
+        seen = self._open_seen()
         try:
             while not (source.ended or self._is_over()):
                 frame = source.take(_POLL_SECONDS)
@@ -125,11 +127,15 @@ class Watch:
                 if result is not None:
                     summary.add(result)
                     yield result
+                if frame is not None and seen is not None:
+                    seen.add(Path(str(frame.file)))
         except BoxesEndError:
             summary.skipped += 1
             self._report("boxes", "the boxes have ended")
         finally:
             source.close()
+            if seen is not None:
+                seen.close()
             self._update_counts(source, detector)
 
     def _seconds(self) -> float:
@@ -142,6 +148,10 @@ class Watch:
             or (max_frames is not None and self.summary.classified >= max_frames)
             or (max_seconds is not None and self._seconds() >= max_seconds)
         )
+
+    def _open_seen(self) -> SeenPhotos | None:
+        path, folder = self.source.seen_file, self.source.path
+        return SeenPhotos(path, folder) if path is not None and folder is not None else None
 
     def _open_detector(self) -> Detector | None:
         boxes = self._settings.boxes
@@ -193,6 +203,7 @@ def watch(
     boxes: Detector | int | str | os.PathLike[str] | None = None,
     every_frame: bool | None = None,
     loop: bool = False,
+    follow: bool | str | os.PathLike[str] = False,
     smoothing: Smoothing | None = None,
     stall_after: float = 5.0,
     max_frames: int | None = None,
@@ -224,6 +235,9 @@ def watch(
             slowed down, and its driver may drop frames uncounted.
         loop: Whether a file starts again when it has ended. The frames' numbers continue: frame 90 of a
             video of 90 frames is its first again, also for a detector's lines.
+        follow: True to wait for further photos of a folder, once those that are there are classified. Photos
+            that were answered are noted in the folder's file `.hmdrn-seen.sqlite`, or in the file whose path
+            is given, so that a restart does not repeat them.
         smoothing: Settings of label smoothing; `Smoothing()` if None, and for a folder every photo by itself,
             `Smoothing(0, 0, 1)`.
         stall_after: Seconds without a frame after which a live source counts as stalled, above 0.
@@ -246,7 +260,7 @@ def watch(
         >>> for result in hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=3):
         ...     label = result.label
     """
-    parsed = parse_source(source)
+    parsed = follow_source(parse_source(source), follow, loop)
     settings = WatchSettings(
         every_frame=not parsed.live if every_frame is None else every_frame,
         smoothing=_choose_smoothing(parsed) if smoothing is None else smoothing,

@@ -27,7 +27,7 @@ class Scripted:
         self.closed = 0
         self.released = threading.Event()
 
-    def open(self, source: Source, stall_after: float) -> Capture:
+    def open(self, source: Source, stall_after: float, is_closed: object) -> Capture:
         self.opened.append(time.monotonic())
         frames, then = next(self.scripts)
         if then == REFUSE:

@@ -77,7 +77,7 @@ def test_a_password_is_in_no_name_repr_or_refusal(address):
 def test_events_of_a_source_show_no_password(recognizer, monkeypatch):
     from hmdrn.watching import reader_thread
 
-    def fail(source, stall_after):
+    def fail(source, stall_after, is_closed):
         raise RuntimeError(f"cannot connect to {source.target}")
 
     monkeypatch.setattr(reader_thread, "open_capture", fail)

@@ -35,6 +35,7 @@ from hmdrn.watching.events import (
 from hmdrn.watching.mqtt import MqttPublisher
 from hmdrn.watching.overlay import OverlayVideo, OverlayWindow
 from hmdrn.watching.results import SourceEvent, WatchResult
+from hmdrn.watching.seen_photos import STATE_NAME
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.snapshots import MAX_FOLDERS, MAX_PICTURES, SnapshotWriter
 from hmdrn.watching.sources import Source, parse_source
@@ -67,6 +68,17 @@ _DEFAULT = Smoothing()
     default=None,
     help="Answer every frame, or only the newest and drop those that it overtook; a file is then played "
     "at its own rate, like a camera. Default: every frame of a file, the newest of other sources.",
+)
+@option(
+    "--follow",
+    is_flag=True,
+    help="Of a folder: wait for further photos. Photos that were answered are not answered again after a "
+    "restart; a file that is still being written waits.",
+)
+@option(
+    "--follow-state",
+    type=PATH,
+    help=f"File that notes the answered photos.  [default: {STATE_NAME} in the folder]",
 )
 @option("--loop", is_flag=True, help="Start a file or folder again at its end; frame numbers go on.")
 @option(
@@ -154,6 +166,8 @@ def command(
     visits_days: float | None,
     overlay: Path | None,
     window: bool,
+    follow: bool,
+    follow_state: Path | None,
     threads: int | None,
     as_json: bool,
     **settings: Any,  # those that `watch` takes as they are
@@ -212,6 +226,7 @@ def command(
             recognizer,
             source,
             boxes=found_by or _parse_boxes(boxes),
+            follow=(follow_state or True) if follow else False,
             smoothing=_choose_smoothing(parsed, smoothing, hysteresis, hold),
             on_event=report_event,
             **settings,
