@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import hmdrn
 
@@ -48,6 +49,23 @@ WORKERS = 4
 
 # Mistakes of the caller are 4xx. Other errors are this device's: 500.
 STATUS = {hmdrn.ImageError: 422, hmdrn.EnrollmentError: 422, hmdrn.GalleryError: 409}
+
+
+class RejectPaths:
+    """Rejects a request with 400 if its path is not UTF-8: its label would be stored as question marks."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on if its path can be read."""
+        try:
+            unquote(scope.get("raw_path") or b"", errors="strict")
+        except UnicodeDecodeError:
+            detail = "the path is not UTF-8: percent-encode the label's UTF-8 bytes"
+            await JSONResponse({"detail": detail}, 400)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
 
 
 class LimitBody:
@@ -88,6 +106,7 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, max_bytes: int = MAX
 
     app = FastAPI(title="hmdrn", version=hmdrn.__version__, lifespan=lifespan)
     app.add_middleware(LimitBody, max_bytes=max_bytes)
+    app.add_middleware(RejectPaths)
 
     @app.exception_handler(hmdrn.HmdrnError)
     def explain(_: Request, error: hmdrn.HmdrnError) -> JSONResponse:

@@ -20,10 +20,10 @@ def suggest_names(name: str, names: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}? " if close else ""
 
 
-def abbreviate_names(names: Sequence[str], most: int = MAX_NAMED) -> str:
+def abbreviate_names(names: Sequence[str], most: int = MAX_NAMED, separator: str = ", ") -> str:
     """Return names for a message, the first of many and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return separator.join(names[:most]) + more
 
 
 def format_error(error: BaseException) -> str:

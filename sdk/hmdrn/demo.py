@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from hmdrn_runtime.datasets.dataset import Dataset
+from hmdrn_runtime.datasets.dataset import Dataset, Photo
+from hmdrn_runtime.datasets.reading import PhotoReader
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
@@ -76,16 +78,16 @@ def draw_demo_species(seed: int) -> tuple[DemoSpecies, ...]:
     )
 
 
-def choose_demo_species(dataset: Dataset, seed: int) -> tuple[DemoSpecies, ...]:
+def choose_demo_species(dataset: Dataset, seed: int, reader: PhotoReader) -> tuple[DemoSpecies, ...]:
     """Choose up to five classes of photos, at most half of a class's photos to enroll.
 
     Args:
         dataset: Photos by class.
         seed: Seed of the choice of classes and photos, 0 or more.
+        reader: Collects photos that cannot be read, which are left out.
 
     Raises:
         DatasetError: There are fewer than two classes with two photos.
-        ImageError: A photo cannot be read.
     """
     rng = np.random.default_rng(seed)
     usable = [label for label, photos in dataset.classes.items() if len(photos) >= 2]
@@ -97,10 +99,15 @@ def choose_demo_species(dataset: Dataset, seed: int) -> tuple[DemoSpecies, ...]:
     species = []
     for label in sorted(rng.choice(usable, size=min(SPECIES, len(usable)), replace=False).tolist()):
         photos = dataset.classes[label]
-        shots = min(SHOTS, len(photos) // 2)
-        order = rng.permutation(len(photos))[: shots + HELD_OUT]
-        images = tuple(np.asarray(photos[i].load()) for i in order)
-        species.append(DemoSpecies(label, images[:shots], images[shots:]))
+        shuffled = (photos[i] for i in rng.permutation(len(photos)))
+        most = min(SHOTS, len(photos) // 2) + HELD_OUT
+        loaded = islice(reader.apply(shuffled, Photo.load), most)
+        images = tuple(np.asarray(image) for _, image in loaded)
+        shots = min(SHOTS, len(photos) // 2, len(images) // 2)
+        if shots:
+            species.append(DemoSpecies(label, images[:shots], images[shots:]))
+    if len(species) < 2:
+        reader.refuse()
     return tuple(species)
 
 

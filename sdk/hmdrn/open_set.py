@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport, fit_calib
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, compute_sha256, open_bundle
 from hmdrn_runtime.datasets.dataset import Dataset, Photo, find_splits, open_dataset
+from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all
 from hmdrn_runtime.errors import BundleError, ExportError, GalleryError
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
@@ -84,7 +86,11 @@ def require_background(recognizer: Recognizer) -> Background:
 
 
 def add_background(
-    bundle: Path, data: Sequence[str | os.PathLike[str]], report: ProgressCallback, count: int = GALLERIES
+    bundle: Path,
+    data: Sequence[str | os.PathLike[str]],
+    report: ProgressCallback,
+    count: int = GALLERIES,
+    reader: PhotoReader | None = None,
 ) -> Background:
     """Write impostor statistics and background species into a bundle.
 
@@ -93,22 +99,25 @@ def add_background(
         data: Data sets of look-alike species each; the split called train is used if there is one.
         report: Called with the progress.
         count: As for `fit_background`.
+        reader: Collects photos that cannot be read, which are left out; None refuses them.
 
     Raises:
         ExportError: The head is attention, or the bundle cannot be written.
         DatasetError: The data cannot be used, or there are too few.
-        ImageError: A photo cannot be read.
     """
     opened = open_bundle(bundle)
     recognizer = Recognizer(opened, open_backend(opened))
     matcher = recognizer.matcher
     if not isinstance(matcher, RidgeMatcher):
         raise ExportError("--background is for bundles with the ridge head: this one's is attention")
-    datasets = [open_background_data(path) for path in data]
+    datasets = apply_to_all(open_background_data, data)
+    used = reader or PhotoReader()
     groups = {
-        str(dataset.source): compute_photo_statistics(recognizer, dataset.classes, MAX_PHOTOS, report)
+        str(dataset.source): compute_photo_statistics(recognizer, dataset.classes, MAX_PHOTOS, report, used)
         for dataset in datasets
     }
+    if reader is None:
+        used.refuse()
     sources = [
         {"name": d.source.name, "split": d.split, "species": len(d.classes), "photos": len(d)}
         for d in datasets
@@ -138,16 +147,25 @@ def compute_photo_statistics(
     classes: Mapping[str, Sequence[Photo]],
     limit: int | None,
     report: ProgressCallback,
+    reader: PhotoReader | None = None,
 ) -> dict[str, list[PhotoStatistics]]:
-    """Compute statistics of photos by species: of each, `limit` photos in a fixed random order."""
+    """Compute statistics of photos by species: of each, `limit` photos in a fixed random order.
+
+    `reader` collects photos that cannot be read, and leaves them out; without one they raise DatasetError.
+    """
+    used = reader or PhotoReader()
     rng = np.random.default_rng(0)
     preprocessing = recognizer.preprocessing
     statistics: dict[str, list[PhotoStatistics]] = {}
     for done, (label, photos) in enumerate(classes.items()):
         report("encoding photos", done, len(classes))
-        chosen = [photos[i] for i in rng.permutation(len(photos))[:limit]]
-        statistics[label] = []
-        for start in range(0, len(chosen), BATCH):
-            batch = np.stack([photo.prepare(preprocessing) for photo in chosen[start : start + BATCH]])
-            statistics[label] += recognizer.matcher.compute_statistics(batch)
+        shuffled = (photos[i] for i in rng.permutation(len(photos)))
+        readable = (pixels for _, pixels in islice(used.read(shuffled, preprocessing), limit))
+        members: list[PhotoStatistics] = []
+        while batch := list(islice(readable, BATCH)):
+            members += recognizer.matcher.compute_statistics(np.stack(batch))
+        if members:
+            statistics[label] = members
+    if reader is None:
+        used.refuse()
     return statistics

@@ -52,6 +52,16 @@ def detail(answer, status: int) -> str:
     return answer.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["M%e9sange", "%d6%aa%b8%fc", "wren%ff", "a/%80"])
+def test_a_label_that_is_not_utf8_is_refused(client, drawn, path):
+    for method in ("post", "delete"):
+        files = {"files": many(drawn[0][:1])} if method == "post" else {}
+        answer = getattr(client, method)(f"/species/{path}", **files)
+        assert "not UTF-8" in detail(answer, 400)
+    assert client.get("/species").json() == []
+    assert client.post("/species/M%C3%A9sange", files=many(drawn[0][:1])).json()["label"] == "Mésange"
+
+
 def test_enrolled_species_are_recognized_listed_and_forgotten(client, drawn, labels, saved):
     for label, images in zip(labels, drawn, strict=True):
         answer = client.post(f"/species/{label}", files=many(images[:5]))

@@ -13,8 +13,9 @@ from hmdrn_calibration.quantization.calibration_data import Pixels
 from hmdrn_calibration.quantization.histograms import Histogram, Range, count_values, measure_range
 from hmdrn_calibration.quantization.ort_session import extract_outputs, open_session
 from hmdrn_calibration.quantization.qdq_placement import list_observed_tensors
+from hmdrn_runtime.datasets.reading import Preparable
 from hmdrn_runtime.evaluation.episodes import sample_episodes
-from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Preparable
+from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 

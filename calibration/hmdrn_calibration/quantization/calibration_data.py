@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median_low
 
 import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.datasets.dataset import Photo, find_splits, open_dataset
+from hmdrn_runtime.datasets.reading import PhotoReader
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
 from hmdrn_runtime.images.preprocessing import Preprocessing
@@ -54,12 +56,14 @@ class CalibrationPhotos:
         rule: How they were split, in words.
         ranges: Photos to observe ranges on, by class.
         accuracy: Photos to measure on, by class, prepared.
+        unreadable: A message for each photo that cannot be read and was left out.
     """
 
     digest: str
     rule: str
     ranges: Mapping[str, Sequence[Photo]]
     accuracy: Mapping[str, Sequence[PreparedPixels]]
+    unreadable: tuple[str, ...] = ()
 
     def settings(self, episodes: int) -> list[EpisodeSetting]:
         """Return 1-shot and 5-shot settings, 5-way with 16 queries, or as many as the photos allow."""
@@ -99,22 +103,28 @@ def split_photos(path: str | os.PathLike[str]) -> PhotoSplit:
 def load_calibration_photos(
     path: str | os.PathLike[str], preprocessing: Preprocessing, report: ProgressCallback = ignore_progress
 ) -> CalibrationPhotos:
-    """Split photos, and read those that accuracy is measured on.
+    """Split photos, and read those that accuracy is measured on; photos that cannot be read are left out.
 
     Raises:
         DatasetError: See `split_photos`.
-        ImageError: A photo cannot be read.
     """
-    split = split_photos(path)
+    split, reader = split_photos(path), PhotoReader()
     most = max(MAX_PHOTOS // len(split.accuracy), QUERIES + max(SHOTS))
-    chosen = {label: photos[:most] for label, photos in split.accuracy.items()}
-    total, done = sum(map(len, chosen.values())), 0
+    total, done = len(split.ranges) + len(split.accuracy), 0
+    ranges: dict[str, list[Photo]] = {}
     accuracy: dict[str, list[PreparedPixels]] = {}
-    for label, photos in chosen.items():
-        accuracy[label] = [PreparedPixels(photo.prepare(preprocessing)) for photo in photos]
-        done += len(photos)
+    for label, photos in split.ranges.items():
+        ranges[label] = [photo for photo, _ in reader.read(photos, preprocessing)]
+        done += 1
         report("reading photos", done, total)
-    return CalibrationPhotos(open_dataset(path).digest(), split.rule, split.ranges, accuracy)
+    for label, photos in split.accuracy.items():
+        accuracy[label] = [PreparedPixels(p) for _, p in islice(reader.read(photos, preprocessing), most)]
+        done += 1
+        report("reading photos", done, total)
+    for part in (ranges, accuracy):
+        fit_settings([len(members) for members in part.values()], 1)
+    digest = open_dataset(path).digest()
+    return CalibrationPhotos(digest, split.rule, ranges, accuracy, tuple(reader.unreadable))
 
 
 def fit_settings(sizes: Sequence[int], episodes: int) -> list[EpisodeSetting]:

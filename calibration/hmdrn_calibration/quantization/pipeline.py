@@ -39,6 +39,11 @@ _RANGE_QUERIES = 5
 class QuantizationResult:
     """INT8 graphs of a bundle by variant and name, weights inside, and the report on them.
 
+    Attributes:
+        variants: The graphs.
+        report: The measurements.
+        unreadable: A message for each photo that cannot be read and was left out.
+
     Examples:
         >>> hmdrn.QuantizationResult(variants={}, report=None).variants  # see quantize_bundle
         {}
@@ -46,6 +51,7 @@ class QuantizationResult:
 
     variants: Mapping[str, Mapping[str, onnx.ModelProto]]
     report: QuantizationReport
+    unreadable: tuple[str, ...] = ()
 
 
 def quantize_bundle(
@@ -73,8 +79,7 @@ def quantize_bundle(
         The graphs; their report says whether they are within the budget.
 
     Raises:
-        DatasetError: Too few photos.
-        ImageError: A photo cannot be read.
+        DatasetError: Too few photos that can be read.
         BundleError: The bundle's graphs are not plain FP32.
     """
     if any(graph.precision != "fp32" for graph in bundle.manifest.variants[bundle.variant].values()):
@@ -114,6 +119,7 @@ def quantize_bundle(
             drops=drops,
             budget=budget,
         ),
+        photos.unreadable,
     )
 
 

@@ -173,7 +173,7 @@ def _stored_mode(photo: Photo) -> str:
     """Return the pixel mode of the file, before the conversion to RGB."""
     data = photo.read()
     with read_image_header(io.BytesIO(data), len(data), photo.name) as image:
-        return image.mode
+        return str(image.mode)
 
 
 def _write_cache(

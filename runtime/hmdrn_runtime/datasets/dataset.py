@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,6 +201,26 @@ def _build_dataset(
         notes,
         tuple(find_lookalikes({parts[-2] for parts, _ in layout.photos})),
     )
+
+
+def open_splits(path: str | os.PathLike[str], *splits: str) -> list[Dataset]:
+    """Open those of the splits that a folder or zip has, or all of it if it has none of them.
+
+    Raises:
+        DatasetError: As `open_dataset`.
+    """
+    available = find_splits(path)
+    names = [split for split in splits if normalize_label(split) in available]
+    return [open_dataset(path, split) for split in names] or [open_dataset(path)]
+
+
+def pool_classes(datasets: Iterable[Dataset]) -> dict[str, tuple[Photo, ...]]:
+    """Return the classes of several data sets in one mapping, named `<data set>/<class>`."""
+    return {
+        f"{dataset.source.stem}/{name}": photos
+        for dataset in datasets
+        for name, photos in dataset.classes.items()
+    }
 
 
 def find_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:

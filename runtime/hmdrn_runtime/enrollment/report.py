@@ -140,7 +140,7 @@ class EnrollmentReport:
         duplicates: Digests of photos that it had already, or that were given twice.
         shots: Photos that it has now.
         also_in: Other species that hold one of these photos: one of the labels is wrong.
-        similar: Other species whose labels differ from this one only in case or blanks.
+        similar: Other species whose labels look like this one.
         photos: Reports on the photos, in the order given.
         nearest: The species of the gallery that this one is most easily confused with; None if the gallery
             has no other, or this one has a single photo.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hmdrn_runtime.datasets.dataset import Dataset, Photo
+from hmdrn_runtime.arguments import check_kind
+from hmdrn_runtime.datasets.reading import Preparable, ReadClasses, read_classes
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.evaluation.episodes import mean_and_interval, sample_episodes
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
@@ -20,13 +21,6 @@ from hmdrn_runtime.matching.base import BATCH, Scores
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 from hmdrn_runtime.recognizer import Recognizer
-
-
-class Preparable(Protocol):
-    """A photo that can become a network's input, such as a `dataset.Photo`."""
-
-    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-        """Return the network's input, RGB uint8 (side, side, 3)."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +46,11 @@ class Evaluation:
     Attributes:
         setting: The episodes.
         classes: Names of the data's classes.
-        photos: Number of photos of the data.
+        photos: Number of photos of the data that can be read.
         executor: The backend and variant that computed it.
         episode_accuracies: Share of correctly classified queries of every episode, 0-1, (E,).
         confusion: Queries of class i (row) that were classified as class j, over all episodes, int64 (C, C).
+        unreadable: A message for each photo that cannot be read and was left out.
 
     Examples:
         >>> classes = hmdrn.open_dataset("photos").classes
@@ -72,6 +67,7 @@ class Evaluation:
     executor: str
     episode_accuracies: npt.NDArray[np.float64]
     confusion: npt.NDArray[np.int64]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -137,6 +133,7 @@ class BundleScorer(Scorer):
     """
 
     def __init__(self, recognizer: Recognizer) -> None:
+        check_kind(recognizer, Recognizer, "recognizer", "pass what hmdrn.load returns", DatasetError)
         self.preprocessing: Preprocessing = recognizer.preprocessing
         self.executor: str = f"{recognizer.backend.name}, variant {recognizer.bundle.variant}"
         self._recognizer = recognizer
@@ -213,6 +210,8 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure episodic accuracy under several settings, reading every photo once.
 
+    Photos that cannot be read are left out, and named in the evaluations.
+
     Args:
         scorer: A scorer without photos.
         classes: Photos by class, e.g. of `Dataset.classes` or `pool_classes`.
@@ -223,8 +222,8 @@ def evaluate(
         One evaluation for each setting, of the same episodes for every scorer.
 
     Raises:
-        DatasetError: Too few classes or photos for such episodes; raised before a photo is read.
-        ImageError: A photo cannot be read.
+        DatasetError: Too few classes or photos for such episodes; raised before a photo is read, or for lack
+            of readable ones after.
 
     Examples:
         >>> birds = hmdrn.load("default")
@@ -234,13 +233,25 @@ def evaluate(
         >>> 0 <= evaluation.accuracy <= 100
         True
     """
-    sizes = [len(photos) for photos in classes.values()]
+    check_kind(scorer, Scorer, "scorer", "pass a hmdrn.BundleScorer", DatasetError)
+    check_kind(classes, Mapping, "classes", "pass photos by class, as Dataset.classes", DatasetError)
+    if not isinstance(settings, Sequence) or not all(isinstance(s, EpisodeSetting) for s in settings):
+        raise DatasetError(f"settings is {settings!r}: pass a list of hmdrn.EpisodeSetting")
+    for setting in settings:
+        sample_episodes([len(photos) for photos in classes.values()], **asdict(setting))  # raises if too few
+    read = read_classes(classes, scorer.preprocessing, BATCH, scorer.add_photos, report)
+    return evaluate_episodes(scorer, read, settings, report)
+
+
+def evaluate_episodes(
+    scorer: Scorer,
+    classes: ReadClasses,
+    settings: Sequence[EpisodeSetting],
+    report: ProgressCallback = ignore_progress,
+) -> list[Evaluation]:
+    """Measure episodic accuracy on the photos that a scorer has read; see `evaluate`."""
+    sizes = list(classes.sizes.values())
     runs = [sample_episodes(sizes, **asdict(setting)) for setting in settings]
-    photos = [photo for members in classes.values() for photo in members]
-    for start in range(0, len(photos), BATCH):
-        part = photos[start : start + BATCH]
-        scorer.add_photos(np.stack([photo.prepare(scorer.preprocessing) for photo in part]))
-        report("photos", start + len(part), len(photos))
     first_rows = np.cumsum([0, *sizes[:-1]])
     evaluations = []
     for setting, episodes in zip(settings, runs, strict=True):
@@ -255,7 +266,15 @@ def evaluate(
             np.add.at(confusion, (truth, answers), 1)
             report("episodes", len(accuracies), setting.episodes)
         evaluations.append(
-            Evaluation(setting, tuple(classes), len(photos), scorer.executor, np.array(accuracies), confusion)
+            Evaluation(
+                setting,
+                tuple(classes.sizes),
+                sum(sizes),
+                scorer.executor,
+                np.array(accuracies),
+                confusion,
+                classes.unreadable,
+            )
         )
     return evaluations
 
@@ -266,6 +285,8 @@ def compare_accuracy(candidate: Evaluation, baseline: Evaluation) -> AccuracyDif
     Raises:
         DatasetError: They are not of the same episodes.
     """
+    for evaluation in (candidate, baseline):
+        check_kind(evaluation, Evaluation, "an evaluation", "pass what hmdrn.evaluate returns", DatasetError)
     if (candidate.setting, candidate.classes, candidate.photos) != (
         baseline.setting,
         baseline.classes,
@@ -276,12 +297,3 @@ def compare_accuracy(candidate: Evaluation, baseline: Evaluation) -> AccuracyDif
         )
     points, interval = mean_and_interval(100 * (candidate.episode_accuracies - baseline.episode_accuracies))
     return AccuracyDifference(points, interval)
-
-
-def pool_classes(datasets: Sequence[Dataset]) -> dict[str, tuple[Photo, ...]]:
-    """Return the classes of several data sets in one mapping, named `<data set>/<class>`."""
-    return {
-        f"{dataset.source.stem}/{name}": photos
-        for dataset in datasets
-        for name, photos in dataset.classes.items()
-    }

@@ -45,7 +45,7 @@ class PhotoLabelIndex:
         return tuple(sorted(holders - {label}))
 
     def find_lookalikes(self, label: str) -> tuple[str, ...]:
-        """Return the labels that differ from `label` only in case or blanks, sorted."""
+        """Return the labels other than `label` that look like it, sorted."""
         return tuple(sorted({*self._by_folded.get(fold_label(label), ())} - {label}))
 
     def _replace(self, before: Species | None, after: Species) -> None:

@@ -50,7 +50,7 @@ class Addition:
         before: The gallery's species before.
         after: The gallery's species with the photos.
         holders: Labels of other species that hold one of the photos.
-        lookalikes: Labels that differ from the species' own only in case or blanks.
+        lookalikes: Labels that look like the species' own.
     """
 
     before: Mapping[str, Species]

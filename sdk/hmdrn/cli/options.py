@@ -43,6 +43,9 @@ data_argument: Decorator = click.argument("data", nargs=-1, required=True, metav
 gallery_option: Decorator = option(
     "--gallery", "-g", required=True, type=PATH, help="Gallery file of the species."
 )
+strict_data_option: Decorator = option(
+    "--strict-data", is_flag=True, help="Refuse DATA with photos that cannot be read, and name them all."
+)
 backend_option: Decorator = option(
     "--backend",
     type=click.Choice(["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime"]),

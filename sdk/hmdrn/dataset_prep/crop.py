@@ -56,7 +56,8 @@ def encode_photo(data: bytes, name: str, crop: Crop, side: int) -> bytes:
         The unchanged file if nothing is cropped or scaled, a new JPEG otherwise.
 
     Raises:
-        DatasetError: The photo cannot be decoded, or its box lies outside of it.
+        ImageError: The photo cannot be decoded.
+        DatasetError: Its box lies outside of it.
     """
     image = _load_part(data, name, crop)
     short = min(image.size)
@@ -84,8 +85,6 @@ def _load_part(data: bytes, name: str, crop: Crop) -> PIL.Image.Image:
     except DatasetError:
         raise
     except ImageError as error:
-        raise DatasetError(str(error).replace(describe_source(source), name, 1)) from error
+        raise ImageError(str(error).replace(describe_source(source), name, 1)) from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DatasetError(
-            f"{name} cannot be decoded ({format_error(error)}): the photo is damaged"
-        ) from error
+        raise ImageError(f"{name} cannot be decoded ({format_error(error)}): the photo is damaged") from error

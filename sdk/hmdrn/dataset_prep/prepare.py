@@ -17,7 +17,8 @@ from hmdrn.dataset_prep.crop import JPEG_QUALITY, encode_photo
 from hmdrn.dataset_prep.index import ArchiveLayout, Catalog, Member, Photo, index_archives
 from hmdrn.dataset_prep.splits import SPLITS, Split, read_split
 from hmdrn_runtime.bundle.bundle import compute_sha256
-from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.datasets.reading import PhotoReader
+from hmdrn_runtime.errors import DatasetError, ImageError
 from hmdrn_runtime.images.decoding import MIN_SIDE
 from hmdrn_runtime.images.source import describe_source
 from hmdrn_runtime.io.files import (
@@ -51,6 +52,7 @@ class PrepareOptions:
         rule: Name of the split's rule; None for the data set's default.
         seed: Seed of random rules.
         split_file: A file with the split, instead of a rule.
+        strict_data: True to refuse archives with photos that cannot be decoded.
     """
 
     crop: bool | None = None
@@ -58,6 +60,7 @@ class PrepareOptions:
     rule: str | None = None
     seed: int = 0
     split_file: Path | None = None
+    strict_data: bool = False
 
 
 def prepare(
@@ -68,6 +71,8 @@ def prepare(
     report: ProgressCallback = ignore_progress,
 ) -> dict[str, Any]:
     """Write the zip `output` and, beside it with the suffix .json, the record of it.
+
+    Photos that cannot be decoded are left out, and named in the record.
 
     Args:
         layout: The data set.
@@ -81,7 +86,8 @@ def prepare(
 
     Raises:
         DatasetError: The archives are not those of the data set, damaged or not to be trusted; a photo is
-            damaged; the options do not fit; the output cannot be written. Nothing is written then.
+            damaged and the data strict; the options do not fit; the output cannot be written. Nothing is
+            written then.
     """
     if 0 < options.side < MIN_SIDE:
         raise DatasetError(
@@ -100,7 +106,10 @@ def prepare(
     try:
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                _write_photos(archive, paths, photos, split, options.side, report)
+                reader = PhotoReader()
+                unreadable = _write_photos(archive, paths, photos, split, options.side, reader, report)
+            if options.strict_data:
+                reader.refuse()
             file.flush()
             os.fsync(file.fileno())
         digests: list[dict[str, str | None]] = []
@@ -120,7 +129,11 @@ def prepare(
             "split": origin,
             "classes": {name: sorted(label for label in split if split[label] == name) for name in SPLITS},
             "left_out": sorted(set(catalog.classes.values()) - set(split)),
-            "photos": {name: sum(split[p.label] == name for p in photos.values()) for name in SPLITS},
+            "photos": {
+                name: sum(split[p.label] == name for m, p in photos.items() if m not in unreadable)
+                for name in SPLITS
+            },
+            "unreadable": sorted(member.name for member in unreadable),
         }
 
         def publish() -> None:
@@ -146,18 +159,29 @@ def _write_photos(
     photos: Mapping[Member, Photo],
     split: Split,
     side: int,
+    reader: PhotoReader,
     report: ProgressCallback,
-) -> None:
-    """Read through the archives a second time, in their own order, and write photos to the zip."""
-    pending = dict(photos)
+) -> set[Member]:
+    """Read through the archives a second time, in their own order, and write photos to the zip.
+
+    Returns:
+        The photos that cannot be decoded.
+    """
+    pending, unreadable = dict(photos), set[Member]()
     for index, path in enumerate(archives):
         # Only the first of several members of the same name.
         for name, data in read_members(path, lambda name, index=index: (index, name) in pending):  # type: ignore[misc]
             if data is None:
                 continue
-            photo = pending.pop(Member(index, name))
+            member = Member(index, name)
+            photo = pending.pop(member)
             report(f"cropping photos of {path.name}", len(photos) - len(pending), len(photos))
-            content = encode_photo(data, f"{name!r} in {describe_source(path)}", photo.crop, side)
+            try:
+                content = encode_photo(data, f"{name!r} in {describe_source(path)}", photo.crop, side)
+            except ImageError as error:
+                reader.unreadable.append(str(error))
+                unreadable.add(member)
+                continue
             # A fixed date, so that the same archives give the same zip.
             entry = zipfile.ZipInfo(f"{split[photo.label]}/{photo.label}/{photo.stem}.jpg")
             entry.external_attr = 0o644 << 16
@@ -166,6 +190,7 @@ def _write_photos(
         raise DatasetError(
             f"{next(iter(pending)).name!r} is gone from its archive: leave the archives as they are"
         )
+    return unreadable
 
 
 def _check_output(given: Path, archives: Sequence[Path]) -> Path:

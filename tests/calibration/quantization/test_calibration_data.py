@@ -37,6 +37,21 @@ def test_photos_are_the_networks_input(data):
     assert photo.prepare(DEFAULT).dtype == np.uint8
 
 
+def test_unreadable_photos_are_left_out_of_both_purposes_and_named(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "data")
+    folder = min(copy.iterdir())
+    (folder / "02.png").write_bytes(b"not an image")
+    (folder / "03.png").unlink()
+    (folder / "03.png").symlink_to(tmp_path / "gone.png")
+    photos = load_calibration_photos(copy, DEFAULT)
+    assert len(photos.unreadable) == 2
+    assert "02.png" in photos.unreadable[0]
+    assert "03.png" in photos.unreadable[1]
+    for part in (photos.ranges, photos.accuracy):
+        assert [len(members) for members in part.values()] == [5, 6, 6, 6, 6, 6]
+    assert load_calibration_photos(data, DEFAULT).unreadable == ()
+
+
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [

@@ -85,7 +85,7 @@ def test_unusable_photos_are_left_out_and_named(folder):
     assert problems.modes == {"L": 1, "RGBA": 1}
     lines = "\n".join(problems.describe())
     for text in (
-        "1 photos that cannot be read",
+        "1 photo that cannot be read",
         "broken.png",
         "2 photos that lie in several",
         "skua",

@@ -50,6 +50,17 @@ def test_a_validation_has_the_accuracies_of_evaluate(groups, network):
         np.testing.assert_allclose(percent, 100 * result.episode_accuracies)
 
 
+def test_unreadable_photos_are_left_out_and_named(groups, tmp_path):
+    groups(birds=(3,) * 5)
+    for name in ("class 0/0.png", "class 1/2.png"):
+        (tmp_path / "birds" / name).write_bytes(b"not an image")
+    validation = Validation({"birds": open_dataset(tmp_path / "birds").classes}, shots=(1,), episodes=2)
+    assert [len(photos) for photos in validation.groups["birds"].values()] == [2, 2, 3, 3, 3]
+    assert validation.settings["birds"] == [EpisodeSetting(5, 1, 1, 2)]
+    assert [name in reason for name, reason in zip(("0/0", "1/2"), validation.unreadable, strict=True)]
+    assert len(validation.unreadable) == 2
+
+
 def test_groups_of_fewer_than_five_classes_are_pooled(groups, network):
     photos = groups(birds=(3,) * 5, moths=(3, 3), fish=(3, 3))
     assert list(Validation(photos, shots=(1,), episodes=2).measure(network)) == [

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 from preprocessings import SQUASH
 
-from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.errors import DatasetError, ImageError
 from hmdrn_runtime.evaluation.episodes import sample_episodes
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, Evaluation, Scorer, compare_accuracy, evaluate
 from hmdrn_runtime.images.preprocessing import Preprocessing
@@ -67,6 +67,28 @@ def test_a_perfect_scorer_has_100_percent_and_sees_each_photo_once():
     assert scorer.seen == [(c, i) for c, size in enumerate(SIZES.values()) for i in range(size)]
     assert (result.classes, result.photos, result.executor) == (tuple(SIZES), 24, "a reader")
     assert result.class_accuracies == dict.fromkeys(SIZES, 100.0)
+
+
+class Broken(Marked):
+    """A photo that cannot be read."""
+
+    def prepare(self, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+        raise ImageError(f"photo {self.number} of {self.label} is damaged")
+
+
+def test_unreadable_photos_are_left_out_and_named():
+    damaged = {name: list(photos) for name, photos in CLASSES.items()}
+    damaged["ant"].insert(1, Broken(0, 90))
+    damaged["moth"].append(Broken(3, 91))
+    scorer = Reader()
+    (result,) = evaluate(scorer, damaged, [SETTING])
+    (whole,) = run(Reader())
+    assert result.unreadable == ("photo 90 of 0 is damaged", "photo 91 of 3 is damaged")
+    assert (result.photos, result.accuracy) == (24, 100.0)
+    assert np.array_equal(result.confusion, whole.confusion), "the episodes are those of the readable photos"
+    assert whole.unreadable == ()
+    with pytest.raises(DatasetError, match="need 3 classes"):
+        evaluate(Reader(), {**CLASSES, "ant": [Broken(0, 1)] * 6, "bee": [Broken(1, 1)] * 6}, [SETTING])
 
 
 def test_confusion_counts_true_classes_against_answers():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from outcomes import assert_refused
 from PIL import Image
@@ -9,6 +11,51 @@ from PIL import Image
 from hmdrn.loading import resolve_checkpoint
 
 SMALL = ("--way", 3, "--queries", 2, "--episodes", 8)
+
+
+@pytest.fixture
+def damaged(specimens, tmp_path):
+    """The specimens with one damaged photo and one link to nothing."""
+    folder = shutil.copytree(specimens, tmp_path / "damaged")
+    first, second, *_ = sorted(folder.iterdir())
+    (first / "0.png").write_bytes(b"not an image")
+    (second / "5.png").unlink()
+    (second / "5.png").symlink_to(tmp_path / "gone.png")
+    return folder
+
+
+@pytest.mark.parametrize("mode", [(), ("--against", "default")])
+def test_unreadable_photos_are_left_out_counted_and_named(hmdrn, damaged, mode):
+    outcome = hmdrn("eval", "default", damaged, "--shot", 4, "--episodes", 4, "--json", *mode)
+    assert outcome.code == 0, outcome.err
+    assert "warning: 2 photos that cannot be read, left out: " in outcome.err
+    assert all(name in outcome.err for name in ("0.png", "5.png", "link to a missing file"))
+    assert len(outcome.json["unreadable"]) == 2
+    assert outcome.json["photos"] == 22
+    assert outcome.json["queries"] == 1, "as many as the class with fewest readable photos has"
+
+
+def test_strict_data_refuses_all_unreadable_photos_at_once(hmdrn, damaged, specimens):
+    arguments = ("eval", "default", specimens, damaged, "--shot", 2, *SMALL, "--strict-data")
+    assert_refused(hmdrn(*arguments), "2 photos cannot be read", "0.png", "5.png")
+
+
+def test_all_data_that_cannot_be_opened_is_named_at_once(hmdrn, specimens, tmp_path):
+    outcome = hmdrn("eval", "default", tmp_path / "one", specimens, tmp_path / "two")
+    assert_refused(outcome, "2 problems", "one does not exist", "two does not exist")
+
+
+def test_spellings_of_one_species_are_one_class_and_lookalikes_are_reported(hmdrn, specimens, tmp_path):
+    names = ("Me\u0301sange", "M\u00e9sange", "Grey Wren", "grey_wren")
+    for i, (folder, name) in enumerate(zip(sorted(specimens.iterdir()), names, strict=True)):
+        for photo in folder.iterdir():
+            target = tmp_path / "data" / name / f"{i}-{photo.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(photo, target)
+    outcome = hmdrn("eval", "default", tmp_path / "data", "--shot", 2, *SMALL, "--json")
+    assert outcome.code == 0, outcome.err
+    assert sorted(outcome.json["per_class"]) == ["Grey Wren", "M\u00e9sange", "grey_wren"]
+    assert "'Grey Wren' and 'grey_wren' look alike and count as 2 classes" in outcome.err
 
 
 def test_several_shots_are_measured_in_one_run(hmdrn, specimens):

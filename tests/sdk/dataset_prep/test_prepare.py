@@ -355,13 +355,27 @@ def test_a_damaged_list_is_named(name, content, words, hmdrn, tmp_path, out):
     assert_nothing_left(tmp_path, archive)
 
 
-@pytest.mark.parametrize("content", [b"", b"no photo", jpeg()[:300]])
-def test_a_damaged_photo_is_named_and_nothing_is_written(content, hmdrn, tmp_path, out):
+def test_a_damaged_photo_is_left_out_and_named(hmdrn, tmp_path, out):
     photo = "CUB_200_2011/images/150.Bird_150/Bird_0150.jpg"
-    archive = pack(tmp_path / "cub.tgz", {**cub_files(), photo: content})
+    whole = hmdrn("prepare", "cub", pack(tmp_path / "cub.tgz", cub_files()), "-o", out, "--json").json
+    archive = pack(tmp_path / "cub.tgz", {**cub_files(), photo: b"no photo"})
+    outcome = hmdrn("prepare", "cub", archive, "-o", out, "--json")
+    assert outcome.code == 0
+    assert "left out 1 damaged photos" in outcome.err
+    assert photo in outcome.err
+    assert (whole["unreadable"], outcome.json["unreadable"]) == ([], [photo])
+    assert sum(outcome.json["photos"].values()) == sum(whole["photos"].values()) - 1
+    assert len(open_dataset(out)) == sum(outcome.json["photos"].values())
+
+
+@pytest.mark.parametrize("content", [b"", b"no photo", jpeg()[:300]])
+def test_damaged_photos_of_strict_data_are_named_and_nothing_is_written(content, hmdrn, tmp_path, out):
+    photo, other = (f"CUB_200_2011/images/{n}.Bird_{n}/Bird_0{n}.jpg" for n in (150, 151))
+    archive = pack(tmp_path / "cub.tgz", {**cub_files(), photo: content, other: content})
     out.write_bytes(b"from before")
     for extra in ((), ("--no-crop",), ("--no-crop", "--side", 0)):
-        assert_refused(hmdrn("prepare", "cub", archive, "-o", out, *extra), photo, "cub.tgz")
+        outcome = hmdrn("prepare", "cub", archive, "-o", out, "--strict-data", *extra)
+        assert_refused(outcome, "2 photos cannot be read", photo, other, "cub.tgz")
     assert_nothing_left(tmp_path, archive, out)
     assert out.read_bytes() == b"from before"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.data_messages import print_unreadable, print_warnings
 from hmdrn.cli.options import PATH, json_option, option
 from hmdrn.cli.output import print_json, print_table, progress
 from hmdrn.cli.output_paths import check_output_path
@@ -19,6 +20,7 @@ from hmdrn.demo import (
 )
 from hmdrn.loading import DEFAULT, load
 from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.datasets.reading import PhotoReader
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import describe_os_error
 
@@ -39,14 +41,17 @@ def command(photos: Path | None, bundle: str, output: Path, seed: int, as_json: 
     Example: hmdrn demo --output result.png
     """
     output = check_output_path(output, "picture", suffixes=PICTURE_SUFFIXES)
-    recognizer = load(bundle)
+    recognizer, reader = load(bundle), PhotoReader()
     with progress() as report:
         report("preparing", 0, 1)
         if photos is None:
             species = draw_demo_species(seed)
         else:
-            species = choose_demo_species(open_dataset(photos), seed)
+            dataset = open_dataset(photos)
+            print_warnings([dataset])
+            species = choose_demo_species(dataset, seed, reader)
         result = run_demo(recognizer, species)
+    print_unreadable(reader.unreadable)
     try:
         draw_result(result).save(output)
     except OSError as error:

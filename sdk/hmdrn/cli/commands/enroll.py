@@ -23,14 +23,17 @@ from hmdrn.cli.threshold_summary import describe_passing, describe_rate
 from hmdrn.loading import load, resolve_bundle
 from hmdrn.open_set import calibrate_threshold, evaluate_acceptance, require_background
 from hmdrn.plotting.contact_sheet import check_sheet_path, draw_contact_sheet
-from hmdrn_runtime.datasets.dataset import Photo, open_species
+from hmdrn_runtime.datasets.dataset import Dataset, open_species
+from hmdrn_runtime.datasets.reading import raise_together
 from hmdrn_runtime.enrollment.report import EnrollmentReport
-from hmdrn_runtime.errors import DatasetError, EnrollmentError, ImageError
+from hmdrn_runtime.errors import DatasetError, EnrollmentError, HmdrnError, ImageError
 from hmdrn_runtime.gallery.file import check_gallery_path
+from hmdrn_runtime.gallery.labels import clean_label, describe_lookalikes
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
 from hmdrn_runtime.io.files import check_not_input, expand_path
 from hmdrn_runtime.open_set.threshold import false_accept_rate as rate_of_calibration
+from hmdrn_runtime.progress import ProgressCallback
 
 
 @click.command("enroll")
@@ -82,26 +85,15 @@ def command(
     check_not_input(sheet, "picture", inputs, EnrollmentError)
     recognizer = load(bundle, gallery if gallery.exists() else None, backend, threads, keep_thumbnails)
     dataset = open_species(folder)
-    if dataset.empty_classes:
-        # A mistake that nobody would notice later.
-        raise EnrollmentError(
-            f"no photo in {', '.join(map(repr, dataset.empty_classes))} of {folder}: add one, or remove the "
-            "folder"
-        )
     if false_accept_rate is not None:
         require_background(recognizer)
-    preprocessing = recognizer.preprocessing
     reports: list[EnrollmentReport] = []
-    enrolled: list[list[PreparedPhoto]] = []
-    skipped: list[dict[str, str]] = []
     with progress() as report:
-        for done, (label, photos) in enumerate(dataset.classes.items()):
-            report(f"enrolling {label}", done, len(dataset.classes))
-            readable = _prepare(photos, preprocessing, skipped if skip_unreadable else None)
-            if not readable:
-                raise EnrollmentError(f"{label!r} has no readable photo: add one, or remove the folder")
-            reports.append(recognizer.enroll(label, readable))
-            enrolled.append(readable)
+        prepared, skipped = _prepare(dataset, recognizer.preprocessing, skip_unreadable, report)
+        enrolled = list(prepared.values())
+        for done, (label, photos) in enumerate(prepared.items()):
+            report(f"enrolling {label}", done, len(prepared))
+            reports.append(recognizer.enroll(label, photos))
         if len(reports) > 1:  # the first were judged before the last were there to be confused with
             reports = [recognizer.review(*pair) for pair in zip(reports, enrolled, strict=True)]
     if strict:
@@ -124,6 +116,8 @@ def command(
     except EnrollmentError as error:  # a warning, since the gallery is written by now
         drawn = False
         print_message(f"warning: {error}; the species are enrolled all the same")
+    for line in dataset.notes:
+        print_message(f"warning: {folder}: {line}")
     for entry in skipped:
         print_message(f"left out: {entry['reason']}")
     _warn(reports)
@@ -190,20 +184,46 @@ def _warn(reports: Iterable[EnrollmentReport]) -> None:
             pair = f"{r.label!r} and {other!r}"
             print_message(f"warning: {pair} hold the same photo: enroll it for one of them only")
         for other in r.similar:
-            pair = f"{r.label!r} and {other!r}"
+            pair = describe_lookalikes([r.label, other])
             print_message(f"warning: {pair} count as two species: use one name if they are one")
 
 
 def _prepare(
-    photos: Iterable[Photo], preprocessing: Preprocessing, skipped: list[dict[str, str]] | None
-) -> list[PreparedPhoto]:
-    """Return readable photos' network inputs; unreadable ones go into `skipped`, or raise if it is None."""
-    readable: list[PreparedPhoto] = []
-    for photo in photos:
+    dataset: Dataset, preprocessing: Preprocessing, skip_unreadable: bool, report: ProgressCallback
+) -> tuple[dict[str, list[PreparedPhoto]], list[dict[str, str]]]:
+    """Return the network's inputs by species, and the photo and reason of each that is left out.
+
+    Raises:
+        HmdrnError: A species has no photo or a bad label, or a photo cannot be read and is not to be left
+            out; all such problems are one error.
+    """
+    prepared: dict[str, list[PreparedPhoto]] = {}
+    skipped: list[dict[str, str]] = []
+    errors: list[HmdrnError] = []
+    if dataset.empty_classes:  # a mistake that nobody would notice later
+        names = ", ".join(map(repr, dataset.empty_classes))
+        errors.append(
+            EnrollmentError(f"no photo in {names} of {dataset.source}: add one, or remove the folder")
+        )
+    for done, (label, photos) in enumerate(dataset.classes.items()):
+        report(f"reading {label}", done, len(dataset.classes))
+        prepared[label] = []
         try:
-            readable.append(prepare_photo(photo.load(), preprocessing, photo.name))
-        except (ImageError, DatasetError) as error:
-            if skipped is None:
-                raise type(error)(f"{error}; --skip-unreadable leaves such photos out") from error
-            skipped.append({"photo": photo.name, "reason": str(error)})
-    return readable
+            clean_label(label)
+        except EnrollmentError as error:
+            errors.append(error)
+        for photo in photos:
+            try:
+                prepared[label].append(prepare_photo(photo.load(), preprocessing, photo.name))
+            except (ImageError, DatasetError) as error:
+                skipped.append({"photo": photo.name, "reason": str(error)})
+                if not skip_unreadable:
+                    errors.append(error)
+        if skip_unreadable and not prepared[label]:
+            errors.append(EnrollmentError(f"{label!r} has no readable photo: add one, or remove the folder"))
+    if skipped and not skip_unreadable:
+        errors[-1] = type(errors[-1])(
+            f"{errors[-1]}; --skip-unreadable leaves out photos that cannot be read"
+        )
+    raise_together(errors)
+    return prepared, skipped

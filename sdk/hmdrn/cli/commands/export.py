@@ -13,11 +13,21 @@ import click
 
 from hmdrn.cli.commands.build import describe_engines, require_device
 from hmdrn.cli.commands.quantize_report import cache_option, drop_option, episodes_option, show_calibration
+from hmdrn.cli.data_messages import print_unreadable, print_warnings
 from hmdrn.cli.messages import print_message
-from hmdrn.cli.options import PATH, json_option, option, preprocess_option, require_package
+from hmdrn.cli.options import (
+    PATH,
+    json_option,
+    option,
+    preprocess_option,
+    require_package,
+    strict_data_option,
+)
 from hmdrn.cli.output import print_facts, print_json, print_table, progress
 from hmdrn.loading import DEFAULT, resolve_checkpoint
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
+from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all
 from hmdrn_runtime.errors import ExportError, VerificationError
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.progress import ProgressCallback
@@ -74,6 +84,7 @@ if TYPE_CHECKING:
     metavar="DATA",
     help="Photographs of any species, to recognize unknown ones by; best several sets of look-alikes each.",
 )
+@strict_data_option
 @json_option
 def command(
     precision: str,
@@ -88,6 +99,7 @@ def command(
     cache: Path | None,
     check_tensorrt: bool,
     background: tuple[Path, ...],
+    strict_data: bool,
     as_json: bool,
 ) -> None:
     """Turn a checkpoint into a bundle of ONNX graphs, and verify it against the network.
@@ -106,10 +118,20 @@ def command(
         from hmdrn_calibration.quantization.calibration_data import split_photos
 
         split_photos(calibration)  # raises on unusable data before the graphs are traced
+    if calibration is not None or background:
+        from hmdrn.open_set import open_background_data
+
+        datasets = [open_dataset(path) for path in (calibration,) if path is not None]
+        datasets += apply_to_all(open_background_data, background)
+        print_warnings(datasets)
+        if strict_data:
+            with progress() as report:
+                PhotoReader().check(datasets, report)
     if check_tensorrt:
         require_package("tensorrt_rtx", "checking with NVIDIA's compiler", "check")
     device = require_device() if target == "tensorrt" else None
     quantization: QuantizationReport | None = None
+    reader = PhotoReader()
     with progress() as report:
         report("loading torch", 0, 1)
         from hmdrn_export.exporter import export_bundle
@@ -133,6 +155,7 @@ def command(
             budget, folder = Budget(max_accuracy_drop, episodes=episodes), cache or default_cache_folder()
             quantized = quantize_bundle(bundle, calibration, budget, cache=folder, report=report)
             quantization = quantized.report
+            reader.unreadable += quantized.unreadable
             check_budget(quantization)
             return DerivedVariants(quantized.variants, quantization.to_dict())
 
@@ -141,7 +164,7 @@ def command(
         if background:
             from hmdrn.open_set import add_background
 
-            add_background(output, background, report)
+            add_background(output, background, report, reader=reader)
         checks = check_with_compiler(output, report) if check_tensorrt else []
         engines = None
         if device is not None:
@@ -153,8 +176,10 @@ def command(
             opener = make_engine_opener(trt)
             exported = open_bundle(output)
             engines = build_engines(trt, exported, gpu, BuildOptions(), report, open_backend=opener)
+    print_unreadable(reader.unreadable)
     if as_json:
         values: dict[str, Any] = {"bundle": str(output), "precision": precision}
+        values["unreadable"] = reader.unreadable
         values["verification"] = verification.to_dict()
         if engines is not None:
             values["engines"] = str(engines)

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from hmdrn.cli.options import PATH, json_option, option, require_package
+from hmdrn.cli.messages import print_message
+from hmdrn.cli.options import PATH, json_option, option, require_package, strict_data_option
 from hmdrn.cli.output import print_json, print_table, progress
 from hmdrn.dataset_prep.prepare import LAYOUTS, PrepareOptions, prepare
+from hmdrn_runtime.messages import abbreviate_names
 
 _RULES = list(dict.fromkeys(rule for layout in LAYOUTS.values() for rule in layout.rules))
 
@@ -38,6 +40,7 @@ _RULES = list(dict.fromkeys(rule for layout in LAYOUTS.values() for rule in layo
     type=PATH,
     help='JSON file {"train": [class names], "val": [...], "test": [...]} instead of a rule.',
 )
+@strict_data_option
 @json_option
 def command(
     dataset: str,
@@ -59,6 +62,9 @@ def command(
         require_package("scipy", "reading the lists of Stanford Cars", "train")
     with progress() as report:
         record = prepare(LAYOUTS[dataset], archives, output, PrepareOptions(**options), report)
+    if record["unreadable"]:
+        names = record["unreadable"]
+        print_message(f"warning: left out {len(names)} damaged photos: {abbreviate_names(names)}")
     if as_json:
         print_json("prepare", {"output": str(output), **record})
         return

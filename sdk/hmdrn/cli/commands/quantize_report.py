@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hmdrn.cli.data_messages import print_unreadable, print_warnings
 from hmdrn.cli.options import (
     PATH,
     Decorator,
@@ -14,6 +15,7 @@ from hmdrn.cli.options import (
     json_option,
     option,
     require_package,
+    strict_data_option,
     threads_option,
 )
 from hmdrn.cli.output import print_json, print_table, progress
@@ -21,6 +23,8 @@ from hmdrn.cli.output_paths import check_output_path, list_dataset_paths
 from hmdrn.cli.parameters import FiniteRange
 from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.datasets.reading import PhotoReader
 
 if TYPE_CHECKING:
     from hmdrn_calibration.quantization.report import AccuracyDrop, LayerCost, QuantizationReport
@@ -49,6 +53,7 @@ cache_option: Decorator = option(
 @episodes_option
 @option("--picture", type=PATH, help="Draw the cost of each layer into this file.")
 @cache_option
+@strict_data_option
 @threads_option
 @json_option
 def command(
@@ -58,6 +63,7 @@ def command(
     episodes: int,
     picture: Path | None,
     cache: Path | None,
+    strict_data: bool,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -73,12 +79,16 @@ def command(
         require_package("matplotlib", "drawing pictures", "plots")
         picture = check_output_path(picture, "picture", [resolve_bundle(bundle), *list_dataset_paths(data)])
     opened = open_bundle(resolve_bundle(bundle))
+    dataset = open_dataset(data)
+    print_warnings([dataset])
     with progress() as report:
         from hmdrn_calibration.quantization.histogram_cache import default_cache_folder
         from hmdrn_calibration.quantization.pipeline import check_budget, quantize_bundle
         from hmdrn_calibration.quantization.report import Budget
 
-        result = quantize_bundle(
+        if strict_data:
+            PhotoReader().check([dataset], report)
+        quantized = quantize_bundle(
             opened,
             data,
             Budget(max_accuracy_drop, episodes=episodes),
@@ -86,13 +96,23 @@ def command(
             cache=cache or default_cache_folder(),
             threads=threads,
             report=report,
-        ).report
+        )
+    result = quantized.report
+    print_unreadable(quantized.unreadable)
     if picture is not None:
         from hmdrn.plotting.figures import draw_layer_costs
 
         draw_layer_costs(result, f"{bundle}: INT8 on {data}", picture)
     if as_json:
-        print_json("calibrate", {"bundle": bundle, "data_source": str(data), **result.to_dict()})
+        print_json(
+            "calibrate",
+            {
+                "bundle": bundle,
+                "data_source": str(data),
+                **result.to_dict(),
+                "unreadable": quantized.unreadable,
+            },
+        )
     else:
         show_calibration(result)
     check_budget(result)

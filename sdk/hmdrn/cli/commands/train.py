@@ -7,10 +7,20 @@ from typing import Any
 
 import click
 
-from hmdrn.cli.options import PATH, data_argument, option, preprocess_option, require_package
+from hmdrn.cli.data_messages import print_unreadable
+from hmdrn.cli.options import (
+    PATH,
+    data_argument,
+    option,
+    preprocess_option,
+    require_package,
+    strict_data_option,
+)
 from hmdrn.cli.output import progress
 from hmdrn.cli.parameters import FiniteRange
 from hmdrn.loading import resolve_checkpoint
+from hmdrn_runtime.datasets.dataset import open_splits
+from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.io.files import expand_path
@@ -75,6 +85,7 @@ BACKBONE_NAMES = ("conv4", "resnet12", "efficientnet-lite0", "efficientnet-lite1
 @option("--save-every", type=FiniteRange(0), default=300.0, help="Seconds between two saved states.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Device to train on.")
 @option("--seed", type=click.IntRange(0), default=0, help="Seed of all random draws.")
+@strict_data_option
 @option("--dry-run", is_flag=True, help="Read the data, time a few steps, print how long it takes, and end.")
 @option("--name", default="hmdrn", help="Name of the model, for the model card.")
 @option(
@@ -99,6 +110,7 @@ def command(
     preprocess: str,
     save_every: float,
     device: str,
+    strict_data: bool,
     dry_run: bool,
     name: str,
     weights_license: str,
@@ -140,6 +152,9 @@ def command(
         start = HMDRN(network)
         load_pretrained(start.backbone, network.spec)
     with progress() as report:
+        if strict_data:
+            opened = apply_to_all(lambda path: open_splits(path, split, val_split), data)
+            PhotoReader().check([dataset for datasets in opened for dataset in datasets], report)
         cache = output / "cache"
         training = open_training_data(data, split, val_split, val_share, network.side, cache, report)
         classes = training.validation
@@ -147,7 +162,9 @@ def command(
         validation = Validation(classes, preprocessing, report=report) if classes else None
     for line in training.describe_problems(config.way):
         click.echo(line, err=True)
-    if validation is None:
+    if validation is not None:
+        print_unreadable(validation.unreadable)
+    else:
         click.echo("no classes to validate on: the weights of the last step are used", err=True)
     if dry_run:
         with join_workers(pick_device(device)) as workers:

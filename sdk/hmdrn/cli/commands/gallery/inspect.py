@@ -16,6 +16,7 @@ from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.diff import diff_galleries
 from hmdrn_runtime.gallery.file import load_gallery, previous_path
 from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.gallery.labels import describe_lookalikes, fold_label
 from hmdrn_runtime.gallery.reverse_index import PhotoLabelIndex
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.migration import VariantMismatch, find_variant_mismatch
@@ -60,6 +61,10 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
     loaded = load_gallery(gallery)
     (species,) = loaded.select([label]).values()
     rate = false_accept_rate(loaded.calibration)
+    alike = [label for label in loaded.species if fold_label(label) == fold_label(species.label)]
+    doubts = [f"{describe_lookalikes(alike)} look alike and count as {len(alike)} species"] * (len(alike) > 1)
+    for doubt in doubts:
+        print_message(f"warning: {doubt}")
     photos = [
         {"digest": p.digest, "variant": p.variant, "thumbnail": p.thumbnail is not None, "compacted": False}
         for p in (species.photos[digest] for digest in sorted(species.photos))
@@ -71,7 +76,7 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
         ]
     if as_json:
         values = {"gallery": str(gallery), "label": species.label, "photos": photos, "far": rate}
-        print_json("gallery.show", values)
+        print_json("gallery.show", {**values, "doubts": doubts})
         return
     columns = ["photo", "variant", "thumbnail", "compacted"]
     rows = [
@@ -190,7 +195,8 @@ def find_doubts(gallery: Gallery) -> list[str]:
                 doubts.append(f"{label!r} and {other!r} hold the same photo: forget it in one of them")
         for other in index.find_lookalikes(label):
             if label < other:
-                doubts.append(f"{label!r} and {other!r} count as two species: rename one if they are one")
+                pair = describe_lookalikes([label, other])
+                doubts.append(f"{pair} look alike and count as two species: rename one if they are one")
     return doubts
 
 
