@@ -7,8 +7,10 @@ damaged bytes becomes an `ImageError`.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from io import BytesIO
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ from PIL.Image import Transpose
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decode_limits import check_decoding_cost
 from hmdrn_runtime.images.formats import open_image_file, read_image_header
-from hmdrn_runtime.images.pixel_modes import convert_to_rgb
+from hmdrn_runtime.images.pixel_modes import convert_to_rgb, has_spare_bits, join_bytes
 from hmdrn_runtime.images.source import describe_source
 from hmdrn_runtime.messages import format_error
 
@@ -35,6 +37,12 @@ MAX_PIXELS = 64_000_000
 MAX_ASPECT = 20.0
 """Largest ratio of an image's longer side to its shorter side."""
 
+_OTHER_BYTE_ORDER = {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBA")
+    for order, other in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
+"""Pillow's names of the pixels of files with 16 bits for each color."""
 _TRANSPOSE_BY_ORIENTATION = {  # EXIF orientation; 1 is upright
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -56,8 +64,9 @@ def load_image(source: ImageSource) -> PIL.Image.Image:
 
     Returns:
         A new image of mode RGB, 8 bits per channel, upright by its EXIF orientation and without metadata.
-        Transparent pixels become white; 16-bit gray is scaled to 8 bits. 32-bit integer gray counts as
-        8-bit if no value is over 255, and as 16-bit otherwise.
+        Colors are converted to sRGB by the image's ICC profile, if it has a valid one. Transparent pixels
+        become white. 16 bits are scaled to 8 by the bits in use: 8, 10, 12, 14 or 16, the fewest that hold
+        the photo's highest value, or what a TIFF's tags say; so is 32-bit integer gray.
 
     Raises:
         ImageError: The source is missing, empty, damaged, of an unknown format or type, shorter than
@@ -145,13 +154,36 @@ def _load_stream(stream: IO[bytes], size: int, name: str) -> PIL.Image.Image:
     image: ImageFile.ImageFile = read_image_header(stream, size, name)
     check_size(image.width, image.height, name)
     check_decoding_cost(image, stream, size, name)
+    tiles = image.tile
     image.load()  # before the orientation is read: it turns TIFF, and PNG may end with its EXIF
     orientation = _read_orientation(image)
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return _make_upright(image, orientation)  # not a copy: a large image would need twice its memory
-    rgb = convert_to_rgb(image, name)
-    image.close()  # frees its pixels
+    rgb = convert_to_rgb(_restore_low_bits(image, tiles, stream, size, name), name)
+    if rgb is not image:  # not a copy if it is RGB: a large image would need twice its memory
+        image.close()  # frees its pixels
     return _make_upright(rgb, orientation)
+
+
+def _restore_low_bits(
+    image: ImageFile.ImageFile, tiles: Sequence[Any], stream: IO[bytes], size: int, name: str
+) -> PIL.Image.Image:
+    """Scale a photo of 16 bits for each color by the bits in use; any other is returned as it is.
+
+    Pillow reads the high bytes alone. Its decoder for the other byte order gives the low bytes.
+    """
+    arguments = tiles[0][3] if tiles else None
+    first, *others = arguments if isinstance(arguments, tuple) else (arguments,)
+    swapped = _OTHER_BYTE_ORDER.get(first) if isinstance(first, str) else None
+    if swapped is None or not has_spare_bits(image):
+        return image
+    stream.seek(0)
+    low = read_image_header(stream, size, name)
+    changed = (swapped, *others) if others else swapped
+    make_tile = getattr(ImageFile, "_Tile", lambda *values: values)  # a plain tuple before Pillow 11
+    low.tile = [make_tile(*tile[:3], changed) for tile in low.tile]
+    low.load()
+    joined = join_bytes(image, low)
+    joined.info = image.info
+    return joined
 
 
 def _read_orientation(image: PIL.Image.Image) -> int:

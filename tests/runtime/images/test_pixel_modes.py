@@ -7,9 +7,12 @@ import numpy as np
 import PIL.Image
 import pytest
 from drawn_images import RED, WHITE, encoded, picture, png_header, smooth
+from preprocessings import DEFAULT
 
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
+from hmdrn_runtime.images.preprocessing import prepare
+from hmdrn_runtime.images.query_preprocessing import prepare_query
 from hmdrn_runtime.images.source import describe_source
 
 
@@ -91,12 +94,82 @@ def test_16_bit_gray_is_scaled_and_not_clipped():
         assert np.array_equal(np.asarray(loaded), np.dstack([eight] * 3)), describe_source(source)
 
 
-def test_a_dark_16_bit_file_stays_dark():
+def test_a_dark_16_bit_file_with_a_bright_spot_stays_dark():
     wide = np.full((16, 16), 300, "<u2")
-    wide[0, 0] = 255
+    wide[0, 0] = 16_384
     loaded = np.asarray(load_image(encoded(PIL.Image.frombytes("I;16", (16, 16), wide.tobytes()), "PNG")))
-    assert loaded.max() == 1
-    assert loaded[0, 0, 0] == 0
+    assert loaded[0, 0, 0] == 64
+    assert loaded[1, 1, 0] == 1
+
+
+def wide_photo(bits, channels=1):
+    """A photo of so many bits in 16, and its highest 8 bits."""
+    values = np.random.default_rng(bits).integers(0, 2**bits, (40, 30, channels))
+    values[0, 0] = 2**bits - 1
+    return values.astype(np.uint16), (values >> (bits - 8)).astype(np.uint8)
+
+
+def png_of_16_bits(values):
+    """A PNG; Pillow writes none of 16 bits for each color."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff_of_16_bits(values, order="<", **tags):
+    """A TIFF; Pillow writes none of 16 bits for each color."""
+    height, width, channels = values.shape
+    data = values.astype(f"{order}u2").tobytes()
+    place = 8 + 2 + 12 * (9 + len(tags)) + 4
+    entries = {256: width, 257: height, 258: 16, 259: 1, 262: 2 if channels == 3 else 1, 273: place}
+    entries |= {277: channels, 278: height, 279: len(data), **{int(k[1:]): v for k, v in tags.items()}}
+    if channels == 3:
+        entries[258], entries[273] = place, place + 6
+    table = b"".join(
+        struct.pack(f"{order}HHII", tag, 3, 3, value)
+        if tag == 258 and channels == 3
+        else struct.pack(f"{order}HHII", tag, 4, 1, value)
+        for tag, value in sorted(entries.items())
+    )
+    depths = struct.pack(f"{order}3H", 16, 16, 16) if channels == 3 else b""
+    mark = b"II" if order == "<" else b"MM"
+    return mark + struct.pack(f"{order}HIH", 42, 8, len(entries)) + table + bytes(4) + depths + data
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_gray_is_scaled_by_the_bits_in_use(bits):
+    values, expected = wide_photo(bits)
+    flat = values[..., 0]
+    image = PIL.Image.frombytes("I;16", (30, 40), flat.astype("<u2").tobytes())
+    sources = [image, encoded(image, "PNG"), encoded(image, "TIFF"), png_of_16_bits(values)]
+    sources += [PIL.Image.frombytes("I", (30, 40), flat.astype(np.int32).tobytes())]
+    for source in sources:
+        loaded = np.asarray(load_image(source))
+        assert np.array_equal(loaded, np.repeat(expected, 3, axis=2)), describe_source(source)
+    data = encoded(image, "PNG")
+    assert np.array_equal(prepare(data, DEFAULT), prepare_query(data, DEFAULT))
+
+
+@pytest.mark.parametrize("bits", [8, 9, 10, 11, 12, 13, 14, 15, 16])
+def test_colors_are_scaled_by_the_bits_in_use(bits):
+    values, _ = wide_photo(bits, 3)
+    expected = (values >> (bits + bits % 2 - 8)).astype(np.uint8)
+    for data in (png_of_16_bits(values), tiff_of_16_bits(values), tiff_of_16_bits(values, ">")):
+        assert np.array_equal(np.asarray(load_image(data)), expected)
+    opaque = np.dstack([values, np.full((40, 30), 65535, np.uint16)])
+    assert np.array_equal(np.asarray(load_image(png_of_16_bits(opaque))), expected)
+
+
+def test_the_tags_of_a_tiff_say_the_bits_in_use():
+    values = np.full((40, 30, 1), 900, np.uint16)  # dark, of 12 bits
+    loaded = np.asarray(load_image(tiff_of_16_bits(values, t281=4095)))
+    assert (loaded == 900 >> 4).all()
+    assert (
+        np.asarray(load_image(tiff_of_16_bits(values, t281=500))) == 900 >> 2
+    ).all()  # a tag that is wrong
 
 
 def test_8_bit_gray_in_32_bit_pixels_is_not_turned_black():
