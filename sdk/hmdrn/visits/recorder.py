@@ -141,7 +141,9 @@ class VisitRecorder:
             clock,
             time,
         )
-        if visit.is_decided and clock - visit.saved >= SAVE_SECONDS:
+        # The next photo of a folder may come much later, and this one is not answered again.
+        is_due = frame.file is not None or clock - visit.saved >= SAVE_SECONDS
+        if visit.is_decided and is_due:
             visit.saved = clock
             visit.id = self._write(self._make(visit, sighting.track, is_closed=False)).id
 

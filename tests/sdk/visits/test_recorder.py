@@ -151,8 +151,12 @@ def test_photos_are_visits_by_their_exif(store, tmp_path):
         frame = Frame(n, float(n), 0.0, 0.0, path)
         sighting = Sighting(0, None, JAY, SmoothedLabel("species", "Jay"), UNDECIDED)
         results.append(WatchResult(frame, (sighting,), (), 0.0))
-    visits = record(make_recorder(store), *results)
+    recorder = make_recorder(store)
+    recorder.add(results[0])
+    assert store.count() == 1, "a photo is in the diary before the next one comes"
+    visits = record(recorder, *results[1:])
     assert [(v.frames, v.duration) for v in visits] == [(3, 9.0), (1, 0.0)]
+    assert store.count() == 2
     assert f"{visits[0].start.astimezone():%H:%M:%S}" == "08:30:00"
 
 
