@@ -30,7 +30,7 @@ class VisitFilter:
 
     Examples:
         >>> with hmdrn.VisitStore("site7.visits") as visits:
-        ...     len(visits.find(hmdrn.VisitFilter(species=("Sooty Albatross",)))) > 0
+        ...     len(visits.find(hmdrn.VisitFilter(species=("Laysan Albatross",)))) > 0
         True
     """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hmdrn.visits.capture_time import find_capture_time
+from hmdrn_runtime.images.capture_time import find_capture_time
 from hmdrn.visits.naming import NameTally
 from hmdrn.visits.pictures import EVERY_SECONDS, PictureChooser
 from hmdrn.visits.store import VisitStore
