@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from hmdrn.watching.opencv import has_gstreamer, open_cv2
 from hmdrn.watching.sources import Source
 from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import DatasetError, SourceError
+
+if TYPE_CHECKING:
+    from hmdrn.watching.polling import PollingCapture
 
 Pixels: TypeAlias = npt.NDArray[np.uint8] | Path
 """BGR uint8 (H, W, 3) or gray (H, W), as OpenCV gives them; or the path of a photo that is read later."""
@@ -84,7 +87,7 @@ class VideoCapture:
 
 def open_capture(
     source: Source, stall_after: float, is_closed: Callable[[], bool]
-) -> PhotoCapture | HotFolderCapture | VideoCapture:
+) -> PhotoCapture | HotFolderCapture | PollingCapture | VideoCapture:
     """Open a source. Blocks, for an address up to some seconds.
 
     Args:
@@ -100,6 +103,11 @@ def open_capture(
         return HotFolderCapture(Path(str(source.target)), source.seen_file, is_closed)
     if source.kind == "photos":
         return PhotoCapture(_list_photos(Path(str(source.target))))
+    if source.is_http:
+        from hmdrn.watching.polling import DEFAULT_SECONDS, PollingCapture, serves_pictures
+
+        if source.poll is not None or serves_pictures(source, _OPEN_TIMEOUT):
+            return PollingCapture(source, source.poll or DEFAULT_SECONDS, _OPEN_TIMEOUT, is_closed)
     return VideoCapture(source, stall_after)
 
 

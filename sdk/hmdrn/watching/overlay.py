@@ -17,6 +17,8 @@ from hmdrn_runtime.io.files import check_parent_folder, expand_path
 
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 _COLORS = {"species": (46, 200, 60), "unknown": (240, 150, 30), "undecided": (160, 160, 160)}
+_MIN_RATE = 1.0
+"""Frames a second of a video at least; a polled camera may have fewer."""
 _MAX_HOLD = 2.0
 """Most seconds of video that one frame stands for."""
 _TITLE = "hmdrn watch"
@@ -79,9 +81,9 @@ class OverlayVideo:
             return
         image = draw_overlay(result)
         if self._writer is None:
-            self._size, self._rate = image.size, rate
+            self._size, self._rate = image.size, max(rate, _MIN_RATE)
             codec = self._cv2.VideoWriter_fourcc(*_CODECS[self._path.suffix.lower()])
-            self._writer = self._cv2.VideoWriter(str(self._path), codec, rate, image.size)
+            self._writer = self._cv2.VideoWriter(str(self._path), codec, self._rate, image.size)
             if not self._writer.isOpened():
                 raise HmdrnError(f"cannot write the video {self._path}: is the folder writable?")
             self._shift = result.frame.position

@@ -10,6 +10,7 @@ from hmdrn.watching.captures import open_capture
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.opencv import READER_THREAD_NAME
 from hmdrn.watching.sources import Source
+from hmdrn.watching.unchanged import Unchanged
 from hmdrn_runtime.errors import HmdrnError, SourceError
 from hmdrn_runtime.messages import format_error
 
@@ -99,6 +100,9 @@ class ReaderThread:
             count = 0
             while not self._closed:
                 pixels = capture.read()
+                if isinstance(pixels, Unchanged):
+                    self.last_frame_time = time.monotonic()
+                    continue
                 if pixels is None:
                     self.missing = max(0, capture.frames - count)
                     return

@@ -132,7 +132,10 @@ class ReconnectingSource:
 
     def _check_stall(self, reader: ReaderThread) -> None:
         silent = time.monotonic() - reader.last_frame_time
-        if silent < (self._stall_after if reader.rate else max(self._stall_after, _OPEN_TIMEOUT)):
+        patience = (
+            self._stall_after + 1 / reader.rate if reader.rate else max(self._stall_after, _OPEN_TIMEOUT)
+        )
+        if silent < patience:
             return
         name = self._source.name
         if not self._taken:

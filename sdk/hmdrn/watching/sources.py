@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from hmdrn.watching.seen_photos import STATE_NAME
+from hmdrn_runtime.arguments import check_number
 from hmdrn_runtime.credentials import is_pipeline, mask_secrets
 from hmdrn_runtime.errors import SourceError
 from hmdrn_runtime.images.formats import is_photo
@@ -43,12 +44,14 @@ class Source:
         target: What to open: a device's number, a path, an address or a pipeline; may hold a password.
         name: The name in messages; never holds a password.
         seen_file: Of a folder that is followed, the file of its photos that were answered; else None.
+        poll: Seconds between two requests to an address that serves single pictures; None to find out.
     """
 
     kind: SourceKind
     target: int | str = field(repr=False)
     name: str
     seen_file: Path | None = None
+    poll: float | None = None
 
     @property
     def path(self) -> Path | None:
@@ -56,6 +59,11 @@ class Source:
         if self.kind in ("stream", "pipeline") or isinstance(self.target, int):
             return None
         return Path(self.target)
+
+    @property
+    def is_http(self) -> bool:
+        """True for an address that a GET can be sent to."""
+        return self.kind == "stream" and str(self.target).lower().startswith(("http:", "https:"))
 
     @property
     def live(self) -> bool:
@@ -114,6 +122,20 @@ def follow_source(source: Source, follow: bool | str | os.PathLike[str], loop: b
         raise SourceError("give follow or loop, not both: a folder that is followed has no end")
     path = source.path / STATE_NAME if follow is True else expand_path(follow, SourceError)
     return replace(source, seen_file=path)
+
+
+def poll_source(source: Source, seconds: float | None) -> Source:
+    """Return an address as one that serves a picture for each request, if there are `seconds` between two.
+
+    Raises:
+        SourceError: The seconds are not above 0, or the source is not an HTTP address.
+    """
+    if seconds is None:
+        return source
+    check_number(seconds, "poll", "give more than 0 seconds", SourceError, lambda value: value > 0)
+    if not source.is_http:
+        raise SourceError(f"cannot poll {source.name}: give an address with http:// or https://")
+    return replace(source, poll=float(seconds))
 
 
 def _is_number(text: str) -> bool:

@@ -17,7 +17,7 @@ from hmdrn.watching.reconnecting_source import ReconnectingSource
 from hmdrn.watching.results import SourceEvent, SourceState, WatchResult
 from hmdrn.watching.seen_photos import SeenPhotos
 from hmdrn.watching.smoothing import Smoothing
-from hmdrn.watching.sources import Source, follow_source, parse_source
+from hmdrn.watching.sources import Source, follow_source, parse_source, poll_source
 from hmdrn.watching.summary import WatchSummary
 from hmdrn_runtime.arguments import check_callable, check_count, check_kind, check_number
 from hmdrn_runtime.credentials import mask_secrets
@@ -204,6 +204,7 @@ def watch(
     every_frame: bool | None = None,
     loop: bool = False,
     follow: bool | str | os.PathLike[str] = False,
+    poll: float | None = None,
     smoothing: Smoothing | None = None,
     stall_after: float = 5.0,
     max_frames: int | None = None,
@@ -238,8 +239,10 @@ def watch(
         follow: True to wait for further photos of a folder, once those that are there are classified. Photos
             that were answered are noted in the folder's file `.hmdrn-seen.sqlite`, or in the file whose path
             is given, so that a restart does not repeat them.
-        smoothing: Settings of label smoothing; `Smoothing()` if None, and for a folder every photo by itself,
-            `Smoothing(0, 0, 1)`.
+        poll: Seconds between two requests to an HTTP camera that serves one picture for each; if None, they
+            are a second apart where such a camera is noticed.
+        smoothing: Settings of label smoothing; `Smoothing()` if None, but `Smoothing(0, 0, 1)`, every picture
+            by itself, for a folder and with `poll`.
         stall_after: Seconds without a frame after which a live source counts as stalled, above 0.
         max_frames: Most frames to classify, at least 1.
         max_seconds: Most seconds to watch, above 0, also while waiting for a frame or its boxes.
@@ -260,7 +263,7 @@ def watch(
         >>> for result in hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=3):
         ...     label = result.label
     """
-    parsed = follow_source(parse_source(source), follow, loop)
+    parsed = poll_source(follow_source(parse_source(source), follow, loop), poll)
     settings = WatchSettings(
         every_frame=not parsed.live if every_frame is None else every_frame,
         smoothing=_choose_smoothing(parsed) if smoothing is None else smoothing,
@@ -282,7 +285,7 @@ def watch(
 
 
 def _choose_smoothing(source: Source) -> Smoothing:
-    return NO_SMOOTHING if source.kind == "photos" else Smoothing()
+    return NO_SMOOTHING if source.kind == "photos" or source.poll is not None else Smoothing()
 
 
 def _check_boxes(boxes: Detector | int | str | os.PathLike[str] | None) -> Detector | BoxSource | None:

@@ -38,7 +38,7 @@ from hmdrn.watching.results import SourceEvent, WatchResult
 from hmdrn.watching.seen_photos import STATE_NAME
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.snapshots import MAX_FOLDERS, MAX_PICTURES, SnapshotWriter
-from hmdrn.watching.sources import Source, parse_source
+from hmdrn.watching.sources import Source, parse_source, poll_source
 from hmdrn.watching.summary import WatchSummary
 from hmdrn.watching.watch import NO_SMOOTHING, watch
 from hmdrn_runtime.errors import GalleryError, HmdrnError
@@ -86,7 +86,7 @@ _DEFAULT = Smoothing()
     type=FiniteRange(0),
     metavar="S",
     help="Seconds over which answers are averaged; 0 takes every frame by itself.  "
-    f"[default: {_DEFAULT.seconds}; folders: 0]",
+    f"[default: {_DEFAULT.seconds}; folders and --poll: 0]",
 )
 @option(
     "--hysteresis",
@@ -143,6 +143,13 @@ _DEFAULT = Smoothing()
     metavar="S",
     help="Seconds without a frame after which a live source counts as stalled, and is opened again.",
 )
+@option(
+    "--poll",
+    type=FiniteRange(0, min_open=True),
+    metavar="S",
+    help="Seconds between two requests to a camera that serves one picture for each (http://...).  "
+    "[default: 1, where such a camera is noticed]",
+)
 @option("--max-seconds", type=FiniteRange(0, min_open=True), metavar="S", help="Most seconds to watch.")
 @option("--max-frames", type=click.IntRange(1), metavar="N", help="Most frames to answer.")
 @threads_option
@@ -189,7 +196,7 @@ def command(
     """
     with StopOnSignal() as stop, contextlib.ExitStack() as stack:
         out, err = (PipeWriter(name, lambda: stop.received is not None) for name in ("stdout", "stderr"))
-        parsed = parse_source(source)
+        parsed = poll_source(parse_source(source), settings["poll"])
         if overlay is not None:
             inputs = [resolve_bundle(bundle), gallery, None if boxes == "-" else boxes, parsed.path]
             overlay = check_output_path(overlay, "film", [path for path in inputs if path is not None])
@@ -253,7 +260,7 @@ def command(
 
 
 def _choose_smoothing(source: Source, seconds: float | None, hysteresis: float, hold: int) -> Smoothing:
-    if seconds is None and source.kind == "photos":
+    if seconds is None and (source.kind == "photos" or source.poll is not None):
         return NO_SMOOTHING
     return Smoothing(_DEFAULT.seconds if seconds is None else seconds, hysteresis, hold)
 
