@@ -94,8 +94,8 @@ def create_app(recognizer: hmdrn.Recognizer, gallery: Path, max_bytes: int = MAX
 
     Args:
         recognizer: Shared by all requests: some may classify while another enrolls.
-        gallery: File that the gallery is saved to after every change; changes by other processes, such as
-            `hmdrn gallery`, are merged then.
+        gallery: File that the gallery is saved to after every change, merged with the changes of other
+            processes, such as `hmdrn gallery`; `main` also follows them.
         max_bytes: Most bytes of one request.
     """
 
@@ -189,6 +189,7 @@ def main() -> int:
         # Each request has its own thread: more threads for each would only compete.
         recognizer = hmdrn.load(arguments.bundle, gallery=gallery, threads=1)
         recognizer.save_gallery(arguments.gallery)  # reports now if it cannot be written
+        recognizer.follow_gallery(arguments.gallery, lambda message: print(message, file=sys.stderr))
     except hmdrn.HmdrnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

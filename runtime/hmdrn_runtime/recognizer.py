@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, NoReturn, overload
 
 import numpy as np
-import numpy.typing as npt
 
-from hmdrn_runtime.arguments import check_count, check_kind, refuse_copy
+from hmdrn_runtime.arguments import check_kind, refuse_copy
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.report import BackendReport, make_backend_report
 from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.classification import classify_pixels
 from hmdrn_runtime.enrollment.enroll import enroll_photos, enroll_stream, review_photos
 from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT
 from hmdrn_runtime.enrollment.report import EnrollmentReport
@@ -29,14 +30,13 @@ from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_quer
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.live_worker import LiveWorker
 from hmdrn_runtime.matching.attention import AttentionMatcher
-from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.factory import open_matcher
 from hmdrn_runtime.matching.index.operator_cache import operator_cache_path
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.matching.solved_gallery import SolvedGallery
 from hmdrn_runtime.open_set.background import Background
 from hmdrn_runtime.open_set.threshold import calibration_issue
-from hmdrn_runtime.prediction import Prediction, rank_species
+from hmdrn_runtime.prediction import Prediction
 
 
 class Recognizer:
@@ -52,6 +52,7 @@ class Recognizer:
         backend: Runs the bundle's graphs.
         gallery: Species enrolled before; empty if None.
         keep_thumbnails: Store the network's input of each photo, so that another model can enroll it again.
+        keep_file_names: Store the base name of each photo's file.
 
     Raises:
         GalleryError: The gallery was enrolled with another network.
@@ -66,7 +67,12 @@ class Recognizer:
     """
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, gallery: Gallery | None = None, keep_thumbnails: bool = False
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        gallery: Gallery | None = None,
+        keep_thumbnails: bool = False,
+        keep_file_names: bool = True,
     ) -> None:
         check_kind(bundle, Bundle, "bundle", "pass what hmdrn.open_bundle returns")
         network = bundle.manifest.network
@@ -78,6 +84,7 @@ class Recognizer:
         self._gallery = Gallery(network) if gallery is None else gallery
         self.matcher: RidgeMatcher | AttentionMatcher = open_matcher(network, backend, bundle.variant)
         self.matcher.keep_thumbnails = keep_thumbnails
+        self.matcher.keep_file_names = keep_file_names
         self.solved_gallery: SolvedGallery = SolvedGallery(self._gallery, self.matcher, bundle)
         self._live = LiveWorker(self.classify)
 
@@ -114,6 +121,7 @@ class Recognizer:
     @property
     def gallery(self) -> Gallery:
         """The species; the next call of a thread sees the changes that it made."""
+        self.solved_gallery.check_file()
         return self._gallery
 
     def enroll(self, label: str, photos: PhotoSource | Iterable[PhotoSource]) -> EnrollmentReport:
@@ -208,10 +216,12 @@ class Recognizer:
             2
         """
         if boxes is None:
-            return self._classify_pixels(prepare_query(image, self.preprocessing)[None], top)[0]
+            return classify_pixels(self.solved_gallery, prepare_query(image, self.preprocessing)[None], top)[
+                0
+            ]
         check_boxes(boxes)
         parts = prepare_boxes(image, boxes, self.preprocessing)
-        return self._classify_pixels(np.stack(parts), top) if parts else []
+        return classify_pixels(self.solved_gallery, np.stack(parts), top) if parts else []
 
     def classify_batch(self, images: PhotoSource | Iterable[PhotoSource], top: int = 5) -> list[Prediction]:
         """Recognize the species on several photos; as `classify` for each, in fewer passes of the network."""
@@ -219,7 +229,7 @@ class Recognizer:
             image.pixels if isinstance(image, PreparedPhoto) else prepare_query(image, self.preprocessing)
             for image in list_photos(images)
         ]
-        return self._classify_pixels(np.stack(pixels), top) if pixels else []
+        return classify_pixels(self.solved_gallery, np.stack(pixels), top) if pixels else []
 
     def explain(self, image: ImageSource, box: Box | None = None, against: str | None = None) -> Explanation:
         """Recognize the species on a photo, and map the differences between the best and another species.
@@ -244,7 +254,7 @@ class Recognizer:
         return explain_photo(self.matcher, self.solved_gallery.current(), pixels, against)
 
     def forget(self, label: str, photo: str | None = None) -> None:
-        """Remove a species, or one photo of it by its digest; as `Gallery.forget`."""
+        """Remove a species, or one photo of it by its file's name or digest; as `Gallery.forget`."""
         self.solved_gallery.forget(label, photo)
 
     def refresh(self) -> None:
@@ -254,6 +264,16 @@ class Recognizer:
             EnrollmentError: A species that cannot be solved.
         """
         self.solved_gallery.refresh()
+
+    def follow_gallery(
+        self, path: str | os.PathLike[str], report: Callable[[str], object] = warnings.warn
+    ) -> None:
+        """Take over what other processes write to the gallery's file; unsaved changes of this one stay.
+
+        Calls look at the file's time and size, every 0.1 s at most. A file that cannot be used changes
+        nothing; `report` is called with a message, once until it can be used again.
+        """
+        self.solved_gallery.follow(path, report)
 
     @overload
     def classify_async(self, image: ImageSource, boxes: None = None, top: int = 5) -> Future[Prediction]: ...
@@ -279,19 +299,10 @@ class Recognizer:
 
     def attach_operator_cache(self, gallery: str | os.PathLike[str]) -> None:
         """Use the file `GALLERY.operators` to start faster next time; `hmdrn.load` does it."""
-        path = expand_path(gallery, GalleryError).resolve()
-        self.matcher.attach_operator_cache(operator_cache_path(path), self.bundle)
+        path = operator_cache_path(expand_path(gallery, GalleryError).resolve())
+        self.matcher.attach_operator_cache(path, self.bundle)
 
     def save_gallery(self, path: str | os.PathLike[str], settle: Callable[[], object] | None = None) -> None:
         """Write the gallery, merged with other processes' changes to the file; see `sync_gallery`."""
         sync_gallery(self.gallery, path, settle)
         self.attach_operator_cache(path)
-
-    def _classify_pixels(self, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:
-        top = check_count(top, "top", "ask for at least 1 species, a whole number")
-        snapshot = self.solved_gallery.current()
-        answers: list[Prediction] = []
-        for start in range(0, len(pixels), BATCH):
-            scores = self.matcher.classify(pixels[start : start + BATCH], snapshot.operands, top)
-            answers += rank_species(snapshot.labels, scores, top, snapshot.calibration)
-        return answers

@@ -14,7 +14,7 @@ import pytest
 from preprocessings import DEFAULT
 from safetensors.numpy import load_file
 
-from hmdrn_runtime import recognizer as module
+from hmdrn_runtime import classification
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
@@ -199,7 +199,7 @@ def test_a_photo_is_classified_alone_as_in_a_batch(taught, images, monkeypatch, 
     one = taught(head)
     batch = images.reshape(-1, *images.shape[2:])[:7]
     together = one.classify_batch(batch)
-    monkeypatch.setattr(module, "BATCH", 3)
+    monkeypatch.setattr(classification, "BATCH", 3)
     one.backend.runs.clear()
     in_parts = one.classify_batch(iter(batch))
     assert one.backend.runs == ["classify"] * 3

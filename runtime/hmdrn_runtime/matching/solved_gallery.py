@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.forking import repair_after_fork
+from hmdrn_runtime.gallery.follower import GalleryFollower
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.reverse_index import PhotoLabelIndex
 from hmdrn_runtime.gallery.species import Species
-from hmdrn_runtime.gallery.state import GalleryState, add_photos
+from hmdrn_runtime.gallery.state import FileStamp, GalleryState, add_photos, annotate_photos
+from hmdrn_runtime.gallery.three_way_merge import merge_states
 from hmdrn_runtime.matching.base import Matcher, Operands
 from hmdrn_runtime.open_set.background import Background, open_background
 from hmdrn_runtime.open_set.threshold import Calibration, active_calibration
@@ -87,6 +90,7 @@ class SolvedGallery:
         self.gallery, self.matcher, self._bundle = gallery, matcher, bundle
         self._latest = Snapshot(GalleryState(-1, {}), {})
         self._index = PhotoLabelIndex()
+        self._follower: GalleryFollower | None = None
         self.after_fork()
         repair_after_fork(self)
 
@@ -101,6 +105,15 @@ class SolvedGallery:
         """The bundle's background species, read on first use; None if it has none."""
         return open_background(self._bundle)
 
+    def follow(self, path: str | os.PathLike[str], report: Callable[[str], object]) -> None:
+        """Take over what other processes write to the gallery's file; see `GalleryFollower`."""
+        self._follower = GalleryFollower(self.gallery, path, self._adopt, report)
+
+    def check_file(self) -> None:
+        """Look at the file that is followed, if one is."""
+        if self._follower is not None:
+            self._follower.check()
+
     def current(self) -> Snapshot:
         """Return the snapshot to answer with.
 
@@ -108,6 +121,7 @@ class SolvedGallery:
             GalleryError: Nothing has been enrolled.
             EnrollmentError: A species that cannot be solved.
         """
+        self.check_file()
         latest, state = self._latest, self.gallery.state
         if latest.state is not state:
             if not latest.labels or latest.state.generation < self.gallery.thread_generation:
@@ -151,6 +165,14 @@ class SolvedGallery:
                 self._index.update_species(after.species, label)
             return Addition(before.species, after.species, holders, self._index.find_lookalikes(label))
 
+    def annotate(self, label: str, verdicts: Mapping[str, str]) -> None:
+        """Store verdicts of a species' photos, by digest, which no answer depends on: nothing is solved."""
+        with self._lock:
+            state = self.gallery.state
+            self.gallery.update(lambda now: annotate_photos(now, label, verdicts))
+            if self._latest.state is state:
+                self._latest = replace(self._latest, state=self.gallery.state)
+
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it, and solve the rest; as `Gallery.forget`."""
         with self._lock:
@@ -158,6 +180,17 @@ class SolvedGallery:
             # Another species that cannot be solved is reported by the next classification.
             with contextlib.suppress(EnrollmentError):
                 self.refresh()
+
+    def _adopt(self, known: FileStamp | None, theirs: FileStamp) -> None:
+        """Merge the state of a file, solved first; an error changes nothing."""
+        base = None if known is None else known.state
+        with self._lock:
+            before = self.gallery.state
+            after = merge_states(base, before, theirs.state)
+            snapshot = self._solve(after)
+            self.gallery.update(lambda now: after if now is before else merge_states(base, now, theirs.state))
+            if self.gallery.state is after:
+                self._latest = snapshot
 
     def _solve(self, state: GalleryState) -> Snapshot:
         calibration = background = None

@@ -80,7 +80,16 @@ class WatchResult:
 
 
 SourceState = Literal[
-    "lost", "stalled", "retrying", "reconnected", "short", "unreadable", "boxes", "region", "camera"
+    "lost",
+    "stalled",
+    "retrying",
+    "reconnected",
+    "short",
+    "unreadable",
+    "boxes",
+    "region",
+    "camera",
+    "gallery",
 ]
 
 

@@ -93,6 +93,10 @@ class Watch:
         """End watching after the current frame; from any thread or signal handler."""
         self._stopped.set()
 
+    def report_gallery(self, message: str) -> None:
+        """Report that the gallery's file cannot be used; for `Recognizer.follow_gallery`."""
+        self._report("gallery", message)
+
     def __iter__(self) -> Iterator[WatchResult]:
         """Yield the results as they come.
 
@@ -210,6 +214,7 @@ def watch(
     max_frames: int | None = None,
     max_seconds: float | None = None,
     on_event: Callable[[SourceEvent], None] | None = None,
+    follow_gallery: bool = True,
 ) -> Watch:
     """Classify what a camera, stream or video shows, frame by frame.
 
@@ -224,7 +229,7 @@ def watch(
     Args:
         bundle: A bundle's path, "default", or a recognizer.
         source: A camera's number (0), a video, a folder of photos or one photo, an address (rtsp://...,
-            http://...), "csi://0", or a GStreamer pipeline that ends in `appsink` and gives BGR.
+            http://...), "csi://0", "picamera", or a GStreamer pipeline that ends in `appsink` and gives BGR.
         gallery: The species' gallery, if `bundle` is not a recognizer.
         region: The part of each frame to classify, x0, y0, x1, y1 in pixels; the whole frame if None.
         boxes: A detector that finds the subjects in each frame: a callable that takes a `Frame` and returns
@@ -247,6 +252,7 @@ def watch(
         max_frames: Most frames to classify, at least 1.
         max_seconds: Most seconds to watch, above 0, also while waiting for a frame or its boxes.
         on_event: Called with what happens to the source, in the thread that iterates.
+        follow_gallery: True to take over what other processes write to the gallery's file.
 
     Returns:
         A `Watch`: an iterable of `WatchResult`, to iterate over once, with `summary` and `stop()`. Iterating
@@ -276,7 +282,11 @@ def watch(
         on_event=on_event,
     )
     if isinstance(bundle, str | os.PathLike):
-        return Watch(load(bundle, gallery), parsed, settings)
+        recognizer = load(bundle, gallery)
+        watching = Watch(recognizer, parsed, settings)
+        if follow_gallery and gallery is not None:
+            recognizer.follow_gallery(gallery, watching.report_gallery)
+        return watching
     if gallery is not None:
         raise HmdrnError("give a gallery or a recognizer, which has one already")
     if not callable(getattr(bundle, "classify_batch", None)):

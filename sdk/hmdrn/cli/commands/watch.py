@@ -54,7 +54,8 @@ _DEFAULT = Smoothing()
     "-s",
     required=True,
     help="A camera's number (0), a video, a folder of photos, rtsp://... or http://..., csi://0 (a Jetson's "
-    "camera; not yet run on hardware), or a GStreamer pipeline that ends in appsink.",
+    "camera) or picamera (a Raspberry Pi's), neither yet run on hardware, or a GStreamer pipeline that ends in "
+    "appsink.",
 )
 @option("--region", metavar="X0,Y0,X1,Y1", callback=parse_region, help="Part of each frame, in pixels.")
 @option(
@@ -79,6 +80,11 @@ _DEFAULT = Smoothing()
     "--follow-state",
     type=PATH,
     help=f"File that notes the answered photos.  [default: {STATE_NAME} in the folder]",
+)
+@option(
+    "--follow-gallery/--fixed-gallery",
+    default=True,
+    help="Take over what other commands write to the gallery meanwhile, or keep it as it is at the start.",
 )
 @option("--loop", is_flag=True, help="Start a file or folder again at its end; frame numbers go on.")
 @option(
@@ -164,6 +170,7 @@ def command(
     hysteresis: float,
     hold: int,
     every: bool,
+    follow_gallery: bool,
     mqtt: str | None,
     snapshots: Path | None,
     snapshot_every: float,
@@ -238,6 +245,8 @@ def command(
             on_event=report_event,
             **settings,
         )
+        if follow_gallery:
+            recognizer.follow_gallery(gallery, watching.report_gallery)
         stop.call(watching.stop)
         recorder = None
         if store is not None:
