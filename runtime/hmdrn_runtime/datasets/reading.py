@@ -56,17 +56,22 @@ class PhotoReader:
             else:
                 yield photo, result
 
-    def check(self, datasets: Iterable[Dataset], report: ProgressCallback = ignore_progress) -> None:
+    def check(self, datasets: Sequence[Dataset], report: ProgressCallback = ignore_progress) -> None:
         """Read all photos of data sets.
 
         Raises:
             DatasetError: Some cannot be read; the message names them all together.
         """
+        reasons: list[str] = []
         for dataset in datasets:
             photos = [photo for members in dataset.classes.values() for photo in members]
             for done, photo in enumerate(photos):
                 report("checking photos", done, len(photos))
                 list(self.read([photo], _ANY))
+            place = f"in {dataset.source}: " if len(datasets) > 1 else ""
+            reasons += [f"{place}{reason}" for reason in self.unreadable]
+            self.unreadable.clear()
+        self.unreadable += reasons
         self.refuse()
 
     def refuse(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from hmdrn_network.training.distillation.onnx_runners import FrozenPrefix, OnnxM
 from hmdrn_network.training.distillation.teachers import Teacher
 from hmdrn_network.training.photos import decoded_side
 from hmdrn_runtime.datasets.dataset import Dataset, Photo
+from hmdrn_runtime.errors import DatasetError, ImageError, TrainingError
 from hmdrn_runtime.images.preprocessing import Preprocessing
+from hmdrn_runtime.io.files import describe_os_error, write_atomically
 from hmdrn_runtime.progress import ProgressCallback
 
 _Compute = Callable[[slice], npt.NDArray[Any]]
@@ -38,6 +41,7 @@ class PhotoSet:
         labels: Names of the classes.
         targets: Class of each photo, (N,).
         key: Identifies the photos.
+        unreadable: A message for each photo that cannot be read and is left out.
     """
 
     name: str
@@ -45,6 +49,7 @@ class PhotoSet:
     labels: tuple[str, ...]
     targets: npt.NDArray[np.int64]
     key: str
+    unreadable: tuple[str, ...] = ()
 
 
 def decode_photos(
@@ -53,17 +58,22 @@ def decode_photos(
     """Decode the photos of a data set for a network of input `side`.
 
     Photos to train on keep a margin for crops to vary; those to validate on are prepared as a device
-    prepares them ("crop").
+    prepares them ("crop"). Photos that cannot be read are left out.
 
     Raises:
-        ImageError: A photo cannot be read.
         TrainingError: The cache cannot be written.
     """
-    photos: list[Photo] = [photo for members in dataset.classes.values() for photo in members]
-    targets = np.repeat(np.arange(len(dataset.classes)), [len(m) for m in dataset.classes.values()])
     stored = decoded_side(side) if training else side
     split = "train" if training else "val"
     key = f"{dataset.digest()} {split} {stored}"
+    unreadable = _find_unreadable(dataset, folder / f"{name}-{split}-unreadable.json", key, report)
+    readable = {
+        label: [photo for photo in members if photo.name not in unreadable]
+        for label, members in dataset.classes.items()
+    }
+    classes = {label: members for label, members in readable.items() if members}
+    photos: list[Photo] = [photo for members in classes.values() for photo in members]
+    targets = np.repeat(np.arange(len(classes)), [len(m) for m in classes.values()])
 
     def decode(rows: slice) -> npt.NDArray[np.uint8]:
         if training:
@@ -72,7 +82,30 @@ def decode_photos(
 
     shape = (len(photos), stored, stored, 3)
     pixels = fill_array(folder / f"{name}-{split}-photos.npy", shape, np.uint8, key, decode, report)
-    return PhotoSet(name, pixels, tuple(dataset.classes), targets, key)
+    return PhotoSet(name, pixels, tuple(classes), targets, key, tuple(unreadable.values()))
+
+
+def _find_unreadable(dataset: Dataset, path: Path, key: str, report: ProgressCallback) -> dict[str, str]:
+    """Return a message for each photo that cannot be read by its name; found once for a key, and stored."""
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        if stored["key"] == key:
+            return dict(stored["unreadable"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # missing or damaged: found again
+    unreadable: dict[str, str] = {}
+    for done, photo in enumerate(photo for members in dataset.classes.values() for photo in members):
+        report("checking photos", done, len(dataset))
+        try:
+            photo.load()
+        except (ImageError, DatasetError) as error:
+            unreadable[photo.name] = str(error)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"key": key, "unreadable": unreadable}).encode())
+    except OSError as error:
+        raise TrainingError(f"cannot write {path}: {describe_os_error(error)}") from error
+    return unreadable
 
 
 class PrefixMaps:

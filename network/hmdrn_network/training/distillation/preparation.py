@@ -22,6 +22,7 @@ from hmdrn_network.training.distillation.recipe import Recipe
 from hmdrn_network.training.distillation.teachers import Teacher, open_teacher
 from hmdrn_network.training.validation import WAY, pool_small_groups
 from hmdrn_runtime.datasets.dataset import find_splits, open_dataset
+from hmdrn_runtime.datasets.reading import describe_unreadable
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.progress import ProgressCallback
 
@@ -35,11 +36,13 @@ class PreparedData:
         validation: Maps (h, w, channels) by class, by the group's name; groups with too few classes for
             episodes are pooled, and left out if they are still too few.
         record: Identity of the data, for the model card.
+        warnings: Lines about photos and files that are left out, and classes that look alike.
     """
 
     groups: list[CachedGroup]
     validation: Mapping[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]]
     record: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 def prepare_data(
@@ -64,7 +67,6 @@ def prepare_data(
 
     Raises:
         DatasetError: Data that cannot be read.
-        ImageError: A photo that cannot be read.
         TrainingError: A teacher that is missing, or a folder that cannot be written.
     """
     names = [path.stem for path in paths]
@@ -76,9 +78,12 @@ def prepare_data(
     maps = PrefixMaps(network.backbone, network.side, config.frozen_stages, threads)
     open_teachers: dict[str, Teacher] = {}
     groups, record = [], {}
+    warnings: list[str] = []
     validation: dict[str, dict[str, Sequence[npt.NDArray[np.float16]]]] = {}
     for path, name in zip(paths, names, strict=True):
-        photos = decode_photos(open_dataset(path, "train"), name, folder, network.side, True, report)
+        dataset = open_dataset(path, "train")
+        photos = decode_photos(dataset, name, folder, network.side, True, report)
+        warnings += [f"{name}: {line}" for line in (*dataset.warnings, *_describe(photos))]
         views = [maps.of_view(photos, folder, view, report) for view in range(recipe.views_of(name))]
         features: list[npt.NDArray[np.float16]] = []
         model = ""
@@ -95,9 +100,14 @@ def prepare_data(
         record[name] = {"photos": photos.key, "classes": len(photos.labels), "teacher": model}
         if "val" in find_splits(path):
             photos = decode_photos(open_dataset(path, "val"), name, folder, network.side, False, report)
+            warnings += [f"{name}: {line}" for line in _describe(photos)]
             validation[name] = _maps_by_class(photos, maps.of_photos(photos, folder, report))
     pooled = {name: maps for name, maps in pool_small_groups(validation).items() if len(maps) >= WAY}
-    return PreparedData(groups, pooled, record)
+    return PreparedData(groups, pooled, record, tuple(warnings))
+
+
+def _describe(photos: PhotoSet) -> list[str]:
+    return [describe_unreadable(photos.unreadable)] if photos.unreadable else []
 
 
 def _open_teacher(model: str, folder: Path | None, threads: int) -> Teacher:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
-from hmdrn.cli.options import PATH, data_argument, option, require_package
+from hmdrn.cli.options import PATH, data_argument, option, require_package, strict_data_option
 from hmdrn.cli.output import progress
 from hmdrn.cli.parameters import FiniteRange
+from hmdrn_runtime.datasets.dataset import open_splits
+from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.io.files import expand_path
 
@@ -21,6 +23,7 @@ from hmdrn_runtime.io.files import expand_path
 @option("--teachers", type=PATH, help="Folder of the teachers that the recipe names.")
 @option("--cache", type=PATH, help="Folder of the caches; OUTPUT/cache by default.")
 @option("--save-every", type=FiniteRange(0), default=180.0, help="Seconds between two states.")
+@strict_data_option
 @option("--only-prepare", is_flag=True, help="Fill the caches and stop.")
 def command(
     data: tuple[Path, ...],
@@ -29,6 +32,7 @@ def command(
     teachers: Path | None,
     cache: Path | None,
     save_every: float,
+    strict_data: bool,
     only_prepare: bool,
 ) -> None:
     """Train a model with a pretrained backbone and teachers on DATA (zips or folders with splits).
@@ -52,7 +56,12 @@ def command(
     settings = load_recipe(recipe)
     threads = share_cores()
     with progress() as report:
+        if strict_data:
+            opened = apply_to_all(lambda path: open_splits(path, "train", "val"), data)
+            PhotoReader().check([dataset for datasets in opened for dataset in datasets], report)
         prepared = prepare_data(data, settings, cache, teachers, report, threads)
+    for line in prepared.warnings:
+        click.echo(line, err=True)
     if only_prepare:
         click.echo(f"caches: {cache}")
         return
