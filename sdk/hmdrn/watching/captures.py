@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hmdrn.watching.hot_folder import HotFolderCapture
 from hmdrn.watching.opencv import has_gstreamer, open_cv2
+from hmdrn.watching.picamera import PicameraAddress, PicameraCapture
 from hmdrn.watching.sources import Source
 from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import DatasetError, SourceError
@@ -87,7 +88,7 @@ class VideoCapture:
 
 def open_capture(
     source: Source, stall_after: float, is_closed: Callable[[], bool]
-) -> PhotoCapture | HotFolderCapture | PollingCapture | VideoCapture:
+) -> PhotoCapture | HotFolderCapture | PicameraCapture | PollingCapture | VideoCapture:
     """Open a source. Blocks, for an address up to some seconds.
 
     Args:
@@ -103,6 +104,8 @@ def open_capture(
         return HotFolderCapture(Path(str(source.target)), source.seen_file, is_closed)
     if source.kind == "photos":
         return PhotoCapture(_list_photos(Path(str(source.target))))
+    if source.kind == "picamera":
+        return PicameraCapture(PicameraAddress.parse(str(source.target)) or PicameraAddress())
     if source.is_http:
         from hmdrn.watching.polling import DEFAULT_SECONDS, PollingCapture, serves_pictures
 

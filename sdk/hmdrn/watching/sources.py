@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from hmdrn.watching.picamera import PicameraAddress
 from hmdrn.watching.seen_photos import STATE_NAME
 from hmdrn_runtime.arguments import check_number
 from hmdrn_runtime.credentials import is_pipeline, mask_secrets
@@ -15,7 +16,7 @@ from hmdrn_runtime.errors import SourceError
 from hmdrn_runtime.images.formats import is_photo
 from hmdrn_runtime.io.files import expand_path
 
-SourceKind = Literal["camera", "stream", "pipeline", "video", "photos"]
+SourceKind = Literal["camera", "picamera", "stream", "pipeline", "video", "photos"]
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt")
 """Schemes of the addresses that are watched as live streams."""
@@ -30,7 +31,7 @@ CSI_PIPELINE = (
 
 _EXPECTED = (
     "a camera's number such as 0, a video, a folder of photos, rtsp://... or http://..., csi://0, "
-    "or a GStreamer pipeline"
+    "picamera, or a GStreamer pipeline"
 )
 
 
@@ -39,8 +40,8 @@ class Source:
     """A source of frames.
 
     Attributes:
-        kind: "camera" (a device), "stream" (an address), "pipeline" (GStreamer), "video" (a file) or
-            "photos" (a folder, or one photo).
+        kind: "camera" (a device), "picamera" (a Raspberry Pi's), "stream" (an address), "pipeline"
+            (GStreamer), "video" (a file) or "photos" (a folder, or one photo).
         target: What to open: a device's number, a path, an address or a pipeline; may hold a password.
         name: The name in messages; never holds a password.
         seen_file: Of a folder that is followed, the file of its photos that were answered; else None.
@@ -56,7 +57,7 @@ class Source:
     @property
     def path(self) -> Path | None:
         """The file, folder or device to read; None for a source without a path."""
-        if self.kind in ("stream", "pipeline") or isinstance(self.target, int):
+        if self.kind in ("picamera", "stream", "pipeline") or isinstance(self.target, int):
             return None
         return Path(self.target)
 
@@ -68,16 +69,16 @@ class Source:
     @property
     def live(self) -> bool:
         """True if frames arrive at their own time: such a source is reconnected, a file ends."""
-        return self.kind in ("camera", "stream", "pipeline")
+        return self.kind in ("camera", "picamera", "stream", "pipeline")
 
 
 def parse_source(source: str | int | os.PathLike[str]) -> Source:
     """Find the source that a user means.
 
     Args:
-        source: A device's number (0, "0"), "csi://N", an address of `STREAMS`, a GStreamer pipeline
-            (recognized by " ! "; it ends in `appsink` and gives BGR), or the path of a video, photo, device
-            or folder. A `Path` is always a path.
+        source: A device's number (0, "0"), "csi://N", "picamera://N", an address of `STREAMS`, a GStreamer
+            pipeline (recognized by " ! "; it ends in `appsink` and gives BGR), or the path of a video, photo,
+            device or folder. A `Path` is always a path.
 
     Raises:
         SourceError: The file or folder does not exist, the kind of source is unknown, or a text is both a
@@ -97,6 +98,8 @@ def parse_source(source: str | int | os.PathLike[str]) -> Source:
         return Source("camera", int(text), f"camera {int(text)}")
     if csi := re.fullmatch(r"csi://([0-9]+)", text):
         return Source("pipeline", CSI_PIPELINE.format(sensor=csi[1]), text)
+    if PicameraAddress.parse(text) is not None:
+        return Source("picamera", text, text)
     name = mask_secrets(text, is_address=True)
     if is_pipeline(text):
         return Source("pipeline", text, name)

@@ -8,8 +8,8 @@ from PIL import Image
 from preprocessings import CROP
 
 import hmdrn
+from hmdrn.watching.settings import NO_SMOOTHING
 from hmdrn.watching.snapshots import MAX_PICTURES, SnapshotWriter
-from hmdrn.watching.watch import NO_SMOOTHING
 from hmdrn_runtime.datasets.dataset import open_species
 from hmdrn_runtime.errors import HmdrnError
 

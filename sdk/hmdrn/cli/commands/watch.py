@@ -21,6 +21,7 @@ from hmdrn.cli.parameters import FiniteRange, parse_region
 from hmdrn.cli.pipe_writer import PipeWriter
 from hmdrn.cli.signals import StopOnSignal
 from hmdrn.cli.snapshot_checks import check_snapshot_folder, check_unknowns
+from hmdrn.cli.source_options import source_options
 from hmdrn.cli.watch_summary import summary_facts
 from hmdrn.loading import resolve_bundle
 from hmdrn.visits.recorder import VisitRecorder
@@ -35,12 +36,12 @@ from hmdrn.watching.events import (
 from hmdrn.watching.mqtt import MqttPublisher
 from hmdrn.watching.overlay import OverlayVideo, OverlayWindow
 from hmdrn.watching.results import SourceEvent, WatchResult
-from hmdrn.watching.seen_photos import STATE_NAME
+from hmdrn.watching.settings import NO_SMOOTHING
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.snapshots import MAX_FOLDERS, MAX_PICTURES, SnapshotWriter
 from hmdrn.watching.sources import Source, parse_source, poll_source
 from hmdrn.watching.summary import WatchSummary
-from hmdrn.watching.watch import NO_SMOOTHING, watch
+from hmdrn.watching.watch import watch
 from hmdrn_runtime.errors import GalleryError, HmdrnError
 
 _DEFAULT = Smoothing()
@@ -49,14 +50,7 @@ _DEFAULT = Smoothing()
 @click.command("watch")
 @bundle_argument
 @gallery_option
-@option(
-    "--source",
-    "-s",
-    required=True,
-    help="A camera's number (0), a video, a folder of photos, rtsp://... or http://..., csi://0 (a Jetson's "
-    "camera) or picamera (a Raspberry Pi's), neither yet run on hardware, or a GStreamer pipeline that ends in "
-    "appsink.",
-)
+@source_options
 @option("--region", metavar="X0,Y0,X1,Y1", callback=parse_region, help="Part of each frame, in pixels.")
 @option(
     "--boxes",
@@ -64,29 +58,6 @@ _DEFAULT = Smoothing()
     "Each box is answered, and followed from frame to frame.",
 )
 @detector_options
-@option(
-    "--every-frame/--newest",
-    default=None,
-    help="Answer every frame, or only the newest and drop those that it overtook; a file is then played "
-    "at its own rate, like a camera. Default: every frame of a file, the newest of other sources.",
-)
-@option(
-    "--follow",
-    is_flag=True,
-    help="Of a folder: wait for further photos. Photos that were answered are not answered again after a "
-    "restart; a file that is still being written waits.",
-)
-@option(
-    "--follow-state",
-    type=PATH,
-    help=f"File that notes the answered photos.  [default: {STATE_NAME} in the folder]",
-)
-@option(
-    "--follow-gallery/--fixed-gallery",
-    default=True,
-    help="Take over what other commands write to the gallery meanwhile, or keep it as it is at the start.",
-)
-@option("--loop", is_flag=True, help="Start a file or folder again at its end; frame numbers go on.")
 @option(
     "--smoothing",
     type=FiniteRange(0),
@@ -142,20 +113,6 @@ _DEFAULT = Smoothing()
 )
 @option("--overlay", type=PATH, help="Film to write (.mp4, .avi), with boxes and labels.")
 @option("--window", is_flag=True, help="Show the same in a window; q closes it.")
-@option(
-    "--stall-after",
-    type=FiniteRange(0.1),
-    default=5.0,
-    metavar="S",
-    help="Seconds without a frame after which a live source counts as stalled, and is opened again.",
-)
-@option(
-    "--poll",
-    type=FiniteRange(0, min_open=True),
-    metavar="S",
-    help="Seconds between two requests to a camera that serves one picture for each (http://...).  "
-    "[default: 1, where such a camera is noticed]",
-)
 @option("--max-seconds", type=FiniteRange(0, min_open=True), metavar="S", help="Most seconds to watch.")
 @option("--max-frames", type=click.IntRange(1), metavar="N", help="Most frames to answer.")
 @threads_option
