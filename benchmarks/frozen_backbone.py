@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.nearest_mean import Features, NearestMeanScorer, compute_center
+from hmdrn.loading import resolve_checkpoint
 from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.backbones.imagenet import ImageNetClassifier
 from hmdrn_network.checkpoints import load_checkpoint
@@ -70,7 +71,7 @@ def main() -> None:
     """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", nargs="+", type=Path, help="zips or folders with splits train and val")
-    parser.add_argument("--checkpoint", default="weights/efficientnet-lite0.safetensors")
+    parser.add_argument("--checkpoint", default=resolve_checkpoint("default"))
     parser.add_argument("--way", type=int, default=5)
     parser.add_argument("--shot", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--episodes", type=int, default=1000)

@@ -21,6 +21,7 @@ import onnx
 
 from benchmarks.common import BenchmarkRun, Result, Table, main
 from hmdrn_calibration.quantization.in_memory_backend import InMemoryBackend, make_recognizer
+from hmdrn_calibration.quantization.layers import load_photo_graphs
 from hmdrn_calibration.quantization.qdq_placement import ORT, TRT
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.selection import open_backend
@@ -74,7 +75,7 @@ def measure_sizes(bundle: Bundle) -> dict[str, float]:
     """Return the size of each classify graph with its weights, as a share of FP32's."""
 
     def size(variant: str) -> float:
-        return float(onnx.load(replace(bundle, variant=variant).graph_path("classify")).ByteSize())
+        return float(load_photo_graphs(replace(bundle, variant=variant))["classify"].ByteSize())
 
     return {variant: size(variant) / size("fp32") for variant in (ORT.variant, TRT.variant)}
 

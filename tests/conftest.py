@@ -134,19 +134,26 @@ def exported(
     return make
 
 
+@pytest.fixture(scope="session")
+def conv4(exported: Callable[..., Path]) -> Path:
+    """Bundle of the trained Conv-4: smaller and faster than the package's model."""
+    path: Path = exported(ROOT / "weights" / "conv4.safetensors")
+    return path
+
+
 @pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Lets exports take the graphs of a finished bundle, untraced(bundle): tracing takes longest."""
 
     def take(bundle: Path) -> None:
-        import onnx
+        from onnx_graphs import load_graph
 
         from hmdrn_export import exporter
 
         folder = bundle / "graphs" / "fp32"
 
         def loaded(job: Any, metadata: Any) -> dict[str, Any]:
-            return {name: onnx.load(folder / f"{name}.onnx") for name in job.graphs}
+            return {name: load_graph(folder / f"{name}.onnx") for name in job.graphs}
 
         monkeypatch.setattr(exporter, "trace_graphs", loaded)
 

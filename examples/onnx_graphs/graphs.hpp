@@ -37,7 +37,12 @@ public:
             throw std::runtime_error(folder.string() + " does not hold the graphs of a ridge head");
         }
         packed_ = gram[1];
+        const auto images = enroll_.GetInputTypeInfo(0).GetTensorTypeAndShapeInfo().GetShape();
+        side_ = static_cast<int>(images.at(1));
     }
+
+    // Side of the network's input in pixels; the manifest has it as input.size.
+    int side() const { return side_; }
 
     // Sums the packed Gram matrices of a class's photos, in double so that order hardly matters.
     std::vector<double> sum_grams(std::vector<Photo> inputs) {
@@ -101,7 +106,7 @@ private:
     }
 
     Ort::Value image(Photo& input) const {
-        const std::array<std::int64_t, 4> shape{1, kSide, kSide, 3};
+        const std::array<std::int64_t, 4> shape{1, side_, side_, 3};
         return Ort::Value::CreateTensor(memory_, input.bytes.data(), input.bytes.size(), shape.data(), shape.size());
     }
 
@@ -122,6 +127,7 @@ private:
     Ort::Session solve_{nullptr};
     Ort::Session classify_{nullptr};
     Ort::Value operators_{nullptr};
+    int side_ = 0;
     std::int64_t packed_ = 0;
     std::int64_t classes_ = 0;
 };

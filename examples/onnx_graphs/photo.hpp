@@ -1,4 +1,4 @@
-// A photo as the network's input: 84 x 84 RGB bytes. Resizes as Pillow's bilinear filter does, since the network was
+// A photo as the network's input: side x side RGB bytes. Resizes as Pillow's bilinear filter does, since the network was
 // trained on photos that went through it: to the last bit where Pillow takes the columns first, and within one gray
 // value where it takes the rows first, as newer versions do with some photos.
 #pragma once
@@ -14,9 +14,6 @@
 #include <vector>
 
 namespace hmdrn {
-
-constexpr int kSide = 84;    // of the network's input
-constexpr int kResize = 92;  // of the photo's shorter side before the center crop
 
 // RGB bytes, row by row, three a pixel.
 struct Photo {
@@ -95,25 +92,28 @@ inline Photo resize(const Photo& photo, int width, int height) {
     return result;
 }
 
-// Returns the network's input: the photo resized, and its center. `squash`: see the manifest's input.preprocessing.
-inline Photo prepare(const Photo& photo, bool squash) {
-    if (photo.width == kSide && photo.height == kSide) {
+// Returns the network's input: the photo resized, and its center. `side`: the manifest's input.size, in pixels;
+// `squash`: see the manifest's input.preprocessing.
+inline Photo prepare(const Photo& photo, int side, bool squash) {
+    if (photo.width == side && photo.height == side) {
         return photo;
     }
-    int width = kResize;
-    int height = kResize;
+    // The photo's shorter side before the center crop: the manifest's input.resize.
+    const int resized = static_cast<int>(std::nearbyint(side * 92.0 / 84.0));
+    int width = resized;
+    int height = resized;
     if (!squash && photo.width <= photo.height) {
-        height = static_cast<int>(static_cast<double>(kResize) * photo.height / photo.width);
+        height = static_cast<int>(static_cast<double>(resized) * photo.height / photo.width);
     } else if (!squash) {
-        width = static_cast<int>(static_cast<double>(kResize) * photo.width / photo.height);
+        width = static_cast<int>(static_cast<double>(resized) * photo.width / photo.height);
     }
     const Photo small = resize(photo, width, height);
-    const int left = static_cast<int>(std::nearbyint((width - kSide) / 2.0));  // halves to even
-    const int top = static_cast<int>(std::nearbyint((height - kSide) / 2.0));
-    Photo input{kSide, kSide, {}};
-    for (int y = 0; y < kSide; ++y) {
+    const int left = static_cast<int>(std::nearbyint((width - side) / 2.0));  // halves to even
+    const int top = static_cast<int>(std::nearbyint((height - side) / 2.0));
+    Photo input{side, side, {}};
+    for (int y = 0; y < side; ++y) {
         const auto row = small.bytes.begin() + 3 * (std::ptrdiff_t(top + y) * width + left);
-        input.bytes.insert(input.bytes.end(), row, row + 3 * kSide);
+        input.bytes.insert(input.bytes.end(), row, row + 3 * side);
     }
     return input;
 }

@@ -48,7 +48,7 @@ static int recognize(std::vector<std::string> arguments) {
         if (fs::is_directory(folder)) {
             for (const fs::path& path : sorted_entries(folder)) {
                 if (path.extension() == ".ppm") {
-                    photos.push_back(hmdrn::prepare(hmdrn::read_ppm(path.string()), squash));
+                    photos.push_back(hmdrn::prepare(hmdrn::read_ppm(path.string()), graphs.side(), squash));
                 }
             }
         }
@@ -65,7 +65,8 @@ static int recognize(std::vector<std::string> arguments) {
     graphs.solve(grams, shots);
 
     for (std::size_t i = 2; i < arguments.size(); ++i) {
-        const auto result = graphs.classify(hmdrn::prepare(hmdrn::read_ppm(arguments[i]), squash));
+        const auto result = graphs.classify(
+            hmdrn::prepare(hmdrn::read_ppm(arguments[i]), graphs.side(), squash));
         const auto best = std::max_element(result.logits.begin(), result.logits.end()) - result.logits.begin();
         for (std::size_t c = 0; c < labels.size(); ++c) {
             std::printf("%s\t%s\t%.9g\t%.9g\t%.9g\t%s\n", arguments[i].c_str(), labels[c].c_str(), result.high[c],

@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 
+from hmdrn_export.bundle_writer.checkpoint_file import CheckpointFile
 from hmdrn_export.bundle_writer.description import describe_graph, describe_input, describe_network
 from hmdrn_export.bundle_writer.fingerprint import compute_fingerprint
 from hmdrn_export.bundle_writer.publication import publish_atomically
@@ -18,15 +19,18 @@ from hmdrn_export.bundle_writer.weights_file import write_graphs
 from hmdrn_export.graphs import opset17, tracing
 from hmdrn_export.graphs.trace_jobs import make_trace_jobs
 from hmdrn_export.graphs.tracing import trace_graphs
+from hmdrn_export.graphs.work import count_multiply_adds
 from hmdrn_export.precision.half import convert_to_half
 from hmdrn_export.precision.rounding_backend import RoundingBackend
 from hmdrn_export.precision.rules import FLOAT32_GRAPHS, describe_rules
 from hmdrn_export.verification.report import VerificationReport
 from hmdrn_export.verification.verifier import verify_bundle
 from hmdrn_network.checkpoints import Checkpoint
+from hmdrn_network.folding import fold_normalizations
+from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, Bundle, compute_sha256, open_bundle
+from hmdrn_runtime.bundle.bundle import CHECKPOINT, MANIFEST_NAME, Bundle, compute_sha256, open_bundle
 from hmdrn_runtime.bundle.manifest import Graph, Manifest
 from hmdrn_runtime.bundle.variants import FLOAT32_OPSET17
 from hmdrn_runtime.errors import EnrollmentError, ExportError, VerificationError
@@ -62,6 +66,7 @@ def export_bundle(
     report: ProgressCallback = ignore_progress,
     derive: Callable[[Bundle], DerivedVariants] | None = None,
     opset: int = tracing.OPSET,
+    compact: bool = False,
 ) -> VerificationReport:
     """Export a network and verify the bundle.
 
@@ -75,6 +80,8 @@ def export_bundle(
         report: Receives the progress.
         derive: Makes the variants of "int8", which need photos to calibrate on.
         opset: 17 adds float32 graphs for TensorRT 8.5 and 8.6, variant "fp32-opset17".
+        compact: True to round matrices and kernels to half precision, for a bundle of half the size; the
+            float32 graphs compute with the rounded weights, widened while they load.
 
     Returns:
         Comparison of the graphs of this precision with the network; of "int8" those for ONNX Runtime. The
@@ -96,9 +103,11 @@ def export_bundle(
             "precision 'int8' needs photos to calibrate on: give --calibration DATA, "
             "best of your own kind of species and camera"
         )
+    check_kind(checkpoint, Checkpoint, "checkpoint", "pass what hmdrn.load_checkpoint returns", ExportError)
     output = expand_path(output, ExportError)
     if output.exists() and not (output / MANIFEST_NAME).is_file():
         raise ExportError(f"{output} exists and is not a bundle: choose another --output, or remove it")
+    checkpoint = replace(checkpoint, network=fold_normalizations(checkpoint.network, half=compact))
     with publish_atomically(output) as folder:
         manifest = write_bundle(checkpoint, folder, precision, preprocessing, report, opset)
         results = _verify_variants(checkpoint, folder, manifest, manifest.variants, report)
@@ -142,6 +151,7 @@ def write_bundle(
         report(f"tracing {', '.join(job.graphs)}", done, len(jobs))
         models.update(trace_graphs(job, metadata))
     report("writing", len(jobs), len(jobs))
+    work = count_multiply_adds(models["encode" if "encode" in models else "explain"])
     # The float32 graphs come last: writing them moves their weights out.
     variants: dict[str, Models] = {}
     rules: dict[str, list[dict[str, Any]]] = {}
@@ -151,14 +161,14 @@ def write_bundle(
         rules["fp16"] = describe_rules(singles.values(), variants["fp16"].values())
     if opset == opset17.OPSET:
         variants[FLOAT32_OPSET17] = {n: opset17.convert_to_opset17(model) for n, model in models.items()}
-    graphs, files = _write_variants({**variants, "fp32": models}, folder)
+    graphs, files = _write_variants({**variants, "fp32": models}, folder, checkpoint)
     return Manifest(
         name=card.name,
         network=describe_network(network, fingerprint),
         input=describe_input(network, preprocessing),
         variants={variant: {**graphs["fp32"], **own} for variant, own in graphs.items()},
         files=files,
-        model={key: value for key, value in asdict(card).items() if key != "name"},
+        model={**{k: v for k, v in asdict(card).items() if k != "name"}, "multiply_adds": work},
         provenance={
             "checkpoint_sha256": checkpoint.sha256,
             **{f"{name}_version": version(name) for name in ("hmdrn", "torch", "onnx", "onnxruntime")},
@@ -180,9 +190,12 @@ def add_variants(folder: Path, manifest: Manifest, derived: DerivedVariants) -> 
 
 
 def _write_variants(
-    variants: Mapping[str, Models], folder: Path
+    variants: Mapping[str, Models], folder: Path, checkpoint: Checkpoint | None = None
 ) -> tuple[dict[str, dict[str, Graph]], dict[str, str]]:
-    """Write variants, and return their graphs' descriptions and their files' SHA-256 by name."""
+    """Write variants, and return their graphs' descriptions and their files' SHA-256 by name.
+
+    The float32 graphs read their weights from the `checkpoint`, which is written beside them.
+    """
     graphs: dict[str, dict[str, Graph]] = {}
     files: dict[str, str] = {}
     for variant, models in variants.items():
@@ -191,7 +204,8 @@ def _write_variants(
             name: describe_graph(model, f"{place}/{name}.onnx", variant) for name, model in models.items()
         }
         (folder / place).mkdir(parents=True)
-        write_graphs(models, folder / place)
+        own = CheckpointFile(checkpoint, folder / CHECKPOINT) if checkpoint and variant == "fp32" else None
+        write_graphs(models, folder / place, own)
         files |= {f"{place}/{file.name}": compute_sha256(file) for file in (folder / place).iterdir()}
     return graphs, dict(sorted(files.items()))
 

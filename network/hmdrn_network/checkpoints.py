@@ -19,14 +19,17 @@ from torch import Tensor
 from hmdrn_network.authors import detect_config, read_authors_weights
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
+from hmdrn_runtime.bundle.bundle import CHECKPOINT
 from hmdrn_runtime.errors import CheckpointError
 from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import check_parent_folder, describe_os_error, expand_path, write_atomically
+from hmdrn_runtime.io.safetensors_header import LENGTH_BYTES, read_header_size
 
 FORMAT = "hmdrn-checkpoint-1"
 # Files of a training run: its checkpoint, and the state from which it continues.
 RUN_CHECKPOINT = "model.safetensors"
 RUN_STATE = "state.pt"
+_ALIGNMENT = 8  # of the arrays in a file
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -43,8 +46,8 @@ class ModelCard:
         recipe: Settings, seed and steps of the training.
 
     Raises:
-        TypeError: A text is not a string, or metrics or recipe are not mappings of numbers and values.
-        ValueError: The name is not usable for a file.
+        CheckpointError: A text is not a string, the name is not usable for a file, or metrics or recipe are
+            not mappings of numbers and values.
 
     Examples:
         >>> hmdrn.ModelCard("garden birds", training_data="my own photos").name
@@ -61,13 +64,13 @@ class ModelCard:
     def __post_init__(self) -> None:
         for text in (self.name, self.license, self.training_data, self.intended_use):
             if not isinstance(text, str):
-                raise TypeError(f"a model card has {text!r} instead of a text")
+                raise CheckpointError(f"a model card has {text!r} instead of a text")
         if not re.fullmatch(r"\w[\w .+-]{0,99}", self.name):
-            raise ValueError(f"the name {self.name!r} cannot name a file: use letters, digits, . + -")
+            raise CheckpointError(f"the name {self.name!r} cannot name a file: use letters, digits, . + -")
         if not (isinstance(self.metrics, Mapping) and isinstance(self.recipe, Mapping)):
-            raise TypeError("a model card's metrics and recipe are mappings")
+            raise CheckpointError("a model card's metrics and recipe are mappings")
         if not all(isinstance(value, int | float) for value in self.metrics.values()):
-            raise TypeError("a model card's metrics are numbers")
+            raise CheckpointError("a model card's metrics are numbers")
 
 
 @dataclass(frozen=True)
@@ -91,18 +94,20 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint: safetensors with its configuration, or `.pth` of the authors of HMDRN.
+    """Read a checkpoint: safetensors with its configuration, a bundle, or `.pth` of the authors of HMDRN.
 
     Backbone, head and levels of the authors' files are recognized from their entries.
 
     Args:
-        path: Path of the file.
+        path: Path of the file, or of a bundle, which holds the checkpoint that it was exported from.
 
     Raises:
         CheckpointError: The file is missing or not a checkpoint, or its entries do not make up a network;
             every missing, unexpected or misshapen entry is counted and named.
     """
     path = expand_path(path, CheckpointError)
+    if (path / CHECKPOINT).is_file():
+        path /= CHECKPOINT
     _reject_other_files(path)
     try:
         data = path.read_bytes()
@@ -182,27 +187,46 @@ def save_checkpoint(
     Raises:
         CheckpointError: The file cannot be written.
     """
+    path = expand_path(path, CheckpointError)
+    check_parent_folder(path, "checkpoint", CheckpointError)
+    try:
+        write_atomically(path, serialize_checkpoint(network, card, compact))
+    except OSError as error:
+        raise CheckpointError(f"cannot write checkpoint {path}: {describe_os_error(error)}") from error
+
+
+def serialize_checkpoint(network: HMDRN, card: ModelCard, compact: bool = False) -> bytes:
+    """Return the content of a checkpoint's file; arguments as for `save_checkpoint`.
+
+    Matrices and kernels whose numbers half precision holds exactly are stored in it; rounded once, they stay
+    so.
+    """
     metadata = {
         "format": FORMAT,
         "config": json.dumps(network.config.to_dict()),
         "card": json.dumps(asdict(card)),
     }
-    weights = {
-        name: (value.half() if compact and value.dim() > 1 else value).contiguous()
-        for name, value in canonical_weights(network).items()
-    }
-    path = expand_path(path, CheckpointError)
-    check_parent_folder(path, "checkpoint", CheckpointError)
-    try:
-        write_atomically(path, save(weights, metadata))
-    except OSError as error:
-        raise CheckpointError(f"cannot write checkpoint {path}: {describe_os_error(error)}") from error
+    weights = {name: _store(value, compact) for name, value in canonical_weights(network).items()}
+    data = save(weights, metadata)
+    # safetensors writes metadata in a new order each time; equal checkpoints are equal files.
+    start = LENGTH_BYTES + read_header_size(data)
+    header = json.dumps(json.loads(data[LENGTH_BYTES:start]) | {"__metadata__": metadata}).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header + data[start:]
+
+
+def _store(value: Tensor, compact: bool) -> Tensor:
+    half = value.half()
+    halved = value.dim() > 1 and (compact or torch.equal(half.float(), value))
+    return (half if halved else value).contiguous()
 
 
 def _reject_other_files(path: Path) -> None:
     kind, run = detect_file_kind(path), path / RUN_CHECKPOINT
     if kind == "a bundle":
-        raise CheckpointError(f"{path} is a bundle: give the checkpoint that it was exported from")
+        raise CheckpointError(
+            f"{path} is a bundle without {CHECKPOINT}: give a checkpoint, or export it again"
+        )
     if kind == "a folder":
         raise CheckpointError(
             f"{path} is a folder: give {run if run.is_file() else 'the file of a checkpoint in it'}"
@@ -233,7 +257,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], NetworkConfig, Mod
     try:
         config = NetworkConfig.from_dict(json.loads(metadata["config"]))
         card = ModelCard(**json.loads(metadata["card"]))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (CheckpointError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} has damaged metadata ({error}): write the checkpoint again") from error
     return weights, config, card
 

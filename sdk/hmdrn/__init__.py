@@ -19,9 +19,13 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn.detectors.motion import MotionDetector as MotionDetector
     from hmdrn.detectors.motion import MotionSettings as MotionSettings
     from hmdrn.detectors.onnx_detector import OnnxDetector as OnnxDetector
+    from hmdrn.forecasting import forecast as forecast
     from hmdrn.integrations.qdrant.recognizer import PushReport as PushReport
     from hmdrn.integrations.qdrant.recognizer import QdrantRecognizer as QdrantRecognizer
     from hmdrn.loading import load as load
+    from hmdrn.model_list import ModelAccuracy as ModelAccuracy
+    from hmdrn.model_list import ModelInfo as ModelInfo
+    from hmdrn.model_list import list_models as list_models
     from hmdrn.open_set import calibrate_threshold as calibrate_threshold
     from hmdrn.open_set import evaluate_acceptance as evaluate_acceptance
     from hmdrn.visits.changes import VisitChange as VisitChange
@@ -74,6 +78,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn_runtime.datasets.dataset import Dataset as Dataset
     from hmdrn_runtime.datasets.dataset import Photo as Photo
     from hmdrn_runtime.datasets.dataset import open_dataset as open_dataset
+    from hmdrn_runtime.enrollment.forecast import Estimate as Estimate
+    from hmdrn_runtime.enrollment.forecast import Forecast as Forecast
+    from hmdrn_runtime.enrollment.forecast import SpeciesForecast as SpeciesForecast
     from hmdrn_runtime.enrollment.report import Confusion as Confusion
     from hmdrn_runtime.enrollment.report import EnrollmentReport as EnrollmentReport
     from hmdrn_runtime.enrollment.report import Neighbor as Neighbor
@@ -125,8 +132,10 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
 _NAMES_BY_MODULE = {
     "hmdrn.detectors.motion": "MotionDetector MotionSettings",
     "hmdrn.detectors.onnx_detector": "OnnxDetector",
+    "hmdrn.forecasting": "forecast",
     "hmdrn.integrations.qdrant.recognizer": "PushReport QdrantRecognizer",
     "hmdrn.loading": "load",
+    "hmdrn.model_list": "ModelAccuracy ModelInfo list_models",
     "hmdrn.open_set": "calibrate_threshold evaluate_acceptance",
     "hmdrn.visits.changes": "VisitChange",
     "hmdrn.visits.corrections": "Correction correct_visits rename_visits undo_change",
@@ -156,6 +165,7 @@ _NAMES_BY_MODULE = {
     "hmdrn_runtime.backends.report": "BackendReport",
     "hmdrn_runtime.bundle.bundle": "Bundle open_bundle",
     "hmdrn_runtime.datasets.dataset": "Dataset Photo open_dataset",
+    "hmdrn_runtime.enrollment.forecast": "Estimate Forecast SpeciesForecast",
     "hmdrn_runtime.enrollment.report": "Confusion EnrollmentReport Neighbor PhotoReport",
     "hmdrn_runtime.errors": (
         "BackendError BundleError CheckpointError DatasetError EnrollmentError ExportError "

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from hmdrn_runtime.backends.selection import choose_backend
-from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.errors import BundleError, CheckpointError
+from hmdrn_runtime.bundle.bundle import CHECKPOINT, open_bundle
+from hmdrn_runtime.errors import BundleError, CheckpointError, GalleryError
 from hmdrn_runtime.gallery.file import load_gallery
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.recognizer import Recognizer
@@ -18,14 +18,18 @@ _MODELS = Path(__file__).parent / "models"
 
 def resolve_bundle(bundle: str | os.PathLike[str]) -> Path:
     """Return the folder of a bundle; the text "default" is the one that comes with the package."""
-    return _MODELS / "default.hmdrn" if bundle == DEFAULT else expand_path(bundle, BundleError)
+    return _MODELS / "default.hmdrn" if _is_default(bundle) else expand_path(bundle, BundleError)
 
 
 def resolve_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
-    """Return the file of a checkpoint; "default" is the package's own weights."""
-    if checkpoint == DEFAULT:
-        return _MODELS / "default.safetensors"
+    """Return the file of a checkpoint; the text "default" is the weights in the package's own bundle."""
+    if _is_default(checkpoint):
+        return resolve_bundle(DEFAULT) / CHECKPOINT
     return expand_path(checkpoint, CheckpointError)
+
+
+def _is_default(path: object) -> bool:
+    return isinstance(path, str) and path == DEFAULT
 
 
 def load(
@@ -36,6 +40,8 @@ def load(
     keep_thumbnails: bool = False,
     variant: str | None = None,
     trust_engines: bool = False,
+    follow: bool = False,
+    keep_file_names: bool = True,
 ) -> Recognizer:
     """Open a bundle, and a gallery of enrolled species.
 
@@ -45,11 +51,14 @@ def load(
         backend: "auto", "tensorrt", "onnxruntime-cuda" or "onnxruntime" (on the CPU). "auto" chooses the
             first of these that the machine supports; `Recognizer.backend_report` says why it rejected others.
         threads: CPU threads for one call; all cores if None.
-        keep_thumbnails: True to store thumbnails (21 KB each) of the photos that are enrolled from now on, so
-            that the gallery can be moved to another model.
+        keep_thumbnails: True to store thumbnails (small JPEGs) of the photos that are enrolled from now on,
+            so that the gallery can be moved to another model.
         variant: The variant of the bundle's graphs, e.g. "fp32"; the fastest for this machine if None.
         trust_engines: True to run TensorRT engines that were not built here by `hmdrn build`; an engine is
             native code.
+        follow: True to take over what other processes write to the gallery's file from now on, as
+            `Recognizer.follow_gallery`.
+        keep_file_names: True to store the base names of the photos' files in the gallery.
 
     Returns:
         A recognizer, ready to enroll and classify.
@@ -64,10 +73,14 @@ def load(
         >>> "Sooty Albatross" in birds.gallery.species
         True
     """
-    checked = open_bundle(resolve_bundle(bundle), variant or "fp32")
+    if follow and gallery is None:
+        raise GalleryError("there is no file to follow: give a gallery, or leave follow out")
+    checked = open_bundle(resolve_bundle(bundle), "fp32" if variant is None else variant)
     opened, executor = choose_backend(checked, backend, threads, variant, trust_engines)
     enrolled = None if gallery is None else load_gallery(gallery)
-    recognizer = Recognizer(opened, executor, enrolled, keep_thumbnails)
+    recognizer = Recognizer(opened, executor, enrolled, keep_thumbnails, keep_file_names)
     if gallery is not None:
         recognizer.attach_operator_cache(gallery)
+        if follow:
+            recognizer.follow_gallery(gallery)
     return recognizer

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hmdrn_calibration.open_set.background_fit import GALLERIES, fit_background
+from hmdrn_calibration.open_set.background_fit import fit_background
 from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport, fit_calibration, measure_acceptance
+from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, compute_sha256, open_bundle
 from hmdrn_runtime.datasets.dataset import Dataset, Photo, find_splits, open_dataset
@@ -77,6 +78,7 @@ def require_background(recognizer: Recognizer) -> Background:
     Raises:
         BundleError: The bundle has no background.
     """
+    check_kind(recognizer, Recognizer, "recognizer", "pass what hmdrn.load returns", GalleryError)
     if recognizer.background is None:
         raise BundleError(
             f"{recognizer.bundle.path} has no background species, which unknowns are compared with: "
@@ -89,7 +91,7 @@ def add_background(
     bundle: Path,
     data: Sequence[str | os.PathLike[str]],
     report: ProgressCallback,
-    count: int = GALLERIES,
+    count: int | None = None,
     reader: PhotoReader | None = None,
 ) -> Background:
     """Write impostor statistics and background species into a bundle.
@@ -122,7 +124,7 @@ def add_background(
         {"name": d.source.name, "split": d.split, "species": len(d.classes), "photos": len(d)}
         for d in datasets
     ]
-    background = fit_background(matcher, groups, {"data": sources}, count=count)
+    background = fit_background(matcher, groups, {"data": sources}, count=count, report=report)
     manifest = opened.manifest
     try:
         (bundle / FILE).write_bytes(background.to_bytes())

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from benchmarks.work import NodeWork, Peak, Stage, combine_nodes, count_node_work, profile_graph
-from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.bundle.bundle import open_bundle
 
 
@@ -38,8 +37,8 @@ def test_work_of_an_operator(operator, inputs, output, macs, moved):
     assert count_node_work(make_record(operator, inputs, output)) == (macs, moved)
 
 
-def test_the_backbone_has_the_multiply_adds_of_its_layers():
-    bundle = open_bundle(resolve_bundle("default"))
+def test_the_backbone_has_the_multiply_adds_of_its_layers(exported):
+    bundle = open_bundle(exported("conv4", "ridge"))
     nodes = profile_graph(bundle.graph_path("encode"), {"images": np.zeros((2, 84, 84, 3), np.uint8)}, 1)
     sides = (84, 42, 21, 10)
     expected = 2 * sum(64 * side**2 * 9 * (3 if side == 84 else 64) for side in sides)

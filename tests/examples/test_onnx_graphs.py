@@ -26,8 +26,8 @@ PREPARED = """
 #include "photo.hpp"
 #include <iostream>
 int main(int, char** words) {
-    for (char** path = words + 2; *path; ++path) {
-        const auto input = hmdrn::prepare(hmdrn::read_ppm(*path), words[1][0] == 's');
+    for (char** path = words + 3; *path; ++path) {
+        const auto input = hmdrn::prepare(hmdrn::read_ppm(*path), std::stoi(words[2]), words[1][0] == 's');
         std::cout.write(reinterpret_cast<const char*>(input.bytes.data()), input.bytes.size());
     }
 }
@@ -124,9 +124,10 @@ def test_cpp_classifies_photos_as_python_with_the_same_distances(program, prepar
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert len(rows) == len(SIZES) * 3
     recognizer = hmdrn.load("default", variant="fp32", threads=1)
+    side = recognizer.bundle.manifest.input.size
     for label in labels:
-        recognizer.enroll(label, prepared(mode, sorted((site / "species" / label).iterdir())))
-    for path, answer in zip(photos, recognizer.classify_batch(prepared(mode, photos)), strict=True):
+        recognizer.enroll(label, prepared(mode, side, sorted((site / "species" / label).iterdir())))
+    for path, answer in zip(photos, recognizer.classify_batch(prepared(mode, side, photos)), strict=True):
         ours = {row[1]: row[2:] for row in rows if row[0] == str(path)}
         assert list(ours) == sorted(labels)
         assert [label for label, row in ours.items() if row[3] == "best"] == [answer.label]
@@ -157,7 +158,7 @@ def test_an_error_is_one_line(program, site, tmp_path):
 
 @pytest.fixture(scope="module")
 def prepared(once, examples):
-    """Photos as photo.hpp prepares them, uint8 (N, 84, 84, 3): prepared(mode, paths)."""
+    """Photos as photo.hpp prepares them, uint8 (N, side, side, 3): prepared(mode, side, paths)."""
     if shutil.which("g++") is None:
         pytest.skip("needs g++: Debian's g++")
 
@@ -179,9 +180,10 @@ def prepared(once, examples):
 
     program = once("example-prepared", build) / "prepared"
 
-    def prepared(mode: str, paths: list[Path]) -> np.ndarray:
-        done = subprocess.run([program, mode, *paths], stdout=subprocess.PIPE, check=True, timeout=60)
-        return np.frombuffer(done.stdout, np.uint8).reshape(len(paths), 84, 84, 3)
+    def prepared(mode: str, side: int, paths: list[Path]) -> np.ndarray:
+        command = [program, mode, str(side), *paths]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
+        return np.frombuffer(done.stdout, np.uint8).reshape(len(paths), side, side, 3)
 
     return prepared
 
@@ -189,7 +191,7 @@ def prepared(once, examples):
 @pytest.mark.parametrize("preprocessing", [CROP, SQUASH], ids=["crop", "squash"])
 def test_photos_are_prepared_in_cpp_as_by_pillow_columns_first(prepared, tmp_path, preprocessing):
     photos = [ppm(photo(*size), tmp_path / f"{n}.ppm") for n, size in enumerate(SIZES)]
-    for ours, path in zip(prepared(preprocessing.mode, photos), photos, strict=True):
+    for ours, path in zip(prepared(preprocessing.mode, 84, photos), photos, strict=True):
         image = Image.open(path)
         whole = (
             _resized_size(image.width, image.height, preprocessing) if image.size != (84, 84) else image.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from preprocessings import CROP, SQUASH
+from preprocessings import SQUASH
 
 from hmdrn.loading import load, resolve_checkpoint
 from hmdrn_network.checkpoints import load_checkpoint
@@ -13,6 +13,7 @@ from hmdrn_network.scoring import NetworkScorer
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.evaluation.episodes import sample_episodes
 from hmdrn_runtime.evaluation.evaluation import BundleScorer, EpisodeSetting, evaluate
+from hmdrn_runtime.images.preprocessing import Preprocessing
 
 
 def torch_accuracy(network, dataset, mode, setting) -> float:
@@ -52,8 +53,9 @@ def test_the_default_model_is_as_accurate_as_in_torch(shot, shared):
     dataset = open_dataset(shared("data/birds_cub.zip"), "val")
     setting = EpisodeSetting(way=5, shot=shot, queries=10, episodes=60, seed=shot)
     network = load_checkpoint(resolve_checkpoint("default")).network
-    expected = torch_accuracy(network, dataset, CROP, setting)
-    (found,) = evaluate(BundleScorer(load("default")), dataset.classes, [setting])
+    preprocessing = Preprocessing("crop", network.config.side)
+    expected = torch_accuracy(network, dataset, preprocessing, setting)
+    (found,) = evaluate(BundleScorer(load("default", variant="fp32")), dataset.classes, [setting])
     assert found.accuracy == pytest.approx(expected, abs=0.1)
     (again,) = evaluate(NetworkScorer(network), dataset.classes, [setting])
     assert again.accuracy == pytest.approx(expected, abs=0.1)

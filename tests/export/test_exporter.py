@@ -6,14 +6,20 @@ import shutil
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 
 from hmdrn_export import exporter
+from hmdrn_export.bundle_writer.checkpoint_file import CheckpointFile
+from hmdrn_export.bundle_writer.weights_file import write_graphs
 from hmdrn_export.exporter import export_bundle
 from hmdrn_export.graphs.trace_jobs import make_trace_jobs
 from hmdrn_export.graphs.tracing import trace_graphs
-from hmdrn_network.checkpoints import load_checkpoint
+from hmdrn_network.checkpoints import ModelCard, load_checkpoint, save_checkpoint
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.folding import fold_normalizations
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import ExportError, VerificationError
@@ -65,6 +71,7 @@ def test_nodes_and_weights_are_named_after_the_modules_they_are_of(bundle):
     assert not [name for name in names if name.startswith(("node_", "val_"))]
     assert any(name.startswith("transformers.mid.layers.2.attention/Softmax") for name in names)
     assert "backbone.blocks.0.conv.weight" in {w.name for w in graph.initializer}
+    assert "checkpoint/transformers.mid.layers.0.mlp_in.weight" in {w.name for w in graph.initializer}
     assert not [w.name for w in graph.initializer if w.name.startswith("val_")]
 
 
@@ -75,13 +82,60 @@ def test_nothing_in_a_graph_reveals_where_it_was_made(bundle):
         assert b".py" not in content
 
 
-def test_the_graphs_share_one_file_of_weights(bundle):
+def test_the_graphs_read_every_weight_from_the_bundles_checkpoint(bundle):
+    network = load_checkpoint(bundle.path).network
+    read = {
+        constant.name.removeprefix("checkpoint/")
+        for name in bundle.manifest.variants["fp32"]
+        for constant in model_of(bundle, name, load_external_data=False).graph.initializer
+        if "weights.safetensors" in {entry.value for entry in constant.external_data}
+    }
+    matrices = {name for name, value in network.state_dict().items() if value.dim() > 1}
+    assert matrices <= read
     folder = bundle.graph_path("classify").parent
-    parameters = 4 * 280_000
-    assert (folder / "weights.bin").stat().st_size < 1.6 * parameters
+    assert (folder / "constants.bin").stat().st_size < 250_000  # positions, of tokens and of triangles
     assert all(
         (folder / f"{name}.onnx").stat().st_size < 150_000 for name in bundle.manifest.variants["fp32"]
     )
+
+
+def test_a_bundle_holds_a_checkpoint_of_the_same_function(seeded_checkpoint, exported):
+    given = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
+    held = load_checkpoint(exported("conv4", "ridge"))
+    assert held.card == given.card
+    expected = fold_normalizations(given.network).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in held.network.state_dict().items())
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_graphs_in_a_file_hold_the_traced_numbers_to_the_last_bit(compact, tmp_path):
+    torch.manual_seed(0)
+    network = HMDRN(NetworkConfig()).eval()
+    save_checkpoint(tmp_path / "c.safetensors", network, ModelCard("c"), compact=compact)
+    checkpoint = load_checkpoint(tmp_path / "c.safetensors")
+    weights = checkpoint.network.state_dict()
+    constants = {
+        "kernel": weights["backbone.blocks.1.conv.weight"].numpy(),
+        "transposed": weights["transformers.mid.layers.0.attention.qkv.weight"].T.numpy(),
+        "plain": weights["transformers.mid.norm.weight"].numpy(),
+        "other": np.arange(100, dtype=np.float32),
+    }
+    nodes = [onnx.helper.make_node("Identity", [name], [f"{name}/out"]) for name in constants]
+    outputs = [
+        onnx.helper.make_tensor_value_info(f"{n}/out", onnx.TensorProto.FLOAT, v.shape)
+        for n, v in constants.items()
+    ]
+    initializers = [onnx.numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "weights", [], outputs, initializers)
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    write_graphs({"weights": model}, tmp_path, CheckpointFile(checkpoint, tmp_path / "weights.safetensors"))
+    written = str(tmp_path / "weights.onnx")
+    onnx.checker.check_model(written, full_check=True)
+    assert (tmp_path / "constants.bin").stat().st_size < 500  # the one that is no weight
+    session = ort.InferenceSession(written, providers=["CPUExecutionProvider"])
+    for value, result in zip(constants.values(), session.run(None, {}), strict=True):
+        np.testing.assert_array_equal(result, value)
 
 
 def test_the_solve_is_matrix_products_alone(exported):

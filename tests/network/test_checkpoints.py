@@ -572,3 +572,10 @@ def test_damaged_metadata_names_the_file(tmp_path):
     path = own_file(tmp_path / "model.safetensors", card="{")
     assert str(path) in refusal(path)
     assert "damaged metadata" in refusal(path)
+
+
+def test_weights_that_were_rounded_once_stay_in_half_precision(tmp_path):
+    paths = [tmp_path / f"{name}.safetensors" for name in ("rounded", "again")]
+    save_checkpoint(paths[0], HMDRN(NetworkConfig()), ModelCard("compact"), compact=True)
+    save_checkpoint(paths[1], load_checkpoint(paths[0]).network, ModelCard("compact"))
+    assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -7,8 +7,10 @@ halves swap roles, and both are counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,11 @@ import numpy.typing as npt
 from hmdrn_calibration.open_set.regression import fit_quantile, fit_temperature
 from hmdrn_calibration.open_set.threshold_fit import RATES, score_own_photos
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
+from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics, packed_gram
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.background import Background, ImpostorStatistics, known_scores
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 Group = Mapping[str, Sequence[PhotoStatistics]]
 """Look-alike species of one kind, such as birds: photos by label."""
@@ -29,8 +32,8 @@ COHORT_SHOTS = 5
 QUERIES = 10
 SHOTS = (1, 2, COHORT_SHOTS)
 WAYS = (2, 3, 5, 8, 11)
-GALLERIES = 45
-"""Galleries of a group, for each half and number of photos."""
+GALLERIES = 360
+"""Galleries for each number of photos, shared by the groups and halves."""
 MAX_SPECIES = 128
 MAX_BYTES = 16 << 20
 """Size of the cohort's file: wide backbones, whose operators are large, keep fewer species."""
@@ -113,7 +116,8 @@ def fit_background(
     groups: Mapping[str, Group],
     provenance: Mapping[str, Any],
     seed: int = 0,
-    count: int = GALLERIES,
+    count: int | None = None,
+    report: ProgressCallback = ignore_progress,
 ) -> Background:
     """Fit a bundle's background.
 
@@ -122,12 +126,14 @@ def fit_background(
         groups: Photos of background species by group; species within a group are look-alikes.
         provenance: Description of the photos.
         seed: Draws species and galleries.
-        count: Galleries of a group, for each half and number of photos.
+        count: Galleries of a group, for each half and number of photos; its share of `GALLERIES` if None.
+        report: Receives the progress.
 
     Raises:
         DatasetError: No group has enough species and photos.
     """
     rng = np.random.default_rng(seed)
+    matcher, groups = sum_tokens(matcher, groups)
     halves: tuple[dict[str, Group], dict[str, Group]] = ({}, {})
     for name, group in groups.items():
         labels = [sorted(group)[i] for i in rng.permutation(len(group))]
@@ -139,8 +145,32 @@ def fit_background(
     pairs = [
         (_select_groups(half), operators) for half, operators in zip(reversed(halves), cohorts, strict=True)
     ]
-    impostors = tuple(_fit_impostors(matcher, pairs, shots, count, rng) for shots in SHOTS)
+    if count is None:
+        count = math.ceil(GALLERIES / sum(len(half) for half, _ in pairs))
+    steps = len(SHOTS) * sum(len(half) for half, _ in pairs)
+    steps_done = itertools.count()
+
+    def step() -> None:
+        report("simulating galleries", next(steps_done), steps)
+
+    impostors = tuple(_fit_impostors(matcher, pairs, shots, count, rng, step) for shots in SHOTS)
+    report("simulating galleries", steps, steps)
     return Background(cohorts[0], impostors, provenance)
+
+
+def sum_tokens(matcher: RidgeMatcher, groups: Mapping[str, Group]) -> tuple[RidgeMatcher, dict[str, Group]]:
+    """Return a matcher and photos with Gram matrices in place of tokens: each photo is in many galleries."""
+    network = matcher.network
+
+    def sum_photo(photo: PhotoStatistics) -> PhotoStatistics:
+        grams = {name: packed_gram(network, array) for name, array in photo.arrays.items()}
+        return replace(photo, arrays={name: gram.astype(np.float32) for name, gram in grams.items()})
+
+    summed = RidgeMatcher(replace(network, statistics="gram"), matcher.backend, matcher.variant)
+    return summed, {
+        name: {label: [sum_photo(photo) for photo in photos] for label, photos in group.items()}
+        for name, group in groups.items()
+    }
 
 
 def _make_cohort(matcher: RidgeMatcher, half: Mapping[str, Group]) -> Float32:
@@ -177,11 +207,16 @@ def _fit_impostors(
     shots: int,
     count: int,
     rng: np.random.Generator,
+    step: Callable[[], None],
 ) -> ImpostorStatistics:
-    """Fit thresholds and temperature on galleries of groups, each pair with the other half's cohort."""
+    """Fit thresholds and temperature on galleries of groups, each pair with the other half's cohort.
+
+    `step` is called before the galleries of each group.
+    """
     kinds: dict[tuple[str, int], list[SimulatedGallery]] = {}
     for groups, operators in pairs:
         for name, group in groups.items():
+            step()
             members = {label: photos for label, photos in group.items() if len(photos) > shots}
             ways = [way for way in WAYS if way <= len(members) - 2]
             for way in ways:

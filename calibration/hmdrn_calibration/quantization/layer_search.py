@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hmdrn_calibration.quantization.experiment import QuantizationExperiment, Ranges
 from hmdrn_calibration.quantization.layers import find_layers, list_layers
 from hmdrn_calibration.quantization.paired_trials import PairedTrial, TrialOutcome
-from hmdrn_calibration.quantization.qdq_placement import DIALECTS, ORT, Dialect
+from hmdrn_calibration.quantization.qdq_placement import ORT, Dialect
 from hmdrn_calibration.quantization.ranges import METHODS
 from hmdrn_calibration.quantization.report import AccuracyDrop, Budget, LayerCost, MethodScore
 from hmdrn_runtime.evaluation.evaluation import Evaluation, compare_accuracy
@@ -19,6 +19,7 @@ def choose_methods(
     experiment: QuantizationExperiment,
     trial: PairedTrial,
     reference: TrialOutcome,
+    dialects: Sequence[Dialect],
     report: ProgressCallback,
 ) -> tuple[tuple[MethodScore, ...], dict[Dialect, Ranges]]:
     """Try every range method with all layers quantized.
@@ -30,8 +31,8 @@ def choose_methods(
     """
     scores: list[MethodScore] = []
     chosen_ranges: dict[Dialect, Ranges] = {}
-    total = len(DIALECTS) * len(METHODS)
-    for dialect in DIALECTS:
+    total = len(dialects) * len(METHODS)
+    for dialect in dialects:
         ranges = {method: experiment.compute_ranges(method, dialect) for method in METHODS}
         outcomes: dict[str, TrialOutcome] = {}
         for method in METHODS:
@@ -85,9 +86,9 @@ def measure_drops(
     episodes: int,
     report: ProgressCallback,
 ) -> tuple[AccuracyDrop, ...]:
-    """Measure the accuracy of both variants against FP32 with some layers kept in FP32."""
+    """Measure the accuracy of the variants against FP32 with some layers kept in FP32."""
     drops = []
-    for dialect in DIALECTS:
+    for dialect in ranges:
         candidate = experiment.make_candidate(dialect, ranges[dialect], float32_layers)
         kernels = "integer kernels" if dialect is ORT else "Q/DQ rounding, float32 products"
         for fp32, int8 in zip(reference, experiment.evaluate(candidate, episodes, report), strict=True):

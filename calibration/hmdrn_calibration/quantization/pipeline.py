@@ -24,8 +24,9 @@ from hmdrn_calibration.quantization.layer_search import (
     search_float32_layers,
 )
 from hmdrn_calibration.quantization.layers import load_photo_graphs
-from hmdrn_calibration.quantization.qdq_placement import ORT
+from hmdrn_calibration.quantization.qdq_placement import DIALECTS, ORT, Dialect
 from hmdrn_calibration.quantization.report import Budget, LayerCost, QuantizationReport
+from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BundleError, VerificationError
@@ -60,6 +61,7 @@ def quantize_bundle(
     budget: Budget,
     *,
     every_layer: bool = False,
+    dialects: Sequence[Dialect] = DIALECTS,
     cache: Path | None = None,
     threads: int | None = None,
     report: ProgressCallback = ignore_progress,
@@ -71,6 +73,7 @@ def quantize_bundle(
         data: Photos, see `load_calibration_photos`.
         budget: The accuracy that INT8 may cost.
         every_layer: Measure the cost of each layer even if the budget holds without.
+        dialects: Placements to make; ONNX Runtime's is among them.
         cache: Folder for observed histograms.
         threads: CPU threads; all cores if None.
         report: Receives the progress.
@@ -82,6 +85,7 @@ def quantize_bundle(
         DatasetError: Too few photos that can be read.
         BundleError: The bundle's graphs are not plain FP32.
     """
+    check_kind(bundle, Bundle, "bundle", "pass what hmdrn.open_bundle returns", BundleError)
     if any(graph.precision != "fp32" for graph in bundle.manifest.variants[bundle.variant].values()):
         raise BundleError(
             f"variant {bundle.variant!r} of {bundle.path} is not FP32: calibrate the variant 'fp32'"
@@ -90,7 +94,7 @@ def quantize_bundle(
     experiment = _prepare_experiment(bundle, photos, cache, threads, report)
     trial = experiment.make_trial()
     reference = trial.run(experiment.make_reference())
-    methods, ranges = choose_methods(experiment, trial, reference, report)
+    methods, ranges = choose_methods(experiment, trial, reference, dialects, report)
     costs: list[LayerCost] = []
 
     def measure_costs_once() -> Sequence[LayerCost]:

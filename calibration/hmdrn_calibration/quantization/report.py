@@ -23,7 +23,7 @@ class Budget:
     @property
     def max_interval(self) -> float:
         """Points that the end of the drop's 95 % interval may reach."""
-        return 2 * self.max_drop
+        return self.max_drop + 0.2
 
 
 @dataclass(frozen=True)

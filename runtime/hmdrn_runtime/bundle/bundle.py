@@ -14,6 +14,8 @@ from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.messages import suggest_names
 
 MANIFEST_NAME = "manifest.json"
+CHECKPOINT = "graphs/fp32/weights.safetensors"
+"""File of a bundle that is its model's checkpoint; the float32 graphs read their weights from it."""
 MAX_MANIFEST_BYTES = 1_000_000
 """Most bytes of a manifest; the exporter's have tens of thousands."""
 
@@ -103,7 +105,7 @@ def open_bundle(path: str | os.PathLike[str], variant: str = "fp32") -> Bundle:
     manifest = _read_manifest(path)
     for name in manifest.files:
         _check_file(path, name, manifest)
-    graphs = manifest.variants.get(variant)
+    graphs = manifest.variants.get(variant) if isinstance(variant, str) else None
     if graphs is None:
         raise BundleError(f"{path} has no variant {variant!r}: it has {', '.join(manifest.variants)}")
     for graph in graphs.values():

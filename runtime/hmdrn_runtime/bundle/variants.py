@@ -40,18 +40,20 @@ def find_incompatibility(graphs: Mapping[str, Graph], backend: str) -> str | Non
         return "its 8-bit kernels are for CPUs"
     if backend.removesuffix("-cuda") not in graph.backends:
         return f"they are for {', '.join(graph.backends)}"
-    if graph.precision == "int8" and backend == "onnxruntime" and not has_exact_int8_products():
-        return "this CPU has no VNNI, without which sums of 8-bit products are cut off"
+    if graph.precision == "int8" and backend == "onnxruntime" and not has_fast_int8_products():
+        return "this CPU has neither VNNI nor SDOT, without which 8-bit products are slow or cut off"
     return None
 
 
 @cache
-def has_exact_int8_products() -> bool:
-    """Return whether ONNX Runtime multiplies 8-bit numbers exactly on this CPU.
+def has_fast_int8_products() -> bool:
+    """Return whether ONNX Runtime multiplies 8-bit numbers exactly, and faster than float32, on this CPU.
 
-    On x86-64 without VNNI it uses VPMADDUBSW, which saturates at 16 bits. A machine that does not report its
-    features counts as one without.
+    On x86-64 without VNNI it uses VPMADDUBSW, which saturates at 16 bits. On ARM without SDOT (before the
+    Cortex-A75) it is exact, but hardly faster. A machine that does not report its features counts as one
+    without on x86-64, and as one with them on ARM: Apple's have SDOT.
     """
+    flags = parse_cpu_flags(read_text(_CPU_INFO) or "")
     if platform.machine().lower() in _ARM:
-        return True
-    return not parse_cpu_flags(read_text(_CPU_INFO) or "").isdisjoint(("avx512_vnni", "avx_vnni"))
+        return not flags or "asimddp" in flags
+    return not flags.isdisjoint(("avx512_vnni", "avx_vnni"))

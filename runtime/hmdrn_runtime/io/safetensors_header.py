@@ -15,7 +15,8 @@ BASE_HEADER_SIZE = 8_000_000
 """Bytes that any header may have."""
 ARRAY_BYTES_PER_HEADER_BYTE = 8
 """A header above `BASE_HEADER_SIZE` needs this many bytes of arrays for each of its own."""
-_LENGTH_BYTES = 8
+LENGTH_BYTES = 8
+"""Bytes of a file before its header: the header's length."""
 
 
 def max_header_size(array_bytes: int) -> int:
@@ -25,7 +26,7 @@ def max_header_size(array_bytes: int) -> int:
 
 def read_header_size(data: bytes) -> int:
     """Return the header's length in bytes from the 8 bytes that a file begins with."""
-    return int.from_bytes(data[:_LENGTH_BYTES], "little")
+    return int.from_bytes(data[:LENGTH_BYTES], "little")
 
 
 def check_header_size(path: Path, kind: str, error: type[HmdrnError]) -> None:
@@ -38,8 +39,8 @@ def check_header_size(path: Path, kind: str, error: type[HmdrnError]) -> None:
         HmdrnError: Of the type `error`: the header is over the limit.
     """
     with path.open("rb") as file:
-        size = read_header_size(file.read(_LENGTH_BYTES))
-        array_bytes = os.fstat(file.fileno()).st_size - _LENGTH_BYTES - size
+        size = read_header_size(file.read(LENGTH_BYTES))
+        array_bytes = os.fstat(file.fileno()).st_size - LENGTH_BYTES - size
     if array_bytes >= 0 and size > (limit := max_header_size(array_bytes)):
         raise error(
             f"{kind} {path} is damaged: it has {size} bytes of metadata for {array_bytes} bytes of arrays, "

@@ -6,12 +6,17 @@ import errno
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import click
 
 from hmdrn.cli.encoding import escape_output
 from hmdrn.cli.messages import print_message
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.messages import HmdrnWarning
 
 _VERBS = {
     "build": "Build TensorRT engines of a bundle, on the device that will run them.",
@@ -26,6 +31,7 @@ _VERBS = {
     "gallery": "Look at galleries, merge those of several devices, change them.",
     "inspect": "Show the contents of a bundle or a gallery.",
     "label": "Name the photos of a trail camera's card: visits, a table, copies by species.",
+    "models": "List models with size, work, accuracy, training data and license.",
     "prepare": "Turn the original archives of a data set into a zip with splits.",
     "profile": "Measure how fast a bundle is on this machine.",
     "quantize-report": "Show what INT8 would cost a bundle, layer by layer.",
@@ -94,7 +100,9 @@ def run(command: click.Command, program: str, arguments: list[str] | None = None
     """
     escape_output()
     try:
-        result = command.main(arguments, prog_name=program, standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_show_warning, program, warnings.showwarning)
+            result = command.main(arguments, prog_name=program, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else program
@@ -126,3 +134,13 @@ def _discard_output() -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)
+
+
+def _show_warning(
+    program: str, show: Callable[..., None], message: Warning | str, category: type[Warning], *place: Any
+) -> None:
+    """Print a warning of ours as one line, and any other as Python does."""
+    if issubclass(category, HmdrnWarning):
+        print_message(f"warning: {message}", program)
+    else:
+        show(message, category, *place)

@@ -12,7 +12,7 @@ from typing import Any
 
 from hmdrn.doctor.probe_runner import run_probe
 from hmdrn_runtime.backends.tensorrt.cuda.find import is_installed
-from hmdrn_runtime.bundle.variants import has_exact_int8_products
+from hmdrn_runtime.bundle.variants import has_fast_int8_products
 from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.device.cpu import Cpu, Memory, read_cpu, read_memory
 from hmdrn_runtime.device.jetson import Jetson, read_jetson
@@ -102,7 +102,7 @@ def collect_report(
         jetson=jetson,
         state=state,
         power_modes=read_power_modes(root),
-        int8=has_exact_int8_products(),
+        int8=has_fast_int8_products(),
         gpu=gpu.result(),
         gpu_state=None if "error" in gpu.result() else read_gpu_state(),
         cuda_toolkit=read_cuda_toolkit(root),

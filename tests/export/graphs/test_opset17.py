@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx_graphs import load_graph
 
-from hmdrn.loading import resolve_bundle
 from hmdrn_export.exporter import export_bundle
 from hmdrn_export.graphs.opset17 import convert_to_opset17
 from hmdrn_export.tensorrt.engines import choose_source
@@ -20,8 +20,8 @@ from hmdrn_runtime.specimens.drawing import draw_specimens
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    return open_bundle(resolve_bundle("default"))
+def bundle(exported):
+    return open_bundle(exported("conv4", "ridge"))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def outputs(model, inputs):
 
 @pytest.mark.parametrize("graph", ["enroll", "classify", "encode", "explain", "solve"])
 def test_every_graph_gives_the_same_in_opset_17(bundle, graph, pixels):
-    model = onnx.load(bundle.graph_path(graph))
+    model = load_graph(bundle.graph_path(graph))
     before = model.SerializeToString(deterministic=True)
     older = convert_to_opset17(model)
     assert model.SerializeToString(deterministic=True) == before
@@ -53,7 +53,7 @@ def test_every_graph_gives_the_same_in_opset_17(bundle, graph, pixels):
     inputs = {
         "images": pixels,
         "operator": tokens,
-        "gram": outputs(onnx.load(bundle.graph_path("enroll")), {"images": pixels})["support_gram"],
+        "gram": outputs(load_graph(bundle.graph_path("enroll")), {"images": pixels})["support_gram"],
         "shots": np.ones(2, np.float32),
     }
     given = {value.name: inputs[value.name] for value in model.graph.input}

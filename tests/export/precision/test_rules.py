@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 import pytest
+from onnx_graphs import load_graph
 
 from hmdrn_export.precision.half import convert_to_half
 from hmdrn_export.precision.rules import (
@@ -28,7 +29,7 @@ PHOTO_GRAPHS = {
 def pairs(request, exported):
     """The float32 graphs of a bundle that look at photos, each with its half twin."""
     bundle = open_bundle(exported("conv4", request.param))
-    singles = [onnx.load(bundle.graph_path(name)) for name in PHOTO_GRAPHS[request.param]]
+    singles = [load_graph(bundle.graph_path(name)) for name in PHOTO_GRAPHS[request.param]]
     return [(single, convert_to_half(single)) for single in singles]
 
 

@@ -35,7 +35,7 @@ def test_a_bundle_gets_a_plan_for_every_graph_and_a_fingerprint(written, compile
     assert fingerprint["options"]["tf32"] is False
     graphs = bundle.manifest.variants["fp16"]
     assert set(fingerprint["plans"]) == set(graphs)
-    for name in (graphs["classify"].file, graphs["solve"].file, "graphs/fp16/weights.bin"):
+    for name in (graphs["classify"].file, graphs["solve"].file, "graphs/fp16/constants.bin"):
         assert fingerprint["files"][name] == bundle.manifest.files[name]
     assert "building fp16/classify" in steps
     opened = open_bundle(path)  # engines are beside what the manifest vouches for

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 from fake_tensorrt import FakeCuda, fake_trt, make_plan
 
-from hmdrn.loading import resolve_bundle
 from hmdrn_export.tensorrt import engines
 from hmdrn_export.tensorrt.builder import BuildOptions
 from hmdrn_export.tensorrt.engines import build_engines
@@ -63,8 +62,8 @@ def build(bundle, monkeypatch):
     return SimpleNamespace(run=run, cuda=cuda, platform=detect_platform(trt, ORIN))
 
 
-def test_onnx_runtime_agrees_with_itself():
-    bundle = open_bundle(resolve_bundle("default"))
+def test_onnx_runtime_agrees_with_itself(exported):
+    bundle = open_bundle(exported("conv4", "ridge"))
     check = check_engines(bundle, OnnxRuntimeBackend(bundle, threads=1), "fp32")
     assert (check.output_error, check.distance_error, check.mask_bits_differing) == (0.0, 0.0, 0.0)
     assert check.top1_agreement == 100.0

@@ -34,7 +34,7 @@ SMALL = Manifest(
 CONTENTS = {
     "graphs/fp32/solve.onnx": b"not really a graph",
     "graphs/fp32/classify.onnx": b"neither is this",
-    "graphs/fp32/weights.bin": bytes(range(64)),
+    "graphs/fp32/constants.bin": bytes(range(64)),
 }
 
 
@@ -146,9 +146,9 @@ def test_a_missing_file_is_named(small, name):
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(small):
-    (small / "graphs/fp32/weights.bin").unlink()
-    (small / "graphs/fp32/weights.bin").mkdir()
-    refused(small, "is incomplete: cannot read graphs/fp32/weights.bin")
+    (small / "graphs/fp32/constants.bin").unlink()
+    (small / "graphs/fp32/constants.bin").mkdir()
+    refused(small, "is incomplete: cannot read graphs/fp32/constants.bin")
 
 
 def test_a_missing_manifest_is_named(small):

@@ -216,7 +216,7 @@ def test_what_is_no_checkpoint_is_named_with_what_to_give_instead(hmdrn, gallery
     (run / "state.pt").write_bytes(b"")
     for given, words in (
         (gallery, "is a gallery: give the file of a checkpoint"),
-        (copied_bundle, "is a bundle: give the checkpoint that it was exported from"),
+        (copied_bundle, "is a bundle without graphs/fp32/weights.safetensors: give a checkpoint"),
         (run, f"is a folder: give {run / 'model.safetensors'}"),
         (run / "state.pt", f"the run's checkpoint, {run / 'model.safetensors'}"),
     ):
@@ -234,7 +234,7 @@ def test_a_gallery_of_other_weights_is_refused(hmdrn, gallery, photo, exported):
     assert_refused(outcome, "other weights")
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "classify.onnx", "solve.onnx", "weights.bin"])
+@pytest.mark.parametrize("name", ["manifest.json", "solve.onnx", "constants.bin", "weights.safetensors"])
 def test_a_bundle_with_one_byte_changed_is_refused(name, hmdrn, gallery, photo, copied_bundle):
     [file] = copied_bundle.rglob(name)
     data = bytearray(file.read_bytes())

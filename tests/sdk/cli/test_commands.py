@@ -157,9 +157,8 @@ def test_eval_agrees_for_galleries_matched_inside_and_outside_the_graph(hmdrn, s
 
 def test_inspect_shows_the_default_bundle_with_license_and_data(hmdrn):
     values = hmdrn("inspect", "default", "--json").json
-    assert values["name"] == "default"
     assert values["model"]["license"] == "Apache-2.0"
-    assert "classes" in values["model"]["training_data"]
+    assert "train splits" in values["model"]["training_data"]
     assert values["verification"]["fp32"]["failures"] == []
     shown = hmdrn("inspect", "default").out
     assert values["network"]["fingerprint"] in shown
@@ -176,8 +175,8 @@ def test_inspect_shows_a_gallery(hmdrn, gallery, specimens):
 def test_inspect_shows_figures_for_people(hmdrn):
     shown = hmdrn("inspect", "default").out
     manifest = hmdrn("inspect", "default", "--json").json
-    for value in manifest["model"]["metrics"].values():
-        assert f"{value:.2f} %" in shown
+    for name, value in manifest["model"]["metrics"].items():
+        assert (f"{value:.2f} %" if name.endswith("accuracy") else f"± {value:.2f}") in shown
     assert f"{manifest['verification']['fp32']['distance_error']:.1e}" in shown
 
 
@@ -219,9 +218,12 @@ def test_export_starts_as_the_other_commands_do(capsys):
 
 @pytest.mark.slow
 def test_export_of_the_packages_own_weights_says_what_comes_next(hmdrn, untraced, tmp_path, monkeypatch):
+    from hmdrn.loading import resolve_checkpoint
+    from hmdrn_network.checkpoints import load_checkpoint
+
     monkeypatch.chdir(tmp_path)
     first = hmdrn("export", "--precision", "fp32", "--json")
-    target = "default-fp32.hmdrn"
+    target = f"{load_checkpoint(resolve_checkpoint('default')).card.name}-fp32.hmdrn"
     untraced(tmp_path / target)
     second = hmdrn("export", "--output", target)
     assert (first.code, second.code) == (0, 0), first.err

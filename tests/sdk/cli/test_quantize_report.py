@@ -9,8 +9,7 @@ from outcomes import assert_refused
 from PIL import Image
 
 from hmdrn import load
-from hmdrn.loading import resolve_bundle
-from hmdrn_runtime.bundle.variants import has_exact_int8_products
+from hmdrn_runtime.bundle.variants import has_fast_int8_products
 
 GENEROUS = ("--max-accuracy-drop", 20, "--episodes", 12)
 
@@ -21,11 +20,9 @@ def cache(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_calibrate_shows_what_each_layer_costs(hmdrn, specimens, cache, tmp_path):
+def test_calibrate_shows_what_each_layer_costs(hmdrn, conv4, specimens, cache, tmp_path):
     picture = tmp_path / "layers.png"
-    outcome = hmdrn(
-        "quantize-report", "default", specimens, *GENEROUS, *cache, "--picture", picture, "--json"
-    )
+    outcome = hmdrn("quantize-report", conv4, specimens, *GENEROUS, *cache, "--picture", picture, "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["schema"] == "hmdrn.calibrate/1"
     assert len(outcome.json["layers"]) == 28
@@ -35,15 +32,26 @@ def test_calibrate_shows_what_each_layer_costs(hmdrn, specimens, cache, tmp_path
 
 
 @pytest.mark.slow
-def test_an_int8_bundle_is_exported_and_runs(hmdrn, untraced, specimens, cache, tmp_path):
-    untraced(resolve_bundle("default"))
+def test_an_int8_bundle_is_exported_and_runs(hmdrn, conv4, untraced, specimens, cache, tmp_path):
+    untraced(conv4)
     path = tmp_path / "small.hmdrn"
-    options = ("--precision", "int8", "--calibration", specimens, *GENEROUS, *cache, "--output", path)
-    outcome = hmdrn("export", *options)
+    options = (
+        "--checkpoint",
+        conv4,
+        "--precision",
+        "int8",
+        "--calibration",
+        specimens,
+        *GENEROUS,
+        *cache,
+        "--output",
+        path,
+    )
+    outcome = hmdrn("export", "--checkpoint", conv4, *options)
     assert outcome.code == 0, outcome.err
     assert "layers that stay FP32: none" in outcome.out
     birds = load(path)
-    assert birds.bundle.variant == ("int8-ort" if has_exact_int8_products() else "fp32")
+    assert birds.bundle.variant == ("int8-ort" if has_fast_int8_products() else "fp32")
     assert birds.backend_report.passed_over["int8-trt"] == "they are for tensorrt"
     photos = sorted(next(iter(sorted(specimens.iterdir()))).iterdir())
     birds.enroll("one", photos[:2])
@@ -56,12 +64,12 @@ def test_an_int8_bundle_is_exported_and_runs(hmdrn, untraced, specimens, cache, 
 
 
 @pytest.mark.slow
-def test_a_budget_that_cannot_be_met_ends_with_3_and_says_why(hmdrn, specimens, cache, monkeypatch):
+def test_a_budget_that_cannot_be_met_ends_with_3_and_says_why(hmdrn, conv4, specimens, cache, monkeypatch):
     from hmdrn_calibration.quantization import layer_search
     from hmdrn_runtime.evaluation.evaluation import AccuracyDifference
 
     monkeypatch.setattr(layer_search, "compare_accuracy", lambda *_: AccuracyDifference(7.5, 0.5))
-    outcome = hmdrn("quantize-report", "default", specimens, "--episodes", 3, *cache)
+    outcome = hmdrn("quantize-report", conv4, specimens, "--episodes", 3, *cache)
     assert outcome.code == 3
     assert outcome.err.count("\n") == 1
     assert "int8-ort loses 7.50 ± 0.50 points" in outcome.err

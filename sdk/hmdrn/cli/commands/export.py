@@ -58,6 +58,17 @@ if TYPE_CHECKING:
     help="INT8: photographs to calibrate on, a folder or zip of <class>/<image> or <split>/<class>/<image>.",
 )
 @option(
+    "--int8-for",
+    type=click.Choice(["all", "onnxruntime"]),
+    default="all",
+    help="INT8: onnxruntime leaves out the graphs for TensorRT, which are as large again.",
+)
+@option(
+    "--compact",
+    is_flag=True,
+    help="Round weights to half precision in the checkpoint and the fp32 graphs: half the size.",
+)
+@option(
     "--opset",
     type=click.Choice(["17", "18"]),
     default="18",
@@ -92,6 +103,8 @@ def command(
     preprocess: str,
     output: Path | None,
     calibration: Path | None,
+    int8_for: str,
+    compact: bool,
     opset: str,
     target: str,
     max_accuracy_drop: float,
@@ -147,20 +160,26 @@ def command(
         def quantize(bundle: Bundle) -> DerivedVariants:
             from hmdrn_calibration.quantization.histogram_cache import default_cache_folder
             from hmdrn_calibration.quantization.pipeline import check_budget, quantize_bundle
+            from hmdrn_calibration.quantization.qdq_placement import DIALECTS, ORT
             from hmdrn_calibration.quantization.report import Budget
             from hmdrn_export.exporter import DerivedVariants
 
             nonlocal quantization
             assert calibration is not None
             budget, folder = Budget(max_accuracy_drop, episodes=episodes), cache or default_cache_folder()
-            quantized = quantize_bundle(bundle, calibration, budget, cache=folder, report=report)
+            dialects = DIALECTS if int8_for == "all" else (ORT,)
+            quantized = quantize_bundle(
+                bundle, calibration, budget, dialects=dialects, cache=folder, report=report
+            )
             quantization = quantized.report
             reader.unreadable += quantized.unreadable
             check_budget(quantization)
             return DerivedVariants(quantized.variants, quantization.to_dict())
 
         derive = quantize if precision == "int8" else None
-        verification = export_bundle(weights, output, precision, preprocess, report, derive, int(opset))
+        verification = export_bundle(
+            weights, output, precision, preprocess, report, derive, int(opset), compact
+        )
         if background:
             from hmdrn.open_set import add_background
 

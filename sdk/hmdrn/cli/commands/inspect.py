@@ -80,6 +80,8 @@ def _format_figure(name: str, value: object) -> str:
         return str(value)
     if name.endswith("differing"):
         return f"{100 * value:.2f} %"
+    if name.endswith("ci95"):
+        return f"± {value:.2f} %"
     return f"{value:.2f} %" if name.endswith(("accuracy", "agreement")) else f"{value:.1e}"
 
 

@@ -33,7 +33,7 @@ drop_option: Decorator = option(
     "--max-accuracy-drop",
     type=FiniteRange(0, min_open=True),
     default=0.3,
-    help="INT8: points of episodic accuracy that the mean may lose; its 95 % interval may reach twice that.",
+    help="INT8: points of episodic accuracy that the mean may lose; its 95 % interval may reach 0.2 more.",
 )
 episodes_option: Decorator = option(
     "--episodes",

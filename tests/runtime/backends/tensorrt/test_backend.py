@@ -13,7 +13,6 @@ import pytest
 from fake_tensorrt import FakeCuda, fail_as_lost, fake_trt, make_plan
 from forks import fork
 
-from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
 from hmdrn_runtime.backends.tensorrt.batching import (
@@ -36,8 +35,8 @@ MAX_SIZES = {"batch": 2, "classes": 3}
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    return open_bundle(resolve_bundle("default"))
+def bundle(exported):
+    return open_bundle(exported("conv4", "ridge"))
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,9 @@ def reference(bundle):
 
 
 @pytest.fixture(scope="module")
-def pixels():
-    return draw_specimens([0, 1, 2], 2, size=84).reshape(-1, 84, 84, 3)
+def pixels(bundle):
+    side = bundle.manifest.input.size
+    return draw_specimens([0, 1, 2], 2, size=side).reshape(-1, side, side, 3)
 
 
 @pytest.fixture(scope="module")
