@@ -95,7 +95,7 @@ def describe_report(report: hmdrn.EnrollmentReport) -> str:
     if report.nearest is not None:
         share = f"{100 * report.nearest.separability:.0f} %"
         lines.append(
-            f"  most easily confused with {report.nearest.label}: {share} of its photos can be distinguished"
+            f"  most easily confused with {report.nearest.label}: {share} of its photos are recognized"
         )
     lines += [
         f"  one of these frames is also in {label}: one of the labels is wrong" for label in report.also_in

@@ -102,7 +102,7 @@ def test_photos_of_another_species_than_the_label_are_doubted(client, drawn, lab
     for label, images in zip(labels, drawn, strict=True):
         assert client.post(f"/species/{label}", files=many(images[:5])).json()["doubt"] is None
     doubt = client.post("/species/Impostor", files=many(drawn[0][5:])).json()["doubt"]
-    assert f"nearer to {labels[0]!r}" in doubt
+    assert f"look like {labels[0]!r}" in doubt
 
 
 def test_a_bad_photo_keeps_all_from_being_enrolled(client, drawn, saved):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from hmdrn_runtime.arguments import check_kind
-from hmdrn_runtime.enrollment.frame_selection import choose_frames
 from hmdrn_runtime.enrollment.evidence import EnrollmentCheck, check_enrollment
-from hmdrn_runtime.enrollment.report import EnrollmentReport
+from hmdrn_runtime.enrollment.frame_selection import choose_frames
+from hmdrn_runtime.enrollment.report import EnrollmentReport, PhotoReport
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.gallery.labels import clean_label
+from hmdrn_runtime.gallery.photo_record import make_record
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.images.preprocessing import Preprocessing
@@ -86,7 +88,23 @@ def _prepare(
     matcher: Matcher, sources: Sequence[PhotoSource], preprocessing: Preprocessing
 ) -> tuple[list[PreparedPhoto], list[PhotoStatistics]]:
     photos = [prepare_photo(source, preprocessing) for source in sources]
-    return photos, matcher.compute_statistics(np.stack([photo.pixels for photo in photos]))
+    statistics = matcher.compute_statistics(np.stack([photo.pixels for photo in photos]))
+    names = [photo.file_name if matcher.keep_file_names else "" for photo in photos]
+    records = [make_record(name, photo.taken) for name, photo in zip(names, photos, strict=True)]
+    return photos, [replace(s, record=record) for s, record in zip(statistics, records, strict=True)]
+
+
+def _list_verdicts(reports: Sequence[PhotoReport]) -> dict[str, str]:
+    """Return the verdicts to store, by digest: those of photos that were not enrolled before."""
+    verdicts: dict[str, str] = {}
+    for report in reports:
+        number, verdict = report.duplicate_of, report.verdict
+        if number and not report.enrolled:  # a number means nothing later
+            name = os.path.basename(reports[number - 1].name)  # noqa: PTH119 (any text)
+            verdict = verdict.replace(f"like photo {number},", f"like {name},")
+        if not report.enrolled:
+            verdicts.setdefault(report.digest, verdict)
+    return verdicts
 
 
 def _check(
@@ -101,4 +119,5 @@ def _check(
     previous = species[label].digests - set(report.added)
     check = EnrollmentCheck(solved.matcher, label, species, statistics, photos, previous)
     reports, nearest, confusion = check_enrollment(check)
+    solved.annotate(label, _list_verdicts(reports))
     return replace(report, photos=reports, nearest=nearest, confusion=confusion)

@@ -14,12 +14,7 @@ from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species, extend_species
 from hmdrn_runtime.images.preprocessing import Preprocessing, hash_pixels
-from hmdrn_runtime.images.quality import (
-    PhotoSource,
-    PreparedPhoto,
-    measure_quality,
-    prepare_photo,
-)
+from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, measure_quality, prepare_photo
 from hmdrn_runtime.matching.base import Matcher
 
 SHOTS, PATIENCE, UNFIT = 5, 15, 150
@@ -40,9 +35,9 @@ def choose_frames(
 
     A frame that is blurred or badly lit is unfit, and skipped. A fit frame is selected if the known photos
     (the species' own and the frames selected so far) explain it worse than they explain each other
-    (leave-one-out), and if it does not count as one with any of them. Selection ends after `shots` frames; after `patience` fit frames in a row that add
-    nothing, because the class is then good enough; or after `unfit` unfit frames in a row, because nothing is
-    in view. It ends however long the source is.
+    (leave-one-out), and if it does not count as one with any of them. Selection ends after `shots` frames;
+    after `patience` fit frames in a row that add nothing, because the class is then good enough; or after
+    `unfit` unfit frames in a row, because nothing is in view. It ends however long the source is.
 
     Args:
         matcher: Compares frames with the species.
@@ -113,7 +108,7 @@ class _KnownPhotos:
     def _explains(
         self, species: Species, statistics: PhotoStatistics, pixels: dict[str, npt.NDArray[np.uint8]]
     ) -> bool:
-        """Return true if a photo is like a known one, or explained as well as the known ones explain each other."""
+        """Return true if a photo is like a known one, or explained as well as they explain each other."""
         *groups, group = group_photos(self._matcher.network, [*species.photos.values(), statistics])
         if group in groups:
             return True

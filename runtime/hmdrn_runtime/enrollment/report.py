@@ -16,15 +16,17 @@ class PhotoReport:
         name: Its name in messages.
         digest: SHA-256 of its network input.
         quality: Sharpness, exposure and size.
-        duplicate_of: Number of the photo of this enrollment, from 1, that it repeats; None if it repeats
-            none, 0 if the species had it before.
-        recognized_as: The gallery's answer without this photo (leave-one-out); None if the species has no
-            other photo, or the stored statistics do not suffice.
-        fit: Its leave-one-out logit less its rivals' mean; None as `recognized_as`.
-        outlier: True if it fits far worse than the species' other photos.
-        most_useful: True if it alone explains the species' other photos best.
+        duplicate_of: Number of the photo of this enrollment, from 1, that it counts as one with; 0 if it is
+            one that the species had before, None if there is none.
+        recognized_as: The gallery's answer without this photo and its copies; None if the species has no
+            other photo, the gallery no other species, or the stored statistics do not suffice.
+        fit: The evidence for its species, in logits (see `evidence`): negative if and only if another species
+            is the answer; None as `recognized_as`.
+        outlier: True if its label is probably wrong.
+        most_useful: True if it is most like the species' other photos.
         label: Its species.
-        nearer_to: The other species that it and most photos of its own are nearer to; else None.
+        nearer_to: The other species that is the answer for it and most photos of its own; else None.
+        enrolled: True if the species had this very photo before.
 
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
@@ -43,27 +45,28 @@ class PhotoReport:
     most_useful: bool = False
     label: str = ""
     nearer_to: str | None = None
+    enrolled: bool = False
 
     @property
     def issues(self) -> tuple[str, ...]:
         """Reasons to take the photo again or leave it out; empty for a good one."""
         issues = list(self.quality.issues)
-        if self.duplicate_of is not None:
-            issues.append(
-                f"duplicate of photo {self.duplicate_of}" if self.duplicate_of else "enrolled before"
-            )
+        if self.enrolled:
+            issues.append("enrolled before")
+        elif self.duplicate_of is not None:
+            first = f"photo {self.duplicate_of}" if self.duplicate_of else "a photo enrolled before"
+            issues.append(f"like {first}, counts as one with it")
         if self.outlier:
-            other = self.recognized_as not in (None, self.label)
-            issues.append(f"looks like {self.recognized_as} instead" if other else "unlike the others")
+            issues.append(f"probably wrong: looks like {self.recognized_as}")
         return tuple(issues)
 
     @property
     def verdict(self) -> str:
-        """The issues in one line; else "nearer to" a species, "most useful photo" or "good"."""
+        """The issues in one line; else "please check", "most useful photo" or "good"."""
         if self.issues:
             return ", ".join(self.issues)
-        if self.nearer_to is not None:
-            return f"nearer to {self.nearer_to}"
+        if self.fit is not None and self.fit < 0:
+            return f"please check: looks like {self.recognized_as}"
         return "most useful photo" if self.most_useful else "good"
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +81,7 @@ class PhotoReport:
             "fit": self.fit,
             "nearer_to": self.nearer_to,
             "most_useful": self.most_useful,
+            "probably_wrong": self.outlier,
             "sharpness": self.quality.sharpness,
             "dark": self.quality.dark,
             "bright": self.quality.bright,
@@ -91,8 +95,7 @@ class Neighbor:
 
     Attributes:
         label: Its name.
-        separability: Share of the other's photos that are nearer to their own species (leave-one-out) than
-            to this one, 0-1.
+        separability: Share of the other's photos for which their own species is the gallery's answer, 0-1.
         margin: Mean difference in logits; negative if they are nearer to this one.
 
     Examples:
@@ -171,12 +174,17 @@ class EnrollmentReport:
         if confusion is None:
             return None
         return (
-            f"{confusion.photos} of {confusion.compared} photos of {self.label!r} are nearer to "
-            f"{confusion.label!r} than to each other: are they in the wrong folder, or are the two one "
-            "species? If neither, enroll more photos of both"
+            f"please check: {confusion.photos} of {confusion.compared} photos of {self.label!r} look like "
+            f"{confusion.label!r}: use one name if the two are one species, else enroll more photos of both"
         )
 
     @property
     def flagged(self) -> tuple[PhotoReport, ...]:
         """The photos with issues, which should be taken again."""
         return tuple(photo for photo in self.photos if photo.issues)
+
+    @property
+    def unsure(self) -> tuple[PhotoReport, ...]:
+        """The photos to check, the least sure first."""
+        checks = [photo for photo in self.photos if not photo.issues and (photo.fit or 0) < 0]
+        return tuple(sorted(checks, key=lambda photo: photo.fit or 0.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,9 +20,12 @@ from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.history import Change
 from hmdrn_runtime.gallery.labels import clean_label
+from hmdrn_runtime.gallery.photo_record import MAX_TEXT, PhotoRecord
 from hmdrn_runtime.gallery.photo_statistics import ClassSum, PhotoStatistics, array_shapes
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.gallery.state import GalleryState
+from hmdrn_runtime.images.quality import SKETCH_SIDE
+from hmdrn_runtime.images.thumbnail import MAX_BYTES
 from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import describe_os_error
 from hmdrn_runtime.io.json_document import JsonObject, canonical_json
@@ -32,6 +35,7 @@ FORMAT_VERSION = 2
 _METADATA = "hmdrn_gallery"
 _MAX_HEADER = 100_000_000  # safetensors' own limit, bytes
 _MAX_ARRAYS = 16
+_RECORD = tuple(field.name for field in fields(PhotoRecord))
 
 _Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -56,9 +60,12 @@ def encode(network: Network, state: GalleryState) -> tuple[bytes, str]:
         name: np.stack([p.arrays[name] for p in photos]) if photos else np.zeros((0, *shape), np.float32)
         for name, shape in array_shapes(network).items()
     }
-    thumbnails = [p.pixels for p in photos if p.pixels is not None]
+    if photos:
+        sketches = b"".join(p.sketch or bytes(SKETCH_SIDE**2) for p in photos)
+        tensors["sketches"] = np.frombuffer(sketches, np.uint8).reshape(len(photos), -1)
+    thumbnails = b"".join(p.thumbnail or b"" for p in photos)
     if thumbnails:
-        tensors["thumbnails"] = np.stack(thumbnails)
+        tensors["thumbnails"] = np.frombuffer(thumbnails, np.uint8)
     sums = [part.gram for s in state.species.values() for part in s.sums]
     if sums:
         tensors["sums"] = np.stack(sums)
@@ -144,7 +151,12 @@ def _read_file(path: Path) -> tuple[str, _Tensors]:
 
 def _encode_species(species: Species) -> dict[str, Any]:
     photos = [
-        {"digest": p.digest, "variant": p.variant, **({"thumbnail": True} if p.thumbnail else {})}
+        {
+            "digest": p.digest,
+            "variant": p.variant,
+            **({"thumbnail": len(p.thumbnail)} if p.thumbnail else {}),
+            **{key: text for key, text in asdict(p.record).items() if text},
+        }
         for p in _sorted(species)
     ]
     sums = [{"digests": part.digests, "variant": part.variant} for part in species.sums]
@@ -174,10 +186,11 @@ def _decode_species(document: JsonObject, network: Network, tensors: _Tensors) -
         (list(entry.objects("photos")), list(entry.objects("sums")) if "sums" in entry.values else [])
         for entry in entries
     ]
-    count = sum("thumbnail" in photo.values for photos, _ in members for photo in photos)
-    stored = tensors.get("thumbnails")
-    side = stored.shape[1] if stored is not None and stored.ndim == 4 else 1
-    thumbnails = iter(rows("thumbnails", count, (side, side, 3), np.uint8))
+    # A gallery that was written without them works: only copies are then harder to see.
+    sketches = rows("sketches", count if "sketches" in tensors else 0, (SKETCH_SIDE**2,), np.uint8)
+    lengths = [_decode_length(photo) for photos, _ in members for photo in photos]
+    thumbnails = rows("thumbnails", sum(lengths), (), np.uint8).tobytes()
+    ends = list(itertools.accumulate(lengths))
     sums = iter(rows("sums", sum(len(parts) for _, parts in members), (network.packed,), np.float32))
     species: dict[str, Species] = {}
     row = itertools.count()
@@ -185,12 +198,13 @@ def _decode_species(document: JsonObject, network: Network, tensors: _Tensors) -
         statistics: dict[str, PhotoStatistics] = {}
         for photo in photos:
             digest = photo.get("digest", str)
-            thumbnail = next(thumbnails).tobytes() if "thumbnail" in photo.values else None
-            if thumbnail is not None and hashlib.sha256(thumbnail).hexdigest() != digest:
-                raise GalleryError(f"{photo.where} is damaged: its thumbnail is of another photo")
             i = next(row)
+            thumbnail = thumbnails[ends[i] - lengths[i] : ends[i]] or None
             values = {name: array[i] for name, array in arrays.items()}
-            statistics[digest] = PhotoStatistics(digest, photo.get("variant", str), values, thumbnail)
+            sketch = sketches[i].tobytes() if len(sketches) else b""
+            record = PhotoRecord(**{key: _decode_text(photo, key) for key in _RECORD})
+            variant = photo.get("variant", str)
+            statistics[digest] = PhotoStatistics(digest, variant, values, thumbnail, sketch, record)
         class_sums = tuple(
             ClassSum(part.sequence("digests", str), part.get("variant", str), next(sums)) for part in parts
         )
@@ -202,6 +216,21 @@ def _decode_species(document: JsonObject, network: Network, tensors: _Tensors) -
             raise GalleryError(f"{document.where} is damaged: species {label!r} is empty or there twice")
         species[label] = Species(label, MappingProxyType(statistics), class_sums)
     return species
+
+
+def _decode_length(photo: JsonObject) -> int:
+    """Return the bytes of a photo's thumbnail; 0 without one."""
+    length = photo.get("thumbnail", int) if "thumbnail" in photo.values else 0
+    if not 0 <= length <= MAX_BYTES:
+        raise GalleryError(f"{photo.where} is damaged: a thumbnail of {length} bytes")
+    return length
+
+
+def _decode_text(photo: JsonObject, key: str) -> str:
+    text = photo.get(key, str) if key in photo.values else ""
+    if len(text) > MAX_TEXT:
+        raise GalleryError(f"{photo.where} is damaged: {key!r} has over {MAX_TEXT} characters")
+    return text
 
 
 def _decode_history(document: JsonObject) -> Iterator[Change]:

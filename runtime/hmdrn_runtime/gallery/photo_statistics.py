@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import GalleryError
+from hmdrn_runtime.gallery.photo_record import PhotoRecord, escape_name
+from hmdrn_runtime.images.thumbnail import decode_thumbnail
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -30,8 +31,11 @@ class PhotoStatistics:
         digest: SHA-256 of the network's input; identifies the photo.
         variant: Variant of the graphs that computed the statistics.
         arrays: float32 arrays with the names and shapes of `array_shapes`.
-        thumbnail: The network's input, RGB uint8 (side, side, 3) row by row; None unless the user asked
-            to keep it. Allows enrolling the photo again under another network.
+        thumbnail: The network's input as JPEG; None unless the user asked to keep it. Allows enrolling the
+            photo again under another network.
+        sketch: The photo in `SKETCH_SIDE` x `SKETCH_SIDE` gray values, which shows copies of it; empty if
+            unknown.
+        record: The photo's name, times and verdict, for people.
         content: SHA-256 of the arrays. Two devices may round the same photo differently: equal contents
             mean equal arrays, equal digests need not.
     """
@@ -40,22 +44,23 @@ class PhotoStatistics:
     variant: str
     arrays: Mapping[str, Float32] = field(compare=False)
     thumbnail: bytes | None = field(default=None, repr=False)
+    sketch: bytes = field(default=b"", repr=False, compare=False)
+    record: PhotoRecord = field(default_factory=PhotoRecord)
     content: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "content", _content(self.arrays[name] for name in sorted(self.arrays)))
 
     @property
-    def pixels(self) -> npt.NDArray[np.uint8] | None:
-        """The thumbnail as an array (side, side, 3)."""
-        if self.thumbnail is None:
-            return None
-        side = math.isqrt(len(self.thumbnail) // 3)
-        return np.frombuffer(self.thumbnail, np.uint8).reshape(side, side, 3)
+    def title(self) -> str:
+        """Its file's name and the beginning of its digest, or only that, for people."""
+        digest, name = self.digest[:12], self.record.name
+        return f"{escape_name(name)} ({digest})" if name else digest
 
-    def with_thumbnail(self, thumbnail: bytes | None) -> PhotoStatistics:
-        """Return the same photo with another thumbnail, or without one."""
-        return self if thumbnail == self.thumbnail else replace(self, thumbnail=thumbnail)
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8] | None:
+        """The thumbnail as an array (side, side, 3); raises ImageError if it is damaged."""
+        return None if self.thumbnail is None else decode_thumbnail(self.thumbnail)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.images.capture_time import read_capture_time
 from hmdrn_runtime.images.decoding import load_image
 from hmdrn_runtime.images.preprocessing import Preprocessing, preprocess
 from hmdrn_runtime.images.source import describe_source
@@ -32,6 +34,8 @@ BRIGHT_LEVEL, MAX_BRIGHT_SHARE = 246, 0.45
 """Gray value above which a pixel is bright, and the largest share of such pixels."""
 MIN_SOURCE_SIDE = 48
 """Fewest pixels of a source's shorter side."""
+SKETCH_SIDE = 8
+"""Side of the sketch that shows copies of a photo: too coarse to recognize anything on it."""
 DUPLICATE_RMS = 3.0
 """Root mean square difference, in gray values, below which two photos are duplicates."""
 
@@ -44,6 +48,8 @@ class PreparedPhoto:
         pixels: The network's input, RGB uint8 (side, side, 3).
         shorter_side: Pixels of the source's shorter side.
         name: The photo's name in messages.
+        file_name: Name of its file, or its path; empty if it has none.
+        taken: Time of capture in its EXIF (UTC); None if it has none.
 
     Examples:
         >>> import numpy as np
@@ -55,10 +61,19 @@ class PreparedPhoto:
     pixels: npt.NDArray[np.uint8]
     shorter_side: int
     name: str = ""
+    file_name: str = ""
+    taken: datetime | None = None
 
 
 PhotoSource: TypeAlias = (
-    str | os.PathLike[str] | bytes | PIL.Image.Image | npt.NDArray[np.uint8] | PreparedPhoto
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | PIL.Image.Image
+    | npt.NDArray[np.uint8]
+    | PreparedPhoto
 )
 """An `ImageSource`, or a photo that is already prepared."""
 
@@ -67,10 +82,10 @@ def list_photos(photos: PhotoSource | Iterable[PhotoSource]) -> list[PhotoSource
     """Return one photo, or several, as a list; raises ImageError for other objects."""
     if isinstance(photos, np.ndarray):
         return list(photos) if photos.ndim == 4 else [photos]
-    if isinstance(photos, PreparedPhoto | str | os.PathLike | bytes | PIL.Image.Image):
+    if isinstance(photos, PreparedPhoto | PIL.Image.Image | str | os.PathLike):
         return [photos]
-    if isinstance(photos, bytearray | memoryview):
-        return [bytes(photos)]
+    if isinstance(photos, bytes | bytearray | memoryview):
+        return [photos]
     if not isinstance(photos, Iterable):
         raise ImageError(f"cannot read photos from {type(photos).__name__}: pass one photo or a list of them")
     return [*photos]
@@ -125,7 +140,16 @@ def prepare_photo(source: PhotoSource, preprocessing: Preprocessing, name: str =
     if isinstance(source, PreparedPhoto):
         return source
     image = load_image(source)
-    return PreparedPhoto(preprocess(image, preprocessing), min(image.size), name or describe_source(source))
+    file_name = str(getattr(source, "filename", "") or "")
+    if isinstance(source, str | os.PathLike):
+        file_name = os.fsdecode(source)
+    return PreparedPhoto(
+        preprocess(image, preprocessing),
+        min(image.size),
+        name or describe_source(source),
+        file_name,
+        None if isinstance(source, np.ndarray) else read_capture_time(source),
+    )
 
 
 def measure_quality(photo: PreparedPhoto) -> Quality:
@@ -142,6 +166,12 @@ def measure_quality(photo: PreparedPhoto) -> Quality:
         float((y > BRIGHT_LEVEL).mean()),
         photo.shorter_side,
     )
+
+
+def draw_sketch(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Return a network input as `SKETCH_SIDE` x `SKETCH_SIDE` mean gray values, row by row."""
+    gray = PIL.Image.fromarray(pixels).convert("L")
+    return gray.resize((SKETCH_SIDE, SKETCH_SIDE), PIL.Image.Resampling.BOX).tobytes()
 
 
 def is_near_duplicate(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> bool:

@@ -18,6 +18,8 @@ from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.images.preprocessing import hash_pixels
+from hmdrn_runtime.images.quality import draw_sketch
+from hmdrn_runtime.images.thumbnail import encode_thumbnail
 from hmdrn_runtime.matching.index.index import IndexView
 
 
@@ -71,6 +73,8 @@ class Matcher(ABC):
         self.variant: str = variant
         self.keep_thumbnails = False
         """Store each photo's thumbnail with its statistics, for enrolling it under another network."""
+        self.keep_file_names = True
+        """Store the name of each photo's file with its statistics."""
 
     def compute_statistics(self, pixels: npt.NDArray[np.uint8]) -> list[PhotoStatistics]:
         """Compute the gallery's statistics of prepared photos, uint8 (N, side, side, 3).
@@ -93,7 +97,8 @@ class Matcher(ABC):
                 hash_pixels(image),
                 self.variant,
                 {name: array[i].copy() for name, array in outputs.items()},
-                image.tobytes() if self.keep_thumbnails else None,
+                encode_thumbnail(image) if self.keep_thumbnails else None,
+                draw_sketch(image),
             )
             for i, image in enumerate(pixels)
         ]

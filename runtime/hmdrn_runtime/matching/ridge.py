@@ -82,8 +82,11 @@ class RidgeMatcher(Matcher):
             if len(solved):
                 logits[:, solved] = index.classes(slots[solved]).logits(self._query_grams(photos))
         if unsolved:
-            operators = np.stack(self.operators([species[i] for i in unsolved]))
-            logits[:, unsolved] = self.match(photos, operators).logits
+            cached = self._solved
+            rows = {i: cached[species[i].key] for i in unsolved if species[i].key in cached}
+            rest = [i for i in unsolved if i not in rows]
+            rows |= dict(zip(rest, self.operators([species[i] for i in rest]), strict=True))
+            logits[:, unsolved] = self.match(photos, np.stack([rows[i] for i in unsolved])).logits
         return logits
 
     def operands(self, species: Sequence[Species], background: Float32 | None = None) -> Operands:

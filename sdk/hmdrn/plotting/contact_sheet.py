@@ -8,8 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from hmdrn.fonts import draw_text, measure_text
 from hmdrn_runtime.enrollment.report import EnrollmentReport, PhotoReport
 from hmdrn_runtime.errors import EnrollmentError
 from hmdrn_runtime.images.quality import PreparedPhoto
@@ -18,11 +19,12 @@ from hmdrn_runtime.io.files import check_parent_folder, describe_os_error, expan
 MAX_PHOTOS = 500
 """Photos drawn at most: nobody would look through a longer picture."""
 _TILE, _GAP, _COLUMNS, _LINE, _LINES = 126, 12, 8, 14, 3
+_TEXT_SIZE = 11
 _CELL, _ROW, _HEAD = _TILE + _GAP, _TILE + _GAP + _LINE * _LINES, 34
 
 Color: TypeAlias = tuple[int, int, int]
 _BACKGROUND, _INK = (250, 250, 247), (34, 34, 34)
-_GOOD, _DOUBTFUL, _BEST = (46, 125, 50), (198, 40, 40), (21, 101, 192)
+_GOOD, _UNSURE, _DOUBTFUL, _BEST = (46, 125, 50), (239, 108, 0), (198, 40, 40), (21, 101, 192)
 
 
 def check_sheet_path(path: Path) -> Path:
@@ -56,7 +58,7 @@ class Tile:
 def draw_contact_sheet(
     reports: Sequence[EnrollmentReport], photos: Sequence[Sequence[PreparedPhoto]], path: Path
 ) -> None:
-    """Draw the species in rows: green frames are good photos, red ones doubtful, blue the best.
+    """Draw the species in rows: green frames are good photos, orange to be checked, red bad, blue the best.
 
     Args:
         reports: Those of the species.
@@ -95,7 +97,7 @@ def draw_tiles(groups: Sequence[tuple[str, Sequence[Tile]]], path: Path) -> None
     draw = ImageDraw.Draw(image)
     top = _GAP
     for (title, tiles), height in zip(drawn, heights, strict=True):
-        draw.text((_GAP, top), title, _INK, ImageFont.load_default(15))
+        draw_text(draw, (_GAP, top), title, 15, _INK)
         for i, tile in enumerate(tiles):
             place = (_GAP + i % _COLUMNS * _CELL, top + _HEAD - _GAP + i // _COLUMNS * _ROW)
             _draw_tile(image, draw, place, tile)
@@ -111,13 +113,29 @@ def _title(report: EnrollmentReport) -> str:
         return report.label
     if (confusion := report.confusion) is not None:
         count = f"{confusion.photos} of {confusion.compared}"
-        return f"{report.label}  -  {count} photos are nearer to {confusion.label}"
+        return f"{report.label}  -  {count} photos look like {confusion.label}"
     share = f"{100 * report.nearest.separability:.0f} %"
-    return f"{report.label}  -  most like {report.nearest.label}, {share} of photos nearer to their own"
+    return f"{report.label}  -  most like {report.nearest.label}, {share} of photos recognized"
+
+
+def choose_color(report: PhotoReport) -> tuple[int, int, int]:
+    """Return the color of a photo's frame, by its verdict."""
+    if report.issues:
+        return _DOUBTFUL
+    if report.fit is not None and report.fit < 0:
+        return _UNSURE
+    return _BEST if report.most_useful else _GOOD
+
+
+def choose_verdict_color(verdict: str) -> Color:
+    """Return the color of a stored verdict; that of plain text without one."""
+    if verdict.startswith("please check"):
+        return _UNSURE
+    return {"": _INK, "good": _GOOD, "most useful photo": _BEST}.get(verdict, _DOUBTFUL)
 
 
 def _make_tile(photo: PreparedPhoto, report: PhotoReport, number: int) -> Tile:
-    color = _DOUBTFUL if report.issues or report.nearer_to else _BEST if report.most_useful else _GOOD
+    color = choose_color(report)
     return Tile(Image.fromarray(photo.pixels), f"{number}. {report.verdict}", color)
 
 
@@ -125,12 +143,12 @@ def _draw_tile(image: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, 
     x, y = place
     draw.rectangle((x - 3, y - 3, x + _TILE + 2, y + _TILE + 2), fill=tile.color)
     image.paste(tile.image.resize((_TILE, _TILE), Image.Resampling.LANCZOS), (x, y))
-    font = ImageFont.load_default(11)
     lines = [""]
     for word in tile.text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= _TILE:
+        if measure_text(longer, _TEXT_SIZE) <= _TILE:
             lines[-1] = longer
         else:
             lines.append(word)
-    draw.multiline_text((x, y + _TILE + 5), "\n".join(lines[:_LINES]), tile.color, font, spacing=2)
+    for row, line in enumerate(lines[:_LINES]):
+        draw_text(draw, (x, y + _TILE + 5 + row * _LINE), line, _TEXT_SIZE, tile.color)

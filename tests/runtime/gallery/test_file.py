@@ -101,7 +101,7 @@ def test_the_file_is_one_that_any_reader_of_safetensors_can_read(path):
     tensors = load_file(path)
     assert {name: (a.dtype, a.shape) for name, a in tensors.items()} == dict.fromkeys(
         ("support", "query"), (np.float32, (5, 9))
-    )
+    ) | {"sketches": (np.uint8, (5, 64))}
     assert header(path)["network"] == json.loads(json.dumps(asdict(RIDGE)))
     assert [s["label"] for s in header(path)["species"]] == ["Zimtkäfer", "ant"]
 

@@ -237,20 +237,36 @@ def test_strict_enrolls_nothing_where_a_photo_is_doubtful_and_names_it(hmdrn, sp
     assert not (tmp_path / "g").exists()
 
 
-def test_a_folder_of_another_species_is_doubted_and_refused_by_strict(hmdrn, tmp_path):
+def test_a_folder_of_another_species_is_doubted_and_not_refused(hmdrn, tmp_path):
     ants, bees = draw_specimens(range(2), 11, size=84)
     for name, photos in {"ant": ants[:6], "bee": bees[:5], "wasp": ants[6:]}.items():
         (tmp_path / "species" / name).mkdir(parents=True)
         for n, photo in enumerate(photos):
             Image.fromarray(photo).save(tmp_path / "species" / name / f"{n}.png")
-    outcome = hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "g", "--strict")
-    assert_refused(outcome, "photos of 'wasp' are nearer to 'ant' than to each other")
-    assert not (tmp_path / "g").exists()
-    outcome = hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "g", "--json")
+    enroll = ("enroll", "default", tmp_path / "species", "-g", tmp_path / "g")
+    outcome = hmdrn(*enroll, "--strict", "--json")
     doubts = {species["label"]: species["doubt"] for species in outcome.json["species"]}
     assert doubts["bee"] is None
     assert f"warning: {doubts['wasp']}" in outcome.err
-    assert "nearer to ant" in hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "h").out
+    assert "photos of 'wasp' look like 'ant'" in doubts["wasp"]
+    wasps = outcome.json["species"][2]
+    fits = {photo["name"]: photo["fit"] for photo in wasps["photos"]}
+    assert wasps["please_check"] == sorted(fits, key=fits.get), "the least sure first"
+    assert 0 < outcome.json["forecast"]["accuracy"]["share"] < 1
+    assert {"ant", "wasp"} in [set(pair["labels"]) for pair in outcome.json["forecast"]["mixed_up"]]
+    again = hmdrn(*enroll, "--strict").out
+    assert "enrolled before" in again
+    assert "expected on new photos like these" in again
+
+
+def test_strict_refuses_copies_and_the_sheet_shows_them(hmdrn, specimens, tmp_path):
+    folder = tmp_path / "species"
+    shutil.copytree(specimens, folder)
+    file = sorted(folder.rglob("*.png"))[0]
+    Image.open(file).convert("RGB").save(file.with_name("copy.jpg"), quality=60)
+    enroll = ("enroll", "default", folder, "-g", tmp_path / "g")
+    assert_refused(hmdrn(*enroll, "--strict"), "copy.jpg", "counts as one with it")
+    assert not (tmp_path / "g").exists()
 
 
 def test_strict_takes_photos_again_that_the_species_has_already(hmdrn, specimens, tmp_path):

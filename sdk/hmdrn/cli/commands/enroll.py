@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from hmdrn.cli.forecast_summary import describe_forecast
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import (
     PATH,
@@ -20,6 +22,7 @@ from hmdrn.cli.options import (
 from hmdrn.cli.output import print_json, print_table, progress
 from hmdrn.cli.output_paths import list_dataset_paths
 from hmdrn.cli.threshold_summary import describe_passing, describe_rate
+from hmdrn.forecasting import forecast
 from hmdrn.loading import load, resolve_bundle
 from hmdrn.open_set import calibrate_threshold, evaluate_acceptance, require_background
 from hmdrn.plotting.contact_sheet import check_sheet_path, draw_contact_sheet
@@ -29,9 +32,11 @@ from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, HmdrnError, ImageError
 from hmdrn_runtime.gallery.file import check_gallery_path
 from hmdrn_runtime.gallery.labels import clean_label, describe_lookalikes
+from hmdrn_runtime.images.capture_time import read_capture_time
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
 from hmdrn_runtime.io.files import check_not_input, expand_path
+from hmdrn_runtime.messages import abbreviate_names
 from hmdrn_runtime.open_set.threshold import false_accept_rate as rate_of_calibration
 from hmdrn_runtime.progress import ProgressCallback
 
@@ -48,9 +53,14 @@ from hmdrn_runtime.progress import ProgressCallback
 @option(
     "--keep-thumbnails",
     is_flag=True,
-    help="Keep small photos too (84 x 84, 21 KB each): they carry the gallery to another model.",
+    help="Keep small photos too (JPEG, 5 to 10 KB each): they carry the gallery to another model.",
 )
-@option("--strict", is_flag=True, help="Enroll nothing if a photo is doubtful, and name such photos.")
+@option("--no-file-names", is_flag=True, help="Do not keep the names of the photos' files in GALLERY.")
+@option(
+    "--strict",
+    is_flag=True,
+    help="Enroll nothing if a photo is a copy, has a defect, or is probably wrong.",
+)
 @option("--contact-sheet", type=PATH, help="Picture of all photos with verdicts; GALLERY.png by default.")
 @false_accept_rate_option(
     "Calibrate what counts as known: the share of other species' photos that may pass, such as 0.05."
@@ -64,6 +74,7 @@ def command(
     gallery: Path,
     skip_unreadable: bool,
     keep_thumbnails: bool,
+    no_file_names: bool,
     strict: bool,
     contact_sheet: Path | None,
     false_accept_rate: float | None,
@@ -71,8 +82,9 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Enroll species from FOLDER, which has a folder of 1 to 10 photos for every species (or is such a zip).
+    """Enroll species from FOLDER, which has a folder of photos for every species (or is such a zip).
 
+    Five to ten different photos of a species are usual; more are fine, and each helps a little less.
     A folder's name is its species' label. Photos are added to species that the gallery has already.
     Either all of FOLDER is enrolled, or nothing. Several processes may enroll into one gallery at once.
     Each photo gets a verdict: its defects, or whether the species' other photos agree with it.
@@ -83,7 +95,8 @@ def command(
     sheet = check_sheet_path(contact_sheet or gallery.with_name(f"{gallery.name}.png"))
     inputs = [gallery, resolve_bundle(bundle), *list_dataset_paths(folder)]
     check_not_input(sheet, "picture", inputs, EnrollmentError)
-    recognizer = load(bundle, gallery if gallery.exists() else None, backend, threads, keep_thumbnails)
+    existing, names = gallery if gallery.exists() else None, not no_file_names
+    recognizer = load(bundle, existing, backend, threads, keep_thumbnails, keep_file_names=names)
     dataset = open_species(folder)
     if false_accept_rate is not None:
         require_background(recognizer)
@@ -110,6 +123,7 @@ def command(
     recognizer.save_gallery(gallery, recalibrate)
     rate = current_rate()
     cost = None if rate is None or recognizer.background is None else evaluate_acceptance(recognizer)
+    expected = forecast(recognizer)
     drawn = True
     try:
         draw_contact_sheet(reports, enrolled, sheet)
@@ -120,6 +134,7 @@ def command(
         print_message(f"warning: {folder}: {line}")
     for entry in skipped:
         print_message(f"left out: {entry['reason']}")
+    _note_repetitions(reports)
     _warn(reports)
     if recognizer.calibration_issue is not None:
         print_message(f"warning: {recognizer.calibration_issue}")
@@ -129,25 +144,31 @@ def command(
                 "label": r.label,
                 "added": len(r.added),
                 "duplicates": len(r.duplicates),
+                "in_gallery_already": [photo.name for photo in r.photos if photo.enrolled],
+                "given_twice": [name for name, _ in _find_repetitions(r)],
                 "shots": r.shots,
                 "also_in": r.also_in,
                 "similar": r.similar,
                 "doubt": r.issue,
                 "nearest": None if r.nearest is None else r.nearest.to_dict(),
+                "please_check": [photo.name for photo in r.unsure],
                 "photos": [photo.to_dict() for photo in r.photos],
             }
             for r in reports
         ]
         values = {"gallery": str(gallery), "contact_sheet": str(sheet) if drawn else None, "far": rate}
-        own = None if cost is None else cost.to_dict()
-        print_json("enroll", {**values, "own_photos": own, "species": species, "skipped": skipped})
+        values |= {
+            "own_photos": None if cost is None else cost.to_dict(),
+            "forecast": None if expected is None else expected.to_dict(),
+        }
+        print_json("enroll", {**values, "species": species, "skipped": skipped})
         return
     rows = []
     for r in reports:
         n = r.nearest
         nearest = ["-", "-"] if n is None else [n.label, f"{100 * n.separability:.0f} %"]
         rows.append([r.label, *map(str, (len(r.added), len(r.duplicates), r.shots)), *nearest])
-    columns = ["species", "added", "known already", "photos now", "most like", "separable"]
+    columns = ["species", "added", "known already", "photos now", "most like", "recognized"]
     print_table(f"{len(recognizer.gallery)} species in {gallery}", columns, rows)
     print_table(
         "photos",
@@ -158,6 +179,11 @@ def command(
             for p in r.photos
         ],
     )
+    unsure = sorted((p for r in reports for p in r.unsure), key=lambda photo: photo.fit or 0.0)
+    if unsure:
+        click.echo(f"please check, the least sure first: {', '.join(photo.name for photo in unsure)}")
+    if expected is not None:
+        click.echo(describe_forecast(expected))
     if cost is not None:
         click.echo(f"{gallery} is {describe_rate(rate)}: {describe_passing(cost)}")
     if drawn:
@@ -165,14 +191,34 @@ def command(
 
 
 def _refuse_doubtful(reports: Sequence[EnrollmentReport]) -> None:
-    """Raise EnrollmentError that names doubtful photos and species, but for photos enrolled before."""
-    flagged = [photo for r in reports for photo in r.flagged if photo.duplicate_of != 0]
+    """Raise EnrollmentError that names photos with issues, but for those enrolled before."""
+    flagged = [photo for r in reports for photo in r.flagged if not photo.enrolled]
     doubtful = [f"{photo.name} ({photo.verdict})" for photo in flagged]
-    doubtful += [r.issue for r in reports if r.issue is not None and r.added]
     if doubtful:
         raise EnrollmentError(
             f"nothing was enrolled, doubtful: {'; '.join(doubtful)}; take them again, or leave out --strict"
         )
+
+
+def _find_repetitions(report: EnrollmentReport) -> list[tuple[str, str]]:
+    """Return the photos that were given twice for a species that lacked them, with the name of the first."""
+    first: dict[str, str] = {}
+    repetitions = []
+    for photo in report.photos:
+        if photo.digest in first and not photo.enrolled:
+            repetitions.append((photo.name, first[photo.digest]))
+        first.setdefault(photo.digest, photo.name)
+    return repetitions
+
+
+def _note_repetitions(reports: Sequence[EnrollmentReport]) -> None:
+    """Say which photos changed nothing: each counts once."""
+    known = [photo.name for r in reports for photo in r.photos if photo.enrolled]
+    if known:
+        print_message(f"note: in the gallery already, counted once: {abbreviate_names(known)}")
+    twice = [f"{name} (the same photo as {first})" for r in reports for name, first in _find_repetitions(r)]
+    if twice:
+        print_message(f"note: given twice, counted once: {abbreviate_names(twice)}")
 
 
 def _warn(reports: Iterable[EnrollmentReport]) -> None:
@@ -214,7 +260,9 @@ def _prepare(
             errors.append(error)
         for photo in photos:
             try:
-                prepared[label].append(prepare_photo(photo.load(), preprocessing, photo.name))
+                inputs = prepare_photo(photo.load(), preprocessing, photo.name)
+                taken = read_capture_time(photo.read())
+                prepared[label].append(replace(inputs, file_name=photo.name, taken=taken))
             except (ImageError, DatasetError) as error:
                 skipped.append({"photo": photo.name, "reason": str(error)})
                 if not skip_unreadable:

@@ -1,0 +1,213 @@
+"""How far an enrollment's report can be trusted: its verdicts, and its forecast.
+
+For each data set it draws galleries and counts, over the photos of clean galleries, those that are called
+probably wrong or to be checked; with one photo of another species of the gallery planted in each gallery,
+how often it is found; and the error of the forecast of accuracy against the truth on the species' remaining
+photos, for diverse photos and for bursts (each species from the frames of one simulated film).
+
+    python -m benchmarks.enrollment_evidence BUNDLE DATA... --galleries 200
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.bursts import film
+from hmdrn.cli.output import print_table, progress
+from hmdrn.loading import load
+from hmdrn.open_set import compute_photo_statistics
+from hmdrn_calibration.open_set.background_fit import sum_tokens
+from hmdrn_runtime.datasets.dataset import Dataset, open_dataset
+from hmdrn_runtime.enrollment.evidence import PROBABLY_WRONG, compare_species
+from hmdrn_runtime.enrollment.forecast import Forecast, forecast_gallery
+from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
+from hmdrn_runtime.gallery.species import Species, extend_species
+from hmdrn_runtime.images.quality import prepare_photo
+from hmdrn_runtime.matching.ridge import RidgeMatcher
+from hmdrn_runtime.recognizer import Recognizer
+
+SHOTS, WAYS, FILMS = 5, (5, 8), 8
+"""Photos of a species, species of a gallery, and films of a species."""
+
+Photos = Mapping[str, Sequence[PhotoStatistics]]
+
+
+class CachingMatcher(RidgeMatcher):
+    """Solves each class once: a gallery is judged several times."""
+
+    cache: dict[bytes, Float32]
+
+    def operators(self, species: Sequence[Species]) -> list[Float32]:
+        """As `RidgeMatcher.operators`."""
+        new = [one for one in species if one.key not in self.cache]
+        self.cache.update(zip([one.key for one in new], super().operators(new), strict=True))
+        return [self.cache[one.key] for one in species]
+
+
+@dataclass
+class Counts:
+    """Results over the galleries of one number of species.
+
+    Attributes:
+        photos: Photos of clean galleries.
+        wrong: Those that are called probably wrong.
+        check: Those that are to be checked.
+        planted: Planted photos.
+        found: Those that are called probably wrong.
+        noticed: Those that are called probably wrong or to be checked.
+        errors: Forecast less truth, in points, by kind of gallery.
+        covered: True for each forecast whose interval holds the truth, by kind of gallery.
+    """
+
+    photos: int = 0
+    wrong: int = 0
+    check: int = 0
+    planted: int = 0
+    found: int = 0
+    noticed: int = 0
+    errors: dict[str, list[float]] = field(default_factory=dict)
+    covered: dict[str, list[bool]] = field(default_factory=dict)
+
+    def add_forecast(self, kind: str, forecast: Forecast, truth: float) -> None:
+        """Count one forecast."""
+        accuracy = forecast.accuracy
+        self.errors.setdefault(kind, []).append(100 * (accuracy.share - truth))
+        self.covered.setdefault(kind, []).append(accuracy.low <= truth <= accuracy.high)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return shares in percent, and errors in points; JSON-ready."""
+        values = {
+            "probably_wrong": 100 * self.wrong / self.photos,
+            "please_check": 100 * self.check / self.photos,
+            "planted_found": 100 * self.found / self.planted,
+            "planted_noticed": 100 * self.noticed / self.planted,
+        }
+        for kind, errors in self.errors.items():
+            values |= {
+                f"{kind}_error": float(np.abs(errors).mean()),
+                f"{kind}_bias": float(np.mean(errors)),
+                f"{kind}_covered": 100 * float(np.mean(self.covered[kind])),
+            }
+        return values
+
+
+def measure_truth(
+    matcher: RidgeMatcher, gallery: Mapping[str, Species], queries: Mapping[str, Sequence[PhotoStatistics]]
+) -> float:
+    """Return the share of queries that get their label, all species counting alike."""
+    labels = list(gallery)
+    shares = [
+        matcher.compare(queries[label], {}, list(gallery.values())).argmax(axis=1) == labels.index(label)
+        for label in labels
+        if queries[label]
+    ]
+    return float(np.mean([share.mean() for share in shares]))
+
+
+def measure(
+    matcher: CachingMatcher, photos: Photos, films: Photos, way: int, galleries: int, rng: np.random.Generator
+) -> Counts:
+    """Draw galleries of `way` species, and count; `films` has `SHOTS` frames of each film, in order."""
+    counts = Counts()
+    labels = [label for label, members in sorted(photos.items()) if len(members) > SHOTS]
+    for _ in range(galleries):
+        matcher.cache = {}
+        drawn = {
+            str(label): [photos[label][i] for i in rng.permutation(len(photos[label]))]
+            for label in rng.choice(labels, way, replace=False)
+        }
+        gallery = {label: extend_species(None, label, members[:SHOTS]) for label, members in drawn.items()}
+        rest = {label: members[SHOTS:] for label, members in drawn.items()}
+        for label in gallery:
+            values = compare_species(matcher, gallery, label, {}).values
+            counts.photos += SHOTS
+            counts.wrong += int((values < PROBABLY_WRONG).sum())
+            counts.check += int(((values >= PROBABLY_WRONG) & (values < 0)).sum())
+        if (forecast := forecast_gallery(matcher, gallery)) is not None:
+            counts.add_forecast("diverse", forecast, measure_truth(matcher, gallery, rest))
+        victim, source = rng.permutation(way)[:2]
+        label = list(drawn)[victim]
+        planted = list(drawn.values())[source][SHOTS]
+        wrong = {
+            **gallery,
+            label: extend_species(None, label, [*[*gallery[label].photos.values()][1:], planted]),
+        }
+        evidence = compare_species(matcher, wrong, label, {})
+        value = dict(zip(evidence.digests, evidence.values.tolist(), strict=True)).get(planted.digest, 0.0)
+        counts.planted += 1
+        counts.found += value < PROBABLY_WRONG
+        counts.noticed += value < 0
+        matcher.cache = {}
+        starts = {label: SHOTS * int(rng.integers(len(films[label]) // SHOTS)) for label in drawn}
+        burst = {
+            label: extend_species(None, label, films[label][start : start + SHOTS])
+            for label, start in starts.items()
+        }
+        if (forecast := forecast_gallery(matcher, burst)) is not None:
+            # The first frame of a film is a photo itself.
+            first = {label: films[label][start].digest for label, start in starts.items()}
+            queries = {
+                label: [photo for photo in members if photo.digest != first[label]]
+                for label, members in drawn.items()
+            }
+            counts.add_forecast("bursts", forecast, measure_truth(matcher, burst, queries))
+    return counts
+
+
+def film_species(recognizer: Recognizer, dataset: Dataset, rng: np.random.Generator) -> Photos:
+    """Return the statistics of `FILMS` simulated films of each species."""
+    statistics = {}
+    for label, photos in dataset.classes.items():
+        frames: list[npt.NDArray[np.uint8]] = []
+        for i in rng.permutation(len(photos))[:FILMS]:
+            frames += [
+                prepare_photo(frame, recognizer.preprocessing).pixels
+                for frame in film(photos[i].load(), SHOTS, rng)
+            ]
+        statistics[label] = recognizer.matcher.compute_statistics(np.stack(frames))
+    return statistics
+
+
+@click.command()
+@click.argument("bundle")
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--split", default="val", show_default=True, help="Split of the data.")
+@click.option("--galleries", default=200, show_default=True, help="Galleries of a data set and way.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(bundle: str, data: tuple[Path, ...], split: str, galleries: int, seed: int, as_json: bool) -> None:
+    """Measure verdicts and forecasts on each DATA."""
+    recognizer = load(bundle, threads=1)
+    results: list[dict[str, Any]] = []
+    with progress() as report:
+        for path in data:
+            dataset = open_dataset(path, split)
+            rng = np.random.default_rng(seed)
+            groups = {
+                "photos": compute_photo_statistics(recognizer, dataset.classes, None, report),
+                "films": film_species(recognizer, dataset, rng),
+            }
+            summed, parts = sum_tokens(recognizer.matcher, groups)
+            matcher = CachingMatcher(summed.network, summed.backend, summed.variant)
+            for way in WAYS:
+                if way <= sum(len(members) > SHOTS for members in parts["photos"].values()):
+                    counts = measure(matcher, parts["photos"], parts["films"], way, galleries, rng)
+                    results.append({"data": path.name, "way": way, **counts.to_dict()})
+    if as_json:
+        click.echo(json.dumps({"bundle": bundle, "split": split, "galleries": galleries, "results": results}))
+        return
+    names = [name for name in results[0] if name not in ("data", "way")]
+    rows = [[str(r["data"]), str(r["way"]), *(f"{r[name]:.1f}" for name in names)] for r in results]
+    print_table(f"{bundle} ({split}, {galleries} galleries)", ["data", "way", *names], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Forecast of a gallery's accuracy on new photos, from its own photos.
+
+Each photo is left out of its species with its group, and compared with all species (`evidence`). The softmax
+of its logits gives the chance that the gallery would name it rightly. Two corrections make it a forecast: the
+species lacks a group that it has for new photos, worth `GAIN / k` logits after k others; and chances of few
+photos scatter and are pessimistic, so their mean is drawn toward that of other galleries (a linear fit). A
+species of a single group has nothing to leave out: its photos are compared with themselves, less `SELF`
+logits. The constants were fitted on galleries of eight data sets' val splits
+(`python -m benchmarks.enrollment_evidence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hmdrn_runtime.enrollment.evidence import compare_species
+from hmdrn_runtime.enrollment.photo_groups import group_photos
+from hmdrn_runtime.gallery.species import Species
+from hmdrn_runtime.matching.base import Matcher
+from hmdrn_runtime.matching.ridge import RidgeMatcher
+from hmdrn_runtime.open_set.background import Background, cohort_mean
+
+GAIN, SELF = 1.0, 10.0
+"""Logits that a second further group of photos adds, and that a photo gains from a species of itself."""
+OWN_GAIN = 2.2
+"""As `GAIN`, for scores against unknown species, which no linear fit corrects."""
+SEVERAL, SINGLE = (0.54, 0.44), (0.53, 0.31)
+"""Constant and slope of the expected accuracy in the mean chance: species of several groups, and of one."""
+PRIOR = 5
+"""Groups of photos that the gallery's mean counts as in a species' forecast."""
+MAX_SPECIES = 100
+"""Species that are compared; of larger galleries every n-th."""
+SOFTNESS = 1.5
+"""Logits within which a score may pass the threshold or not."""
+MIN_MIXED = 0.1
+"""Least share of a species' photos that are expected to get another label, to name the pair."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share of new photos.
+
+    Attributes:
+        share: Expected, 0-1.
+        low: Lower end of the interval that holds the true share for about 19 of 20 galleries.
+        high: Its upper end.
+
+    Examples:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> expected = hmdrn.forecast(birds).accuracy
+        >>> 0 <= expected.low <= expected.share <= expected.high <= 1
+        True
+    """
+
+    share: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.share:.0f} % ({100 * self.low:.0f} to {100 * self.high:.0f})"
+
+
+@dataclass(frozen=True)
+class SpeciesForecast:
+    """The forecast for photos of one species.
+
+    Attributes:
+        label: The species.
+        views: Groups of photos that it has: copies and frames of one scene count as one.
+        accuracy: Share of new photos that get this label.
+        known: Share of them that count as known at the gallery's calibration; None without one.
+
+    Examples:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> [species.label for species in hmdrn.forecast(birds).species]
+        ['Laysan Albatross', 'Sooty Albatross']
+    """
+
+    label: str
+    views: int
+    accuracy: Estimate
+    known: Estimate | None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected results of a gallery on new photos like those enrolled, all species equally often.
+
+    Attributes:
+        accuracy: Share of photos with the right label.
+        known: Share of photos that count as known at the gallery's calibration; None without one.
+        species: By species, in the gallery's order; at most `MAX_SPECIES`.
+        mixed_up: Pairs of labels that will be mixed up, with the larger share of photos of one that get
+            the other's label, 0-1; worst first.
+
+    Examples:
+        >>> birds = hmdrn.load("default", gallery="site7.gallery")
+        >>> forecast = hmdrn.forecast(birds)
+        >>> 0.5 < forecast.accuracy.share < 1
+        True
+    """
+
+    accuracy: Estimate
+    known: Estimate | None
+    species: tuple[SpeciesForecast, ...]
+    mixed_up: tuple[tuple[str, str, float], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
+        pairs = [{"labels": [a, b], "share": share} for a, b, share in self.mixed_up]
+        return {**asdict(self), "species": [asdict(s) for s in self.species], "mixed_up": pairs}
+
+
+@dataclass(frozen=True, eq=False)
+class _Chances:
+    """Chances of a species' photos to get each label, (N, C), and to count as known, (N,)."""
+
+    label: str
+    views: int
+    labels: Floats
+    known: Floats | None
+
+
+def forecast_gallery(
+    matcher: Matcher,
+    gallery: Mapping[str, Species],
+    background: Background | None = None,
+    threshold: float | None = None,
+) -> Forecast | None:
+    """Forecast a gallery's results.
+
+    Args:
+        matcher: Of a ridge network.
+        gallery: The species by label.
+        background: The bundle's background; needed with a threshold.
+        threshold: Score from which a photo counts as known.
+
+    Returns:
+        The forecast; None if there are not two species with statistics of photos, or the head is attention.
+    """
+    members = [label for label, species in gallery.items() if species.photos]
+    if len(members) < 2 or not isinstance(matcher, RidgeMatcher):
+        return None
+    order = {label: column for column, label in enumerate(gallery)}
+    step = -(-len(members) // MAX_SPECIES)
+    scored = background if threshold is not None else None
+    chances = [_judge(matcher, gallery, label, order, scored, threshold or 0.0) for label in members[::step]]
+    own = np.array([part.labels[:, order[part.label]].mean() for part in chances])
+    views = np.array([part.views for part in chances])
+    right = np.array([_correct(share, count) for share, count in zip(own, views, strict=True)])
+    overall = _estimate(float(right.mean()), int(views.sum()), not (views > 1).all())
+    known = [None if part.known is None else float(part.known.mean()) for part in chances]
+    shares = [share for share in known if share is not None]
+    return Forecast(
+        overall,
+        _estimate(float(np.mean(shares)), int(views.sum())) if shares else None,
+        tuple(
+            SpeciesForecast(
+                part.label,
+                part.views,
+                _estimate(_shrink(float(right[i]), part.views, overall.share), part.views, part.views < 2),
+                None
+                if (share := known[i]) is None
+                else _estimate(_shrink(share, part.views, float(np.mean(shares))), part.views),
+            )
+            for i, part in enumerate(chances)
+        ),
+        _find_pairs(chances, list(gallery), own, right),
+    )
+
+
+def _judge(
+    matcher: RidgeMatcher,
+    gallery: Mapping[str, Species],
+    label: str,
+    order: Mapping[str, int],
+    background: Background | None,
+    threshold: float,
+) -> _Chances:
+    species = gallery[label]
+    evidence = compare_species(matcher, gallery, label, {})
+    photos = [species.photos[digest] for digest in evidence.digests] or list(species.photos.values())
+    views = len(set(group_photos(matcher.network, list(species.photos.values())))) + len(species.sums)
+    logits = np.zeros((len(photos), len(gallery)))
+    if evidence.digests:
+        logits[:, order[label]] = evidence.own
+        logits[:, [order[other] for other in evidence.labels]] = evidence.rivals
+        gain, own_gain = GAIN / (views - 1), OWN_GAIN / (views - 1)
+    else:
+        logits += matcher.compare(photos, {}, list(gallery.values()))
+        gain = own_gain = -SELF
+    known = None
+    if background is not None:
+        scores = logits.copy()
+        scores[:, order[label]] += own_gain
+        score = scores.max(axis=1) - cohort_mean(matcher.match(photos, background.operators).logits)
+        known = 1 / (1 + np.exp(-np.clip((score - threshold) / SOFTNESS, -50, 50)))
+    logits[:, order[label]] += gain
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return _Chances(label, views, shifted / shifted.sum(axis=1, keepdims=True), known)
+
+
+def _correct(share: float, views: int) -> float:
+    constant, slope = SEVERAL if views > 1 else SINGLE
+    return constant + slope * share
+
+
+def _shrink(share: float, views: int, mean: float) -> float:
+    return (views * share + PRIOR * mean) / (views + PRIOR)
+
+
+def _estimate(share: float, views: int, single: bool = False) -> Estimate:
+    """Return an estimate with an interval of two standard deviations of the forecasts' errors."""
+    variance = share * (1 - share) / max(views, 3) + (0.1 if single else 0.02) ** 2
+    width = 2 * variance**0.5
+    return Estimate(share, max(0.0, share - width), min(1.0, share + width))
+
+
+def _find_pairs(
+    chances: Sequence[_Chances], labels: Sequence[str], own: Floats, right: Floats
+) -> tuple[tuple[str, str, float], ...]:
+    """Return the pairs of species that are mixed up; wrong answers are shared out as the chances are."""
+    shares: dict[tuple[str, str], float] = {}
+    for part, chance, accuracy in zip(chances, own, right, strict=True):
+        wrong = part.labels.mean(axis=0) * (1 - accuracy) / max(1 - float(chance), 1e-9)
+        for column in np.flatnonzero(wrong >= MIN_MIXED).tolist():
+            if labels[column] != part.label:
+                first, second = sorted((part.label, labels[column]))
+                shares[first, second] = max(shares.get((first, second), 0.0), float(wrong[column]))
+    return tuple((a, b, share) for (a, b), share in sorted(shares.items(), key=lambda item: -item[1]))
