@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn.watching.hot_folder import HotFolderCapture
-from hmdrn.watching.opencv import has_gstreamer, open_cv2
+from hmdrn.watching.opencv import encode_name, has_gstreamer, open_cv2
 from hmdrn.watching.picamera import PicameraAddress, PicameraCapture
 from hmdrn.watching.sources import Source
 from hmdrn_runtime.datasets.files import find_photos
@@ -115,14 +115,15 @@ def open_capture(
 
 
 def _open_video(cv2: Any, source: Source, stall_after: float) -> Any:
+    target = encode_name(source.target) if isinstance(source.target, str) else source.target
     if source.kind == "pipeline":
-        return cv2.VideoCapture(source.target, cv2.CAP_GSTREAMER)
+        return cv2.VideoCapture(target, cv2.CAP_GSTREAMER)
     if source.kind == "stream" and cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
         # The reader notices a stall first; these limits end its thread, which would wait for ever.
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * _OPEN_TIMEOUT)]
         limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(2000 * stall_after)]
-        return cv2.VideoCapture(source.target, cv2.CAP_FFMPEG, limits)
-    capture = cv2.VideoCapture(source.target)
+        return cv2.VideoCapture(target, cv2.CAP_FFMPEG, limits)
+    capture = cv2.VideoCapture(target)
     if source.kind == "camera":
         # Frames that wait in the driver are old when they are read. Not every driver supports this.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)

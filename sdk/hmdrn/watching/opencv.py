@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from hmdrn_runtime.errors import MissingDependencyError
+from hmdrn_runtime.io.json_document import is_encodable
 
 READER_THREAD_NAME = "hmdrn-watch"
 """The name of the threads that read sources, some of which may hang in a driver."""
@@ -28,6 +29,11 @@ def open_cv2(purpose: str) -> Any:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise MissingDependencyError("opencv-python-headless", purpose, "camera") from error
+
+
+def encode_name(name: str) -> str | bytes:
+    """Return a file's name or address for OpenCV, which crashes on a text with undecodable bytes."""
+    return name if is_encodable(name) else os.fsencode(name)
 
 
 def has_gstreamer(cv2: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hmdrn.watching.opencv import has_windows, open_cv2
+from hmdrn.watching.opencv import encode_name, has_windows, open_cv2
 from hmdrn.watching.results import WatchResult
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import check_parent_folder, expand_path
@@ -83,7 +83,7 @@ class OverlayVideo:
         if self._writer is None:
             self._size, self._rate = image.size, max(rate, _MIN_RATE)
             codec = self._cv2.VideoWriter_fourcc(*_CODECS[self._path.suffix.lower()])
-            self._writer = self._cv2.VideoWriter(str(self._path), codec, self._rate, image.size)
+            self._writer = self._cv2.VideoWriter(encode_name(str(self._path)), codec, self._rate, image.size)
             if not self._writer.isOpened():
                 raise HmdrnError(f"cannot write the video {self._path}: is the folder writable?")
             self._shift = result.frame.position

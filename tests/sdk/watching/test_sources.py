@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,18 @@ def test_a_pipeline_needs_an_opencv_with_gstreamer(recognizer):
 def test_a_folder_without_photos_is_refused(tmp_path, recognizer):
     with pytest.raises(hmdrn.SourceError, match="holds no photo"):
         list(hmdrn.watch(recognizer, tmp_path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this system's names are Unicode")
+def test_a_film_whose_name_is_not_utf8_is_read_and_written(tmp_path, recognizer, site):
+    from hmdrn.watching.overlay import OverlayVideo
+
+    name = tmp_path / os.fsdecode(b"\xe9t\xe9.mp4")
+    name.write_bytes(site.film.read_bytes())
+    [result] = hmdrn.watch(recognizer, name, max_frames=1)
+    overlay = OverlayVideo(tmp_path / os.fsdecode(b"\xe9.avi"))
+    overlay.add(result, 30.0)
+    overlay.close()
+    assert len(list(hmdrn.watch(recognizer, tmp_path / os.fsdecode(b"\xe9.avi")))) == 1
+    with pytest.raises(hmdrn.SourceError, match="cannot open"):
+        list(hmdrn.watch(recognizer, os.fsdecode(b"http://127.0.0.1:9/\xe9")))
