@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +17,7 @@ from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.history import make_change
+from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species, extend_species
 from hmdrn_runtime.open_set.threshold import false_accept_rate
 from hmdrn_runtime.recognizer import Recognizer
@@ -105,12 +106,14 @@ def reenroll(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = Fals
         )
     species: dict[str, Species] = {}
     for label, old in gallery.species.items():
-        pixels = [p.pixels for p in old.photos.values() if p.pixels is not None]
-        if pixels:
-            inputs = [_fit(thumbnail, recognizer.preprocessing.side) for thumbnail in pixels]
+        pixels = {p.digest: p.pixels for p in old.photos.values()}
+        thumbnails = {digest: array for digest, array in pixels.items() if array is not None}
+        if thumbnails:
+            inputs = [_fit(thumbnail, recognizer.preprocessing.side) for thumbnail in thumbnails.values()]
             photos = recognizer.matcher.compute_statistics(np.stack(inputs))
-            pairs = zip(photos, inputs, strict=True)
-            species[label] = extend_species(None, label, [p.with_thumbnail(t.tobytes()) for p, t in pairs])
+            pairs = zip(photos, inputs, thumbnails, strict=True)
+            carried = [_carry(photo, old.photos[d], fitted is thumbnails[d]) for photo, fitted, d in pairs]
+            species[label] = extend_species(None, label, carried)
     if not species:
         raise GalleryError("no photo of the gallery has a thumbnail: enroll the photos again")
     recognizer.matcher.class_operands(list(species.values()))  # refuses what cannot be solved
@@ -128,6 +131,12 @@ def _describe_cost(name: str, cost: Mapping[str, float] | None) -> str:
         f"{name!r} differs from fp32 by {100 * cost['distance_error']:.2g} % in the distances and agrees on "
         f"{cost['top1_agreement']:.4g} % of the answers, by the bundle's verification"
     )
+
+
+def _carry(photo: PhotoStatistics, old: PhotoStatistics, same_side: bool) -> PhotoStatistics:
+    """Return a photo with its former thumbnail and record; of the same side with its digest too."""
+    digest = old.digest if same_side else photo.digest
+    return replace(photo, digest=digest, thumbnail=old.thumbnail, record=old.record)
 
 
 def _fit(thumbnail: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -133,7 +133,7 @@ class Gallery:
 
         Args:
             label: The species.
-            photo: Digest of the photo, or a unique beginning of it; all photos if None.
+            photo: Name of the photo's file, its digest, or a beginning of it; all photos if None.
 
         Raises:
             GalleryError: No such species or photo, or a photo within the sum of a compacted species.
@@ -145,11 +145,11 @@ class Gallery:
             if photo is None:
                 self._change(species, "forgot", old.label)
                 return
-            digest = find_photo(old, photo)
-            photos = {key: value for key, value in old.photos.items() if key != digest}
+            member = find_photo(old, photo)
+            photos = {digest: value for digest, value in old.photos.items() if value is not member}
             if photos or old.sums:
                 species[old.label] = Species(old.label, MappingProxyType(photos), old.sums)
-            self._change(species, f"forgot photo {digest[:12]}", old.label)
+            self._change(species, f"forgot photo {member.title}", old.label)
 
     def rename(self, label: str, new: str, join: bool = False) -> None:
         """Give a species another name.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from hmdrn_runtime.gallery.photo_record import format_utc
+
 MAX_CHANGES = 200
 """Changes kept in the history; older ones are dropped."""
 MERGED_FILE = "merged what another process had saved"
@@ -30,7 +32,7 @@ class Change:
 
 def make_change(generation: int, what: str, label: str | None = None) -> Change:
     """Return a change with the present time."""
-    return Change(generation, what, label, f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}")
+    return Change(generation, what, label, format_utc(datetime.now(timezone.utc)))
 
 
 def merge_histories(first: tuple[Change, ...], second: tuple[Change, ...]) -> tuple[Change, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +14,9 @@ from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
 from hmdrn_runtime.gallery.labels import normalize_label
+from hmdrn_runtime.gallery.photo_record import merge_records
 from hmdrn_runtime.gallery.photo_statistics import ClassSum, PhotoStatistics, gram_sum
-from hmdrn_runtime.messages import suggest_names
+from hmdrn_runtime.messages import abbreviate_names, suggest_names
 
 
 def _make_read_only(mapping: dict[Any, Any]) -> MappingProxyType[Any, Any]:
@@ -54,6 +55,10 @@ class Species:
     def digests(self) -> frozenset[str]:
         """The photos' digests, including those within sums."""
         return frozenset(self.photos).union(*(part.digests for part in self.sums))
+
+    def list_photos(self) -> list[PhotoStatistics]:
+        """Return its photos by name, those without a name last; not those within sums."""
+        return sorted(self.photos.values(), key=lambda p: (not p.record.name, p.record.name, p.digest))
 
     @cached_property
     def key(self) -> bytes:
@@ -135,19 +140,22 @@ def find_species(species: Mapping[str, Species], label: str) -> Species:
     raise GalleryError(f"no species {name!r} in the gallery: {suggest_names(name, species)}{content}")
 
 
-def find_photo(species: Species, beginning: str) -> str:
-    """Return the digest of a photo that is not part of a sum, by a unique beginning of it.
+def find_photo(species: Species, photo: str) -> PhotoStatistics:
+    """Return a photo that is not part of a sum, by its file's name or a beginning of its digest.
 
     Raises:
         GalleryError: No such photo, several, or one within the sum of a compacted species.
     """
-    if not isinstance(beginning, str):
-        raise GalleryError(f"photo is {beginning!r}: give the beginning of its digest, a text")
-    matches = [digest for digest in species.digests if digest.startswith(beginning)] if beginning else []
+    if not isinstance(photo, str):
+        raise GalleryError(f"photo is {photo!r}: give its name or the beginning of its digest, a text")
+    titles = {d: species.photos[d].title if d in species.photos else d[:12] for d in sorted(species.digests)}
+    named = {digest for digest, member in species.photos.items() if member.record.name == photo}
+    matches = [digest for digest in titles if photo and (digest in named or digest.startswith(photo))]
     if len(matches) != 1:
+        listed = abbreviate_names([titles[digest] for digest in matches or titles])
         raise GalleryError(
-            f"{len(matches)} photos of {species.label!r} have a digest that starts with {beginning!r}: "
-            f"it has {', '.join(d[:12] for d in sorted(species.digests))}"
+            f"{len(matches)} photos of {species.label!r} have the name {photo!r}, or a digest that starts "
+            f"with it: give the name or the beginning of the digest of one of {listed}"
         )
     (digest,) = matches
     if digest not in species.photos:
@@ -155,10 +163,12 @@ def find_photo(species: Species, beginning: str) -> str:
             f"photo {digest[:12]} of {species.label!r} is part of a sum since the species was compacted, "
             "and cannot be removed: forget the whole species and enroll its other photos again"
         )
-    return digest
+    return species.photos[digest]
 
 
 def _prefer(first: PhotoStatistics, second: PhotoStatistics) -> PhotoStatistics:
     """Choose between two devices' statistics of one photo, rounded differently, whatever the order."""
     preferred = min(first, second, key=lambda p: (p.variant != "fp32", p.variant, p.content))
-    return preferred.with_thumbnail(first.thumbnail or second.thumbnail)
+    thumbnails = (p.thumbnail for p in (first, second) if p.thumbnail is not None)
+    record = merge_records(first.record, second.record)
+    return replace(preferred, thumbnail=min(thumbnails, default=None), record=record)

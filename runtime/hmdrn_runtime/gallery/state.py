@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from hmdrn_runtime.gallery.history import MAX_CHANGES, Change, make_change
 from hmdrn_runtime.gallery.labels import clean_label
+from hmdrn_runtime.gallery.photo_record import MAX_TEXT
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species, extend_species
 
@@ -81,6 +82,22 @@ def add_photos(state: GalleryState, label: str, photos: Iterable[PhotoStatistics
     count = changed.shots - (old.shots if old else 0)
     what = f"added {count} photo{'s' * (count != 1)}"
     return next_state(state, ordered, state.calibration, what, label)
+
+
+def annotate_photos(state: GalleryState, label: str, verdicts: Mapping[str, str]) -> GalleryState:
+    """Store verdicts of a species' photos, by digest; no change in the sense of the generation."""
+    species = state.species.get(label)
+    if species is None:
+        return state
+    photos = dict(species.photos)
+    for digest, verdict in verdicts.items():
+        if digest in photos:
+            record = replace(photos[digest].record, verdict=verdict[:MAX_TEXT])
+            photos[digest] = replace(photos[digest], record=record)
+    annotated = Species(label, MappingProxyType(photos), species.sums)
+    if annotated == species:
+        return state
+    return replace(state, species=MappingProxyType({**state.species, label: annotated}))
 
 
 def next_state(

@@ -169,7 +169,7 @@ def with_digests(*digests: str) -> Gallery:
 def test_a_beginning_that_two_photos_share_is_refused_with_their_digests():
     one = with_digests("aa" + "0" * 62, "ab" + "0" * 62)
     with pytest.raises(
-        GalleryError, match=r"2 photos of 'a' have a digest that starts with 'a': it has aa0*, ab0*$"
+        GalleryError, match=r"2 photos of 'a' have the name 'a', or a digest .* it: .* one of aa0*, ab0*$"
     ):
         one.forget("a", "a")
     assert one.species["a"].shots == 2
@@ -180,7 +180,7 @@ def test_a_beginning_that_two_photos_share_is_refused_with_their_digests():
 @pytest.mark.parametrize("beginning", ["", "f", "0" * 65, "AA", "00", "a0"])
 def test_a_beginning_that_no_photo_has_is_refused(beginning):
     one = with_digests("aa" + "0" * 62)
-    with pytest.raises(GalleryError, match=f"0 photos of 'a' have a digest that starts with '{beginning}'"):
+    with pytest.raises(GalleryError, match=f"0 photos of 'a' have the name '{beginning}', or a digest "):
         one.forget("a", beginning)
     assert one.species["a"].shots == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -17,8 +16,10 @@ from hmdrn_runtime.gallery.diff import diff_galleries
 from hmdrn_runtime.gallery.file import load_gallery, save_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.history import MAX_CHANGES
+from hmdrn_runtime.gallery.photo_record import PhotoRecord, make_record
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, array_shapes, gram_sum
-from hmdrn_runtime.gallery.state import MergeReport
+from hmdrn_runtime.gallery.state import MergeReport, annotate_photos
+from hmdrn_runtime.images.thumbnail import encode_thumbnail
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def path(tmp_path):
 
 
 def with_thumbnail(seed: int) -> PhotoStatistics:
-    pixels = np.random.default_rng(seed).integers(0, 256, (84, 84, 3), dtype=np.uint8).tobytes()
-    return replace(photo(RIDGE, seed), digest=hashlib.sha256(pixels).hexdigest(), thumbnail=pixels)
+    pixels = np.random.default_rng(seed).integers(0, 256, (84, 84, 3), dtype=np.uint8)
+    return replace(photo(RIDGE, seed), thumbnail=encode_thumbnail(pixels))
 
 
 def gallery(**seeds: list[int]) -> Gallery:
@@ -188,11 +189,13 @@ def test_thumbnails_live_in_the_file_with_the_photos_that_have_one(path):
     save_gallery(one, path)
     found = load_gallery(path)
     assert found.state == one.state
-    assert load_file(path)["thumbnails"].shape == (3, 84, 84, 3)
+    sizes = [len(with_thumbnail(seed).thumbnail) for seed in (1, 3, 4)]
+    assert load_file(path)["thumbnails"].shape == (sum(sizes),)
     assert found.species["b"].photos[with_thumbnail(4).digest].thumbnail == with_thumbnail(4).thumbnail
     found.forget("a", with_thumbnail(1).digest)
     save_gallery(found, path)
-    assert load_file(path)["thumbnails"].shape == (2, 84, 84, 3)
+    assert load_file(path)["thumbnails"].shape == (sum(sizes[1:]),)
+    assert load_gallery(path).species["b"].photos[with_thumbnail(4).digest].pixels.shape == (84, 84, 3)
 
 
 def test_a_thumbnail_comes_in_with_a_merge_whichever_side_has_it():
@@ -205,14 +208,87 @@ def test_a_thumbnail_comes_in_with_a_merge_whichever_side_has_it():
         assert one.species["a"].photos[bare.digest].thumbnail == with_thumbnail(1).thumbnail
 
 
-def test_a_thumbnail_of_another_photo_is_refused(path):
+def test_thumbnails_that_do_not_fit_their_lengths_are_refused(path):
     one = Gallery(RIDGE)
     one.add("a", [with_thumbnail(1)])
     save_gallery(one, path)
-    rewritten(path, lambda metadata: None, thumbnails=np.zeros((1, 84, 84, 3), np.uint8))
-    refused(path, "is damaged: its thumbnail is of another photo")
-    rewritten(path, lambda metadata: None, thumbnails=np.zeros((2, 84, 84, 3), np.uint8))
-    refused(path, r"no uint8 array 'thumbnails' of shape \(1, 84, 84, 3\)")
+    size = len(with_thumbnail(1).thumbnail)
+    rewritten(path, lambda metadata: None, thumbnails=np.zeros(size + 1, np.uint8))
+    refused(path, rf"no uint8 array 'thumbnails' of shape \({size},\)")
+
+    def lengthen(metadata):
+        metadata["species"][0]["photos"][0]["thumbnail"] = 10**9
+
+    rewritten(path, lengthen)
+    refused(path, "is damaged: a thumbnail of 1000000000 bytes")
+
+
+# --- Names, times and verdicts ----------------------------------------------------------------------------
+
+
+def named(seed: int, name: str, enrolled: str = "2026-05-01T08:30:00Z") -> PhotoStatistics:
+    return replace(photo(RIDGE, seed), record=PhotoRecord(name, "2026-04-30T08:00:00Z", enrolled, "good"))
+
+
+def test_names_times_and_verdicts_live_in_the_file_and_survive_changes(path):
+    one = Gallery(RIDGE)
+    one.add("moth", [named(1, "a.jpg"), photo(RIDGE, 2)])
+    save_gallery(one, path)
+    found = load_gallery(path)
+    assert found.state == one.state
+    found.rename("moth", "hawk-moth")
+    other = Gallery(RIDGE)
+    other.merge(found)
+    assert other.species["hawk-moth"].photos[named(1, "").digest].record == named(1, "a.jpg").record
+    assert other.species["hawk-moth"].photos[photo(RIDGE, 2).digest].record == PhotoRecord()
+
+
+def test_of_two_records_that_with_a_name_is_kept_in_any_order_else_the_earlier():
+    early, late = named(1, "b.jpg", "2026-05-01T00:00:00Z"), named(1, "a.jpg", "2026-05-02T00:00:00Z")
+    nameless = named(1, "", "2026-04-01T00:00:00Z")
+    for order in itertools.permutations((early, late, nameless)):
+        one = Gallery(RIDGE)
+        for member in order:
+            one.add("a", [member])
+        assert one.species["a"].photos[early.digest].record == early.record
+
+
+def test_a_photo_is_forgotten_by_its_name_and_an_ambiguous_name_is_refused():
+    one = Gallery(RIDGE)
+    one.add("a", [named(1, "a.jpg"), named(2, "b.jpg"), named(3, "b.jpg")])
+    with pytest.raises(GalleryError, match=r"^2 photos of 'a' have the name 'b.jpg', .*b.jpg \([0-9a-f]"):
+        one.forget("a", "b.jpg")
+    one.forget("a", "a.jpg")
+    assert set(one.species["a"].photos) == {named(2, "").digest, named(3, "").digest}
+    assert one.history[-1].what == f"forgot photo a.jpg ({named(1, '').digest[:12]})"
+
+
+def test_a_name_is_a_base_name_of_bounded_length_and_escaped_where_it_is_shown(path):
+    assert make_record("/home/x/birds/a.jpg", None).name == "a.jpg"
+    assert make_record("b\udcff.jpg", None).name == r"b\udcff.jpg"
+    assert len(make_record("x" * 1000, None).name) == 255
+    one = Gallery(RIDGE)
+    one.add("a", [named(1, "\x1b[2Jno\u202egpj.exe")])
+    assert one.species["a"].photos[named(1, "").digest].title.startswith(r"'\x1b[2Jno\u202egpj.exe' (")
+    save_gallery(one, path)
+
+    def lengthen(metadata):
+        metadata["species"][0]["photos"][0]["name"] = "x" * 256
+
+    rewritten(path, lengthen)
+    refused(path, "'name' has over 255 characters")
+
+
+def test_a_verdict_is_stored_without_a_change_of_the_generation():
+    one = Gallery(RIDGE)
+    one.add("a", [named(1, "a.jpg")])
+    one.update(lambda state: annotate_photos(state, "a", {named(1, "").digest: "blurred", "0" * 64: "good"}))
+    assert one.species["a"].photos[named(1, "").digest].record.verdict == "blurred"
+    assert one.generation == 1
+    before = one.state
+    one.update(lambda state: annotate_photos(state, "a", {named(1, "").digest: "blurred"}))
+    one.update(lambda state: annotate_photos(state, "gone", {named(1, "").digest: "good"}))
+    assert one.state is before
 
 
 # --- History, calibration, format -------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 import hmdrn as package
 from hmdrn_runtime.bundle.bundle import Bundle
@@ -50,7 +51,11 @@ def test_list_and_show_print_species_and_photos(hmdrn, site7, enrolled, first):
     assert [(s["label"], s["shots"]) for s in found["species"]] == [(label, 2) for label in enrolled[1]]
     photos = hmdrn("gallery", "show", site7, first, "--json").json["photos"]
     assert [(p["variant"], p["thumbnail"], p["compacted"]) for p in photos] == [("fp32", True, False)] * 2
-    assert photos[0]["digest"] in hmdrn("gallery", "show", site7, first).out
+    assert [p["name"] for p in photos] == ["0.png", "1.png"]
+    assert all(p["taken"] is None and p["enrolled"].endswith("Z") and p["verdict"] for p in photos)
+    shown = hmdrn("gallery", "show", site7, first).out
+    assert photos[0]["digest"][:12] in shown
+    assert "0.png" in shown
     assert first in hmdrn("gallery", "list", site7).out
 
 
@@ -87,6 +92,30 @@ def test_forget_takes_a_species_or_one_photo(hmdrn, site7, first, enrolled):
     assert hmdrn("gallery", "forget", site7, enrolled[1][1]).code == 0
     assert sorted(load_gallery(site7)) == [first, *enrolled[1][2:]]
     assert sorted(load_gallery(f"{site7}.previous")) == enrolled[1]
+
+
+def test_a_photo_is_forgotten_by_name_and_an_ambiguous_name_is_one_line(hmdrn, site7, first):
+    gallery = load_gallery(site7)
+    gallery.add(first, [replace(p, digest="ab" * 32) for p in gallery.species[first].list_photos()[:1]])
+    save_gallery(gallery, site7)
+    refusal = hmdrn("gallery", "forget", site7, first, "--photo", "0.png")
+    assert (refusal.code, refusal.out, refusal.err.count("\n")) == (2, "", 1)
+    assert "2 photos of" in refusal.err
+    assert "0.png (abababababab)" in refusal.err
+    assert hmdrn("gallery", "forget", site7, first, "--photo", "1.png", "--json").json["shots"] == 2
+
+
+def test_a_sheet_is_drawn_of_the_thumbnails(hmdrn, site7, site8, first, enrolled, tmp_path):
+    outcome = hmdrn("gallery", "sheet", site7, "-o", tmp_path / "sheet.png", "--json")
+    assert outcome.code == 0, outcome.err
+    found = {key: outcome.json[key] for key in ("species", "photos", "drawn")}
+    assert found == {"species": enrolled[1], "photos": 8, "drawn": 8}
+    assert (tmp_path / "sheet.png").stat().st_size > 20_000
+    assert "2 of 2 photos" in hmdrn("gallery", "sheet", site7, first, "-o", tmp_path / "one.jpg").out
+    refusal = hmdrn("gallery", "sheet", site8, "-o", tmp_path / "none.png")
+    assert (refusal.code, refusal.err.count("\n")) == (2, 1)
+    assert "--keep-thumbnails" in refusal.err
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_rename_joins_only_where_asked(hmdrn, site7, enrolled, first):
@@ -247,3 +276,26 @@ def test_an_unknown_verb_and_a_missing_gallery_are_refused_in_one_line(hmdrn, tm
         assert (outcome.code, outcome.out) == (2, "")
         assert len(outcome.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_enroll_keeps_names_and_times_and_reports_repetitions(hmdrn, photo, tmp_path):
+    first = photo("species/Jay/a.jpg")
+    exif = Image.Exif()
+    exif[0x0132] = "2026:05:01 08:30:12"
+    exif[0x9011] = "+00:00"
+    with Image.open(first) as image:
+        image.save(first, exif=exif)
+    shutil.copy(first, first.with_name("b.jpg"))
+    outcome = hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "g", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["species"][0]["given_twice"] == ["Jay/b.jpg"]
+    assert "given twice, counted once: Jay/b.jpg (the same photo as Jay/a.jpg)" in outcome.err
+    (kept,) = load_gallery(tmp_path / "g").species["Jay"].photos.values()
+    assert kept.record.name == "a.jpg"
+    assert kept.record.taken.startswith("2026-0")
+    again = hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "g", "--json")
+    assert again.json["species"][0]["in_gallery_already"] == ["Jay/a.jpg", "Jay/b.jpg"]
+    assert "in the gallery already, counted once: Jay/a.jpg" in again.err
+    hmdrn("enroll", "default", tmp_path / "species", "-g", tmp_path / "nameless", "--no-file-names")
+    (kept,) = load_gallery(tmp_path / "nameless").species["Jay"].photos.values()
+    assert (kept.record.name, kept.record.enrolled != "") == ("", True)

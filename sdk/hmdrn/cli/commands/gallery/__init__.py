@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hmdrn.cli.commands.gallery import edit, inspect
+from hmdrn.cli.commands.gallery import edit, inspect, sheet
 
 
 @click.group("gallery", invoke_without_command=True)
@@ -27,6 +27,7 @@ for _verb in (
     inspect.history,
     inspect.diff,
     inspect.verify,
+    sheet.sheet,
     edit.merge,
     edit.import_species,
     edit.export_species,

@@ -67,12 +67,16 @@ def export_species(gallery: Path, output: Path, labels: tuple[str, ...], as_json
 @click.command("forget")
 @gallery_argument
 @click.argument("label")
-@click.option("--photo", metavar="DIGEST", help="Only this photo: the beginning of its digest.")
+@click.option(
+    "--photo",
+    metavar="NAME-OR-DIGEST",
+    help="Only this photo: its file's name, or the beginning of its digest.",
+)
 @json_option
 def forget(gallery: Path, label: str, photo: str | None, as_json: bool) -> None:
     """Remove the species LABEL, or one photo of it; the last photo takes the species with it.
 
-    Example: hmdrn gallery forget site7.gallery "Sooty Albatross" --photo 3fa85f64
+    Example: hmdrn gallery forget site7.gallery "Sooty Albatross" --photo a.jpg
     """
     with edit_gallery(gallery) as target:
         (old,) = target.select([label]).values()

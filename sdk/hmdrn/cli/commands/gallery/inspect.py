@@ -17,6 +17,7 @@ from hmdrn_runtime.gallery.diff import diff_galleries
 from hmdrn_runtime.gallery.file import load_gallery, previous_path
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.labels import describe_lookalikes, fold_label
+from hmdrn_runtime.gallery.photo_record import PhotoRecord, escape_name
 from hmdrn_runtime.gallery.reverse_index import PhotoLabelIndex
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.migration import VariantMismatch, find_variant_mismatch
@@ -54,7 +55,7 @@ def list_species(gallery: Path, as_json: bool) -> None:
 @click.argument("label")
 @json_option
 def show(gallery: Path, label: str, as_json: bool) -> None:
-    """Show the photos of the species LABEL, by the digests that `forget --photo` takes.
+    """Show the photos of the species LABEL, by the names and digests that `forget --photo` takes.
 
     Example: hmdrn gallery show site7.gallery "Sooty Albatross"
     """
@@ -66,21 +67,31 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
     for doubt in doubts:
         print_message(f"warning: {doubt}")
     photos = [
-        {"digest": p.digest, "variant": p.variant, "thumbnail": p.thumbnail is not None, "compacted": False}
-        for p in (species.photos[digest] for digest in sorted(species.photos))
+        {
+            "digest": p.digest,
+            "variant": p.variant,
+            "thumbnail": p.thumbnail is not None,
+            "compacted": False,
+            **{key: text or None for key, text in asdict(p.record).items()},
+        }
+        for p in species.list_photos()
     ]
     for part in species.sums:
-        photos += [
-            {"digest": digest, "variant": part.variant, "thumbnail": False, "compacted": True}
-            for digest in part.digests
-        ]
+        facts = {"variant": part.variant, "thumbnail": False, "compacted": True}
+        unknown = dict.fromkeys(asdict(PhotoRecord()))
+        photos += [{"digest": digest, **facts, **unknown} for digest in part.digests]
     if as_json:
         values = {"gallery": str(gallery), "label": species.label, "photos": photos, "far": rate}
         print_json("gallery.show", {**values, "doubts": doubts})
         return
-    columns = ["photo", "variant", "thumbnail", "compacted"]
+    columns = ["photo", "verdict", "taken", "enrolled", "digest", "variant", "thumbnail"]
     rows = [
-        [str(p["digest"]), str(p["variant"]), *("yes" if p[key] else "no" for key in columns[2:])]
+        [
+            escape_name(str(p["name"] or "-")),
+            "compacted" if p["compacted"] else escape_name(str(p["verdict"] or "-")),
+            *(escape_name(str(p[key] or "-")) for key in ("taken", "enrolled")),
+            *(str(p["digest"])[:12], str(p["variant"]), "yes" if p["thumbnail"] else "no"),
+        ]
         for p in photos
     ]
     print_table(f"{species.shots} photos of {species.label}", columns, rows)
