@@ -9,6 +9,10 @@ MAX_NAMED = 20
 """Most names of one kind in a message."""
 
 
+class HmdrnWarning(UserWarning):
+    """A warning of hmdrn; commands print its text as one line."""
+
+
 def suggest_names(name: str, names: Iterable[str]) -> str:
     """Return "did you mean ...? " with the names closest to a mistyped one, or "" if none is close.
 

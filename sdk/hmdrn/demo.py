@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from hmdrn.fonts import draw_text, measure_text
 from hmdrn_runtime.datasets.dataset import Dataset, Photo
 from hmdrn_runtime.datasets.reading import PhotoReader
 from hmdrn_runtime.errors import DatasetError
@@ -186,10 +186,7 @@ def _make_tile(photo: Pixels) -> Image.Image:
     return ImageOps.fit(Image.fromarray(photo), (_TILE, _TILE), Image.Resampling.LANCZOS)
 
 
-_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-def _font(size: int) -> _Font:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
@@ -204,28 +201,28 @@ def _write(
 ) -> None:
     """Write text within a width in pixels: in smaller letters, and truncated only if that is not enough."""
     for points in range(size, _MIN_FONT_SIZE - 1, -1):
-        font = _font(points)
-        lines = _wrap_text(text, font, width)
-        if len(lines) <= max_lines and all(font.getlength(line) <= width for line in lines):
+        lines = _wrap_text(text, points, width)
+        if len(lines) <= max_lines and all(measure_text(line, points) <= width for line in lines):
             break
     else:
         lines = [*lines[: max_lines - 1], " ".join(lines[max_lines - 1 :])]
-        lines = [_truncate(line, font, width) for line in lines]
-    draw.multiline_text(place, "\n".join(lines), color, font, spacing=1)
+        lines = [_truncate(line, points, width) for line in lines]
+    for row, line in enumerate(lines):
+        draw_text(draw, (place[0], place[1] + round(1.2 * points) * row), line, points, color)
 
 
-def _wrap_text(text: str, font: _Font, width: float) -> list[str]:
+def _wrap_text(text: str, size: int, width: float) -> list[str]:
     """Return the text in lines of a width in pixels, as far as its words allow."""
     lines: list[str] = []
     for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+        if lines and measure_text(f"{lines[-1]} {word}", size) <= width:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
     return lines
 
 
-def _truncate(text: str, font: _Font, width: float) -> str:
-    while len(text) > 1 and font.getlength(text) > width:
+def _truncate(text: str, size: int, width: float) -> str:
+    while len(text) > 1 and measure_text(text, size) > width:
         text = text.rstrip("…")[:-1] + "…"
     return text

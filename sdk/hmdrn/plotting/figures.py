@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from hmdrn.fonts import find_font_files
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.evaluation.evaluation import Evaluation
 from hmdrn_runtime.io.files import describe_os_error
@@ -62,14 +65,32 @@ def draw_layer_costs(report: QuantizationReport, title: str, path: Path) -> None
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's suffix."""
+    """Write a figure in the format of the path's suffix, with fonts for the letters of its texts."""
     FigureCanvasAgg(figure)
+    use_system_fonts(figure)
     try:
         figure.savefig(path, dpi=120)
     except OSError as error:
         raise HmdrnError(f"cannot write picture {path}: {describe_os_error(error)}") from error
     except ValueError as error:
         raise HmdrnError(f"cannot write picture {path}: give it a suffix such as .png or .svg") from error
+
+
+def use_system_fonts(figure: Figure) -> None:
+    """Add the fonts to a figure's texts that their letters need besides matplotlib's own.
+
+    matplotlib does not join Arabic letters, nor does it draw colored emoji.
+    """
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    names = []
+    for path in find_font_files([text.get_text() for text in texts]):
+        try:
+            font_manager.fontManager.addfont(path)
+            names.append(font_manager.FontProperties(fname=path).get_name())
+        except (OSError, RuntimeError):  # not a font that matplotlib reads
+            continue
+    for text in texts if names else ():
+        text.set_fontfamily([*text.get_fontfamily(), *names])
 
 
 def draw_curves(history: Path, path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from hmdrn.fonts import draw_text, measure_text
 from hmdrn.watching.opencv import encode_name, has_windows, open_cv2
 from hmdrn.watching.results import WatchResult
 from hmdrn_runtime.errors import HmdrnError
@@ -29,7 +30,6 @@ def draw_overlay(result: WatchResult) -> Image.Image:
     image = result.frame.image.copy()
     draw = ImageDraw.Draw(image)
     size = max(12, image.height // 24)
-    font = ImageFont.load_default(size)
     for sighting in result.sightings:
         smoothed = sighting.smoothed
         color = _COLORS[smoothed.state]
@@ -40,8 +40,9 @@ def draw_overlay(result: WatchResult) -> Image.Image:
         text = smoothed.text
         if smoothed.state == "species":
             text = f"{text}  {100 * smoothed.probability:.0f} %"
-        draw.rectangle((left, top, left + font.getlength(text) + size // 2, top + 1.4 * size), fill=(0, 0, 0))
-        draw.text((left + size // 4, top + 0.1 * size), text, color, font)
+        width = measure_text(text, size) + size // 2
+        draw.rectangle((left, top, left + width, top + 1.4 * size), fill=(0, 0, 0))
+        draw_text(draw, (left + size // 4, top + 0.1 * size), text, size, color)
     return image
 
 
