@@ -227,8 +227,8 @@ class _ZipReader:
         if unknown:
             raise DatasetError(
                 f"{self._shown} has {len(unknown)} photos with names in an unknown encoding, of the bytes "
-                f"{abbreviate_names(unknown, 3)}: unpack it where it was made and give the folder, or pack it "
-                "there with names in UTF-8, as 7-Zip can"
+                f"{abbreviate_names(unknown, 3)}: unpack it where it was made and give the folder, or "
+                "pack it there with names in UTF-8, as 7-Zip can"
             )
         guessed = [name for name in names.guessed if is_photo(name)]
         if guessed:
