@@ -91,5 +91,9 @@ def is_encodable(text: str) -> bool:
 
 
 def canonical_json(values: object) -> str:
-    """Return the canonical text of a JSON value: sorted keys, indented by two spaces, ending in a newline."""
-    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return the canonical text of a JSON value: sorted keys, indented by two spaces, ending in a newline.
+
+    Undecodable bytes of a file's name, which are no text, become question marks.
+    """
+    text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return text if is_encodable(text) else text.encode(errors="replace").decode()

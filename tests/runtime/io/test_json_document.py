@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -161,3 +162,9 @@ def test_an_entry_has_the_right_type_or_is_refused_with_our_error(value, kind):
         assert not isinstance(value, kind) or isinstance(value, bool)
     else:
         assert isinstance(result, kind)
+
+
+def test_an_undecodable_name_of_a_file_can_be_recorded():
+    text = canonical_json({"name": os.fsdecode(b"vog\xe9l.tgz")})
+    assert text.encode() == b'{\n  "name": "vog?l.tgz"\n}\n'
+    assert JsonObject.parse(text, "x", HmdrnError).get("name", str) == "vog?l.tgz"
