@@ -78,7 +78,7 @@ def group_unknown_visits(
         return []
     scores = _compare(store, recognizer, background, visits)
     statistics = select_impostors(background.impostors, float(np.median([len(v.pictures) for v in visits])))
-    threshold = compute_threshold(statistics, 1, statistics.own, rate)
+    threshold = compute_threshold(statistics, 1, statistics.rivals, rate)
     groups = [
         _make_group([visits[i] for i in members], scores[np.ix_(members, members)] - threshold)
         for members in join_alike(scores, threshold)

@@ -22,15 +22,21 @@ _MAX_DELAY = 30
 _MAX_QUEUED = 1000
 """Most events kept while the broker is away; further ones are lost, and counted."""
 _AT_LEAST_ONCE = 1
+AVAILABILITY = "availability"
+"""Topic below that of the events: "online" or "offline", retained; the broker itself says "offline" after a
+crash or power cut (last will)."""
 
 
 class MqttPublisher:
     """Publishes events, at least once each, and reconnects when the broker has been away.
 
+    Retained messages are published again after a reconnection: a broker may have lost them.
+
     Args:
         address: mqtt://[user:password@]host[:port]/topic, or mqtts:// for TLS.
 
     Attributes:
+        topic: The events' topic.
         lost: Events that did not fit into the queue while the broker was away, and after `close` also those
             that it did not accept.
 
@@ -48,7 +54,8 @@ class MqttPublisher:
         except ImportError as error:
             raise MissingDependencyError("paho-mqtt", "publishing to MQTT", "mqtt") from error
         self.lost: int = 0
-        self._topic = unquote(url.path.lstrip("/"))
+        self.topic: str = unquote(url.path.lstrip("/"))
+        self._retained: dict[str, str | bytes] = {self.subtopic(AVAILABILITY): "online"}
         self._pending = 0
         self._changed = threading.Condition()
         self._answered = threading.Event()
@@ -60,6 +67,7 @@ class MqttPublisher:
         self._client.reconnect_delay_set(1, _MAX_DELAY)
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
+        self._client.will_set(self.subtopic(AVAILABILITY), "offline", _AT_LEAST_ONCE, retain=True)
         if url.username:
             self._client.username_pw_set(unquote(url.username), unquote(url.password or "") or None)
         if url.scheme == "mqtts":
@@ -75,12 +83,25 @@ class MqttPublisher:
             raise HmdrnError(
                 f"the broker {name} does not accept the connection ({cause}): check user and password"
             )
+        self.wait(_CLOSE_TIMEOUT)  # for "online"
 
     def __call__(self, event: Event) -> None:
         """Publish one event; returns at once."""
+        self._publish(self.topic, to_json_line(event))
+
+    def subtopic(self, name: str) -> str:
+        """Return a topic below that of the events."""
+        return f"{self.topic}/{name}"
+
+    def retain(self, topic: str, payload: str | bytes) -> None:
+        """Publish a message that the broker keeps for those who subscribe later; returns at once."""
+        self._retained[topic] = payload
+        self._publish(topic, payload, retain=True)
+
+    def _publish(self, topic: str, payload: str | bytes, retain: bool = False) -> None:
         with self._changed:
             self._pending += 1
-        info = self._client.publish(self._topic, to_json_line(event), qos=_AT_LEAST_ONCE)
+        info = self._client.publish(topic, payload, qos=_AT_LEAST_ONCE, retain=retain)
         if info.rc == self._queue_full:
             self.lost += 1
             self._on_publish()
@@ -91,7 +112,9 @@ class MqttPublisher:
             return self._changed.wait_for(lambda: not self._pending, seconds)
 
     def close(self) -> None:
-        """Wait briefly for events on their way, and disconnect."""
+        """Say "offline", wait briefly for events on their way, and disconnect."""
+        if self._client.is_connected():
+            self._publish(self.subtopic(AVAILABILITY), "offline", retain=True)
         self.wait(_CLOSE_TIMEOUT)
         with self._changed:
             self.lost, self._pending = self.lost + self._pending, 0
@@ -107,6 +130,9 @@ class MqttPublisher:
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._refusal = str(reason) if reason.is_failure else ""
+        if not reason.is_failure:
+            for topic, payload in list(self._retained.items()):
+                self._publish(topic, payload, retain=True)
         self._answered.set()
 
 

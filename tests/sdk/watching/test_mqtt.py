@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import logging
 import queue
 import socket
 import threading
 import time
 
 import pytest
-from amqtt.broker import Broker
+from mqtt_broker import Subscriber, running_broker
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -20,40 +17,6 @@ from hmdrn.watching.mqtt import MqttPublisher
 from hmdrn_runtime.errors import HmdrnError
 
 TOPIC = "field/camera 7/events"
-
-
-class RunningBroker:
-    """A broker that can be stopped and started on one port."""
-
-    def __init__(self) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self.start()
-
-    def start(self) -> None:
-        config = {
-            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}"}},
-            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-        }
-        self._broker = self._run(self._make(config))
-        self._run(self._broker.start())
-
-    def stop(self) -> None:
-        self._run(self._broker.shutdown())
-
-    def close(self) -> None:
-        with contextlib.suppress(Exception):
-            self.stop()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    async def _make(self, config):
-        return Broker(config)
-
-    def _run(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
 
 class Listener:
@@ -78,11 +41,8 @@ class Listener:
 
 @pytest.fixture
 def broker():
-    logging.disable(logging.CRITICAL)
-    running = RunningBroker()
-    yield running
-    running.close()
-    logging.disable(logging.NOTSET)
+    with running_broker() as running:
+        yield running
 
 
 @pytest.fixture
@@ -168,3 +128,18 @@ def test_a_missing_broker_is_an_error_without_its_password(wrong, words):
     with pytest.raises(HmdrnError, match=words) as refusal:
         MqttPublisher(wrong)
     assert "secret" not in str(refusal.value)
+
+
+def test_the_broker_knows_whether_watching_runs_also_after_a_crash(broker):
+    publisher = MqttPublisher(address(broker))
+    topic = f"{TOPIC}/availability"
+    subscriber = Subscriber(broker.port, topic)
+    assert subscriber.take(1) == {topic: (b"online", True)}
+    publisher.close()
+    assert subscriber.take(1)[topic][0] == b"offline"
+    crashing = MqttPublisher(address(broker))
+    assert subscriber.take(1)[topic][0] == b"online"
+    crashing._client.socket().shutdown(socket.SHUT_RDWR)  # the broker loses it without a farewell
+    assert subscriber.take(1)[topic][0] == b"offline"
+    crashing.close()
+    subscriber.close()

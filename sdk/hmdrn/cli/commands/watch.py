@@ -22,10 +22,9 @@ from hmdrn.cli.pipe_writer import PipeWriter
 from hmdrn.cli.signals import StopOnSignal
 from hmdrn.cli.snapshot_checks import check_snapshot_folder, check_unknowns
 from hmdrn.cli.source_options import source_options
+from hmdrn.cli.visit_options import VisitOptions, open_diary, visit_options
 from hmdrn.cli.watch_summary import summary_facts
 from hmdrn.loading import resolve_bundle
-from hmdrn.visits.recorder import VisitRecorder
-from hmdrn.visits.store import MAX_MEGABYTES, VisitStore
 from hmdrn.watching.events import (
     Sink,
     build_result_events,
@@ -97,20 +96,7 @@ _DEFAULT = Smoothing()
     metavar="N",
     help="Most folders named unknown-..., those of earlier runs included.",
 )
-@option("--visits", type=PATH, help="Diary to write: every visit with its pictures; see `hmdrn visits`.")
-@option(
-    "--visits-mb",
-    type=FiniteRange(1),
-    default=MAX_MEGABYTES,
-    metavar="MB",
-    help="Most megabytes of the diary; the oldest visits lose their pictures first.",
-)
-@option(
-    "--visits-days",
-    type=FiniteRange(0, min_open=True),
-    metavar="DAYS",
-    help="Age at which visits are deleted.  [default: never]",
-)
+@visit_options
 @option("--overlay", type=PATH, help="Film to write (.mp4, .avi), with boxes and labels.")
 @option("--window", is_flag=True, help="Show the same in a window; q closes it.")
 @option("--max-seconds", type=FiniteRange(0, min_open=True), metavar="S", help="Most seconds to watch.")
@@ -132,9 +118,7 @@ def command(
     snapshots: Path | None,
     snapshot_every: float,
     snapshot_folders: int,
-    visits: Path | None,
-    visits_mb: float,
-    visits_days: float | None,
+    diary: VisitOptions,
     overlay: Path | None,
     window: bool,
     follow: bool,
@@ -177,12 +161,9 @@ def command(
             preprocessing = recognizer.preprocessing
             writer = SnapshotWriter(snapshots, snapshot_every, preprocessing, snapshot_folders, print_message)
         film = stack.enter_context(contextlib.closing(OverlayVideo(overlay))) if overlay is not None else None
-        store = None
-        if visits is not None:
-            path = check_output_path(visits, "visits", [gallery, *filter(None, [parsed.path])])
-            store = stack.enter_context(VisitStore(path, True, visits_mb, visits_days))
         screen = stack.enter_context(contextlib.closing(OverlayWindow())) if window else None
         publisher = stack.enter_context(contextlib.closing(MqttPublisher(mqtt))) if mqtt is not None else None
+        visits = open_diary(diary, recognizer, parsed, publisher, gallery, stack)
         sink: Sink = publisher if publisher is not None else lambda event: out(to_json_line(event))
 
         def report_event(event: SourceEvent) -> None:
@@ -205,20 +186,16 @@ def command(
         if follow_gallery:
             recognizer.follow_gallery(gallery, watching.report_gallery)
         stop.call(watching.stop)
-        recorder = None
-        if store is not None:
-            recorder = VisitRecorder(store, recognizer, parsed.name, parsed.live, print_message)
-            stack.callback(recorder.close)
         for result in watching:
             for event in build_result_events(result, every):
                 sink(event)
             writer = _write_snapshots(writer, result)
-            if recorder is not None:
-                recorder.add(result)
+            visits.add(result)
             if film is not None:
                 film.add(result, watching.rate)
             if screen is not None and not screen.show(result):
                 watching.stop()
+        visits.close()
         _finish(watching.summary, publisher, out if as_json else None, err)
     if stop.received == signal.SIGINT:
         return 130
