@@ -134,11 +134,13 @@ def _walk(root: Path, special: list[str]) -> Iterator[str]:
         folders[:] = [n for n in folders if not (is_system_path([n]) or _leads_back(parent / n))]
         for name in files:
             file, path = parent / name, (parent / name).relative_to(root).as_posix()
-            is_dead_link = file.is_symlink() and not file.exists()
-            if (is_dead_link and is_photo(name)) or file.is_file():
+            if file.is_file():
                 yield path
-            elif is_dead_link:
-                special.append(f"{path} (a link to nothing)")
+            elif file.is_symlink() and not file.exists():
+                if is_photo(name):
+                    yield path
+                else:
+                    special.append(f"{path} (a link to nothing)")
             elif is_photo(name):
                 special.append(f"{path} (not a regular file)")
         for name in folders:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hmdrn_runtime.datasets.system_files import is_system_path
 from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.gallery.labels import normalize_label
 
 MAX_NAME = 120
 """Most characters of a class's or photo's name."""
@@ -63,7 +64,7 @@ def safe_label(name: str, where: str) -> str:
     Raises:
         DatasetError: The name is empty, hidden, not printable or longer than `MAX_NAME`.
     """
-    label = name.strip().replace("/", "-").replace("\\", "-")
+    label = normalize_label(name).replace("/", "-").replace("\\", "-")
     if not label or len(label) > MAX_NAME or is_system_path([label]) or not label.isprintable():
         raise DatasetError(
             f"{where} has a name that a folder cannot have, {name[: MAX_NAME + 1]!r}: "
