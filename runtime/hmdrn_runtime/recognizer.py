@@ -15,7 +15,8 @@ from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.report import BackendReport, make_backend_report
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.classification import classify_pixels
-from hmdrn_runtime.enrollment.enroll import enroll_photos, enroll_stream, review_photos
+from hmdrn_runtime.enrollment.correction import PhotoCorrection
+from hmdrn_runtime.enrollment.enroll import correct_enrollment, enroll_photos, enroll_stream, review_photos
 from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import GalleryError
@@ -161,6 +162,15 @@ class Recognizer:
             ImageError: As `enroll`.
         """
         return review_photos(self.solved_gallery, report, list_photos(photos), self.preprocessing)
+
+    def correct(self, photo: PhotoSource, species: str) -> PhotoCorrection:
+        """Enroll a photo under its right species, and remove it from any other species that holds it.
+
+        Raises:
+            GalleryError: It is part of another species that was compacted.
+            ImageError, EnrollmentError: As `enroll`.
+        """
+        return correct_enrollment(self.solved_gallery, species, photo, self.preprocessing)
 
     def enroll_stream(
         self,

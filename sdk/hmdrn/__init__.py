@@ -78,6 +78,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn_runtime.datasets.dataset import Dataset as Dataset
     from hmdrn_runtime.datasets.dataset import Photo as Photo
     from hmdrn_runtime.datasets.dataset import open_dataset as open_dataset
+    from hmdrn_runtime.enrollment.correction import PhotoCorrection as PhotoCorrection
     from hmdrn_runtime.enrollment.forecast import Estimate as Estimate
     from hmdrn_runtime.enrollment.forecast import Forecast as Forecast
     from hmdrn_runtime.enrollment.forecast import SpeciesForecast as SpeciesForecast
@@ -112,6 +113,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn_runtime.gallery.file import load_gallery as load_gallery
     from hmdrn_runtime.gallery.file import save_gallery as save_gallery
     from hmdrn_runtime.gallery.gallery import Gallery as Gallery
+    from hmdrn_runtime.gallery.photo_record import PhotoRecord as PhotoRecord
     from hmdrn_runtime.gallery.species import Species as Species
     from hmdrn_runtime.gallery.state import MergeReport as MergeReport
     from hmdrn_runtime.images.quality import PreparedPhoto as PreparedPhoto
@@ -165,6 +167,7 @@ _NAMES_BY_MODULE = {
     "hmdrn_runtime.backends.report": "BackendReport",
     "hmdrn_runtime.bundle.bundle": "Bundle open_bundle",
     "hmdrn_runtime.datasets.dataset": "Dataset Photo open_dataset",
+    "hmdrn_runtime.enrollment.correction": "PhotoCorrection",
     "hmdrn_runtime.enrollment.forecast": "Estimate Forecast SpeciesForecast",
     "hmdrn_runtime.enrollment.report": "Confusion EnrollmentReport Neighbor PhotoReport",
     "hmdrn_runtime.errors": (
@@ -178,6 +181,7 @@ _NAMES_BY_MODULE = {
     "hmdrn_runtime.explanation": "Explanation LevelExplanation",
     "hmdrn_runtime.gallery.file": "edit_gallery load_gallery save_gallery",
     "hmdrn_runtime.gallery.gallery": "Gallery",
+    "hmdrn_runtime.gallery.photo_record": "PhotoRecord",
     "hmdrn_runtime.gallery.species": "Species",
     "hmdrn_runtime.gallery.state": "MergeReport",
     "hmdrn_runtime.images.quality": "PreparedPhoto Quality",

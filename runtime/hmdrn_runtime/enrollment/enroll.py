@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from hmdrn_runtime.arguments import check_kind
+from hmdrn_runtime.enrollment.correction import PhotoCorrection
 from hmdrn_runtime.enrollment.evidence import EnrollmentCheck, check_enrollment
+from hmdrn_runtime.enrollment.forecast import forecast_gallery
 from hmdrn_runtime.enrollment.frame_selection import choose_frames
 from hmdrn_runtime.enrollment.report import EnrollmentReport, PhotoReport
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
@@ -84,6 +85,29 @@ def enroll_stream(
     return EnrollmentReport(label, (), (), solved.gallery.species[label].shots)
 
 
+def correct_enrollment(
+    solved: SolvedGallery, label: str, source: PhotoSource, preprocessing: Preprocessing
+) -> PhotoCorrection:
+    """Put the species of a photo right; see `Recognizer.correct`."""
+    label = clean_label(label)
+    photos, statistics = _prepare(solved.matcher, [source], preprocessing)
+    before, after = solved.correct(label, statistics[0])
+    digest = statistics[0].digest
+    held = [name for name, species in before.species.items() if digest in species.digests]
+    known = label in before.species and digest in before.species[label].digests
+    added, known_digests = ((), (digest,)) if known else ((digest,), ())
+    report = EnrollmentReport(label, added, known_digests, after.species[label].shots)
+    expected = [forecast_gallery(solved.matcher, state.species) for state in (before, after)]
+    return PhotoCorrection(
+        label,
+        tuple(name for name in held if name != label),
+        label not in before.species,
+        tuple(name for name in before.species if name not in after.species),
+        _check(solved, report, after.species, photos, statistics),
+        *(None if forecast is None else forecast.accuracy for forecast in expected),
+    )
+
+
 def _prepare(
     matcher: Matcher, sources: Sequence[PhotoSource], preprocessing: Preprocessing
 ) -> tuple[list[PreparedPhoto], list[PhotoStatistics]]:
@@ -94,13 +118,13 @@ def _prepare(
     return photos, [replace(s, record=record) for s, record in zip(statistics, records, strict=True)]
 
 
-def _list_verdicts(reports: Sequence[PhotoReport]) -> dict[str, str]:
+def _list_verdicts(reports: Sequence[PhotoReport], statistics: Sequence[PhotoStatistics]) -> dict[str, str]:
     """Return the verdicts to store, by digest: those of photos that were not enrolled before."""
     verdicts: dict[str, str] = {}
     for report in reports:
         number, verdict = report.duplicate_of, report.verdict
         if number and not report.enrolled:  # a number means nothing later
-            name = os.path.basename(reports[number - 1].name)  # noqa: PTH119 (any text)
+            name = statistics[number - 1].record.name or "another photo"
             verdict = verdict.replace(f"like photo {number},", f"like {name},")
         if not report.enrolled:
             verdicts.setdefault(report.digest, verdict)
@@ -119,5 +143,5 @@ def _check(
     previous = species[label].digests - set(report.added)
     check = EnrollmentCheck(solved.matcher, label, species, statistics, photos, previous)
     reports, nearest, confusion = check_enrollment(check)
-    solved.annotate(label, _list_verdicts(reports))
+    solved.annotate(label, _list_verdicts(reports, statistics))
     return replace(report, photos=reports, nearest=nearest, confusion=confusion)

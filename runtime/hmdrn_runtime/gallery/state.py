@@ -12,7 +12,7 @@ from hmdrn_runtime.gallery.history import MAX_CHANGES, Change, make_change
 from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.gallery.photo_record import MAX_TEXT
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
-from hmdrn_runtime.gallery.species import Species, extend_species
+from hmdrn_runtime.gallery.species import Species, extend_species, find_photo
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,33 @@ def add_photos(state: GalleryState, label: str, photos: Iterable[PhotoStatistics
     count = changed.shots - (old.shots if old else 0)
     what = f"added {count} photo{'s' * (count != 1)}"
     return next_state(state, ordered, state.calibration, what, label)
+
+
+def correct_photo(state: GalleryState, label: str, photo: PhotoStatistics) -> GalleryState:
+    """Add a photo to its right species, and remove it from all others; a species without photos is removed.
+
+    Raises:
+        EnrollmentError: A bad label.
+        GalleryError: It is within the sum of another species, which was compacted.
+    """
+    label = clean_label(label)
+    species = dict(state.species)
+    members = [photo]
+    wrong = [s for s in state.species.values() if s.label != label and photo.digest in s.digests]
+    for other in wrong:
+        member = find_photo(other, photo.digest)
+        members.append(member)
+        photos = {digest: value for digest, value in other.photos.items() if value is not member}
+        species[other.label] = Species(other.label, MappingProxyType(photos), other.sums)
+        if not photos and not other.sums:
+            del species[other.label]
+    old = species.get(label)
+    species[label] = extend_species(old, label, members)
+    if not wrong and species[label] == old:
+        return state
+    names = " and ".join(repr(other.label) for other in wrong)
+    what = f"corrected: moved photo {photo.title} from {names}" if wrong else f"added photo {photo.title}"
+    return next_state(state, sort_species(species), state.calibration, what, label)
 
 
 def annotate_photos(state: GalleryState, label: str, verdicts: Mapping[str, str]) -> GalleryState:

@@ -18,7 +18,7 @@ from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.reverse_index import PhotoLabelIndex
 from hmdrn_runtime.gallery.species import Species
-from hmdrn_runtime.gallery.state import FileStamp, GalleryState, add_photos, annotate_photos
+from hmdrn_runtime.gallery.state import FileStamp, GalleryState, add_photos, annotate_photos, correct_photo
 from hmdrn_runtime.gallery.three_way_merge import merge_states
 from hmdrn_runtime.matching.base import Matcher, Operands
 from hmdrn_runtime.open_set.background import Background, open_background
@@ -152,13 +152,7 @@ class SolvedGallery:
             EnrollmentError: A bad label, no photo, or statistics that cannot be solved.
         """
         with self._lock:
-            before = self.gallery.state
-            after = add_photos(before, label, photos)
-            snapshot = self._solve(after)  # before the gallery changes
-            # Another thread may have changed the gallery meanwhile: then the next call solves both changes.
-            self.gallery.update(lambda now: after if now is before else add_photos(now, label, photos))
-            if self.gallery.state is after:
-                self._latest = snapshot
+            before, after = self._apply(lambda state: add_photos(state, label, photos))
             self._index.update(before.species)
             holders = self._index.find_holders(label, (photo.digest for photo in photos))
             if after is not before:
@@ -168,10 +162,21 @@ class SolvedGallery:
     def annotate(self, label: str, verdicts: Mapping[str, str]) -> None:
         """Store verdicts of a species' photos, by digest, which no answer depends on: nothing is solved."""
         with self._lock:
-            state = self.gallery.state
-            self.gallery.update(lambda now: annotate_photos(now, label, verdicts))
-            if self._latest.state is state:
-                self._latest = replace(self._latest, state=self.gallery.state)
+            before = self.gallery.state
+            after = annotate_photos(before, label, verdicts)
+            self.gallery.update(lambda now: after if now is before else annotate_photos(now, label, verdicts))
+            if self.gallery.state is after and self._latest.state is before:
+                self._latest = replace(self._latest, state=after)
+
+    def correct(self, label: str, photo: PhotoStatistics) -> tuple[GalleryState, GalleryState]:
+        """Add a photo to its right species and remove it from all others; return the states before and after.
+
+        Raises:
+            GalleryError: As `correct_photo`.
+            EnrollmentError: A bad label, or statistics that cannot be solved.
+        """
+        with self._lock:
+            return self._apply(lambda state: correct_photo(state, label, photo))
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it, and solve the rest; as `Gallery.forget`."""
@@ -185,12 +190,18 @@ class SolvedGallery:
         """Merge the state of a file, solved first; an error changes nothing."""
         base = None if known is None else known.state
         with self._lock:
-            before = self.gallery.state
-            after = merge_states(base, before, theirs.state)
-            snapshot = self._solve(after)
-            self.gallery.update(lambda now: after if now is before else merge_states(base, now, theirs.state))
-            if self.gallery.state is after:
-                self._latest = snapshot
+            self._apply(lambda state: merge_states(base, state, theirs.state))
+
+    def _apply(self, change: Callable[[GalleryState], GalleryState]) -> tuple[GalleryState, GalleryState]:
+        """Change the gallery once the new state is solved; return the states before and after."""
+        before = self.gallery.state
+        after = change(before)
+        snapshot = self._solve(after)
+        # Another thread may have changed the gallery meanwhile: then the next call solves both changes.
+        self.gallery.update(lambda now: after if now is before else change(now))
+        if self.gallery.state is after:
+            self._latest = snapshot
+        return before, after
 
     def _solve(self, state: GalleryState) -> Snapshot:
         calibration = background = None

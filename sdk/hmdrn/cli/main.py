@@ -21,6 +21,7 @@ from hmdrn_runtime.messages import HmdrnWarning
 _VERBS = {
     "build": "Build TensorRT engines of a bundle, on the device that will run them.",
     "classify": "Name the species on photos.",
+    "correct": "Put the species of a photo right: enroll it there, and not where it was.",
     "demo": "See it work: enroll five species, name new specimens, draw the result.",
     "distill": "Train a model with a pretrained backbone and teachers.",
     "doctor": "Show what this device has, what hmdrn uses of it, and what to do next.",
