@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -212,4 +213,6 @@ def test_the_command_polls(hmdrn, site, pictures):
     outcome = hmdrn("watch", "default", "--gallery", site.gallery, *arguments)
     assert outcome.code == 0
     assert outcome.err == ""
-    assert outcome.out.count('"event": "label"') == 3
+    *events, summary = map(json.loads, outcome.out.splitlines())
+    assert {event["event"] for event in events} == {"label"}
+    assert (summary["classified"], summary["reconnects"]) == (3, 0)
