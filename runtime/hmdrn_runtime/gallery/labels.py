@@ -23,8 +23,8 @@ def clean_label(label: str) -> str:
     """Return a label as it is stored: Unicode NFC, without surrounding blanks.
 
     Raises:
-        EnrollmentError: It is not a string, has nothing visible, is longer than `MAX_LABEL`, or has
-            characters that control the text around it.
+        EnrollmentError: It is not a string, has nothing visible, is longer than `MAX_LABEL`, is not UTF-8, or
+            has characters that control the text around it.
     """
     if not isinstance(label, str):
         raise EnrollmentError(f"a label must be a string, not {type(label).__name__}")
@@ -35,7 +35,11 @@ def clean_label(label: str) -> str:
         raise EnrollmentError(
             f"the label {cleaned[:40]!r}... has {len(cleaned)} characters: use at most {MAX_LABEL}"
         )
-    if any(unicodedata.category(c) in ("Cc", "Cs") or c in _BIDIRECTIONAL for c in cleaned):
+    if any(unicodedata.category(c) == "Cs" for c in cleaned):
+        raise EnrollmentError(
+            f"the label {cleaned!r} is not UTF-8: give the species or its folder another name"
+        )
+    if any(unicodedata.category(c) == "Cc" or c in _BIDIRECTIONAL for c in cleaned):
         raise EnrollmentError(f"the label {cleaned!r} has control characters: use plain text")
     return cleaned
 

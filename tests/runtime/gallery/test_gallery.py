@@ -396,7 +396,7 @@ def test_a_label_that_is_no_string_is_refused(label):
         clean_label(label)
 
 
-@pytest.mark.parametrize("character", ["\0", "\n", "\t", "\x1b", "\x7f", "\x85", "\ud800"])
+@pytest.mark.parametrize("character", ["\0", "\n", "\t", "\x1b", "\x7f", "\x85"])
 def test_a_label_with_control_characters_is_refused(character):
     with pytest.raises(EnrollmentError, match="has control characters: use plain text"):
         clean_label(f"a{character}b")

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hmdrn_runtime.gallery.labels import describe_lookalikes, find_lookalikes, fold_label, normalize_label
+from hmdrn_runtime.errors import EnrollmentError
+from hmdrn_runtime.gallery.labels import (
+    clean_label,
+    describe_lookalikes,
+    find_lookalikes,
+    fold_label,
+    normalize_label,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +37,12 @@ from hmdrn_runtime.gallery.labels import describe_lookalikes, find_lookalikes, f
 def test_labels_that_look_alike_are_found(other):
     assert find_lookalikes(["robin", other, "Grey Wren"]) == [tuple(sorted([other, "Grey Wren"]))]
     assert normalize_label(other) != "Grey Wren", "they stay two species"
+
+
+@pytest.mark.parametrize("label", ["caf\udce9", "a\ud800b"])
+def test_a_label_of_a_folder_that_is_not_named_in_utf8_is_refused(label):
+    with pytest.raises(EnrollmentError, match=r"the label '.*\\ud.*' is not UTF-8: give .* another name"):
+        clean_label(label)
 
 
 @pytest.mark.parametrize("apostrophe", ["'", "’", "ʼ", "`", "´", "＇", "ʻ", "ʹ", ""])

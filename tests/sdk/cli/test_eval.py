@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 
 import pytest
 from outcomes import assert_refused
 from PIL import Image
 
+from hmdrn.cli.commands.eval import _hold_out
 from hmdrn.loading import resolve_checkpoint
+from hmdrn_runtime.datasets.dataset import open_dataset
 
 SMALL = ("--way", 3, "--queries", 2, "--episodes", 8)
 
@@ -56,6 +59,20 @@ def test_spellings_of_one_species_are_one_class_and_lookalikes_are_reported(hmdr
     assert outcome.code == 0, outcome.err
     assert sorted(outcome.json["per_class"]) == ["Grey Wren", "M\u00e9sange", "grey_wren"]
     assert "'Grey Wren' and 'grey_wren' look alike and count as 2 classes" in outcome.err
+
+
+def test_classes_are_held_out_whatever_the_spelling_of_data_and_record(specimens, tmp_path):
+    names = ("M\u00e9sange", "\u00c9pervier", "wren", "tit")
+    digests = set()
+    for form in ("NFC", "NFD"):
+        for folder, name in zip(sorted(specimens.iterdir()), names, strict=True):
+            shutil.copytree(folder, tmp_path / form / unicodedata.normalize(form, name))
+        digests.add(open_dataset(tmp_path / form).digest())
+    (digest,) = digests
+    recipe = {"data": {"birds": {"sha256": digest, "train": ["Me\u0301sange", "wren"]}}}
+    for form in ("NFC", "NFD"):
+        held_out = _hold_out(open_dataset(tmp_path / form), recipe, "default")
+        assert list(held_out.classes) == ["tit", "\u00c9pervier"]
 
 
 def test_several_shots_are_measured_in_one_run(hmdrn, specimens):
