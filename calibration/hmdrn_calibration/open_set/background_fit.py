@@ -17,12 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_calibration.open_set.regression import fit_quantile, fit_temperature
-from hmdrn_calibration.open_set.threshold_fit import RATES, score_own_photos
+from hmdrn_calibration.open_set.threshold_fit import (
+    RATES,
+    SPREAD_FLOOR,
+    score_own_photos,
+    score_rivals,
+)
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics, packed_gram
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.open_set.background import Background, ImpostorStatistics, known_scores
+from hmdrn_runtime.open_set.background import Background, ImpostorStatistics, RivalScores, known_scores
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 Group = Mapping[str, Sequence[PhotoStatistics]]
@@ -31,7 +36,7 @@ Group = Mapping[str, Sequence[PhotoStatistics]]
 COHORT_SHOTS = 5
 QUERIES = 10
 SHOTS = (1, 2, COHORT_SHOTS)
-WAYS = (2, 3, 5, 8, 11)
+WAYS = (2, 3, 5, 8, 12, 20)
 GALLERIES = 360
 """Galleries for each number of photos, shared by the groups and halves."""
 MAX_SPECIES = 128
@@ -50,6 +55,7 @@ class SimulatedGallery:
         known: Scores of the known photos (B,).
         unknown: Scores of photos of other species (U,).
         own: Mean score of its own photos, each left out of its species; 0 for one photo per species.
+        rivals: Scores of its own photos for the best other species.
     """
 
     logits: Float32
@@ -57,6 +63,7 @@ class SimulatedGallery:
     known: npt.NDArray[np.float64]
     unknown: npt.NDArray[np.float64]
     own: float
+    rivals: RivalScores
 
     @property
     def species(self) -> int:
@@ -108,6 +115,7 @@ def simulate_galleries(
             scores[: len(known)],
             scores[len(known) :],
             float(own.mean()) if len(own) else 0.0,
+            score_rivals(matcher, classes, operators) or RivalScores(0.0, 0.0),
         )
 
 
@@ -239,18 +247,20 @@ def _fit_impostors(
     own = np.array([gallery.own for gallery in galleries])
     kind_own = np.concatenate([np.full(len(m), np.mean([g.own for g in m])) for m in kinds.values()])
     counts = [len(gallery.unknown) for gallery in galleries]
-    species = np.log([gallery.species for gallery in galleries])
-    values = np.concatenate([gallery.unknown for gallery in galleries])
+    values = np.concatenate(
+        [(g.unknown - g.rivals.mean) / (g.rivals.spread + SPREAD_FLOOR) for g in galleries]
+    )
+    inputs = np.repeat([[1 / g.species] for g in galleries], counts, axis=0)
     weights = np.repeat(1 / np.array(counts), counts)
-    bounds: dict[float, tuple[float, float, float]] = {}
+    bounds: dict[float, tuple[float, float]] = {}
     for far in RATES:
-        inputs = np.repeat(np.column_stack([species, kind_own]), counts, axis=0)
-        _, a, b = fit_quantile(inputs, values, weights, 1 - far)
-        # With a gallery's own mean in place of its kind's, the constant is another.
-        rest = values - np.repeat(a * species + b * own, counts)
-        (constant,) = fit_quantile(np.zeros((len(rest), 0)), rest, weights, 1 - far)
-        bounds[far] = (float(constant), float(a), float(b))
+        constant, inverse = fit_quantile(inputs, values, weights, 1 - far)
+        bounds[far] = (float(constant), float(inverse))
+    rivals = RivalScores(
+        float(np.mean([g.rivals.mean for g in galleries])),
+        float(np.mean([g.rivals.spread for g in galleries])),
+    )
     temperature = fit_temperature(
         [g.logits for g in galleries], [g.truth for g in galleries], kind_own.tolist()
     )
-    return ImpostorStatistics(shots, float(own.mean()), bounds, temperature)
+    return ImpostorStatistics(shots, float(own.mean()), rivals, bounds, temperature)

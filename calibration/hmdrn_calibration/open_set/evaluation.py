@@ -82,7 +82,7 @@ def evaluate_rejection(
         queries=setting.queries,
     ):
         known, unknown, logits = gallery.known, gallery.unknown, gallery.logits
-        threshold = compute_threshold(statistics, gallery.species, gallery.own, far)
+        threshold = compute_threshold(statistics, gallery.species, gallery.rivals, far)
         measures.append(
             (
                 auroc(known, unknown),

@@ -2,13 +2,12 @@
 
 *Score*: how much better the best enrolled species explains a photo than the best background species
 (`hmdrn_runtime.open_set.background.known_scores`; cohort normalization, Sturim and Reynolds, ICASSP 2005).
-*Threshold*: galleries differ in how close their impostors come. Two things predict it: the best of more
-species comes closer, and where photos hardly fit their own species (leave-one-out), strangers fit as badly.
-The quantile of impostors' scores is a linear function of both, fitted on galleries of background species
-(quantile regression: Koenker and Bassett, Econometrica 1978). Own scores of few photos are noisy, and noise
-flattens slopes: the fit takes their means over galleries of one kind (two-stage: Amemiya, Econometrica 1982).
-A network knows its training species better than others; a gallery of new ones shows it by its own scores, and
-gets the threshold of galleries that are as hard.
+*Threshold*: galleries differ in how close strangers come. The gallery's own photos say how close: each is a
+stranger to the other species. If unknown species are like the enrolled ones, as enrolled ones are to each
+other, their scores have the mean and the spread of the photos' scores for the best other species. How many
+spreads above that mean a quantile lies depends little on the gallery; it is a linear function of the inverse
+number of species, fitted on galleries of background species (quantile regression: Koenker and Bassett,
+Econometrica 1978). A network that knows its training species better than others does not shift it.
 *Temperature*: a divisor of the logits, fitted by likelihood (Guo et al., ICML 2017); its logarithm is a
 linear function of the own scores too.
 """
@@ -29,11 +28,21 @@ from hmdrn_runtime.gallery.photo_statistics import Float32
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.matching.base import Matcher
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.open_set.background import Background, ImpostorStatistics, cohort_mean
+from hmdrn_runtime.open_set.background import (
+    Background,
+    ImpostorStatistics,
+    RivalScores,
+    cohort_mean,
+    known_scores,
+)
 from hmdrn_runtime.open_set.threshold import Calibration
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """False-accept rates with fitted bounds; others are interpolated."""
+SPREAD_FLOOR = 0.3
+"""Added to the spread of rivals' scores, which that of few photos may miss."""
+MAX_SPECIES = 100
+"""Species whose photos are scored for the best other species."""
 
 
 def fit_calibration(
@@ -63,7 +72,8 @@ def fit_calibration(
     statistics = select_impostors(background.impostors, float(np.median([s.shots for s in classes])))
     scores = score_own_photos(matcher, classes, background.operators)
     own = float(scores.mean()) if len(scores) else statistics.own
-    threshold = compute_threshold(statistics, len(classes), own, far)
+    rivals = score_rivals(matcher, classes, background.operators) or statistics.rivals
+    threshold = compute_threshold(statistics, len(classes), rivals, far)
     return Calibration(threshold, compute_temperature(statistics, own), far, background.digest)
 
 
@@ -83,6 +93,26 @@ def score_own_photos(
                 np.array(list(logits.values())) - cohort_mean(matcher.match(photos, operators).logits)
             )
     return np.concatenate(parts)
+
+
+def score_rivals(matcher: RidgeMatcher, classes: Sequence[Species], operators: Float32) -> RivalScores | None:
+    """Score the photos of a gallery for the best other species; None for fewer than two species or photos.
+
+    The background species' `operators` are (B, P). Of many species every n-th gives its photos.
+    """
+    step = -(-len(classes) // MAX_SPECIES)
+    judged = [
+        (column, photo)
+        for column in range(0, len(classes), step)
+        for photo in classes[column].photos.values()
+    ]
+    if len(classes) < 2 or len(judged) < 2:
+        return None
+    photos = [photo for _, photo in judged]
+    logits = matcher.compare(photos, {}, classes)
+    logits[np.arange(len(photos)), [column for column, _ in judged]] = -np.inf
+    scores = known_scores(logits, matcher.match(photos, operators).logits)
+    return RivalScores(float(scores.mean()), float(scores.std()))
 
 
 @dataclass(frozen=True)
@@ -135,19 +165,20 @@ def measure_acceptance(
     return AcceptanceReport(known, {label: len(own) for label, own in scores.items()})
 
 
-def compute_threshold(statistics: ImpostorStatistics, species: int, own: float, far: float) -> float:
+def compute_threshold(statistics: ImpostorStatistics, species: int, rivals: RivalScores, far: float) -> float:
     """Return the score that a share `far` of unknown photos reaches.
 
     Args:
         statistics: Of galleries with as many photos per species.
         species: Number of species of the gallery.
-        own: Mean of its own photos' scores.
+        rivals: Scores of its photos for the best other species.
         far: The rate, 0-1.
     """
-    bounds = np.array(list(statistics.bounds.values())) @ [1, np.log(species), own]
+    bounds = np.array(list(statistics.bounds.values())) @ [1, 1 / species]
     # Quantiles fitted one by one may cross far from the data: sorted (Chernozhukov et al., 2010).
     bounds = np.sort(bounds)[::-1]
-    return float(np.interp(np.log(far), np.log(list(statistics.bounds)), bounds))
+    spreads = float(np.interp(np.log(far), np.log(list(statistics.bounds)), bounds))
+    return rivals.mean + spreads * (rivals.spread + SPREAD_FLOOR)
 
 
 def compute_temperature(statistics: ImpostorStatistics, own: float) -> float:

@@ -31,21 +31,36 @@ Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class RivalScores:
+    """Scores of a gallery's photos for the best of its other species: strangers that look alike score so too.
+
+    Attributes:
+        mean: Their mean.
+        spread: Their standard deviation.
+    """
+
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
 class ImpostorStatistics:
     """Scores of photos of unknown species, in galleries with a given number of photos per species.
 
     Attributes:
         shots: Photos per species.
         own: Mean leave-one-out score of a gallery's photos for their own species; 0 for one photo.
-        bounds: By false-accept rate, ascending, the threshold's coefficients: a constant, one for the
-            logarithm of the number of species, and one for the gallery's own mean score.
+        rivals: Mean and spread of the scores of a gallery's photos for the best other species.
+        bounds: By false-accept rate, ascending, the threshold's coefficients, in spreads above that mean: a
+            constant, and one for the inverse of the number of species.
         temperature: Coefficients of the logarithm of the temperature, which makes probabilities honest: a
             constant, and one for the gallery's own mean score.
     """
 
     shots: int
     own: float
-    bounds: Mapping[float, tuple[float, float, float]]
+    rivals: RivalScores
+    bounds: Mapping[float, tuple[float, float]]
     temperature: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,6 +68,7 @@ class ImpostorStatistics:
         return {
             "shots": self.shots,
             "own": self.own,
+            "rivals": [self.rivals.mean, self.rivals.spread],
             "bounds": [[far, *bound] for far, bound in self.bounds.items()],
             "temperature": list(self.temperature),
         }
@@ -115,18 +131,20 @@ def open_background(bundle: Bundle) -> Background | None:
 
 def _read_impostors(document: JsonObject) -> ImpostorStatistics:
     try:
-        rows = np.array(document.get("bounds", list), float).reshape(-1, 4)
+        rows = np.array(document.get("bounds", list), float).reshape(-1, 3)
+        rivals = np.array(document.get("rivals", list), float).reshape(2)
         temperature = np.array(document.get("temperature", list), float).reshape(2)
     except (TypeError, ValueError) as error:
         raise document.error(
-            f"{document.where} is damaged: bad shape of 'bounds' or 'temperature'; export it again"
+            f"{document.where} is damaged: bad shape of 'bounds', 'rivals' or 'temperature'; export it again"
         ) from error
     own = document.get("own", float)
-    if not len(rows) or not all(np.isfinite(part).all() for part in (rows, temperature, own)):
+    if not len(rows) or not all(np.isfinite(part).all() for part in (rows, rivals, temperature, own)):
         raise document.error(f"{document.where} is damaged: no bounds, or not finite; export it again")
-    bounds = {far: (constant, species, per) for far, constant, species, per in sorted(rows.tolist())}
+    bounds = {far: (constant, inverse) for far, constant, inverse in sorted(rows.tolist())}
     first, second = temperature.tolist()
-    return ImpostorStatistics(document.get("shots", int), own, bounds, (first, second))
+    scores = RivalScores(*rivals.tolist())
+    return ImpostorStatistics(document.get("shots", int), own, scores, bounds, (first, second))
 
 
 def known_scores(logits: npt.NDArray[np.floating], background: npt.NDArray[np.floating]) -> Float64:

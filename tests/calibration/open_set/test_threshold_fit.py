@@ -14,17 +14,25 @@ from hmdrn_calibration.open_set.metrics import softmax
 from hmdrn_calibration.open_set.regression import fit_quantile, fit_temperature
 from hmdrn_calibration.open_set.threshold_fit import (
     RATES,
+    SPREAD_FLOOR,
     compute_temperature,
     compute_threshold,
     fit_calibration,
     measure_acceptance,
     score_own_photos,
+    score_rivals,
 )
 from hmdrn_runtime.errors import DatasetError, GalleryError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.images.preprocessing import prepare
-from hmdrn_runtime.open_set.background import Background, ImpostorStatistics, cohort_mean, known_scores
+from hmdrn_runtime.open_set.background import (
+    Background,
+    ImpostorStatistics,
+    RivalScores,
+    cohort_mean,
+    known_scores,
+)
 from hmdrn_runtime.open_set.threshold import Calibration
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
@@ -62,13 +70,10 @@ def test_a_background_has_a_cohort_and_bounds_that_fall_as_more_may_pass(backgro
     assert [one.shots for one in background.impostors] == [1, 2, 5]
     for one in background.impostors:
         assert tuple(one.bounds) == RATES
-        found = [compute_threshold(one, 5, one.own, far) for far in RATES]
+        found = [compute_threshold(one, 5, one.rivals, far) for far in RATES]
         assert found == sorted(found, reverse=True)
         assert len(set(found)) == len(RATES)
     assert background.impostors[0].own == 0
-    assert all(bound[2] == 0 for bound in background.impostors[0].bounds.values()), (
-        "one photo gives no own score"
-    )
 
 
 def test_the_rate_asked_for_is_nearly_the_rate_that_passes_on_new_species(recognizer, background, group):
@@ -145,26 +150,40 @@ def test_a_background_read_from_its_file_has_the_digest_of_the_one_written(backg
     assert Background(read[::-1], background.impostors).digest != background.digest
 
 
+RIVALS = RivalScores(-1.0, 0.7)
 FITTED = ImpostorStatistics(
-    5, -1.0, {0.01: (3.0, 0.5, 0.2), 0.1: (1.0, 0.5, 0.2), 0.5: (0.0, 0.5, 0.2)}, (0.1, -0.2)
+    5, -1.0, RIVALS, {0.01: (3.0, 0.5), 0.1: (1.0, 0.5), 0.5: (0.0, 0.5)}, (0.1, -0.2)
 )
 
 
-def test_a_stricter_rate_more_species_and_a_good_fit_raise_the_threshold():
-    assert compute_threshold(FITTED, 5, 1.0, 0.1) == pytest.approx(1.0 + 0.5 * np.log(5) + 0.2)
-    assert (
-        compute_threshold(FITTED, 5, 1.0, 0.01)
-        > compute_threshold(FITTED, 5, 1.0, 0.05)
-        > compute_threshold(FITTED, 5, 1.0, 0.5)
+def test_a_threshold_lies_above_the_scores_of_rivals_by_so_many_of_their_spreads():
+    assert compute_threshold(FITTED, 5, RIVALS, 0.1) == pytest.approx(
+        -1 + (1 + 0.5 / 5) * (0.7 + SPREAD_FLOOR)
     )
-    assert compute_threshold(FITTED, 9, 1.0, 0.1) > compute_threshold(FITTED, 5, 1.0, 0.1)
-    assert compute_threshold(FITTED, 5, 2.0, 0.1) > compute_threshold(FITTED, 5, 1.0, 0.1)
+    stricter = [compute_threshold(FITTED, 5, RIVALS, far) for far in (0.5, 0.1, 0.05, 0.01)]
+    assert stricter == sorted(stricter)
+    assert compute_threshold(FITTED, 5, RivalScores(2.0, 0.7), 0.1) - compute_threshold(
+        FITTED, 5, RIVALS, 0.1
+    ) == pytest.approx(3)
 
 
 def test_bounds_that_cross_are_put_in_order():
-    crossed = ImpostorStatistics(5, 0.0, {0.1: (1.0, 0.0, 0.0), 0.5: (0.0, 0.0, 1.0)}, (0.0, 0.0))
-    assert compute_threshold(crossed, 2, 3.0, 0.1) == 3.0
-    assert compute_threshold(crossed, 2, 3.0, 0.5) == 1.0
+    crossed = ImpostorStatistics(5, 0.0, RIVALS, {0.1: (1.0, 0.0), 0.5: (0.0, 4.0)}, (0.0, 0.0))
+    rivals = RivalScores(0.0, 1 - SPREAD_FLOOR)
+    assert compute_threshold(crossed, 2, rivals, 0.1) == pytest.approx(2.0)
+    assert compute_threshold(crossed, 2, rivals, 0.5) == pytest.approx(1.0)
+
+
+def test_rivals_are_the_best_other_species_of_each_photo(recognizer, background, group):
+    classes = [extend_species(None, label, photos[:2]) for label, photos in list(group.items())[:3]]
+    rivals = score_rivals(recognizer.matcher, classes, background.operators)
+    scores = []
+    for own in classes:
+        photos = list(own.photos.values())
+        others = recognizer.matcher.compare(photos, {}, [one for one in classes if one is not own])
+        scores += list(known_scores(others, recognizer.matcher.match(photos, background.operators).logits))
+    assert (rivals.mean, rivals.spread) == pytest.approx((np.mean(scores), np.std(scores)), rel=1e-4)
+    assert score_rivals(recognizer.matcher, classes[:1], background.operators) is None
 
 
 def test_a_temperature_follows_the_own_scores_within_limits():
@@ -235,10 +254,11 @@ def test_photos_pass_whose_own_score_reaches_the_threshold(recognizer, backgroun
     )
 
 
-def test_a_gallery_of_single_photos_is_calibrated_without_own_scores(recognizer, background, group):
+def test_a_gallery_of_single_photos_is_calibrated_by_its_rivals(recognizer, background, group):
     species = {name: extend_species(None, name, photos[:1]) for name, photos in list(group.items())[:3]}
     found = fit_calibration(recognizer.matcher, species, background, 0.1)
-    assert found.threshold == compute_threshold(background.impostors[0], 3, 0.0, 0.1)
+    rivals = score_rivals(recognizer.matcher, list(species.values()), background.operators)
+    assert found.threshold == compute_threshold(background.impostors[0], 3, rivals, 0.1)
 
 
 def test_a_score_is_the_best_logit_less_the_mean_of_the_cohort():
@@ -248,7 +268,7 @@ def test_a_score_is_the_best_logit_less_the_mean_of_the_cohort():
 
 @pytest.mark.parametrize("far", [0.0, 0.001, 0.6, float("nan")])
 def test_rates_out_of_range_are_refused(recognizer, background, far):
-    with pytest.raises(GalleryError, match="out of range"):
+    with pytest.raises(GalleryError, match="far is"):
         fit_calibration(recognizer.matcher, {}, background, far)
 
 
