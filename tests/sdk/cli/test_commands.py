@@ -87,6 +87,20 @@ def test_classify_answers_for_every_image(hmdrn, gallery, specimens):
         assert sum(m["probability"] for m in entry["ranking"]) == pytest.approx(1.0)
 
 
+def test_classify_passes_over_system_files_and_names_what_it_leaves_out(hmdrn, gallery, specimens, tmp_path):
+    folder = tmp_path / "card"
+    photo = next(specimens.glob("*/0.png"))
+    for name in ("DCIM/1.PNG", "DCIM/2.jfif", "System Volume Information/3.png", "LOST.DIR/4.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(photo) as image:
+            image.save(folder / name, "JPEG" if name.endswith("jfif") else "PNG")
+    (folder / "DCIM" / "5.ico").touch()
+    outcome = hmdrn("classify", "default", folder, "-g", gallery, "--json")
+    assert outcome.code == 0, outcome.err
+    assert [Path(answer["image"]).name for answer in outcome.json] == ["1.PNG", "2.jfif"]
+    assert "left out 1 that are not photos: DCIM/5.ico" in outcome.err
+
+
 def test_classify_takes_folders_and_top(hmdrn, gallery, specimens):
     outcome = hmdrn("classify", "default", specimens, "--gallery", gallery, "--json", "--top", 2)
     assert len(outcome.json) == 24
