@@ -29,6 +29,7 @@ _VERBS = {
     "eval": "Measure the episodic accuracy of a bundle.",
     "explain": "Show on the photo why it got its name.",
     "export": "Turn a checkpoint into a bundle (also: hmdrn-export).",
+    "frigate": "Name the birds and animals that Frigate sees, by your own species.",
     "gallery": "Look at galleries, merge those of several devices, change them.",
     "inspect": "Show the contents of a bundle or a gallery.",
     "label": "Name the photos of a trail camera's card: visits, a table, copies by species.",

@@ -1,0 +1,1 @@
+"""Frigate: names its birds and animals by the species that the user enrolled."""
