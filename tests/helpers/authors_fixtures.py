@@ -5,12 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pytest
-import torch
 
-Entries = dict[str, torch.Tensor]
+if TYPE_CHECKING:  # a base install has no torch
+    import torch
+
+Entries: TypeAlias = "dict[str, torch.Tensor]"
 
 LEVELS = {"high": "1", "mid": "2"}
 WIDTHS = {
@@ -62,6 +65,8 @@ def _shapes(backbone: str, levels: tuple[str, ...]) -> Iterator[tuple[str, tuple
 
 def _fill(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     """Fill an entry by the rule of shared/reference/README.md."""
+    import torch
+
     fixed = {"scale": 2.0, "w1": 0.4, "w2": 0.6}
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name in fixed:
@@ -81,6 +86,8 @@ def _fill(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 def _with_derived(entries: Entries) -> Entries:
     """Add the derived entries of the authors' files: position tables and batch counters."""
+    import torch
+
     derived: Entries = {}
     for name in entries:
         if name.endswith("running_var"):
@@ -95,6 +102,11 @@ def _with_derived(entries: Entries) -> Entries:
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """Keep torch to one thread: for these small networks two threads on busy cores take 15 times as long."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -122,4 +134,6 @@ def resnet12_filled(
     once: Callable[[str, Callable[[Path], None]], Path], authors_entries: Callable[..., Entries]
 ) -> Path:
     """`resnet12_filled.pth` of shared/reference/README.md."""
+    import torch
+
     return once("resnet12_filled.pth", lambda path: torch.save(authors_entries("resnet12"), path))

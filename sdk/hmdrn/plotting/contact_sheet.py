@@ -103,7 +103,8 @@ def draw_tiles(groups: Sequence[tuple[str, Sequence[Tile]]], path: Path) -> None
             _draw_tile(image, draw, place, tile)
         top += height
     try:
-        image.save(path)
+        # The format by this name: Pillow 10 takes that of the file which a link leads to.
+        image.save(path, Image.registered_extensions()[path.suffix.lower()])
     except OSError as error:
         raise EnrollmentError(f"cannot write picture {path}: {describe_os_error(error)}") from error
 

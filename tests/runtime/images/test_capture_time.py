@@ -13,7 +13,7 @@ from hmdrn_runtime.images.capture_time import find_capture_time, read_capture_ti
 def write_photo(path, base=None, details=None):
     exif = Image.Exif()
     exif.update(base or {})
-    exif.get_ifd(0x8769).update(details or {})
+    exif[0x8769] = details or {}
     Image.new("RGB", (16, 16), "green").save(path, exif=exif)
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from PIL import Image
 
 from hmdrn.cli.data_messages import print_unreadable, print_warnings
 from hmdrn.cli.options import PATH, json_option, option
@@ -53,7 +54,8 @@ def command(photos: Path | None, bundle: str, output: Path, seed: int, as_json: 
         result = run_demo(recognizer, species)
     print_unreadable(reader.unreadable)
     try:
-        draw_result(result).save(output)
+        # The format by this name: Pillow 10 takes that of the file which a link leads to.
+        draw_result(result).save(output, Image.registered_extensions().get(output.suffix.lower()))
     except OSError as error:
         raise HmdrnError(f"cannot write picture {output}: {describe_os_error(error)}") from error
     if as_json:
