@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from hmdrn_runtime.images.capture_time import read_capture_time
 from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.images.capture_time import read_capture_time
 from hmdrn_runtime.images.decoding import load_image
 from hmdrn_runtime.images.formats import open_image_file
 from hmdrn_runtime.images.preprocessing import Preprocessing

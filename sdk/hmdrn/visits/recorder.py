@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hmdrn_runtime.images.capture_time import find_capture_time
 from hmdrn.visits.naming import NameTally
 from hmdrn.visits.pictures import EVERY_SECONDS, PictureChooser
 from hmdrn.visits.store import VisitStore
@@ -17,6 +16,7 @@ from hmdrn.watching.frame_classifier import WHOLE_FRAME
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.images.capture_time import find_capture_time
 from hmdrn_runtime.images.preprocessing import crop_box
 from hmdrn_runtime.recognizer import Recognizer
 
