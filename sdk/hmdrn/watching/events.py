@@ -65,4 +65,6 @@ def _sighting(sighting: Sighting) -> Event:
 
 
 def _label(label: SmoothedLabel) -> Event:
-    return {"state": label.state, "label": label.label, "probability": round(label.probability, 4)}
+    numbers = {"probability": label.probability, "score": label.score}
+    rounded = {key: None if value is None else round(value, 4) for key, value in numbers.items()}
+    return {"state": label.state, "label": label.label, **rounded}

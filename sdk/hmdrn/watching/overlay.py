@@ -38,7 +38,7 @@ def draw_overlay(result: WatchResult) -> Image.Image:
             draw.rectangle(sighting.box, outline=color, width=max(2, size // 8))
             left, top = max(0.0, sighting.box[0]), max(0.0, sighting.box[1] - 1.4 * size)
         text = smoothed.text
-        if smoothed.state == "species":
+        if smoothed.probability is not None and smoothed.state == "species":
             text = f"{text}  {100 * smoothed.probability:.0f} %"
         width = measure_text(text, size) + size // 2
         draw.rectangle((left, top, left + width, top + 1.4 * size), fill=(0, 0, 0))

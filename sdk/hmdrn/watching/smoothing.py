@@ -49,8 +49,8 @@ class SmoothedLabel:
     Attributes:
         state: "species", "unknown" (not an enrolled species) or "undecided" (no label has led yet).
         label: The species; None in other states.
-        probability: Average probability of the species among the known, or share of unknown predictions,
-            0-1.
+        probability: Average probability of the species among the known predictions, 0-1; None if unknown.
+        score: Share of predictions that are unknown, 0-1, if the state is "unknown"; else None.
 
     Examples:
         >>> hmdrn.SmoothedLabel("species", "Sooty Albatross", 0.9).text
@@ -59,7 +59,8 @@ class SmoothedLabel:
 
     state: State = "undecided"
     label: str | None = None
-    probability: float = 0.0
+    probability: float | None = 0.0
+    score: float | None = None
 
     @property
     def text(self) -> str:
@@ -67,7 +68,7 @@ class SmoothedLabel:
         return self.label if self.label is not None else self.state
 
     def is_same(self, other: SmoothedLabel) -> bool:
-        """Return whether the other has the same state and label, whatever the probability."""
+        """Return whether the other has the same state and label, whatever the probability or score."""
         return (self.state, self.label) == (other.state, other.label)
 
 
@@ -130,7 +131,7 @@ class Smoother:
     def _with_probability(self, value: SmoothedLabel) -> SmoothedLabel:
         """Return the same label with its present probability."""
         if value.state == "unknown":
-            return SmoothedLabel("unknown", None, 1.0 - self._known / self._weight)
+            return SmoothedLabel("unknown", None, None, 1.0 - self._known / self._weight)
         if value.label is None:
             return value
         average = self._species.get(value.label, 0.0)

@@ -45,8 +45,10 @@ def test_an_average_weighs_each_prediction_by_its_age_alone(steps):
     weights = [math.exp(-(now - time) / 0.5) for time, _ in history]
     knowns = [w for w, (_, p) in zip(weights, history, strict=True) if p.known is not False]
     if value.state == "unknown":
-        assert value.probability == pytest.approx(1 - sum(knowns) / sum(weights), abs=1e-4)
+        assert value.score == pytest.approx(1 - sum(knowns) / sum(weights), abs=1e-4)
+        assert value.probability is None
         return
+    assert value.score is None
     sums = dict.fromkeys([*LABELS, "other"], 0.0)
     for weight, (_, prediction) in zip(weights, history, strict=True):
         for match in prediction.ranking if prediction.known is not False else ():
