@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from hmdrn_network.backbones.base import BackboneSpec, LevelName
 from hmdrn_network.backbones.registry import BACKBONES
+from hmdrn_runtime.arguments import check_count, check_kind
 from hmdrn_runtime.bundle.manifest import Level
 from hmdrn_runtime.errors import CheckpointError
 
@@ -42,6 +43,12 @@ class NetworkConfig:
     projection: Mapping[LevelName, int] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
+        for name in ("backbone", "head"):
+            check_kind(getattr(self, name), str, name, "give its name, a text", CheckpointError)
+        check_kind(self.levels, tuple, "levels", "give a tuple of names", CheckpointError)
+        check_count(self.side, "side", "give pixels, or 0 for the backbone's own", CheckpointError, 0)
+        if self.projection is not None:
+            check_kind(self.projection, Mapping, "projection", "give widths by level", CheckpointError)
         if self.backbone not in BACKBONES:
             raise CheckpointError(f"unknown backbone {self.backbone!r}: choose one of {', '.join(BACKBONES)}")
         if self.head not in get_args(HeadName):

@@ -12,13 +12,14 @@ import threading
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper
 from onnx.utils import Extractor
 
 from hmdrn_export.precision.rules import DATA_MOVEMENT, list_values
 from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, ResidentArray
+from hmdrn_runtime.backends.ort import ort
 from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.device.cpu_limits import count_cores
 
 _LARGEST = "/largest"
 """Suffix of the outputs for a node's largest magnitude."""
@@ -104,6 +105,7 @@ class RoundingBackend(Backend):
                     outputs = [output.name for output in self._bundle.graph(graph).outputs]
                     model = extractor.extract_model(list(given), outputs)
                 options = ort.SessionOptions()
+                options.intra_op_num_threads = count_cores()
                 # Optimizers may remove casts to half and back.
                 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
                 self._sessions[graph, given] = ort.InferenceSession(

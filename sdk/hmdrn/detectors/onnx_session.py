@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from hmdrn_runtime.backends.cuda_driver import find_gpu
 from hmdrn_runtime.backends.onnxruntime_cuda import PROVIDER, preload_cuda_libraries
+from hmdrn_runtime.backends.ort import ort
+from hmdrn_runtime.device.cpu_limits import count_cores
 from hmdrn_runtime.errors import BackendError, HmdrnError
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.messages import format_error
@@ -91,8 +92,7 @@ def _open_session(path: Path, threads: int | None) -> Any:
         raise HmdrnError(f"no such detector: {path}; give the ONNX file that ultralytics exports")
     options = ort.SessionOptions()
     options.log_severity_level = _ERROR_SEVERITY
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or count_cores()
     providers: list[Any] = ["CPUExecutionProvider"]
     if PROVIDER in ort.get_available_providers():
         with contextlib.suppress(BackendError):  # no GPU

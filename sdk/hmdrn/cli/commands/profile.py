@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from hmdrn.cli.parameters import FiniteRange, parse_counts
 from hmdrn.cli.profile_tables import show_cold_start, show_comparison, show_profile
 from hmdrn.cold_start import ColdStart, measure_cold_start
 from hmdrn.loading import load, resolve_bundle
+from hmdrn_runtime.device.cpu_limits import count_cpus
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.profiling.compare import Comparison, compare_recognizers
 from hmdrn_runtime.profiling.inputs import enroll_drawn, make_jpeg_photo
@@ -112,7 +112,7 @@ def command(
         sources or tuple(SOURCES),
         batches,
         species or limit_species_counts(recognizer, _SPECIES),
-        thread_counts or tuple(sorted({1, os.cpu_count() or 1})),
+        thread_counts or tuple(sorted({1, count_cpus()})),
         threads,
         TimingPlan(seconds, runs, warmup=min(0.2, seconds), limit=_PATIENCE * seconds),
     )

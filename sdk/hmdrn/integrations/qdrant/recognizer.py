@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hmdrn.integrations.qdrant.collection import Collection, Entry, Hits
 from hmdrn.integrations.qdrant.vectors import VectorForm
+from hmdrn_runtime.arguments import check_count, check_kind
 from hmdrn_runtime.errors import GalleryError, HmdrnError
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
 from hmdrn_runtime.gallery.species import Species
@@ -102,14 +103,14 @@ class QdrantRecognizer:
         candidates: int = CANDIDATES,
         api_key: str | None = None,
     ) -> None:
+        check_kind(recognizer, Recognizer, "recognizer", "pass what hmdrn.load returns")
         network, matcher = recognizer.bundle.manifest.network, recognizer.matcher
         if not isinstance(matcher, RidgeMatcher) or network.packed > MAX_SIZE:
             reason = f"vectors of {network.packed} numbers, and Qdrant takes {MAX_SIZE}"
             if not isinstance(matcher, RidgeMatcher):
                 reason = f"the head {network.head!r}, whose species are not vectors"
             raise GalleryError(f"this bundle has {reason}: use a Conv-4 bundle with the ridge head")
-        if candidates < 1:
-            raise HmdrnError(f"candidates is {candidates}: ask for at least 1 species")
+        candidates = check_count(candidates, "candidates", "ask for at least 1 species, a whole number")
         self.recognizer: Recognizer = recognizer
         self.candidates: int = candidates
         self.collection: Collection = Collection(location, collection, network, api_key)
