@@ -12,7 +12,7 @@ logits. The constants were fitted on galleries of eight data sets' val splits
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,11 @@ class Forecast:
     known: Estimate | None
     species: tuple[SpeciesForecast, ...]
     mixed_up: tuple[tuple[str, str, float], ...]
+
+    def select(self, label: str) -> Forecast:
+        """Return the forecast with only one species and its pairs; without species if it was not judged."""
+        species = tuple(one for one in self.species if one.label == label)
+        return replace(self, species=species, mixed_up=tuple(p for p in self.mixed_up if label in p[:2]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""

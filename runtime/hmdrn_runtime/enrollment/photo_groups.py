@@ -10,14 +10,17 @@ species in each of eight data sets with EfficientNet-Lite0, and at most 1.4 % wi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
 
-COPY = 0.8
-"""Likeness from which two photos count as one."""
+COPY, BURST_COPY = 0.8, 0.7
+"""Likeness from which two photos count as one; the second if both were taken within `BURST_SECONDS`."""
+BURST_SECONDS = 3.0
 
 
 def measure_likeness(network: Network, photos: Sequence[PhotoStatistics]) -> Float32:
@@ -39,10 +42,19 @@ def group_photos(network: Network, photos: Sequence[PhotoStatistics]) -> list[in
     groups = list(range(len(photos)))
     if len(photos) < 2:
         return groups
-    for i, j in np.argwhere(np.triu(measure_likeness(network, photos) >= COPY, 1)).tolist():
+    likeness = measure_likeness(network, photos)
+    alike = (likeness >= COPY) | (likeness >= BURST_COPY) & _find_bursts(photos)
+    for i, j in np.argwhere(np.triu(alike, 1)).tolist():
         first, second = sorted((groups[i], groups[j]))
         groups = [first if group == second else group for group in groups]
     return groups
+
+
+def _find_bursts(photos: Sequence[PhotoStatistics]) -> npt.NDArray[np.bool_]:
+    """Return true for every two photos that were taken within `BURST_SECONDS`, by their EXIF, (N, N)."""
+    taken = [photo.record.taken for photo in photos]
+    seconds = np.array([datetime.fromisoformat(t.rstrip("Z")).timestamp() if t else np.nan for t in taken])
+    return np.abs(seconds[:, None] - seconds) <= BURST_SECONDS
 
 
 def _flatten_gram(network: Network, photo: PhotoStatistics) -> Float32:

@@ -13,6 +13,11 @@ def describe_forecast(forecast: Forecast) -> str:
     lines = [f"expected on new photos like these: {forecast.accuracy} get the right label"]
     if forecast.known is not None:
         lines[0] += f", {forecast.known} count as known"
+    lines += [
+        f"{species.label}: {species.accuracy}" + ("" if species.known is None else f", known {species.known}")
+        for species in forecast.species
+        if len(forecast.species) == 1
+    ]
     single = [species.label for species in forecast.species if species.views < 2]
     if single:
         lines.append(f"photos of one scene only, so this is a guess: {', '.join(single)}; add other photos")

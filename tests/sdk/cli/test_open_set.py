@@ -11,12 +11,13 @@ from PIL import Image, ImageFilter
 
 from hmdrn.cli.threshold_summary import describe_passing
 from hmdrn.loading import load, resolve_bundle
-from hmdrn.open_set import add_background, calibrate_threshold
+from hmdrn.open_set import add_background, calibrate_threshold, copy_background
 from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport
 from hmdrn_runtime import recognizer as recognizing
 from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
 from hmdrn_runtime.gallery.file import edit_gallery, load_gallery, save_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.open_set.background import open_background
 from hmdrn_runtime.specimens.drawing import draw_specimens
 from hmdrn_runtime.specimens.traits import name_species
 
@@ -226,6 +227,27 @@ def test_a_bundle_without_a_background_is_refused_with_advice(hmdrn, exported, s
     assert not (tmp_path / "g").exists()
 
 
+def test_a_background_is_copied_to_a_bundle_of_the_same_network_only(backed, exported, tmp_path):
+    target = shutil.copytree(resolve_bundle("default"), tmp_path / "again.hmdrn")
+    assert copy_background(backed, target)
+    assert open_background(open_bundle(target)).digest == open_background(open_bundle(backed)).digest
+    other = shutil.copytree(exported("conv4", "ridge"), tmp_path / "other.hmdrn")
+    assert not copy_background(backed, other)
+    assert open_background(open_bundle(other)) is None
+
+
+@pytest.mark.slow
+def test_an_export_of_a_bundles_own_model_keeps_its_background(hmdrn, backed, tmp_path):
+    target = tmp_path / "again.hmdrn"
+    outcome = hmdrn("export", "--checkpoint", backed, "--output", target)
+    assert outcome.code == 0, outcome.err
+    old, new = open_bundle(backed), open_bundle(target)
+    assert open_background(new).digest == open_background(old).digest
+    assert new.manifest.model == old.manifest.model
+    squashed = hmdrn("export", "--checkpoint", backed, "--preprocess", "squash", "--output", target)
+    assert "has no background species" in squashed.err
+
+
 def test_strict_enrolls_nothing_where_a_photo_is_doubtful_and_names_it(hmdrn, specimens, tmp_path):
     folder = tmp_path / "species"
     shutil.copytree(specimens, folder)
@@ -254,6 +276,11 @@ def test_a_folder_of_another_species_is_doubted_and_not_refused(hmdrn, tmp_path)
     assert wasps["please_check"] == sorted(fits, key=fits.get), "the least sure first"
     assert 0 < outcome.json["forecast"]["accuracy"]["share"] < 1
     assert {"ant", "wasp"} in [set(pair["labels"]) for pair in outcome.json["forecast"]["mixed_up"]]
+    look = ("gallery", "show", tmp_path / "g", "wasp")
+    assert hmdrn(*look, "--json").json["forecast"] is None
+    shown = hmdrn(*look, "--bundle", "default", "--json").json["forecast"]
+    assert [species["label"] for species in shown["species"]] == ["wasp"]
+    assert "wasp: " in hmdrn(*look, "--bundle", "default").out
     again = hmdrn(*enroll, "--strict").out
     assert "enrolled before" in again
     assert "expected on new photos like these" in again

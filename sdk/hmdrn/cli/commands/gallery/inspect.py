@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.forecast_summary import describe_forecast
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, Decorator, json_option, option
 from hmdrn.cli.output import print_facts, print_json, print_table
 from hmdrn.cli.threshold_summary import describe_rate
+from hmdrn.forecasting import forecast
 from hmdrn.loading import load
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.diff import diff_galleries
@@ -53,11 +55,14 @@ def list_species(gallery: Path, as_json: bool) -> None:
 @click.command("show")
 @gallery_argument
 @click.argument("label")
+@option(
+    "--bundle", "-b", metavar="BUNDLE", help="Show what to expect on new photos of LABEL with this bundle."
+)
 @json_option
-def show(gallery: Path, label: str, as_json: bool) -> None:
+def show(gallery: Path, label: str, bundle: str | None, as_json: bool) -> None:
     """Show the photos of the species LABEL, by the names and digests that `forget --photo` takes.
 
-    Example: hmdrn gallery show site7.gallery "Sooty Albatross"
+    Example: hmdrn gallery show site7.gallery "Sooty Albatross" --bundle default
     """
     loaded = load_gallery(gallery)
     (species,) = loaded.select([label]).values()
@@ -80,8 +85,12 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
         facts = {"variant": part.variant, "thumbnail": False, "compacted": True}
         unknown = dict.fromkeys(asdict(PhotoRecord()))
         photos += [{"digest": digest, **facts, **unknown} for digest in part.digests]
+    expected = None if bundle is None else forecast(load(bundle, gallery))
+    if expected is not None:
+        expected = expected.select(species.label)
     if as_json:
         values = {"gallery": str(gallery), "label": species.label, "photos": photos, "far": rate}
+        values["forecast"] = None if expected is None else expected.to_dict()
         print_json("gallery.show", {**values, "doubts": doubts})
         return
     columns = ["photo", "verdict", "taken", "enrolled", "digest", "variant", "thumbnail"]
@@ -96,6 +105,8 @@ def show(gallery: Path, label: str, as_json: bool) -> None:
     ]
     print_table(f"{species.shots} photos of {species.label}", columns, rows)
     click.echo(f"{gallery} is {describe_rate(rate)}")
+    if expected is not None:
+        click.echo(describe_forecast(expected))
 
 
 @click.command("history")

@@ -1,0 +1,114 @@
+"""What a gallery promises for new photos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hmdrn
+from hmdrn_runtime.enrollment.forecast import forecast_gallery
+from hmdrn_runtime.enrollment.photo_groups import group_photos
+from hmdrn_runtime.gallery.photo_record import PhotoRecord
+from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
+from hmdrn_runtime.open_set.background import Background
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_specimens(range(3), 5, size=84)
+
+
+@pytest.fixture(scope="module")
+def recognizer(drawn):
+    recognizer = hmdrn.load("default", threads=1)
+    for label, photos in zip(("ant", "bee", "moth"), drawn, strict=True):
+        recognizer.enroll(label, list(photos[:4]))
+    return recognizer
+
+
+def test_a_forecast_has_the_mean_of_its_species_and_intervals_about_it(recognizer):
+    forecast = hmdrn.forecast(recognizer)
+    assert [species.label for species in forecast.species] == ["ant", "bee", "moth"]
+    assert {species.views for species in forecast.species} == {4}
+    for share in (forecast.accuracy, *(species.accuracy for species in forecast.species)):
+        assert 0 <= share.low < share.share < share.high <= 1
+    assert np.mean([s.accuracy.share for s in forecast.species]) == pytest.approx(forecast.accuracy.share)
+    one = forecast.species[0].accuracy
+    assert one.high - one.low >= forecast.accuracy.high - forecast.accuracy.low, "fewer photos say less"
+    assert forecast.known is None, "the gallery is not calibrated"
+    assert forecast.select("ant").species == forecast.species[:1]
+
+
+def test_two_names_of_one_species_lower_the_forecast_and_are_named(recognizer, drawn):
+    both = hmdrn.load("default", threads=1)
+    both.enroll("ant", list(drawn[0][:3]))
+    both.enroll("emmet", list(drawn[0][2:5]))
+    forecast = hmdrn.forecast(both)
+    assert forecast.accuracy.share < hmdrn.forecast(recognizer).accuracy.share - 0.05
+    ((first, second, share),) = forecast.mixed_up
+    assert (first, second) == ("ant", "emmet")
+    assert 0.1 <= share <= 1
+
+
+def test_photos_of_one_scene_promise_less_for_sure(recognizer, drawn):
+    single = hmdrn.load("default", threads=1)
+    for label, photos in zip(("ant", "bee", "moth"), drawn, strict=True):
+        single.enroll(label, photos[0])
+    guess, known = hmdrn.forecast(single).accuracy, hmdrn.forecast(recognizer).accuracy
+    assert guess.high - guess.low > known.high - known.low
+    assert guess.share < known.share
+
+
+def test_the_share_known_falls_as_the_threshold_rises(recognizer):
+    matcher, species = recognizer.matcher, recognizer.gallery.species
+    operators = matcher.class_operands(list(species.values()))["operator"]
+    background = Background(operators, ())
+    shares = [
+        forecast_gallery(matcher, species, background, threshold).known.share for threshold in (-50, 0, 50)
+    ]
+    assert shares[0] == pytest.approx(1, abs=1e-3)
+    assert shares == sorted(shares, reverse=True)
+    assert shares[2] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_gallery_of_one_species_or_of_sums_has_no_forecast(recognizer, drawn):
+    one = hmdrn.load("default", threads=1)
+    one.enroll("ant", list(drawn[0]))
+    assert hmdrn.forecast(one) is None
+    one.enroll("bee", list(drawn[1]))
+    one.gallery.compact()
+    assert hmdrn.forecast(one) is None
+
+
+def test_photos_of_the_same_seconds_count_as_one_sooner(recognizer):
+    network = recognizer.matcher.network
+    first, second = list(recognizer.gallery.species["ant"].photos.values())[:2]
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, 64)
+
+    def alike(share: float, *taken: str) -> list[int]:
+        """Groups of two photos of one Gram matrix whose sketches correlate by about a share."""
+        noise = rng.permutation(values)
+        mixed = (share * values + (1 - share**2) ** 0.5 * noise) / 1.5
+        photos: list[PhotoStatistics] = [
+            replace(first, sketch=values.astype(np.uint8).tobytes(), record=PhotoRecord(taken=taken[0])),
+            replace(
+                second,
+                arrays=first.arrays,
+                sketch=mixed.clip(0, 255).astype(np.uint8).tobytes(),
+                record=PhotoRecord(taken=taken[1]),
+            ),
+        ]
+        return group_photos(network, photos)
+
+    near, later = (
+        ("2026-05-01T08:30:00Z", "2026-05-01T08:30:02Z"),
+        ("2026-05-01T08:30:00Z", "2026-05-01T09:30:00Z"),
+    )
+    assert alike(0.95, "", "") == [0, 0]
+    assert alike(0.5, "", "") == alike(0.5, *later) == [0, 1]
+    assert alike(0.5, *near) == [0, 0]
+    assert alike(0.0, *near) == [0, 1]
