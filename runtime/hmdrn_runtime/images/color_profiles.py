@@ -64,7 +64,7 @@ def _make_transform(profile: bytes, mode: str) -> Any | None:
     if mode == "CMYK":
         return transform
     # By its colors, not by its name: there are many profiles of sRGB, of as many names.
-    levels = np.arange(0, 256, 15, np.uint8)
+    levels = np.arange(0, 256, 15).astype(np.uint8)
     colors = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(len(levels), -1, 3)
     if mode == "L":
         colors = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)

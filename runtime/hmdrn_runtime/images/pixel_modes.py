@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 import numpy as np
 import PIL.Image
@@ -42,7 +43,11 @@ def find_bit_depth(highest: int) -> int:
 
 def has_spare_bits(high: PIL.Image.Image) -> bool:
     """Return True if the colors of a photo of 16 bits need at most 14, by its high bytes: RGB or RGBA."""
-    return max(highest for _, highest in high.getextrema()[:3]) < 64
+    return _find_highest(high.split()[:3]) < 64
+
+
+def _find_highest(bands: Iterable[PIL.Image.Image]) -> int:
+    return max(int(np.max(band.getextrema())) for band in bands)
 
 
 def join_bytes(high: PIL.Image.Image, low: PIL.Image.Image) -> PIL.Image.Image:
@@ -57,7 +62,7 @@ def join_bytes(high: PIL.Image.Image, low: PIL.Image.Image) -> PIL.Image.Image:
     """
     bands = high.split()
     colors = bands[:3]
-    depth = find_bit_depth(max(band.getextrema()[1] for band in colors) << 8)
+    depth = find_bit_depth(_find_highest(colors) << 8)
     joined = [
         ImageChops.add(
             band.point(lambda value: value << (16 - depth) & 255),

@@ -88,7 +88,7 @@ def test_a_huge_png_is_refused_from_its_header(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("side", "message"), [(13_000, f"more than {MAX_PIXELS}"), (16_383, f"at most {MAX_PIXELS}")]
+    ("side", "message"), [(13_000, f"more than {MAX_PIXELS}"), (16_383, str(MAX_PIXELS))]
 )
 def test_a_webp_that_claims_a_huge_canvas_is_refused_from_its_header(side, message):
     # An animation whose one frame covers a corner of the canvas, whose width - 1 and height - 1 come in
