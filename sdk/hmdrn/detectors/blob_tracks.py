@@ -78,10 +78,11 @@ class BlobTracker:
     go in one place, and show what was beside them a moment ago.
 
     Args:
-        measure_novelty: Returns the share of a region's pixels, 0-1, in a color that was nowhere near before.
+        measure_novelty: Returns the share of a region's pixels, 0-1, in a color that was nowhere near before
+            a time in seconds, at which it was first seen.
     """
 
-    def __init__(self, measure_novelty: Callable[[Blob], float]) -> None:
+    def __init__(self, measure_novelty: Callable[[Blob, float], float]) -> None:
         self._measure_novelty = measure_novelty
         self.tracks: list[BlobTrack] = []
 
@@ -103,7 +104,7 @@ class BlobTracker:
                 self._advance(match, blob, time, min_novelty)
             else:
                 self.tracks.append(
-                    BlobTrack(blob.box, time, time, blob.box, time, self._measure_novelty(blob))
+                    BlobTrack(blob.box, time, time, blob.box, time, self._measure_novelty(blob, time))
                 )
         self.tracks = [track for track in self.tracks if time - track.last_seen <= LOST_SECONDS]
 
@@ -118,6 +119,6 @@ class BlobTracker:
         track.sightings += 1
         if track.confirmed or track.sightings < MIN_PRESENCE * track.frames:
             return
-        track.novelty += (self._measure_novelty(blob) - track.novelty) / track.sightings
+        track.novelty += (self._measure_novelty(blob, track.born) - track.novelty) / track.sightings
         old_enough = time - track.born >= CONFIRM_SECONDS and track.sightings >= CONFIRM_FRAMES
         track.confirmed = old_enough and track.novelty >= min_novelty

@@ -14,6 +14,9 @@ from hmdrn_runtime.images.preprocessing import Box
 MIN_FILL = 0.2
 """Least share of its box that a region fills; thinner ones are edges that swayed."""
 
+MIN_ASPECT = 0.9
+"""Least length of a region's shorter side, as a share of the least longer one: streaks are edges, too."""
+
 
 @dataclass(frozen=True)
 class Blob:
@@ -46,7 +49,9 @@ def find_blobs(cv2: Any, foreground: npt.NDArray[np.uint8], min_side: float) -> 
     blobs = [
         Blob((float(x), float(y), float(x + width), float(y + height)), float(area))
         for x, y, width, height, area in stats[1:count]
-        if max(width, height) >= min_side and area >= MIN_FILL * width * height
+        if max(width, height) >= min_side
+        and min(width, height) >= MIN_ASPECT * min_side
+        and area >= MIN_FILL * width * height
     ]
     return _merge(sorted(blobs, key=lambda blob: -blob.area))
 

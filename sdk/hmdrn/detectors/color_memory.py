@@ -33,18 +33,16 @@ class ColorMemory:
     """
 
     def __init__(self, image: UInt8, time: float) -> None:
-        self._frames: deque[UInt8] = deque([image], maxlen=FRAMES)
-        self._last = time
+        self._frames: deque[tuple[float, UInt8]] = deque([(time, image)], maxlen=FRAMES)
         near = np.arange(-REACH, REACH + 1, 3)
         self._down, self._across = (axis.ravel() for axis in np.meshgrid(near, near, indexing="ij"))
 
     def add(self, image: UInt8, time: float) -> None:
         """Remember a frame, if the last one is old enough."""
-        if time - self._last >= INTERVAL:
-            self._frames.append(image)
-            self._last = time
+        if time - self._frames[-1][0] >= INTERVAL:
+            self._frames.append((time, image))
 
-    def measure_novelty(self, box: Box, image: UInt8, foreground: UInt8) -> float:
+    def measure_novelty(self, box: Box, image: UInt8, foreground: UInt8, before: float) -> float:
         """Return the share of a region's pixels, 0-1, in a color that was nowhere near in earlier frames.
 
         A leaf that sways shows colors that were a few pixels aside a moment ago; a subject brings its own.
@@ -53,10 +51,12 @@ class ColorMemory:
             box: The region's box.
             image: The frame.
             foreground: Mask of the frame, above 0 where the region is.
+            before: Time in seconds when the region was first seen; later frames may show it.
         """
         part = to_slices(box)
         rows, columns = np.nonzero(foreground[part])
-        if not len(rows):
+        frames = [earlier for time, earlier in self._frames if time < before]
+        if not len(rows) or not frames:
             return 0.0
         chosen = np.linspace(0, len(rows) - 1, min(len(rows), MAX_PIXELS)).astype(int)
         rows, columns = rows[chosen] + part[0].start, columns[chosen] + part[1].start
@@ -65,7 +65,7 @@ class ColorMemory:
         x = np.clip(columns[:, None] + self._across, 0, width - 1)
         colors = image[rows, columns].astype(np.int16)[:, None]
         nearest = np.full(len(rows), 3 * 255)
-        for earlier in self._frames:
+        for earlier in frames:
             differences = np.abs(earlier[y, x].astype(np.int16) - colors).sum(axis=2)
             nearest = np.minimum(nearest, differences.min(axis=1))
         return float(np.mean(nearest > 3 * MAX_DIFFERENCE))

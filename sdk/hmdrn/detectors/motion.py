@@ -23,7 +23,7 @@ UInt8 = npt.NDArray[np.uint8]
 
 WARM_UP_SECONDS = 1.0
 """Seconds in which the background is learned first; no boxes until then."""
-SETTLE_SECONDS, SETTLE_NOVELTY = 5.0, 0.4
+SETTLE_SECONDS, SETTLE_NOVELTY = 10.0, 0.4
 """Seconds in which little has been seen of what sways, and the least novelty of a subject until then."""
 WARM_UP_RATE, DISTURBED_RATE = 0.1, 0.3
 """Learning rates of the background: at the start, and after the picture has changed as a whole."""
@@ -135,7 +135,7 @@ class MotionDetector:
         self._memory = ColorMemory(small, self._time)
         self._image = self._foreground = small
         self._tracker = BlobTracker(
-            lambda blob: self._memory.measure_novelty(blob.box, self._image, self._foreground)
+            lambda blob, born: self._memory.measure_novelty(blob.box, self._image, self._foreground, born)
         )
         self._min_side = max(3.0, self._settings.min_size * len(small))
         self._watched = np.full(small.shape[:2], 255, np.uint8)

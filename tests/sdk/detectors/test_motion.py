@@ -7,6 +7,7 @@ import pytest
 
 import hmdrn
 from benchmarks.motion.film import Conditions, Film, FilmSettings
+from hmdrn.detectors.color_memory import ColorMemory
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.tracker import compute_iou
 from hmdrn_runtime.specimens.drawing import draw_specimens
@@ -83,6 +84,20 @@ def test_the_box_of_a_subject_is_its_own():
     (box,) = boxes
     assert compute_iou(box, SQUARE) > 0.8
     assert all(isinstance(side, float) for side in box)
+
+
+def test_a_subject_is_new_also_once_it_has_been_remembered():
+    gray, red = np.full((40, 60, 3), 90, np.uint8), np.full((40, 60, 3), 90, np.uint8)
+    red[10:20, 10:20] = (0, 0, 200)
+    foreground = np.zeros((40, 60), np.uint8)
+    foreground[10:20, 10:20] = 255
+    memory = ColorMemory(gray, 0.0)
+    memory.add(red, 5.0)
+    box = (10.0, 10.0, 20.0, 20.0)
+    assert memory.measure_novelty(box, red, foreground, before=4.0) == 1
+    assert memory.measure_novelty(box, red, foreground, before=6.0) == 0
+    swayed, place = np.roll(red, 6, axis=1), np.roll(foreground, 6, axis=1)
+    assert memory.measure_novelty((16.0, 10.0, 26.0, 20.0), swayed, place, before=6.0) == 0
 
 
 def test_what_was_put_down_for_good_becomes_background():
