@@ -53,7 +53,7 @@ class LevelExplanation:
         return int(self.mask.shape[-1])
 
     @property
-    def foreground(self) -> Float64:
+    def mask_share(self) -> Float64:
         """Share of layers and heads whose mask keeps a location, 0-1, float64 (side, side)."""
         return np.asarray(self.mask.mean(axis=(0, 1)))
 
@@ -61,7 +61,8 @@ class LevelExplanation:
     def advantage(self) -> Float64 | None:
         """Each location's contribution to the first species' logit less the second's, (side, side).
 
-        The sum over both levels is the difference of their logits. None with a single species.
+        The sum over both levels is the difference of their logits. None with a single species. See
+        `Explanation.log_odds` for the scale of the probabilities.
         """
         if len(self.errors) < 2:
             return None
@@ -78,6 +79,7 @@ class Explanation:
             the gallery has no other.
         pixels: The network's input, RGB uint8 (side, side, 3).
         levels: High, then mid.
+        temperature: Logits of one unit of log-odds: of the gallery's calibration, 1 without one.
 
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
@@ -90,17 +92,28 @@ class Explanation:
     matches: tuple[Match, ...]
     pixels: npt.NDArray[np.uint8]
     levels: tuple[LevelExplanation, ...]
+    temperature: float = 1.0
+
+    @property
+    def log_odds(self) -> tuple[Float64, ...]:
+        """Each location's contribution to the log-odds of the first species against the second, by level.
+
+        The sum of all is the logarithm of the ratio of the two probabilities. Empty with a single species.
+        """
+        advantages = [level.advantage for level in self.levels]
+        return tuple(np.asarray(a / self.temperature) for a in advantages if a is not None)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all arrays by name, with the species' labels, as saved by `hmdrn explain --arrays`."""
         named: dict[str, npt.NDArray[Any]] = {
             "labels": np.array([match.label for match in self.matches]),
             "pixels": self.pixels,
+            "temperature": np.array(self.temperature),
         }
         for level in self.levels:
             parts = {
                 "mask": level.mask,
-                "foreground": level.foreground,
+                "mask_share": level.mask_share,
                 "errors": level.errors,
                 "advantage": level.advantage,
                 "logits_per_error": np.array(level.logits_per_error),
@@ -123,7 +136,9 @@ def explain_photo(
     others = [m for m in prediction.ranking[1:] if against in (None, prediction.label, m.label)]
     matches = (prediction.ranking[0], *others[:1])
     levels = explain_levels(matcher, pixels, [species[m.label] for m in matches])
-    return Explanation(replace(prediction, ranking=prediction.ranking[:5]), matches, pixels, levels)
+    shown = replace(prediction, ranking=prediction.ranking[:5])
+    temperature = 1.0 if snapshot.calibration is None else snapshot.calibration.temperature
+    return Explanation(shown, matches, pixels, levels, temperature)
 
 
 def explain_levels(

@@ -119,7 +119,7 @@ def test_the_advantage_sums_to_the_difference_of_the_logits(head, taught, images
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_the_foreground_is_the_share_of_masks_that_keep_a_location(head, taught, images, network):
+def test_mask_share_is_the_share_of_masks_that_keep_a_location(head, taught, images, network):
     photo = images["moth"][-1]
     explanation = taught(head).explain(photo)
     pixels = torch.from_numpy(prepare(photo, DEFAULT)[None])
@@ -130,8 +130,8 @@ def test_the_foreground_is_the_share_of_masks_that_keep_a_location(head, taught,
             clear = (torch.stack(margins, dim=1)[0].abs() > 1e-4).numpy().reshape(level.mask.shape)
             expected = torch.stack(bits, dim=1)[0].numpy().reshape(level.mask.shape)
             assert np.array_equal(level.mask[clear], expected[clear])
-            assert np.allclose(level.foreground, level.mask.reshape(-1, *level.mask.shape[2:]).mean(axis=0))
-            assert 0 < level.foreground.mean() < 1
+            assert np.allclose(level.mask_share, level.mask.reshape(-1, *level.mask.shape[2:]).mean(axis=0))
+            assert 0 < level.mask_share.mean() < 1
 
 
 def test_a_location_is_a_square_of_pixels(taught, images):

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from hmdrn.plotting.figures import save_figure
+from hmdrn.plotting.odds import format_odds
 from hmdrn_runtime.explanation import Explanation, LevelExplanation
 from hmdrn_runtime.images.preprocessing import Box, Preprocessing, crop_box, find_visible_box
 
@@ -37,7 +38,7 @@ def draw_explanation(
     box: Box | None,
     path: Path,
 ) -> None:
-    """Draw the photo, the foreground mask, each species' errors, and the difference of the two.
+    """Draw the photo, the mask, each species' errors, and the difference of the two.
 
     Args:
         explanation: The explanation.
@@ -59,8 +60,10 @@ def draw_explanation(
     _draw_photo(axes[0, 0], photo, corner, mapped)
     _draw_balance(axes[1, 0], explanation)
     view = _View(region, mapped)
-    for row, level in zip(axes, explanation.levels, strict=True):
+    for i, (row, level) in enumerate(zip(axes, explanation.levels, strict=True)):
         _draw_level(figure, row[1:], level, explanation, view)
+        if count > 1:
+            _draw_difference(figure, row[4], i, explanation, view)
     figure.suptitle(format_headline(explanation), fontsize=13, fontweight="bold")
     figure.supxlabel(_legend(explanation), fontsize=9)
     save_figure(figure, path)
@@ -88,16 +91,12 @@ def _legend(explanation: Explanation) -> str:
     if len(explanation.matches) < 2:
         return lines
     first, second = explanation.matches
-    odds = first.probability / max(second.probability, 1e-12)
+    total = sum(float(part.sum()) for part in explanation.log_odds)
     return (
-        f"{lines}\nLogits are the errors' difference, each level weighted as the network learned: "
-        f"{first.logit - second.logit:+.2f} in all make {_short(first.label)} "
-        f"{_times(odds)} as probable as {_short(second.label)}."
+        f"{lines}\nLog-odds are the errors' difference, each level weighted as the network learned: "
+        f"{total:+.2f} in all make {_short(first.label)} "
+        f"{format_odds(total)} as probable as {_short(second.label)}."
     )
-
-
-def _times(odds: float) -> str:
-    return f"{odds:.1f} times" if odds < 10 else f"{odds:.0f} times" if odds < 1000 else "over 1000 times"
 
 
 class _View:
@@ -153,7 +152,7 @@ def _draw_balance(axes: Axes, explanation: Explanation) -> None:
         return
     first, second = explanation.matches
     names = [*(f"{level.name} level" for level in explanation.levels), "both"]
-    parts = [float(np.asarray(level.advantage).sum()) for level in explanation.levels]
+    parts = [float(part.sum()) for part in explanation.log_odds]
     values = [*parts, sum(parts)]
     positions = range(len(names))
     bars = axes.barh(positions, values, color=[_BEST if value >= 0 else _OTHER for value in values])
@@ -163,7 +162,7 @@ def _draw_balance(axes: Axes, explanation: Explanation) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.margins(x=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("logits", fontsize=9)
+    axes.set_xlabel("log-odds", fontsize=9)
     axes.set_title(f"what decides: + for {_short(first.label)},\n- for {_short(second.label)}", fontsize=9)
 
 
@@ -179,8 +178,8 @@ def _draw_level(
     count = len(explanation.matches)
     masks = level.mask.shape[0] * level.mask.shape[1]
     percent = Normalize(0, 100)
-    view.overlay(row[0], 100 * level.foreground, "viridis", percent, _MAP_ALPHA)
-    row[0].set_title("foreground: how many masks\nkeep each location", fontsize=9)
+    view.overlay(row[0], 100 * level.mask_share, "viridis", percent, _MAP_ALPHA)
+    row[0].set_title("mask: how many of the masks\nkeep each location", fontsize=9)
     meaning = _MEANING.get(level.name, "")
     row[0].set_ylabel(f"{level.name} level: {meaning}\n{level.side} x {level.side} locations", fontsize=10)
     _scale(figure, row[:1], "viridis", percent, f"% of the {masks} masks (3 layers x 2 heads)")
@@ -190,23 +189,20 @@ def _draw_level(
         view.overlay(axes, errors, "inferno", worst, _MAP_ALPHA)
         axes.set_title(f"error of {_short(match.label)}\n{errors.sum():.1f} in all", fontsize=9, color=color)
     _scale(figure, row[1 : 1 + count], "inferno", worst, "squared error (less fits better)")
-    if count > 1:
-        _draw_difference(figure, row[3], level, explanation, view)
 
 
-def _draw_difference(
-    figure: Figure, axes: Axes, level: LevelExplanation, explanation: Explanation, view: _View
-) -> None:
-    advantage = np.asarray(level.advantage)  # there are two species
-    strongest = float(np.abs(advantage).max()) or 1.0
+def _draw_difference(figure: Figure, axes: Axes, level: int, explanation: Explanation, view: _View) -> None:
+    """Draw what separates two species at a level, on one scale for all levels."""
+    maps = explanation.log_odds
+    strongest = max(float(np.abs(part).max()) for part in maps) or 1.0
     scale = Normalize(-strongest, strongest)
-    view.overlay(axes, advantage, _SPEAKS_FOR, scale, 0.1 + 0.75 * np.abs(advantage) / strongest)
-    axes.set_title(f"what separates them:\n{advantage.sum():+.2f} logits at this level", fontsize=9)
+    view.overlay(axes, maps[level], _SPEAKS_FOR, scale, 0.1 + 0.75 * np.abs(maps[level]) / strongest)
+    axes.set_title(f"what separates them:\n{maps[level].sum():+.2f} log-odds at this level", fontsize=9)
     first, second = (_short(match.label) for match in explanation.matches)
     for y, name, label, color in ((-0.03, "blue", first, _BEST), (-0.1, "orange", second, _OTHER)):
         text = f"{name}: {label} fits better"
         axes.text(0, y, text, color=color, fontsize=8, va="top", transform=axes.transAxes)
-    _scale(figure, [axes], _SPEAKS_FOR, scale, "logits")
+    _scale(figure, [axes], _SPEAKS_FOR, scale, "log-odds")
 
 
 def _scale(

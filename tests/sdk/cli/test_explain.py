@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from outcomes import assert_refused
 from PIL import Image
 from preprocessings import DEFAULT
 
 import hmdrn as package
 from hmdrn.loading import resolve_bundle
-from hmdrn.plotting.explanation import format_headline
+from hmdrn.plotting.explanation import _draw_difference, _legend, _View, format_headline
+from hmdrn.plotting.odds import format_odds
 from hmdrn_runtime.images.preprocessing import Preprocessing, find_visible_box, prepare
 
 
@@ -57,8 +59,8 @@ def test_picture_and_arrays_are_written_and_named(hmdrn, gallery, image, tmp_pat
         assert drawn.width > 1200
         assert len(drawn.convert("RGB").getcolors(1 << 22)) > 1000
     with np.load(arrays) as saved:
-        assert saved["errors_high"].shape == (2, 5, 5)
-        assert saved["foreground_mid"].shape == (10, 10)
+        assert saved["errors_high"].shape == (2, 4, 4)
+        assert saved["mask_share_mid"].shape == (8, 8)
         assert np.array_equal(saved["pixels"], prepare(image, DEFAULT))
 
 
@@ -101,6 +103,36 @@ def test_a_verdict_is_in_the_headline_and_in_the_table(known, hmdrn, gallery, im
     done = hmdrn("explain", "default", image, "-g", tmp_path / "calibrated.gallery")
     assert done.code == 0
     assert ("but unknown" in done.out) is not known
+
+
+def test_one_temperature_is_in_the_odds_and_in_the_probabilities(hmdrn, gallery, image, tmp_path):
+    birds = package.load("default", gallery, threads=1)
+    birds.gallery.calibrate(
+        {"threshold": 0.0, "temperature": 0.5, "far": 0.05, "background": birds.background.digest}
+    )
+    birds.save_gallery(tmp_path / "calibrated.gallery")
+    found = hmdrn("explain", "default", image, "-g", tmp_path / "calibrated.gallery", "--json").json
+    first, second = found["compared"]
+    assert found["temperature"] == 0.5
+    ratio = np.log(first["probability"] / second["probability"])
+    assert found["log_odds"] == pytest.approx(ratio, rel=1e-3)
+    assert sum(level["advantage"]["log_odds"] for level in found["levels"]) == pytest.approx(ratio, rel=1e-3)
+    shown = hmdrn("explain", "default", image, "-g", tmp_path / "calibrated.gallery").out
+    assert f"log-odds of {ratio:+.2f}: {first['label']} is {format_odds(ratio)} as probable as" in shown
+    assert f" {format_odds(ratio)} as probable as" in _legend(birds.explain(image))
+
+
+def test_the_maps_of_both_levels_are_drawn_on_one_scale(gallery, image):
+    birds = package.load("default", gallery, threads=1)
+    explanation = birds.explain(image)
+    figure = Figure()
+    with Image.open(image) as photo:
+        view = _View(photo, (0.0, 0.0, 96.0, 96.0))
+    scales = set()
+    for level, axes in enumerate(figure.subplots(1, 2)):
+        _draw_difference(figure, axes, level, explanation, view)
+        scales.add(axes.images[-1].get_clim())
+    assert len(scales) == 1
 
 
 def test_mistakes_are_refused_in_one_line(hmdrn, gallery, image, tmp_path):

@@ -22,6 +22,7 @@ from hmdrn.cli.output import print_json, print_table
 from hmdrn.cli.output_paths import check_output_path
 from hmdrn.cli.parameters import parse_region
 from hmdrn.loading import load, resolve_bundle
+from hmdrn.plotting.odds import format_odds
 from hmdrn_runtime.errors import HmdrnError, ImageError
 from hmdrn_runtime.explanation import Explanation, LevelExplanation
 from hmdrn_runtime.images.decoding import load_image
@@ -102,6 +103,8 @@ def _to_json(explanation: Explanation) -> dict[str, Any]:
             {"label": m.label, "probability": m.probability, "logit": m.logit, "distances": dict(m.distances)}
             for m in explanation.matches
         ],
+        "temperature": explanation.temperature,
+        "log_odds": sum(float(part.sum()) for part in explanation.log_odds) if explanation.log_odds else None,
         "levels": [_level_to_json(level, explanation) for level in explanation.levels],
     }
 
@@ -111,11 +114,13 @@ def _level_to_json(level: LevelExplanation, explanation: Explanation) -> dict[st
     if level.advantage is not None:
         row, column = divmod(int(np.abs(level.advantage).argmax()), level.side)
         strongest = {"row": row, "column": column, "logits": float(level.advantage[row, column])}
-        advantage = {"sum": float(level.advantage.sum()), "strongest": strongest}
+        total = float(level.advantage.sum())
+        advantage = {"sum": total, "log_odds": total / explanation.temperature, "strongest": strongest}
     return {
         "name": level.name,
         "side": level.side,
-        "foreground": float(level.foreground.mean()),
+        "foreground": float(level.mask_share.mean()),
+        "mask": float(level.mask_share.mean()),
         "logits_per_error": level.logits_per_error,
         "errors": [
             {"label": match.label, "sum": float(errors.sum()), "max": float(errors.max())}
@@ -130,17 +135,20 @@ def _show(explanation: Explanation) -> None:
     verdict = {True: ", known", False: ", but unknown: nothing enrolled is near enough", None: ""}
     title = f"{prediction.label}, {100 * prediction.probability:.1f} %{verdict[prediction.known]}"
     labels = [match.label for match in explanation.matches]
-    columns = ["level", "foreground", *(f"error of {label}" for label in labels)]
+    columns = ["level", "mask", *(f"error of {label}" for label in labels)]
     if len(labels) > 1:
-        columns.append(f"logits for {labels[0]}")
-    rows, total = [], 0.0
-    for level in explanation.levels:
-        row = [f"{level.name}, {level.side} x {level.side}", f"{100 * level.foreground.mean():.0f} %"]
+        columns.append(f"log-odds for {labels[0]}")
+    sums = [float(part.sum()) for part in explanation.log_odds]
+    rows = []
+    for i, level in enumerate(explanation.levels):
+        row = [f"{level.name}, {level.side} x {level.side}", f"{100 * level.mask_share.mean():.0f} %"]
         row += [f"{errors.sum():.2f}" for errors in level.errors]
-        if level.advantage is not None:
-            total += float(level.advantage.sum())
-            row.append(f"{level.advantage.sum():+.2f}")
-        rows.append(row)
-    if len(labels) > 1:
-        rows.append(["both", "", *("" for _ in labels), f"{total:+.2f}"])
+        rows.append([*row, *(f"{value:+.2f}" for value in sums[i : i + 1])])
+    if sums:
+        rows.append(["both", "", *("" for _ in labels), f"{sum(sums):+.2f}"])
     print_table(title, columns, rows)
+    if sums:
+        first, second = labels
+        click.echo(
+            f"log-odds of {sum(sums):+.2f}: {first} is {format_odds(sum(sums))} as probable as {second}"
+        )
