@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -110,13 +111,33 @@ def test_classify_takes_folders_and_top(hmdrn, gallery, specimens):
 def test_the_table_of_classify_has_the_ranking_and_no_unknown_verdict(hmdrn, gallery, specimens):
     image = next(specimens.rglob("*.png"))
     ranking = hmdrn("classify", "default", image, "--gallery", gallery, "--json").json[0]["ranking"]
-    for top in (1, 2, 4):
-        shown = hmdrn("classify", "default", image, "--gallery", gallery, "--top", top).out
+    assert hmdrn("classify", "default", image, "--gallery", gallery, "--ranking").out.count("(") == 3
+    for option, top in (("--top", 1), ("--ranking", 2), ("--ranking", 4)):
+        shown = hmdrn("classify", "default", image, "--gallery", gallery, option, top).out
         assert [f"{match['label']} (" in shown for match in ranking] == [
             False,
             *(i < top for i in range(1, 4)),
         ]
     assert "known" not in shown
+
+
+def test_classify_prints_a_line_for_each_photo_and_writes_csv(hmdrn, gallery, specimens, tmp_path):
+    folder = min(specimens.iterdir())
+    answers = hmdrn("classify", "default", folder, "--gallery", gallery, "--json").json
+    outcome = hmdrn("classify", "default", folder, "--gallery", gallery, "--csv", tmp_path / "a.csv")
+    lines = outcome.out.splitlines()
+    assert len(lines) == len(answers) == 6
+    for line, answer in zip(lines, answers, strict=True):
+        assert line.startswith(f"{answer['image']}  {answer['label']}")
+        assert line.endswith(f"{100 * answer['probability']:.1f} %")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["species"]) for row in rows] == [(a["image"], a["label"]) for a in answers]
+    assert [float(row["probability"]) for row in rows] == pytest.approx(
+        [a["probability"] for a in answers], abs=1e-4
+    )
+    refusal = hmdrn("classify", "default", folder, "--gallery", gallery, "--csv", tmp_path / "a.txt")
+    assert (refusal.code, refusal.err.count("\n")) == (2, 1)
 
 
 def test_classify_notes_that_a_gallery_of_one_species_has_one_answer(hmdrn, photo, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,17 +25,23 @@ from hmdrn.cli.options import (
     threads_option,
 )
 from hmdrn.cli.output import format_json, print_table, progress, with_schema
+from hmdrn.cli.output_paths import check_output_path
 from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.datasets.files import open_files
-from hmdrn_runtime.errors import DatasetError, ImageError
+from hmdrn_runtime.errors import DatasetError, HmdrnError, ImageError
 from hmdrn_runtime.images.formats import IMAGE_SUFFIXES
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.query_preprocessing import prepare_query
-from hmdrn_runtime.io.files import expand_path
+from hmdrn_runtime.io.files import describe_os_error, expand_path, write_atomically
 from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.progress import ProgressCallback
 from hmdrn_runtime.recognizer import Recognizer
+
+RANKING = 5
+"""Species of a ranking, by default."""
+CSV_COLUMNS = ("image", "species", "probability", "margin", "known", "error")
+_KNOWN = {True: "known", False: "unknown", None: ""}
 
 Answer: TypeAlias = Prediction | ImageError
 """Prediction for an image, or the error that made it unreadable."""
@@ -43,7 +51,16 @@ Answer: TypeAlias = Prediction | ImageError
 @bundle_argument
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=PATH)
 @gallery_option
-@option("--top", type=click.IntRange(1), default=5, help="Species to show for an image.")
+@option(
+    "--ranking",
+    "--top",
+    type=click.IntRange(1),
+    is_flag=False,
+    flag_value=str(RANKING),
+    metavar="[N]",
+    help=f"Show the best N species of each image ({RANKING} without N); JSON has {RANKING} by default.",
+)
+@option("--csv", "csv_file", type=PATH, help="Write a row for each image into this file (.csv).")
 @backend_option
 @threads_option
 @json_option
@@ -51,17 +68,22 @@ def command(
     bundle: str,
     images: tuple[Path, ...],
     gallery: Path,
-    top: int,
+    ranking: int | None,
+    csv_file: Path | None,
     backend: str,
     threads: int | None,
     as_json: bool,
 ) -> int:
     """Name the species on every IMAGE (files, or folders of them) from those of a gallery.
 
+    Prints a line for each: image, species, probability, and with a calibrated gallery known or unknown.
     An image that cannot be read is reported, the others are answered, and the exit code is 2.
 
     Example: hmdrn classify default a.jpg b.jpg --gallery site7.gallery
     """
+    if csv_file is not None:
+        csv_file = check_output_path(csv_file, "table", [gallery, *images], (".csv",))
+    top = ranking or RANKING
     recognizer = load_with_notes(bundle, gallery, backend, threads)
     files = [file for image in images for file in _find_files(image)]
     with progress() as report:
@@ -72,10 +94,15 @@ def command(
     if len(recognizer.gallery) == 1 and len(errors) < len(answers):
         print_message(SINGLE_SPECIES)
     named = [(str(path), answer) for (path, _), answer in zip(files, answers, strict=True)]
+    if csv_file is not None:
+        _write_csv(named, csv_file)
+    predictions = [(image, answer) for image, answer in named if isinstance(answer, Prediction)]
     if as_json:
         click.echo(format_json([_to_json(*item) for item in named]))
-    elif len(errors) < len(answers):
-        _show([(image, answer) for image, answer in named if isinstance(answer, Prediction)], top)
+    elif ranking is not None and predictions:
+        _show_ranking(predictions, ranking)
+    else:
+        _show(predictions)
     return 2 if errors else 0
 
 
@@ -127,7 +154,39 @@ def _to_json(image: str, answer: Answer) -> dict[str, Any]:
     return with_schema("classify", {"image": image, **answer.to_dict()})
 
 
-def _show(answers: Sequence[tuple[str, Prediction]], top: int) -> None:
+def _show(answers: Sequence[tuple[str, Prediction]]) -> None:
+    """Print a line for each image, its columns aligned."""
+    rows = [
+        [
+            image if image.isprintable() else repr(image),
+            *(answer.label, f"{100 * answer.probability:.1f} %", _KNOWN[answer.known]),
+        ]
+        for image, answer in answers
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, second, share, known = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        click.echo(f"{first}  {second}  {share.strip():>7}  {known}".rstrip())
+
+
+def _write_csv(answers: Sequence[tuple[str, Answer]], path: Path) -> None:
+    """Write a row for each image."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(CSV_COLUMNS)
+    for image, answer in answers:
+        if isinstance(answer, ImageError):
+            writer.writerow([image, *[""] * (len(CSV_COLUMNS) - 2), str(answer)])
+        else:
+            numbers = (f"{answer.probability:.4f}", f"{answer.margin:.4f}")
+            writer.writerow([image, answer.label, *numbers, _KNOWN[answer.known], ""])
+    try:
+        write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise HmdrnError(f"cannot write table {path}: {describe_os_error(error)}") from error
+
+
+def _show_ranking(answers: Sequence[tuple[str, Prediction]], top: int) -> None:
     calibrated = any(answer.known is not None for _, answer in answers)
     columns = ["image", "species", "probability", *["known"] * calibrated, *["next"] * (top > 1)]
     rows = []
