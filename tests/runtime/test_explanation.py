@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from preprocessings import DEFAULT
+from preprocessings import CROP
 
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_runtime.backends.selection import open_backend
@@ -54,14 +54,14 @@ def network(seeded_checkpoint):
 
 def support_tokens(network, photos):
     """A class's support tokens by level, float64 (n, d), from the network itself."""
-    pixels = torch.from_numpy(np.stack([prepare(photo, DEFAULT) for photo in photos]))
+    pixels = torch.from_numpy(np.stack([prepare(photo, CROP) for photo in photos]))
     with torch.inference_mode():
         tokens = network.transform(network.features(pixels), masked=False)
     return {name: t.flatten(0, 1).double().numpy() for name, t in tokens.items()}
 
 
 def query_tokens(recognizer, photo):
-    seen = recognizer.backend.run("explain", {"images": prepare(photo, DEFAULT)[None]})
+    seen = recognizer.backend.run("explain", {"images": prepare(photo, CROP)[None]})
     return {name: seen[f"query_tokens_{name}"][0].astype(np.float64) for name in SIDES}
 
 
@@ -122,7 +122,7 @@ def test_the_advantage_sums_to_the_difference_of_the_logits(head, taught, images
 def test_mask_share_is_the_share_of_masks_that_keep_a_location(head, taught, images, network):
     photo = images["moth"][-1]
     explanation = taught(head).explain(photo)
-    pixels = torch.from_numpy(prepare(photo, DEFAULT)[None])
+    pixels = torch.from_numpy(prepare(photo, CROP)[None])
     with torch.inference_mode():
         for level in explanation.levels:
             feature_map = network(head).features(pixels)[level.name]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from preprocessings import DEFAULT
+from preprocessings import CROP
 from safetensors.numpy import load_file
 
 from hmdrn_runtime import classification
@@ -111,7 +111,7 @@ def state(one: Recognizer) -> dict[str, dict[str, dict[str, bytes]]]:
 
 
 def seen_as(image: np.ndarray) -> str:
-    return hash_pixels(prepare(image, DEFAULT))
+    return hash_pixels(prepare(image, CROP))
 
 
 def agree(found: Prediction, expected: Prediction, rel: float = 1e-5) -> None:
@@ -128,7 +128,7 @@ def expected_logits(
 ) -> dict[str, float]:
     """Logits of a photo by species in float64, from the gallery's statistics and the checkpoint."""
     network = one.bundle.manifest.network
-    pixels = prepare(photo, DEFAULT)
+    pixels = prepare(photo, CROP)
     found = dict.fromkeys(one.gallery.species, 0.0)
     start = 0
     for level in network.levels:
@@ -285,8 +285,8 @@ def test_photos_are_prepared_as_the_bundle_says(opened, images):
     squashing = replace(manifest, input=replace(manifest.input, preprocessing="squash"))
     one = Recognizer(replace(bundle, manifest=squashing), backend)
     wide = np.concatenate([images[0][0], images[0][1]], axis=1)
-    assert one.enroll("moth", wide).added == (hash_pixels(prepare(wide, replace(DEFAULT, mode="squash"))),)
-    assert hash_pixels(prepare(wide, replace(DEFAULT, mode="squash"))) != hash_pixels(prepare(wide, DEFAULT))
+    assert one.enroll("moth", wide).added == (hash_pixels(prepare(wide, replace(CROP, mode="squash"))),)
+    assert hash_pixels(prepare(wide, replace(CROP, mode="squash"))) != hash_pixels(prepare(wide, CROP))
 
 
 def test_a_recognizer_says_what_it_is(recognizer, images):

@@ -53,16 +53,28 @@ def recognizer():
     return hmdrn.load("default", threads=1)
 
 
+PROGRESS = []
+"""Steps that fitting the background reported."""
+
+
 @pytest.fixture(scope="module")
 def background(recognizer):
     return fit_background(
-        recognizer.matcher, {"drawn": statistics(recognizer, range(24), 8)}, {"data": "drawn"}, count=12
+        recognizer.matcher,
+        {"drawn": statistics(recognizer, range(24), 8)},
+        {"data": "drawn"},
+        count=12,
+        report=lambda *step: PROGRESS.append(step),
     )
 
 
 @pytest.fixture(scope="module")
 def group(recognizer):
     return statistics(recognizer, range(100, 112), 9)
+
+
+def test_fitting_a_background_reports_its_progress(background):
+    assert [("simulating galleries", done, 6) for done in range(7)] == PROGRESS
 
 
 def test_a_background_has_a_cohort_and_bounds_that_fall_as_more_may_pass(background):
@@ -158,7 +170,7 @@ FITTED = ImpostorStatistics(
 
 def test_a_threshold_lies_above_the_scores_of_rivals_by_so_many_of_their_spreads():
     assert compute_threshold(FITTED, 5, RIVALS, 0.1) == pytest.approx(
-        -1 + (1 + 0.5 / 5) * (0.7 + SPREAD_FLOOR)
+        -1 + (1 + 0.5 / 4) * (0.7 + SPREAD_FLOOR)
     )
     stricter = [compute_threshold(FITTED, 5, RIVALS, far) for far in (0.5, 0.1, 0.05, 0.01)]
     assert stricter == sorted(stricter)
@@ -170,8 +182,8 @@ def test_a_threshold_lies_above_the_scores_of_rivals_by_so_many_of_their_spreads
 def test_bounds_that_cross_are_put_in_order():
     crossed = ImpostorStatistics(5, 0.0, RIVALS, {0.1: (1.0, 0.0), 0.5: (0.0, 4.0)}, (0.0, 0.0))
     rivals = RivalScores(0.0, 1 - SPREAD_FLOOR)
-    assert compute_threshold(crossed, 2, rivals, 0.1) == pytest.approx(2.0)
-    assert compute_threshold(crossed, 2, rivals, 0.5) == pytest.approx(1.0)
+    assert compute_threshold(crossed, 3, rivals, 0.1) == pytest.approx(2.0)
+    assert compute_threshold(crossed, 3, rivals, 0.5) == pytest.approx(1.0)
 
 
 def test_rivals_are_the_best_other_species_of_each_photo(recognizer, background, group):

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from preprocessings import DEFAULT
+from preprocessings import CROP
 
 from hmdrn_calibration.quantization.activation_observer import observe_activations
 from hmdrn_calibration.quantization.layers import load_photo_graphs
@@ -24,7 +24,7 @@ def graphs(default):
 
 @pytest.fixture(scope="module")
 def histograms(graphs, drawn):
-    return observe_activations(graphs, drawn, DEFAULT, SETTING)
+    return observe_activations(graphs, drawn, CROP, SETTING)
 
 
 def photos_of(drawn, kind):
@@ -79,7 +79,7 @@ def test_what_both_branches_share_sees_both(graphs, histograms, drawn):
 
 
 def test_the_same_episodes_give_the_same_histograms(graphs, histograms, drawn):
-    again = observe_activations(graphs, drawn, DEFAULT, SETTING)
+    again = observe_activations(graphs, drawn, CROP, SETTING)
     for name, histogram in histograms.items():
         assert again[name].range == histogram.range
         np.testing.assert_array_equal(again[name].counts, histogram.counts)
@@ -89,7 +89,7 @@ def test_an_attention_head_is_observed_in_both_branches_too(exported, drawn):
     from hmdrn_runtime.bundle.bundle import open_bundle
 
     graphs = load_photo_graphs(open_bundle(exported("conv4", "attention")))
-    histograms = observe_activations(graphs, drawn, DEFAULT, SETTING)
+    histograms = observe_activations(graphs, drawn, CROP, SETTING)
     inputs = {
         node.input[0]
         for model in graphs.values()
@@ -102,4 +102,4 @@ def test_an_attention_head_is_observed_in_both_branches_too(exported, drawn):
 
 def test_too_few_photos_are_refused(graphs, drawn):
     with pytest.raises(DatasetError, match="lower way, shot or queries"):
-        observe_activations(graphs, drawn[:2], DEFAULT, SETTING)
+        observe_activations(graphs, drawn[:2], CROP, SETTING)

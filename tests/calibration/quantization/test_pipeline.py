@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from preprocessings import DEFAULT
+from preprocessings import CROP
 
 from hmdrn_calibration.quantization.in_memory_backend import InMemoryBackend, make_recognizer
 from hmdrn_calibration.quantization.layer_search import search_float32_layers
 from hmdrn_calibration.quantization.layers import find_layers, load_photo_graphs
 from hmdrn_calibration.quantization.paired_trials import PairedTrial
 from hmdrn_calibration.quantization.pipeline import check_budget, quantize_bundle
+from hmdrn_calibration.quantization.qdq_placement import ORT
 from hmdrn_calibration.quantization.ranges import METHODS
 from hmdrn_calibration.quantization.report import AccuracyDrop, Budget, LayerCost
 from hmdrn_runtime.backends.selection import open_backend
@@ -126,7 +127,7 @@ def test_the_report_is_json(calibrated):
 def test_the_reported_drop_is_what_an_evaluation_of_its_own_gives(default, data, calibrated):
     from hmdrn_calibration.quantization.calibration_data import load_calibration_photos
 
-    photos = load_calibration_photos(data, DEFAULT)
+    photos = load_calibration_photos(data, CROP)
     backend = InMemoryBackend(calibrated.variants["int8-ort"], open_backend(default, threads=1), 1)
     candidate = make_recognizer(default, backend, "int8-ort")
     settings = photos.settings(20)
@@ -174,3 +175,13 @@ def test_a_trial_ranks_a_network_above_its_damaged_copies(default, drawn):
         errors.append(outcome.distance_error(reference))
         assert outcome.accuracy_drop(outcome) == (0.0, 0.0)
     assert errors[0] < 1e-5 < errors[1] < errors[2]
+
+
+def test_the_interval_of_a_loss_may_end_two_tenths_above_its_mean():
+    assert Budget(0.3).max_interval == pytest.approx(0.5)
+
+
+@pytest.mark.slow
+def test_graphs_can_be_made_for_onnx_runtime_alone(default, data):
+    result = quantize_bundle(default, data, Budget(5.0, episodes=4), dialects=(ORT,), threads=1)
+    assert set(result.variants) == {drop.variant for drop in result.report.drops} == {"int8-ort"}

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from hmdrn_runtime.backends import onnxruntime as onnxruntime_backend
 from hmdrn_runtime.backends import onnxruntime_cuda
 from hmdrn_runtime.backends.base import ResidentArray
 from hmdrn_runtime.backends.cuda_driver import Gpu
@@ -197,6 +198,18 @@ def test_a_backend_runs_the_graphs_as_onnx_runtime_itself_does(bundle, name, pix
     for key, array in outputs.items():
         assert array.dtype == np.float32
         np.testing.assert_allclose(array, expected[key], rtol=1e-6, atol=1e-6 * np.abs(expected[key]).max())
+
+
+def test_memory_that_loading_freed_is_returned_to_the_system(bundle, monkeypatch, pixels):
+    returned = []
+    monkeypatch.setattr(onnxruntime_backend, "release_freed_memory", lambda: returned.append(True))
+    open_backend(bundle, threads=1).run("encode", {"images": pixels})
+    assert returned == [True]
+
+
+def test_a_c_library_without_a_way_to_return_memory_is_passed_over(monkeypatch):
+    monkeypatch.setattr(onnxruntime_backend.ctypes, "CDLL", lambda name: object())
+    onnxruntime_backend.release_freed_memory()
 
 
 def test_the_number_of_threads_reaches_onnx_runtime(bundle, monkeypatch, pixels):

@@ -197,7 +197,7 @@ def test_galleries_of_any_size_are_made_from_the_given_species(recognizer):
 
 def test_numbers_of_species_that_take_minutes_are_left_out(recognizer):
     species = next(iter(recognizer.gallery.species.values()))
-    assert count_operand_bytes(recognizer.gallery.network, species) == 4 * 2 * 2080
+    assert count_operand_bytes(recognizer.gallery.network, species) == 4 * recognizer.gallery.network.packed
     assert limit_species_counts(recognizer, (5, 1000, 100_000)) == (5, 1000)
 
 
