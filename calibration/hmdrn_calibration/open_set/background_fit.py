@@ -250,7 +250,7 @@ def _fit_impostors(
     values = np.concatenate(
         [(g.unknown - g.rivals.mean) / (g.rivals.spread + SPREAD_FLOOR) for g in galleries]
     )
-    inputs = np.repeat([[1 / g.species] for g in galleries], counts, axis=0)
+    inputs = np.repeat([[1 / (g.species - 1)] for g in galleries], counts, axis=0)
     weights = np.repeat(1 / np.array(counts), counts)
     bounds: dict[float, tuple[float, float]] = {}
     for far in RATES:

@@ -6,7 +6,7 @@
 stranger to the other species. If unknown species are like the enrolled ones, as enrolled ones are to each
 other, their scores have the mean and the spread of the photos' scores for the best other species. How many
 spreads above that mean a quantile lies depends little on the gallery; it is a linear function of the inverse
-number of species, fitted on galleries of background species (quantile regression: Koenker and Bassett,
+number of other species, fitted on galleries of background species (quantile regression: Koenker and Bassett,
 Econometrica 1978). A network that knows its training species better than others does not shift it.
 *Temperature*: a divisor of the logits, fitted by likelihood (Guo et al., ICML 2017); its logarithm is a
 linear function of the own scores too.
@@ -174,7 +174,7 @@ def compute_threshold(statistics: ImpostorStatistics, species: int, rivals: Riva
         rivals: Scores of its photos for the best other species.
         far: The rate, 0-1.
     """
-    bounds = np.array(list(statistics.bounds.values())) @ [1, 1 / species]
+    bounds = np.array(list(statistics.bounds.values())) @ [1, 1 / max(species - 1, 1)]
     # Quantiles fitted one by one may cross far from the data: sorted (Chernozhukov et al., 2010).
     bounds = np.sort(bounds)[::-1]
     spreads = float(np.interp(np.log(far), np.log(list(statistics.bounds)), bounds))

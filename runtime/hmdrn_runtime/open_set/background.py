@@ -52,7 +52,7 @@ class ImpostorStatistics:
         own: Mean leave-one-out score of a gallery's photos for their own species; 0 for one photo.
         rivals: Mean and spread of the scores of a gallery's photos for the best other species.
         bounds: By false-accept rate, ascending, the threshold's coefficients, in spreads above that mean: a
-            constant, and one for the inverse of the number of species.
+            constant, and one for the inverse of the number of species less one.
         temperature: Coefficients of the logarithm of the temperature, which makes probabilities honest: a
             constant, and one for the gallery's own mean score.
     """

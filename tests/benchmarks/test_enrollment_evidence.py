@@ -1,0 +1,71 @@
+"""Benchmarks of what an enrollment says, on drawn specimens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hmdrn
+from benchmarks.bursts import film, make_copies
+from benchmarks.enrollment_evidence import SHOTS, CachingMatcher, measure
+from benchmarks.open_set import RATES, measure_all, within_third
+from benchmarks.photo_groups import measure_false
+from hmdrn_calibration.open_set.background_fit import sum_tokens
+from hmdrn_runtime.images.quality import prepare_photo
+from hmdrn_runtime.open_set.background import Background
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+
+@pytest.fixture(scope="module")
+def parts():
+    recognizer = hmdrn.load("default", threads=1)
+    rng = np.random.default_rng(0)
+    groups = {"photos": {}, "films": {}}
+    for number, images in enumerate(draw_specimens(range(8), 7, size=96)):
+        frames = film(Image.fromarray(images[0]), SHOTS, rng)
+        for part, pictures in (("photos", images), ("films", frames)):
+            pixels = np.stack([prepare_photo(p, recognizer.preprocessing).pixels for p in pictures])
+            groups[part][f"s{number}"] = recognizer.matcher.compute_statistics(pixels)
+    return sum_tokens(recognizer.matcher, groups)
+
+
+def test_copies_and_films_are_pictures_of_the_same_scene():
+    (image,) = draw_specimens(range(1), 1, size=96)[0]
+    copies = make_copies(Image.fromarray(image), np.random.default_rng(0))
+    assert len(copies) == 10
+    assert {copy.mode for copy in copies.values()} == {"RGB"}
+    assert all(0.8 * 96 < min(copy.size) <= 96 for copy in copies.values())
+    frames = film(Image.fromarray(image), 3, np.random.default_rng(0))
+    assert np.array_equal(np.asarray(frames[0]), image)
+    assert len(frames) == 3
+
+
+@pytest.mark.slow
+def test_verdicts_and_forecasts_are_counted(parts):
+    matcher, groups = parts
+    caching = CachingMatcher(matcher.network, matcher.backend, matcher.variant)
+    counts = measure(caching, groups["photos"], groups["films"], 4, 2, np.random.default_rng(0))
+    assert (counts.photos, counts.planted) == (2 * 4 * SHOTS, 2)
+    assert counts.found <= counts.noticed <= counts.planted
+    assert set(counts.errors) == {"diverse", "bursts"}
+    assert all(np.isfinite(value) for value in counts.to_dict().values())
+
+
+@pytest.mark.slow
+def test_false_accepts_are_measured_for_each_group_and_all(parts):
+    matcher, groups = parts
+    statistics = hmdrn.load("default", threads=1).background.impostors
+    species = list(groups["photos"].values())
+    operators = matcher.operators([]) or np.stack([photos[0].arrays["support"] for photos in species])
+    results = measure_all(matcher, {"a": groups["photos"]}, Background(operators, statistics), 2)
+    assert {(r["data"], r["way"], r["shots"]) for r in results} == {
+        (name, 5, shots) for name in ("a", "all") for shots in (1, 5)
+    }
+    assert all(0 <= r[f"false_{rate}"] <= 100 for r in results for rate in RATES)
+    assert 0 <= within_third(results) <= 100
+
+
+def test_no_pair_of_different_specimens_counts_as_one(parts):
+    matcher, groups = parts
+    assert measure_false(matcher.network, groups["photos"]) < 20
