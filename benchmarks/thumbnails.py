@@ -29,7 +29,8 @@ def read_pairs(
 ) -> tuple[list[list[tuple[PhotoStatistics, PhotoStatistics]]], float]:
     """Return photos by species, each from its pixels and its thumbnail; and the thumbnails' mean bytes."""
     rng = np.random.default_rng(0)
-    pairs, sizes = [], []
+    pairs: list[list[tuple[PhotoStatistics, PhotoStatistics]]] = []
+    sizes: list[int] = []
     classes = open_dataset(data, split).classes
     for done, photos in enumerate(classes.values()):
         report("encoding photos", done, len(classes))

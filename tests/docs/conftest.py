@@ -67,8 +67,8 @@ def _make_files(folder: Path) -> None:
     for name in ("birds.safetensors", "runs/mine/model.safetensors"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(resolve_checkpoint("default"), folder / name)
-    _enroll(folder / "site7.gallery", ALBATROSSES, albatrosses, range(3))
-    _enroll(folder / "site8.gallery", ALBATROSSES[:1], albatrosses, range(2, 5))
+    _enroll(folder / "site7.gallery", ALBATROSSES, range(3))
+    _enroll(folder / "site8.gallery", ALBATROSSES[:1], range(2, 5))
     _write_visits(folder, albatrosses[2][5:8])
 
 
@@ -89,13 +89,13 @@ def _record_training(bundle: Path, photos: Path, trained: list[str]) -> None:
     (bundle / MANIFEST_NAME).write_text(changed.to_json(), encoding="utf-8")
 
 
-def _enroll(path: Path, labels: Iterable[str], photos: list[list[bytes]], indices: range) -> None:
+def _enroll(path: Path, labels: Iterable[str], numbers: range) -> None:
     recognizer = hmdrn.load("default", threads=1, keep_thumbnails=True)
-    for label, images in zip(labels, photos, strict=False):
-        recognizer.enroll(label, [images[i] for i in indices])
+    for label in labels:
+        recognizer.enroll(label, [path.parent / "species" / label / f"{n}.jpg" for n in numbers])
     recognizer.save_gallery(path)
     # A misspelled label to correct, and a previous generation.
-    recognizer.enroll("Albatros", photos[0][6])
+    recognizer.enroll("Albatros", path.parent / "b.jpg")
     recognizer.save_gallery(path)
 
 

@@ -25,7 +25,7 @@ class PhotoCorrection:
 
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
-        >>> correction = birds.correct("a.jpg", "Laysan Albatross")
+        >>> correction = birds.correct("species/Sooty Albatross/0.jpg", "Laysan Albatross")
         >>> correction.moved_from
         ('Sooty Albatross',)
     """

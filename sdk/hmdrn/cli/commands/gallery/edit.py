@@ -76,7 +76,7 @@ def export_species(gallery: Path, output: Path, labels: tuple[str, ...], as_json
 def forget(gallery: Path, label: str, photo: str | None, as_json: bool) -> None:
     """Remove the species LABEL, or one photo of it; the last photo takes the species with it.
 
-    Example: hmdrn gallery forget site7.gallery "Sooty Albatross" --photo a.jpg
+    Example: hmdrn gallery forget site7.gallery "Sooty Albatross" --photo 0.jpg
     """
     with edit_gallery(gallery) as target:
         (old,) = target.select([label]).values()
