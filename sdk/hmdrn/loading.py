@@ -22,10 +22,11 @@ def resolve_bundle(bundle: str | os.PathLike[str]) -> Path:
 
 
 def resolve_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
-    """Return the file of a checkpoint; the text "default" is the weights in the package's own bundle."""
+    """Return the file of a checkpoint, or that in a bundle; the text "default" is the package's bundle."""
     if _is_default(checkpoint):
         return resolve_bundle(DEFAULT) / CHECKPOINT
-    return expand_path(checkpoint, CheckpointError)
+    path = expand_path(checkpoint, CheckpointError)
+    return path / CHECKPOINT if (path / CHECKPOINT).is_file() else path
 
 
 def _is_default(path: object) -> bool:

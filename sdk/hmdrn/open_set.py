@@ -14,7 +14,7 @@ from hmdrn_calibration.open_set.background_fit import fit_background
 from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport, fit_calibration, measure_acceptance
 from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.backends.selection import open_backend
-from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, compute_sha256, open_bundle
+from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, Bundle, compute_sha256, open_bundle
 from hmdrn_runtime.datasets.dataset import Dataset, Photo, find_splits, open_dataset
 from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all
 from hmdrn_runtime.errors import BundleError, ExportError, GalleryError
@@ -22,7 +22,7 @@ from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
 from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.open_set.background import FILE, Background
+from hmdrn_runtime.open_set.background import FILE, Background, open_background
 from hmdrn_runtime.open_set.threshold import Calibration, active_calibration
 from hmdrn_runtime.progress import ProgressCallback
 from hmdrn_runtime.recognizer import Recognizer
@@ -125,18 +125,40 @@ def add_background(
         for d in datasets
     ]
     background = fit_background(matcher, groups, {"data": sources}, count=count, report=report)
-    manifest = opened.manifest
+    _write_background(opened, background)
+    return background
+
+
+def copy_background(source: Path, bundle: Path) -> bool:
+    """Copy the background of the bundle `source` into another bundle of the same network.
+
+    Returns:
+        False if the networks differ, in weights, configuration or preprocessing: nothing is copied then.
+
+    Raises:
+        ExportError: The bundle cannot be written.
+    """
+    old, new = open_bundle(source), open_bundle(bundle)
+    background = open_background(old)
+    if background is None or old.manifest.network.fingerprint != new.manifest.network.fingerprint:
+        return False
+    _write_background(new, background)
+    return True
+
+
+def _write_background(bundle: Bundle, background: Background) -> None:
+    """Write a background's file, and the manifest that names it."""
+    manifest, path = bundle.manifest, bundle.path
     try:
-        (bundle / FILE).write_bytes(background.to_bytes())
+        (path / FILE).write_bytes(background.to_bytes())
         changed = replace(
             manifest,
-            files={**manifest.files, FILE: compute_sha256(bundle / FILE)},
+            files={**manifest.files, FILE: compute_sha256(path / FILE)},
             model={**manifest.model, "background": background.to_dict()},
         )
-        write_atomically(bundle / MANIFEST_NAME, changed.to_json().encode())
+        write_atomically(path / MANIFEST_NAME, changed.to_json().encode())
     except OSError as error:
-        raise ExportError(f"cannot write the background to {bundle}: {describe_os_error(error)}") from error
-    return background
+        raise ExportError(f"cannot write the background to {path}: {describe_os_error(error)}") from error
 
 
 def open_background_data(path: str | os.PathLike[str]) -> Dataset:

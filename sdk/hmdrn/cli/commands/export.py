@@ -30,6 +30,7 @@ from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all
 from hmdrn_runtime.errors import ExportError, VerificationError
 from hmdrn_runtime.io.files import expand_path
+from hmdrn_runtime.open_set.background import FILE as BACKGROUND
 from hmdrn_runtime.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     default="fp32",
     help="Precision of the graphs; fp16 and int8 bundles have the fp32 graphs too.",
 )
-@option("--checkpoint", default=DEFAULT, help="Weights: .safetensors, or the authors' .pth.")
+@option("--checkpoint", default=DEFAULT, help="Weights: .safetensors, a bundle, or the authors' .pth.")
 @preprocess_option("crop: whole photographs; squash: photos that are cropped to the subject.")
 @option("--output", "-o", type=PATH, help="Bundle to write; ./<name>-<precision>.hmdrn by default.")
 @option(
@@ -150,7 +151,8 @@ def command(
         from hmdrn_export.exporter import export_bundle
         from hmdrn_network.checkpoints import load_checkpoint
 
-        weights = load_checkpoint(resolve_checkpoint(checkpoint))
+        source = resolve_checkpoint(checkpoint)
+        weights = load_checkpoint(source)
         if weights.card.recipe.get("finished") is False:
             steps = weights.card.recipe.get("steps_done")
             print_message(f"{checkpoint} is of a training run stopped after {steps} steps", "hmdrn-export")
@@ -184,6 +186,15 @@ def command(
             from hmdrn.open_set import add_background
 
             add_background(output, background, report, reader=reader)
+        elif (source.parent / BACKGROUND).is_file():  # the checkpoint is of a bundle, which has a background
+            from hmdrn.open_set import copy_background
+
+            if not copy_background(source.parent, output):
+                print_message(
+                    f"note: {output} has no background species: those of {checkpoint} are for its own "
+                    "weights and preprocessing; give --background DATA",
+                    "hmdrn-export",
+                )
         checks = check_with_compiler(output, report) if check_tensorrt else []
         engines = None
         if device is not None:
