@@ -30,15 +30,17 @@ def test_groups_are_those_of_average_linkage(seed):
 
 def test_one_stranger_is_one_question(store):
     birds = hmdrn.load("default", threads=1)
-    drawn = draw_specimens((9, 22), 6, size=128)
+    drawn = draw_specimens((1, 22), 6, size=128)
     ids = [[store.save(show_specimens(own[n : n + 2])).id for n in (0, 2, 4)] for own in drawn]
     store.save(make_visit(label="Jay"))
     store.save(make_visit(label=None, pictures=0))
-    groups = group_unknown_visits(store, birds)
+    groups = group_unknown_visits(store, birds, strictness=3.0)
     assert [sorted(visit.id for visit in group.visits) for group in groups] == ids
     assert all(group.likeness > 0 for group in groups)
     correct_visits(store, ids[0], None)
-    assert [sorted(v.id for v in group.visits) for group in group_unknown_visits(store, birds)] == ids[1:]
+    assert [
+        sorted(v.id for v in group.visits) for group in group_unknown_visits(store, birds, strictness=3.0)
+    ] == ids[1:]
 
 
 def test_an_empty_inbox_has_no_groups(store):

@@ -21,7 +21,7 @@ from hmdrn.cli.parameters import FiniteRange
 from hmdrn.visits.changes import list_changes
 from hmdrn.visits.corrections import choose_new_label, correct_visits, rename_visits, undo_change
 from hmdrn.visits.filter import VisitFilter
-from hmdrn.visits.inbox import ALIKE_RATE, MAX_VISITS, group_unknown_visits
+from hmdrn.visits.inbox import MAX_VISITS, STRICTNESS, group_unknown_visits
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.messages import suggest_names
 
@@ -160,15 +160,15 @@ def undo(file: Path, gallery: Path | None, bundle: str, as_json: bool) -> None:
 @gallery_option
 @bundle_option
 @option(
-    "--rate",
-    type=FiniteRange(0.01, 0.5),
-    default=ALIKE_RATE,
-    help="Share of pairs of different species that may look alike: lower makes more groups.",
+    "--strictness",
+    type=FiniteRange(),
+    default=STRICTNESS,
+    help="Likeness from which two visits are of one group: higher makes more and surer groups.",
 )
 @option("--limit", type=click.IntRange(1), default=MAX_VISITS, metavar="N", help="Most visits, the newest.")
 @json_option
 def inbox(
-    file: Path, where: VisitFilter, gallery: Path, bundle: str, rate: float, limit: int, as_json: bool
+    file: Path, where: VisitFilter, gallery: Path, bundle: str, strictness: float, limit: int, as_json: bool
 ) -> None:
     """Show the unknown visits in groups that look alike: one stranger is one question.
 
@@ -178,7 +178,7 @@ def inbox(
     """
     recognizer = load_with_notes(bundle, gallery)
     with VisitStore(file) as store:
-        groups = group_unknown_visits(store, recognizer, where, rate, limit)
+        groups = group_unknown_visits(store, recognizer, where, strictness, limit)
     if as_json:
         values = [
             {"likeness": round(group.likeness, 4), "visits": [visit.to_dict() for visit in group.visits]}
