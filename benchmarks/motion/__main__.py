@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -37,7 +37,7 @@ NAME_EVERY = 5
 class Species:
     """Species to show in a film: some photos of each are enrolled, others are shown."""
 
-    def __init__(self, classes: dict[str, Sequence[Photo]], way: int, shots: int, seed: int) -> None:
+    def __init__(self, classes: Mapping[str, Sequence[Photo]], way: int, shots: int, seed: int) -> None:
         random = np.random.default_rng(seed)
         self.recognizer = hmdrn.load("default", threads=1)
         self.labels: list[str] = []

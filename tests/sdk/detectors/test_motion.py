@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 import hmdrn
 from benchmarks.motion.film import Conditions, Film, FilmSettings
+from hmdrn.detectors.blobs import find_blobs
 from hmdrn.detectors.color_memory import ColorMemory
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.tracker import compute_iou
@@ -98,6 +100,16 @@ def test_a_subject_is_new_also_once_it_has_been_remembered():
     assert memory.measure_novelty(box, red, foreground, before=6.0) == 0
     swayed, place = np.roll(red, 6, axis=1), np.roll(foreground, 6, axis=1)
     assert memory.measure_novelty((16.0, 10.0, 26.0, 20.0), swayed, place, before=6.0) == 0
+
+
+def test_a_region_has_the_box_of_its_pixels_and_specks_and_streaks_are_none():
+    foreground = np.zeros((60, 80), np.uint8)
+    foreground[10:22, 20:36] = 255
+    foreground[40, 40] = 255
+    foreground[50:52, 10:40] = 255
+    (blob,) = find_blobs(cv2, foreground, 6.0)
+    assert blob.box == (20, 10, 36, 22)
+    assert blob.area == 12 * 16
 
 
 def test_what_was_put_down_for_good_becomes_background():
