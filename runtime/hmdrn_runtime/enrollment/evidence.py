@@ -24,8 +24,8 @@ from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.images.quality import PreparedPhoto, measure_quality
 from hmdrn_runtime.matching.base import Matcher
 
-PROBABLY_WRONG = -5.0
-"""Evidence below which a label is probably wrong: odds of 150 to 1 against it.
+PROBABLY_WRONG = -6.0
+"""Evidence below which a label is probably wrong: odds of 400 to 1 against it.
 
 On galleries of 5 and 8 species with 5 photos each, under 1 % of the photos of every val group are below."""
 

@@ -29,8 +29,10 @@ GAIN, SELF = 1.0, 10.0
 """Logits that a second further group of photos adds, and that a photo gains from a species of itself."""
 OWN_GAIN = 2.2
 """As `GAIN`, for scores against unknown species, which no linear fit corrects."""
-SEVERAL, SINGLE = (0.54, 0.44), (0.53, 0.31)
-"""Constant and slope of the expected accuracy in the mean chance: species of several groups, and of one."""
+SEVERAL, SINGLE = (0.637, 0.418, -0.046), (0.739, 0.266, -0.099)
+"""Coefficients of the expected accuracy: a constant, one for the mean chance, and one for the logarithm of
+the number of species, of `MOST_FITTED` at most; for species of several groups of photos, and of one."""
+MOST_FITTED = 20
 PRIOR = 5
 """Groups of photos that the gallery's mean counts as in a species' forecast."""
 MAX_SPECIES = 100
@@ -159,7 +161,7 @@ def forecast_gallery(
     chances = [_judge(matcher, gallery, label, order, scored, threshold or 0.0) for label in members[::step]]
     own = np.array([part.labels[:, order[part.label]].mean() for part in chances])
     views = np.array([part.views for part in chances])
-    right = np.array([_correct(share, count) for share, count in zip(own, views, strict=True)])
+    right = np.array([_correct(share, count, len(gallery)) for share, count in zip(own, views, strict=True)])
     overall = _estimate(float(right.mean()), int(views.sum()), not (views > 1).all())
     known = [None if part.known is None else float(part.known.mean()) for part in chances]
     shares = [share for share in known if share is not None]
@@ -212,9 +214,9 @@ def _judge(
     return _Chances(label, views, shifted / shifted.sum(axis=1, keepdims=True), known)
 
 
-def _correct(share: float, views: int) -> float:
-    constant, slope = SEVERAL if views > 1 else SINGLE
-    return constant + slope * share
+def _correct(share: float, views: int, species: int) -> float:
+    constant, slope, per_species = SEVERAL if views > 1 else SINGLE
+    return constant + slope * share + per_species * float(np.log(min(species, MOST_FITTED)))
 
 
 def _shrink(share: float, views: int, mean: float) -> float:

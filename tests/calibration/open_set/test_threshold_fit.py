@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from preprocessings import DEFAULT
+from preprocessings import CROP
 from safetensors.numpy import load
 
 import hmdrn
@@ -42,15 +42,15 @@ def statistics(recognizer, species, count):
     drawn = draw_specimens(species, count, size=84)
     return {
         f"species {s}": recognizer.matcher.compute_statistics(
-            np.stack([prepare(image, DEFAULT) for image in images])
+            np.stack([prepare(image, CROP) for image in images])
         )
         for s, images in zip(species, drawn, strict=True)
     }
 
 
 @pytest.fixture(scope="module")
-def recognizer():
-    return hmdrn.load("default", threads=1)
+def recognizer(conv4):
+    return hmdrn.load(conv4, threads=1)
 
 
 PROGRESS = []
@@ -106,8 +106,8 @@ def test_too_few_species_to_leave_one_unknown_are_refused(recognizer, background
         evaluate_rejection(recognizer.matcher, group, background, EpisodeSetting(12, 5, 4, 2, 0), 0.05)
 
 
-def test_a_calibrated_gallery_says_what_is_known(recognizer, background, group, monkeypatch):
-    one = hmdrn.load("default", threads=1)
+def test_a_calibrated_gallery_says_what_is_known(conv4, background, group, monkeypatch):
+    one = hmdrn.load(conv4, threads=1)
     monkeypatch.setattr(one.solved_gallery, "background", background, raising=False)
     drawn = draw_specimens(range(100, 104), 7, size=84)
     for s, images in enumerate(drawn):
@@ -130,8 +130,8 @@ def test_a_calibrated_gallery_says_what_is_known(recognizer, background, group, 
     assert one.classify(drawn[0][6]).known is None
 
 
-def test_a_calibration_applies_only_with_the_background_it_was_made_with(recognizer, background, monkeypatch):
-    one = hmdrn.load("default", threads=1)
+def test_a_calibration_applies_only_with_the_background_it_was_made_with(conv4, background, monkeypatch):
+    one = hmdrn.load(conv4, threads=1)
     for s, images in enumerate(draw_specimens(range(100, 103), 5, size=84)):
         one.enroll(f"species {s}", list(images[:4]))
     found = fit_calibration(one.matcher, one.gallery.species, background, 0.1)
