@@ -1,0 +1,73 @@
+"""The server of hmdrn studio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from hmdrn.studio.access import Access, Gate
+from hmdrn.studio.pages import enroll, gallery
+from hmdrn.studio.requests import Notices, Sent, answer
+from hmdrn.studio.session import StudioSession
+
+MAX_CONNECTIONS = 100
+"""Connections at once; further ones get 503."""
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(session: StudioSession, access: Access) -> ASGIApp:
+    """Return the pages behind their gate, as an ASGI application."""
+    notices = Notices()
+
+    def send_version(sent: Sent) -> Response:
+        return PlainTextResponse(session.version)
+
+    def go_home(sent: Sent) -> Response:
+        return RedirectResponse("/gallery" if len(session.gallery) else "/enroll", 303)
+
+    routes: list[BaseRoute] = [
+        Route("/", answer(go_home)),
+        Route("/version", answer(send_version)),
+        Mount("/static", StaticFiles(directory=_STATIC)),
+        *gallery.list_routes(session, notices),
+        *enroll.list_routes(session, notices),
+    ]
+    return Gate(Starlette(routes=routes), access)
+
+
+def make_server(
+    app: ASGIApp, host: str, port: int, certificate: Path | None = None, key: Path | None = None
+) -> uvicorn.Server:
+    """Return a server that is not running yet; TLS with a certificate and its key, in PEM."""
+    config = uvicorn.Config(
+        app,
+        host,
+        port,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=None if certificate is None else str(certificate),
+        ssl_keyfile=None if key is None else str(key),
+    )
+    return uvicorn.Server(config)
+
+
+def describe_links(host: str, port: int, access: Access, addresses: Sequence[str] = ()) -> list[str]:
+    """Return the links to open, with the token if there is one; `addresses` are this device's."""
+    scheme = "https" if access.secure else "http"
+    query = "" if access.token is None else f"/?token={access.token}"
+    hosts = addresses if host in ("0.0.0.0", "::") and addresses else [host]
+    return [f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{query}" for name in hosts]

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+
+import pytest
+from drawn_images import png_header
+from PIL import Image
+
+import hmdrn
+from hmdrn_runtime.specimens.traits import name_species
+
+FIRST = name_species(0)
+
+
+def contents(path):
+    """Everything that classification depends on."""
+    return {label: species.key for label, species in hmdrn.load_gallery(path).species.items()}
+
+
+def zip_part(folder):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, path.relative_to(folder).as_posix())
+    return [("photos", ("site.zip", file.getvalue(), "application/zip"))]
+
+
+def test_enrolling_gives_the_gallery_of_the_command(make_studio, specimens, enrolled, tmp_path):
+    path, by_command = tmp_path / "page.gallery", enrolled / "site.gallery"
+    make_studio(path).post("/enroll", files=zip_part(specimens))
+    assert contents(path) == contents(by_command)
+    records = hmdrn.load_gallery(path).species[FIRST].list_photos()
+    command = hmdrn.load_gallery(by_command).species[FIRST].list_photos()
+    assert [p.record.name for p in records] == [p.record.name for p in command]
+    assert [p.record.verdict for p in records] == [p.record.verdict for p in command]
+
+
+def test_the_first_species_makes_the_gallery(make_studio, photos, tmp_path):
+    studio = make_studio(tmp_path / "new.gallery")
+    assert "No species yet" in studio.get("/gallery")
+    text = studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    assert "3 new photos of Ghost Moth" in text
+    assert "0-0.png" in text
+    assert hmdrn.load_gallery(tmp_path / "new.gallery").species["Ghost Moth"].shots == 3
+
+
+def test_the_forecast_says_how_it_changed(studio, photos):
+    before = str(studio.session.forecast().accuracy)
+    text = studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    assert f"{studio.session.forecast().accuracy} get the right name (before: {before})" in text
+
+
+def decide(studio, action: str, label: str = "") -> str:
+    return studio.post("/enroll/decide", batch="1", photo="0", action=action, label=label)
+
+
+def test_a_photo_is_left_out(studio, photos, gallery):
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    assert "left out" in decide(studio, "leave-out")
+    assert hmdrn.load_gallery(gallery).species["Ghost Moth"].shots == 2
+
+
+def test_a_photo_is_moved_to_another_species(studio, photos, gallery):
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    digest = studio.session.batch.photos[0].report.digest
+    assert f"moved to {FIRST}" in decide(studio, "move", FIRST)
+    species = hmdrn.load_gallery(gallery).species
+    assert digest in species[FIRST].digests
+    assert digest not in species["Ghost Moth"].digests
+
+
+def test_a_photo_that_is_kept_changes_nothing(studio, photos, gallery):
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    before = gallery.read_bytes()
+    assert "kept" in decide(studio, "keep")
+    assert gallery.read_bytes() == before
+
+
+def test_a_decision_on_an_earlier_enrollment_is_refused(studio, photos):
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    studio.post("/enroll", files=photos[1], label="Emperor")
+    assert "there is a newer enrollment" in decide(studio, "leave-out")
+
+
+def test_undo_takes_an_enrollment_back(studio, photos, gallery):
+    before = contents(gallery)
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    studio.post("/gallery/undo")
+    assert contents(gallery) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("notes.png", b"hello"), ("bomb.png", png_header(60_000, 60_000)), ("empty.jpg", b"")],
+)
+def test_a_bad_photo_is_named_and_the_others_enrolled(studio, photos, gallery, name, data):
+    text = studio.post("/enroll", files=[*photos[0], ("photos", (name, data, "image/png"))], label="Moth")
+    assert name in text
+    assert hmdrn.load_gallery(gallery).species["Moth"].shots == 3
+
+
+def test_bad_photos_alone_change_nothing(studio, gallery):
+    before = gallery.read_bytes()
+    text = studio.post("/enroll", files=[("photos", ("a.png", b"hello", "image/png"))], label="Moth")
+    assert "a.png" in text
+    assert 'role="alert"' in text
+    assert gallery.read_bytes() == before
+
+
+def test_a_photo_without_species_is_refused(studio, photos):
+    assert "give the species a name" in studio.post("/enroll", files=photos[0])
+
+
+def test_a_zip_that_reaches_outside_is_refused(studio, gallery):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("../Moth/a.png", b"x")
+    before = gallery.read_bytes()
+    text = studio.post("/enroll", files=[("photos", ("evil.zip", file.getvalue(), "application/zip"))])
+    assert "evil.zip has a member outside of itself" in text
+    assert gallery.read_bytes() == before
+
+
+def test_a_failed_write_leaves_nothing_in_memory(studio, photos, gallery, monkeypatch):
+    def refuse(*arguments):
+        raise hmdrn.GalleryError("the disk is full")
+
+    monkeypatch.setattr(studio.session.recognizer, "save_gallery", refuse)
+    assert "the disk is full" in studio.post("/enroll", files=photos[0], label="Moth")
+    assert "Moth" not in studio.session.gallery
+    assert studio.session.undoable is None
+
+
+def test_every_field_and_picture_has_a_name(studio, photos):
+    """No input without a label, no picture without a text, no two equal ids."""
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    for path in ("/enroll", "/gallery", "/species?label=Ghost Moth"):
+        html = studio.client.get(path).text
+        outside = re.sub(r"<label.*?</label>", "", html, flags=re.DOTALL)
+        assert re.findall(r"<input(?![^>]*type=\"hidden\")[^>]*>", outside) == []
+        assert [tag for tag in re.findall(r"<img[^>]*>", html) if "alt=" not in tag] == []
+        ids = re.findall(r' id="([^"]*)"', html)
+        assert len(ids) == len(set(ids))
+
+
+def test_pictures_of_the_enrollment_are_sent(studio, photos):
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    picture = studio.client.get("/enroll/photo", params={"batch": "1", "photo": "0"})
+    assert Image.open(io.BytesIO(picture.content)).size == (128, 128)
+    assert studio.client.get("/enroll/photo", params={"batch": "1", "photo": "9"}).status_code == 404
