@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hmdrn.visits.naming import NameTally
 from hmdrn.visits.pictures import EVERY_SECONDS, PictureChooser
+from hmdrn.visits.reserve import Reserve
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Visit
 from hmdrn.watching.frame_classifier import WHOLE_FRAME
@@ -88,6 +89,7 @@ class VisitRecorder:
         self._open: dict[int, _OpenVisit] = {}
         self._waiting: deque[Visit] = deque(maxlen=_MAX_WAITING)
         self._is_failing = False
+        self._reserve = Reserve(store.path)
         self.count: int = 0
         store.close_open()
 
@@ -114,6 +116,7 @@ class VisitRecorder:
     def close(self) -> list[Visit]:
         """End all visits, and return them."""
         ended = [self._close(track) for track in list(self._open)]
+        self._reserve.release()
         return [visit for visit in ended if visit is not None]
 
     def _read_clock(self, frame: Frame) -> tuple[float, datetime]:
@@ -172,26 +175,36 @@ class VisitRecorder:
 
     def _write(self, visit: Visit) -> Visit:
         """Write a visit, and those that wait; without pictures, or later, if the disk is full."""
+        if not self._is_failing or self._reserve.has_room:
+            try:
+                stored = self._store.save(visit)
+            except HmdrnError as error:
+                if not self._is_failing:
+                    self._report(f"{error}; until then visits have no pictures, or wait in memory")
+                    self._is_failing = True
+                    self._reserve.release()
+            else:
+                self._write_waiting()
+                if self._is_failing and not self._waiting:
+                    self._is_failing = False
+                    self._reserve.fill()
+                return stored
+        self._store.shrink_log()
+        try:
+            self._write_waiting()
+            return self._store.save(visit, has_pictures=False)
+        except HmdrnError:
+            if visit.closed:
+                self._waiting.append(replace(visit, pictures=()))
+            return visit
+
+    def _write_waiting(self) -> None:
         while self._waiting:
             try:
                 self._store.save(self._waiting[0])
             except HmdrnError:
-                break
+                return
             self._waiting.popleft()
-        try:
-            stored = self._store.save(visit)
-        except HmdrnError as error:
-            if not self._is_failing:
-                self._report(f"{error}; until then visits have no pictures, or wait in memory")
-            self._is_failing = True
-            try:
-                return self._store.save(visit, has_pictures=False)
-            except HmdrnError:
-                if visit.closed:
-                    self._waiting.append(replace(visit, pictures=()))
-                return visit
-        self._is_failing = False
-        return stored
 
 
 def _is_over(visit: _OpenVisit, sighting: Sighting, clock: float, frame: Frame) -> bool:

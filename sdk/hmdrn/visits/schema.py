@@ -16,8 +16,10 @@ APPLICATION_ID = 0x686D7673
 """SQLite's `application_id`: "hmvs"."""
 _BUSY_SECONDS = 10.0
 """Seconds to wait for another process that writes."""
-_WAL_BYTES = 4 << 20
+_WAL_BYTES = 1 << 19
 """Bytes that the write-ahead log may keep on the disk between two uses."""
+_WAL_PAGES = 64
+"""Pages of 4 KB in the log from which it is written into the file: on a full disk it has to be small."""
 
 _NAMING = """
     label TEXT,                -- species; NULL if unknown or not a subject
@@ -165,4 +167,5 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")  # a closed visit survives a power cut
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     connection.row_factory = sqlite3.Row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -130,6 +131,11 @@ class VisitStore:
             for picture in visit.pictures if has_pictures else ():
                 insert_picture(connection, number, picture)
         return self.get(number)
+
+    def shrink_log(self) -> None:
+        """Write SQLite's log into the file, and give its room back where that is possible."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close_open(self) -> int:
         """Close the visits that a killed run left open, and return their number."""

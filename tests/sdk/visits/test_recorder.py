@@ -189,6 +189,21 @@ def test_on_a_full_disk_visits_have_no_pictures_and_it_is_said_once(store):
     assert "disk is full" in messages[0]
 
 
+def test_room_on_the_disk_is_kept_until_it_is_full(store):
+    reserve = store.path.with_name("site.visits.reserve")
+    recorder = make_recorder(store)
+    assert (reserve.stat().st_size, reserve.stat().st_mode & 0o777) == (1 << 20, 0o600)
+    store._connection = FullDisk(store._connection, "INSERT INTO pictures")
+    recorder.add(see(0, (0, None, JAY)))
+    recorder.add(see(20, (0, None, JAY)))
+    assert not reserve.exists()
+    store._connection.refuses = "nothing"
+    recorder.add(see(40, (0, None, JAY)))
+    assert reserve.exists()
+    recorder.close()
+    assert not reserve.exists()
+
+
 def test_visits_wait_in_memory_while_nothing_can_be_written(store):
     messages: list[str] = []
     recorder = make_recorder(store, report=messages.append)
