@@ -115,7 +115,8 @@ def _prepare(
     statistics = matcher.compute_statistics(np.stack([photo.pixels for photo in photos]))
     names = [photo.file_name if matcher.keep_file_names else "" for photo in photos]
     records = [make_record(name, photo.taken) for name, photo in zip(names, photos, strict=True)]
-    return photos, [replace(s, record=record) for s, record in zip(statistics, records, strict=True)]
+    pairs = zip(statistics, records, strict=True)
+    return photos, [photo.with_details(record, photo.thumbnail) for photo, record in pairs]
 
 
 def _list_verdicts(reports: Sequence[PhotoReport], statistics: Sequence[PhotoStatistics]) -> dict[str, str]:

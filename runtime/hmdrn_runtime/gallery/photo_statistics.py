@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,6 +51,13 @@ class PhotoStatistics:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "content", _content(self.arrays[name] for name in sorted(self.arrays)))
+
+    def with_details(self, record: PhotoRecord, thumbnail: bytes | None) -> PhotoStatistics:
+        """Return the same photo with another record and thumbnail."""
+        changed = copy(self)  # `replace` would compute the digest of the arrays again
+        object.__setattr__(changed, "record", record)
+        object.__setattr__(changed, "thumbnail", thumbnail)
+        return changed
 
     @property
     def title(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -171,4 +171,4 @@ def _prefer(first: PhotoStatistics, second: PhotoStatistics) -> PhotoStatistics:
     preferred = min(first, second, key=lambda p: (p.variant != "fp32", p.variant, p.content))
     thumbnails = (p.thumbnail for p in (first, second) if p.thumbnail is not None)
     record = merge_records(first.record, second.record)
-    return replace(preferred, thumbnail=min(thumbnails, default=None), record=record)
+    return preferred.with_details(record, min(thumbnails, default=None))

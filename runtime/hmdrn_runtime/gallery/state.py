@@ -119,8 +119,9 @@ def annotate_photos(state: GalleryState, label: str, verdicts: Mapping[str, str]
     photos = dict(species.photos)
     for digest, verdict in verdicts.items():
         if digest in photos:
-            record = replace(photos[digest].record, verdict=verdict[:MAX_TEXT])
-            photos[digest] = replace(photos[digest], record=record)
+            photo = photos[digest]
+            record = replace(photo.record, verdict=verdict[:MAX_TEXT])
+            photos[digest] = photo.with_details(record, photo.thumbnail)
     annotated = Species(label, MappingProxyType(photos), species.sums)
     if annotated == species:
         return state

@@ -279,6 +279,14 @@ def test_a_name_is_a_base_name_of_bounded_length_and_escaped_where_it_is_shown(p
     refused(path, "'name' has over 255 characters")
 
 
+def test_details_change_nothing_that_answers_depend_on():
+    before = photo(RIDGE, 1)
+    after = before.with_details(PhotoRecord("a.jpg"), with_thumbnail(1).thumbnail)
+    assert (after.content, after.digest, after.record.name) == (before.content, before.digest, "a.jpg")
+    assert (before.record, before.thumbnail) == (PhotoRecord(), None)
+    assert after != before
+
+
 def test_a_verdict_is_stored_without_a_change_of_the_generation():
     one = Gallery(RIDGE)
     one.add("a", [named(1, "a.jpg")])
