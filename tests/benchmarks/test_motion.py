@@ -68,19 +68,19 @@ def test_motion_finds_and_names_photographs_before_moving_leaves(shared):
         "--films",
         "2",
         "--minutes",
-        "1.5",
+        "1.2",
         "--json",
         "--seed",
-        "11",
+        "21",
     ]
     threads = cv2.getNumThreads()
     outcome = CliRunner().invoke(main, arguments, catch_exceptions=False)
     cv2.setNumThreads(threads)
     values = json.loads(outcome.output)
-    assert values["visits"] >= 20
+    assert values["visits"] >= 15
     assert values["visits_found"] >= 0.95 * values["visits"]
-    assert values["false_visits_in_ten_minutes"] <= 4  # one in three minutes
+    assert values["false_visits"] == 0
     assert values["mean_iou"] > 0.5
     accuracy = values["accuracy"]
-    assert accuracy["motion"] >= accuracy["true boxes"] - 5
-    assert accuracy["motion"] >= accuracy["whole frame"] + 20
+    assert accuracy["motion"] >= accuracy["true boxes"] - 6
+    assert accuracy["motion"] >= accuracy["whole frame"] + 25
