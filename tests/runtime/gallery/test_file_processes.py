@@ -139,7 +139,8 @@ def test_species_that_several_processes_enroll_at_once_are_all_there(tmp_path):
     found = load_gallery(path)
     expected = {f"{name} {turn}" for name in ("moth", "beetle", "ant") for turn in range(saves)}
     assert set(found) == expected
-    assert names(tmp_path) == ["site.gallery", "site.gallery.previous"]
+    # A slow machine also keeps the operators.
+    assert set(names(tmp_path)) - {"site.gallery.operators"} == {"site.gallery", "site.gallery.previous"}
 
 
 def test_commands_that_enroll_at_once_lose_nothing_of_each_other(tmp_path, photos_of):
