@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from fake_classifier import make_prediction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hmdrn.watching.smoothing import Smoother, Smoothing
+from hmdrn.watching.events import build_result_events
+from hmdrn.watching.results import Sighting, WatchResult
+from hmdrn.watching.smoothing import SmoothedLabel, Smoother, Smoothing
 from hmdrn_runtime.errors import HmdrnError
 
 LABELS = "abc"
@@ -127,3 +130,13 @@ def test_values_out_of_range_are_refused(values, message):
 def test_after_a_long_gap_the_past_is_forgotten():
     steps = [("a", 0.9, True, 0.03)] * 100 + [("b", 0.9, True, 60.0)] + [("b", 0.9, True, 0.03)] * 2
     assert shown(Smoothing(), steps)[-1] == "b"
+
+
+def test_the_event_of_an_unknown_subject_has_a_null_probability_and_its_own_score():
+    smoother, unknown = Smoother(Smoothing(0.0, 0.0, 1)), make_prediction("a", 0.9, False)
+    sighting = Sighting(0, None, unknown, smoother.update(unknown, 0.0), SmoothedLabel("species", "a", 0.9))
+    frame = SimpleNamespace(index=3, position=0.1, time=0.0, file=None)
+    (event,) = build_result_events(WatchResult(frame, (sighting,), (), 0.01), every=False)
+    values = [event[key] for key in ("state", "label", "probability", "score")]
+    assert values == ["unknown", None, None, 1.0]
+    assert event["before"] == {"state": "species", "label": "a", "probability": 0.9, "score": None}

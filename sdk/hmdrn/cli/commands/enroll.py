@@ -156,8 +156,10 @@ def command(
             }
             for r in reports
         ]
-        values = {"gallery": str(gallery), "contact_sheet": str(sheet) if drawn else None, "far": rate}
-        values |= {
+        values = {
+            "gallery": str(gallery),
+            "contact_sheet": str(sheet) if drawn else None,
+            "far": rate,
             "own_photos": None if cost is None else cost.to_dict(),
             "forecast": None if expected is None else expected.to_dict(),
         }

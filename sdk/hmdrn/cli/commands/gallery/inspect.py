@@ -90,8 +90,8 @@ def show(gallery: Path, label: str, bundle: str | None, as_json: bool) -> None:
         expected = expected.select(species.label)
     if as_json:
         values = {"gallery": str(gallery), "label": species.label, "photos": photos, "far": rate}
-        values["forecast"] = None if expected is None else expected.to_dict()
-        print_json("gallery.show", {**values, "doubts": doubts})
+        promise = None if expected is None else expected.to_dict()
+        print_json("gallery.show", {**values, "forecast": promise, "doubts": doubts})
         return
     columns = ["photo", "verdict", "taken", "enrolled", "digest", "variant", "thumbnail"]
     rows = [
