@@ -19,6 +19,7 @@ from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.messages import HmdrnWarning
 
 _VERBS = {
+    "average": "Average the weights of checkpoints of several runs.",
     "build": "Build TensorRT engines of a bundle, on the device that will run them.",
     "classify": "Name the species on photos.",
     "correct": "Put the species of a photo right: enroll it there, and not where it was.",
@@ -37,6 +38,7 @@ _VERBS = {
     "prepare": "Turn the original archives of a data set into a zip with splits.",
     "profile": "Measure how fast a bundle is on this machine.",
     "quantize-report": "Show what INT8 would cost a bundle, layer by layer.",
+    "studio": "See, enroll and correct in a browser, on this device, without the network.",
     "train": "Train a model on photographs by class.",
     "visits": "Look at the visits that watch and label wrote, correct them, name strangers.",
     "watch": "Name what a camera, stream or video shows, while it runs.",
