@@ -26,6 +26,7 @@ SMALLER = {
 """Options appended to a command that would otherwise take minutes."""
 
 PARSED = {
+    "average": "needs two runs; tests/sdk/cli/test_average.py runs it",
     "studio": "runs until it is stopped; tests/sdk/studio runs it",
     "frigate": "needs Frigate and a broker; tests/sdk/integrations/frigate runs it with doubles",
     "build": "needs a GPU; tests/export/tensorrt builds engines with NVIDIA's compiler",
