@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.gallery.labels import normalize_label
 from hmdrn_runtime.images.formats import VIDEO_ADVICE, is_other_image, is_photo, is_video
 from hmdrn_runtime.images.source import describe_source
-from hmdrn_runtime.messages import abbreviate_names, format_error
+from hmdrn_runtime.messages import HmdrnWarning, abbreviate_names, format_error
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 """Most bytes of one unpacked photo in a zip."""
@@ -91,10 +92,14 @@ def open_files(path: str | os.PathLike[str]) -> tuple[Path, FileReader, Listing]
 def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the photos in a folder and its subfolders, sorted by path, without those of systems and tools.
 
+    A warning names images that are left out.
+
     Raises:
         DatasetError: The folder, or one within it, cannot be read.
     """
     source, _, listing = open_files(folder)
+    for note in listing.notes:
+        warnings.warn(f"{describe_source(source)}: {note}", HmdrnWarning, stacklevel=2)
     return sorted(source / name for name in listing.images)
 
 

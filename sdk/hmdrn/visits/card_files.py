@@ -47,19 +47,20 @@ def list_files(store: VisitStore, folder: Path) -> Iterator[LabeledFile]:
         "ORDER BY files.time, files.path"
     )
     for row in rows:
+        path = os.fsdecode(row["path"])
         try:
-            status = (folder / row["path"]).stat()
+            status = (folder / path).stat()
         except OSError:
             continue
         if (status.st_size, status.st_mtime_ns) != (row["size"], row["modified"]):
             continue
         species = "" if row["visit"] is None else Naming(row["species"], verdict=row["verdict"]).text
         values = (
-            *(row["path"], row["time"], row["visit"], species, row["species_known"]),
+            *(path, row["time"], row["visit"], species, row["species_known"]),
             *(row["species_probability"], row["verdict"], row["label"], row["known"]),
             *(row["probability"], row["error"]),
         )
-        yield LabeledFile(row["path"], species, values)
+        yield LabeledFile(path, species, values)
 
 
 def sort_files(

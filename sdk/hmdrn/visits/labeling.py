@@ -17,6 +17,7 @@ from hmdrn.visits.visit import Visit, format_time
 from hmdrn_runtime.errors import DatasetError, HmdrnError
 from hmdrn_runtime.images.quality import PreparedPhoto
 from hmdrn_runtime.io.files import expand_path
+from hmdrn_runtime.io.json_document import is_encodable
 from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.progress import ProgressCallback
@@ -105,7 +106,7 @@ def label_card(
 
 def _read_seen(store: VisitStore) -> set[tuple[str, int, int]]:
     rows = store.query("SELECT path, size, modified FROM files WHERE error IS NULL")
-    return {(row["path"], row["size"], row["modified"]) for row in rows}
+    return {(os.fsdecode(row["path"]), row["size"], row["modified"]) for row in rows}
 
 
 def _decode_ahead(
@@ -173,7 +174,9 @@ def _write_burst(
 
 def _file_values(item: DecodedPhoto, visit: int | None, prediction: Prediction | None) -> list[object]:
     photo = item.photo
-    key = [photo.name, photo.size, photo.modified, format_time(photo.time)]
+    # Text in SQLite is UTF-8; a name with other bytes is kept as a BLOB.
+    name = photo.name if is_encodable(photo.name) else os.fsencode(photo.name)
+    key = [name, photo.size, photo.modified, format_time(photo.time)]
     if prediction is None:
         return [*key, None, None, None, None, item.error]
     known = prediction.known

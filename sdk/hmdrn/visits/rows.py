@@ -47,7 +47,7 @@ def sight_values(visit: Visit) -> list[object]:
         format_time(visit.start),
         format_time(visit.end),
         visit.duration,
-        visit.source,
+        visit.source.encode("utf-8", "backslashreplace").decode(),  # a folder's name may have other bytes
         visit.track,
         visit.frames,
         int(visit.closed),

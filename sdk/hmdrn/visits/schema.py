@@ -134,7 +134,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     # A reader of a file in WAL mode would make files beside it, which a read-only medium refuses.
     mode = "mode=rw" if writable else "mode=ro&immutable=1"
     return sqlite3.connect(
-        f"file:{quote(str(path.resolve()))}?{mode}",
+        f"file:{quote(os.fsencode(path.resolve()))}?{mode}",
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,

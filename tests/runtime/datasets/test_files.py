@@ -12,7 +12,9 @@ from photo_folders import CLASSES, SPLITS, make_folder, make_zip, names_of, refu
 
 from hmdrn_runtime.datasets import files as dataset_files
 from hmdrn_runtime.datasets.dataset import find_splits, open_dataset
+from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import DatasetError
+from hmdrn_runtime.messages import HmdrnWarning
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
@@ -55,6 +57,12 @@ def test_images_that_are_not_photos_are_named(make):
     assert len(dataset) == 3
     assert dataset.notes == ("left out 2 that are not photos: robin/old.psd, wren/Map.SVG",)
     assert open_dataset(make(CLASSES)).classes.keys() == {"robin", "wren"}
+
+
+def test_photos_of_a_folder_are_listed_with_a_warning_of_the_others(tmp_path):
+    root = make_folder(tmp_path / "data", ("b.jpg", "a/c.webp", "a/d.XCF", "e.txt"))
+    with pytest.warns(HmdrnWarning, match=r"data'?: left out 1 that are not photos: a/d\.XCF$"):
+        assert find_photos(root) == [root / "a" / "c.webp", root / "b.jpg"]
 
 
 @pytest.mark.parametrize(

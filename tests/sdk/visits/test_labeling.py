@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -14,6 +15,7 @@ from hmdrn.visits.card import split_bursts
 from hmdrn.visits.card_files import list_files, sort_files
 from hmdrn.visits.folders import name_folder
 from hmdrn.visits.labeling import label_card
+from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -192,3 +194,17 @@ def test_the_command_labels_lists_and_sorts(hmdrn, birds, card, tmp_path, monkey
     for option in ("--csv", "--visits", "--sort-into"):
         refused = hmdrn("label", card, "-g", tmp_path / "a.gallery", option, card / "new")
         assert (refused.code, "it is on the card" in refused.err) == (2, True), refused
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+def test_names_that_are_not_utf8_are_labeled_known_again_and_sorted(birds, tmp_path, drawn):
+    card, name = tmp_path / os.fsdecode(b"card-\xe9"), os.fsdecode(b"caf\xe9.png")
+    write_photo(card / name, drawn[0][0])
+    with VisitStore(card.with_suffix(".visits"), create=True) as store:
+        assert label_card(store, birds, card).labeled == 1
+        assert label_card(store, birds, card).seen == 1
+        assert [visit.source for visit in store.find()] == [f"{tmp_path}/card-\\udce9"]
+        files = list(list_files(store, card))
+    assert [file.row[0] for file in files] == [name]
+    assert sort_files(files, card, tmp_path / "sorted") == 1
+    assert (tmp_path / "sorted" / "Jay" / name).is_file()

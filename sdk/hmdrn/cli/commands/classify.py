@@ -27,7 +27,7 @@ from hmdrn.cli.options import (
 from hmdrn.cli.output import format_json, print_table, progress, with_schema
 from hmdrn.cli.output_paths import check_output_path
 from hmdrn_runtime.credentials import mask_secrets
-from hmdrn_runtime.datasets.files import open_files
+from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import DatasetError, HmdrnError, ImageError
 from hmdrn_runtime.images.formats import IMAGE_SUFFIXES
 from hmdrn_runtime.images.preprocessing import Preprocessing
@@ -112,12 +112,9 @@ def _find_files(image: Path) -> list[tuple[Path, ImageError | None]]:
         image = expand_path(image, ImageError)
         if not image.is_dir():
             return [(image, None)]
-        _, _, listing = open_files(image)
-        photos = sorted(image / name for name in listing.images)
+        photos = find_photos(image)
     except (ImageError, DatasetError) as error:
         return [(image, ImageError(str(error)))]
-    for note in listing.notes:
-        print_message(f"warning: {image}: {note}")
     if not photos:
         return [(image, ImageError(f"{image} holds no image ({', '.join(IMAGE_SUFFIXES)}): check the path"))]
     return [(photo, None) for photo in photos]

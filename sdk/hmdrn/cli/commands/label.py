@@ -141,6 +141,6 @@ def _write_csv(path: Path, files: list[LabeledFile]) -> None:
     writer.writerow(CSV_COLUMNS)
     writer.writerows(file.row for file in files)
     try:
-        write_atomically(path, text.getvalue().encode())
+        write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise HmdrnError(f"cannot write table {path}: {describe_os_error(error)}") from error
