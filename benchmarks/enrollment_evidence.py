@@ -186,6 +186,9 @@ def film_species(recognizer: Recognizer, dataset: Dataset, rng: np.random.Genera
 def main(bundle: str, data: tuple[Path, ...], split: str, galleries: int, seed: int, as_json: bool) -> None:
     """Measure verdicts and forecasts on each DATA."""
     recognizer = load(bundle, threads=1)
+    ridge = recognizer.matcher
+    if not isinstance(ridge, RidgeMatcher):
+        raise click.UsageError("give a bundle with the ridge head")
     results: list[dict[str, Any]] = []
     with progress() as report:
         for path in data:
@@ -195,7 +198,7 @@ def main(bundle: str, data: tuple[Path, ...], split: str, galleries: int, seed: 
                 "photos": compute_photo_statistics(recognizer, dataset.classes, None, report),
                 "films": film_species(recognizer, dataset, rng),
             }
-            summed, parts = sum_tokens(recognizer.matcher, groups)
+            summed, parts = sum_tokens(ridge, groups)
             matcher = CachingMatcher(summed.network, summed.backend, summed.variant)
             for way in WAYS:
                 if way <= sum(len(members) > SHOTS for members in parts["photos"].values()):

@@ -88,13 +88,16 @@ def within_third(results: Sequence[Mapping[str, Any]]) -> float:
 def main(bundle: str, data: tuple[Path, ...], split: str, galleries: int, as_json: bool) -> None:
     """Measure false accepts on each DATA and on all together."""
     recognizer = load(bundle, threads=1)
+    ridge = recognizer.matcher
+    if not isinstance(ridge, RidgeMatcher):
+        raise click.UsageError("give a bundle with the ridge head")
     background = require_background(recognizer)
     with progress() as report:
         groups = {
             path.name: compute_photo_statistics(recognizer, open_dataset(path, split).classes, 40, report)
             for path in data
         }
-        matcher, summed = sum_tokens(recognizer.matcher, groups)
+        matcher, summed = sum_tokens(ridge, groups)
         results = measure_all(matcher, summed, background, galleries)
     if as_json:
         click.echo(json.dumps({"bundle": bundle, "galleries": galleries, "results": results}))

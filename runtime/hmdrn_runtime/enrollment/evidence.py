@@ -56,7 +56,7 @@ class SpeciesEvidence:
     @property
     def values(self) -> Floats:
         """The evidence for each photo's label in logits, (N,)."""
-        return self.own - self.rivals.max(axis=1, initial=-np.inf)
+        return np.asarray(self.own - self.rivals.max(axis=1, initial=-np.inf))
 
     @property
     def answers(self) -> list[str]:

@@ -54,7 +54,7 @@ def _find_bursts(photos: Sequence[PhotoStatistics]) -> npt.NDArray[np.bool_]:
     """Return true for every two photos that were taken within `BURST_SECONDS`, by their EXIF, (N, N)."""
     taken = [photo.record.taken for photo in photos]
     seconds = np.array([datetime.fromisoformat(t.rstrip("Z")).timestamp() if t else np.nan for t in taken])
-    return np.abs(seconds[:, None] - seconds) <= BURST_SECONDS
+    return np.asarray(np.abs(seconds[:, None] - seconds) <= BURST_SECONDS)
 
 
 def _flatten_gram(network: Network, photo: PhotoStatistics) -> Float32:
