@@ -14,6 +14,10 @@ e = element
 PAGES = {
     "/enroll": "Enroll",
     "/gallery": "Gallery",
+    "/classify": "Name a photo",
+    "/live": "Live",
+    "/visits": "Visits",
+    "/models": "Models",
 }
 
 
@@ -32,6 +36,7 @@ def render_page(
     links = [
         e("a", name, href=target, aria_current="page" if target == path else None)
         for target, name in PAGES.items()
+        if target != "/visits" or session.visits is not None
     ]
     head = e(
         "head",

@@ -72,7 +72,9 @@ class Notices:
             self._texts[number] = (text, is_error)
             while len(self._texts) > _MAX_NOTICES:
                 self._texts.popitem(last=False)
-        return RedirectResponse(f"{path}{'&' if '?' in path else '?'}notice={quote(number)}", 303)
+        address, mark, place = path.partition("#")
+        query = f"{'&' if '?' in address else '?'}notice={quote(number)}"
+        return RedirectResponse(f"{address}{query}{mark}{place}", 303)
 
     def find(self, sent: Sent) -> tuple[str, bool] | None:
         """Return the message of a request's address."""

@@ -13,7 +13,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from hmdrn.studio.access import Access, Gate
-from hmdrn.studio.pages import enroll, gallery
+from hmdrn.studio.live import LiveView
+from hmdrn.studio.pages import classify, enroll, gallery, live, models, visits
 from hmdrn.studio.requests import Notices, Sent, answer
 from hmdrn.studio.session import StudioSession
 
@@ -22,7 +23,7 @@ MAX_CONNECTIONS = 100
 _STATIC = Path(__file__).parent / "static"
 
 
-def create_app(session: StudioSession, access: Access) -> ASGIApp:
+def create_app(session: StudioSession, access: Access, view: LiveView | None = None) -> ASGIApp:
     """Return the pages behind their gate, as an ASGI application."""
     notices = Notices()
 
@@ -30,7 +31,8 @@ def create_app(session: StudioSession, access: Access) -> ASGIApp:
         return PlainTextResponse(session.version)
 
     def go_home(sent: Sent) -> Response:
-        return RedirectResponse("/gallery" if len(session.gallery) else "/enroll", 303)
+        page = "/live" if view is not None else "/gallery" if len(session.gallery) else "/enroll"
+        return RedirectResponse(page, 303)
 
     routes: list[BaseRoute] = [
         Route("/", answer(go_home)),
@@ -38,6 +40,10 @@ def create_app(session: StudioSession, access: Access) -> ASGIApp:
         Mount("/static", StaticFiles(directory=_STATIC)),
         *gallery.list_routes(session, notices),
         *enroll.list_routes(session, notices),
+        *classify.list_routes(session, notices),
+        *live.list_routes(session, view, notices),
+        *models.list_routes(session),
+        *visits.list_routes(session, notices),
     ]
     return Gate(Starlette(routes=routes), access)
 

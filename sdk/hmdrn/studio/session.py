@@ -17,6 +17,8 @@ from hmdrn.forecasting import forecast
 from hmdrn.open_set import calibrate_threshold, evaluate_acceptance
 from hmdrn.studio.enrollment import EnrollmentBatch, enroll_species, list_photos
 from hmdrn.studio.undo import revert_change
+from hmdrn.visits.changes import VisitChange
+from hmdrn.visits.corrections import Correction, correct_visits, undo_change
 from hmdrn.visits.store import VisitStore
 from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport
 from hmdrn_runtime.enrollment.correction import PhotoCorrection
@@ -172,6 +174,25 @@ class StudioSession:
                 raise EnrollmentError(f"these frames add nothing to {label}: let it move, and try again")
             photos = [by_digest[photo.digest] for photo in report.photos]
             return self._add_batch((report,), {report.label: photos}, (), before)
+
+    def correct_visits(self, ids: Sequence[int], label: str | None) -> Correction:
+        """Give visits their right name, and teach the gallery; as `hmdrn.correct_visits`."""
+        with self._lock:
+            self._changes += 1
+            return correct_visits(self.diary, ids, label, self.recognizer, self.gallery_path)
+
+    def undo_correction(self) -> VisitChange:
+        """Undo the last correction of visits; as `hmdrn.undo_change`."""
+        with self._lock:
+            self._changes += 1
+            return undo_change(self.diary, self.recognizer, self.gallery_path)
+
+    @property
+    def diary(self) -> VisitStore:
+        """The visits; raises HmdrnError without a diary."""
+        if self.visits is None:
+            raise HmdrnError("no diary is open: start the studio with --visits FILE")
+        return self.visits
 
     def rename(self, label: str, new: str, join: bool) -> None:
         """Rename a species; `join` merges it with one of that name."""

@@ -88,6 +88,11 @@ def encode_png(pixels) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def encode():
+    return encode_png
+
+
+@pytest.fixture(scope="session")
 def photos():
     """Six photos of two species as parts of a form."""
     drawn = draw_specimens(range(4, 6), 3, size=96)

@@ -58,7 +58,7 @@ def decide(studio, action: str, label: str = "") -> str:
 
 def test_a_photo_is_left_out(studio, photos, gallery):
     studio.post("/enroll", files=photos[0], label="Ghost Moth")
-    assert "left out" in decide(studio, "leave-out")
+    assert "Photo 1: left out." in decide(studio, "leave-out")
     assert hmdrn.load_gallery(gallery).species["Ghost Moth"].shots == 2
 
 

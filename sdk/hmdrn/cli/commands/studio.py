@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.detector_options import DetectorOptions, detector_options, open_detector
 from hmdrn.cli.gallery_notes import load_with_notes
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, gallery_option, option, require_package, threads_option
 from hmdrn.cli.signals import StopOnSignal
 from hmdrn.loading import DEFAULT, load
 from hmdrn.visits.store import VisitStore
+from hmdrn.watching.sources import parse_source
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.gallery.file import check_gallery_path
 from hmdrn_runtime.io.files import describe_os_error
@@ -25,6 +27,12 @@ from hmdrn_runtime.recognizer import Recognizer
 @click.command("studio")
 @click.argument("bundle", metavar="[BUNDLE]", default=DEFAULT)
 @gallery_option
+@option(
+    "--source",
+    "-s",
+    help="What to watch live: a camera's number (0), a film, a folder, an address; as watch.",
+)
+@detector_options
 @option("--visits", type=PATH, help="Diary to show and correct; made if missing.")
 @option(
     "--host", default="127.0.0.1", help="Address to listen on; any but loopback asks visitors for a token."
@@ -36,6 +44,8 @@ from hmdrn_runtime.recognizer import Recognizer
 def command(
     bundle: str,
     gallery: Path,
+    source: str | None,
+    detector: DetectorOptions,
     visits: Path | None,
     host: str,
     port: int,
@@ -54,6 +64,7 @@ def command(
     for package in ("starlette", "uvicorn", "python_multipart", "segno"):
         require_package(package, "hmdrn studio", "studio")
     from hmdrn.studio.access import Access
+    from hmdrn.studio.live import LiveView
     from hmdrn.studio.server import create_app, describe_links, make_server
     from hmdrn.studio.session import StudioSession
 
@@ -62,14 +73,22 @@ def command(
         gallery = check_gallery_path(gallery)
         recognizer = _load(bundle, gallery, threads)
         session = StudioSession(recognizer, gallery, store)
+        view = None
+        if source is not None:
+            found_by = open_detector(detector, None, parse_source(source), threads, print_message)
+            view = LiveView(recognizer, source, found_by, store, print_message)
         access = Access.for_host(host, secure=certificate is not None)
         listener = stack.enter_context(_listen(host, port))
-        server = make_server(create_app(session, access), host, port, certificate, certificate_key)
+        server = make_server(create_app(session, access, view), host, port, certificate, certificate_key)
         port = listener.getsockname()[1]
         _print_links(describe_links(host, port, access, _list_addresses(host)), access.token)
 
         def end() -> None:
             server.should_exit = True
+
+        if view is not None:
+            stack.callback(view.close)
+            view.start()
 
         stop.call(end)
         # In a thread of its own, since in the main thread uvicorn would take the signals.

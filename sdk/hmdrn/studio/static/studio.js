@@ -41,3 +41,73 @@ for (const slider of document.querySelectorAll("[data-cost]")) {
     }, 200);
   });
 }
+
+const liveAnswer = document.getElementById("live-answer");
+if (liveAnswer) {
+  const figures = document.getElementById("live-figures");
+  setInterval(async () => {
+    if (document.hidden) return;
+    try {
+      const status = await (await fetch("/live/status")).json();
+      const names = status.subjects.map((s) => s.probability && s.state === "species"
+        ? `${s.name}, ${Math.round(100 * s.probability)} %` : s.name);
+      const text = status.is_paused ? "paused" : status.has_ended ? "ended" : names.join("; ") || "nothing there";
+      // Only changes, which a screen reader says aloud.
+      if (liveAnswer.textContent !== text) liveAnswer.textContent = text;
+      figures.textContent = `${status.rate.toFixed(1)} frames a second, ` +
+        `${Math.round(1000 * status.latency)} ms from capture to name. ${status.message}`;
+    } catch { /* the server is away for a moment */ }
+  }, 700);
+}
+
+const cameraStart = document.getElementById("camera-start");
+if (cameraStart) {
+  const video = document.getElementById("camera");
+  const answer = document.getElementById("camera-answer");
+  const canvas = document.createElement("canvas");
+  let stream = null;
+
+  async function nameFrame() {
+    if (!stream) return;
+    const scale = Math.min(1, 640 / Math.max(video.videoWidth, video.videoHeight));
+    canvas.width = Math.round(video.videoWidth * scale);
+    canvas.height = Math.round(video.videoHeight * scale);
+    if (canvas.width && canvas.height) {
+      canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+      const frame = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
+      const form = new FormData();
+      form.append("frame", frame, "frame.jpg");
+      try {
+        const named = await (await fetch("/classify/frame", { method: "POST", body: form })).json();
+        const text = named.answer || named.error;
+        if (stream && answer.textContent !== text) answer.textContent = text;
+      } catch { answer.textContent = "The studio does not answer."; }
+    }
+    setTimeout(nameFrame, 300);
+  }
+
+  cameraStart.addEventListener("click", async () => {
+    if (stream) {
+      for (const track of stream.getTracks()) track.stop();
+      stream = null;
+      video.hidden = true;
+      cameraStart.textContent = "Start the camera";
+      return;
+    }
+    if (!navigator.mediaDevices) {
+      answer.textContent = "Browsers give a page the camera on this machine itself, or over https, only.";
+      return;
+    }
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    } catch (error) {
+      answer.textContent = `No camera: ${error.message}`;
+      return;
+    }
+    edited = true;
+    video.srcObject = stream;
+    video.hidden = false;
+    cameraStart.textContent = "Stop the camera";
+    nameFrame();
+  });
+}

@@ -1,0 +1,206 @@
+"""A source watched in a thread of its own, for any number of viewers."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import PIL.Image
+
+from hmdrn.visits.recorder import VisitRecorder
+from hmdrn.visits.store import VisitStore
+from hmdrn.watching.frames import Detector
+from hmdrn.watching.overlay import draw_overlay
+from hmdrn.watching.results import SourceEvent, WatchResult
+from hmdrn.watching.watch import Watch, watch
+from hmdrn_runtime.errors import HmdrnError, ImageError
+from hmdrn_runtime.images.preprocessing import crop_box
+from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
+from hmdrn_runtime.prediction import Prediction
+from hmdrn_runtime.recognizer import Recognizer
+
+MAX_RATE = 15.0
+"""Pictures a second that viewers get at most."""
+_VIEWED_SECONDS = 3.0
+"""Seconds after the last look of a viewer in which pictures are still drawn."""
+_BURST, _BURST_EVERY = 40, 0.2
+"""Frames that are kept to be enrolled, and the least seconds between two of them."""
+_MAX_SIDE = 1280
+
+
+@dataclass(frozen=True)
+class LiveSubject:
+    """A subject of the present frame: its name, state ("species", "unknown", "undecided") and probability."""
+
+    name: str
+    state: str
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class LiveStatus:
+    """The state of a source.
+
+    Attributes:
+        source: Its name.
+        message: The last thing that happened to it; empty if nothing.
+        is_paused: Whether a visitor has paused it.
+        has_ended: Whether it has ended: a film's end, or an error.
+        subjects: The subjects of the last frame.
+        rate: Named frames a second.
+        latency: Seconds from capture to name, of the last frame.
+    """
+
+    source: str
+    message: str = ""
+    is_paused: bool = False
+    has_ended: bool = False
+    subjects: tuple[LiveSubject, ...] = ()
+    rate: float = 0.0
+    latency: float = 0.0
+
+
+class _EmptyGalleryClassifier:
+    """A recognizer that calls everything unknown while nothing is enrolled."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
+
+    def classify_batch(self, images: list[PIL.Image.Image]) -> list[Prediction]:
+        if len(self._recognizer.gallery):
+            return self._recognizer.classify_batch(images)
+        return [Prediction("", 0.0, 0.0, False, ()) for _ in images]
+
+
+@dataclass
+class LiveView:
+    """Watches a source, names what it shows, and records its visits; a film plays at its own rate.
+
+    Args:
+        recognizer: Names the frames.
+        source: As for `watch`.
+        detector: Finds the subjects; None for the whole frame.
+        visits: The diary to write; None for none.
+        report: Called with what happens to the source.
+    """
+
+    recognizer: Recognizer
+    source: str
+    detector: Detector | None = None
+    visits: VisitStore | None = None
+    report: Callable[[str], None] = lambda message: None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _frames: deque[PreparedPhoto] = field(default_factory=lambda: deque(maxlen=_BURST))
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=30))
+
+    def __post_init__(self) -> None:
+        classifier = _EmptyGalleryClassifier(self.recognizer)
+        self._watch: Watch = watch(
+            classifier, self.source, every_frame=False, boxes=self.detector, on_event=self._note
+        )
+        self.status: LiveStatus = LiveStatus(self._watch.source.name)
+        self._jpeg: tuple[int, bytes] = (0, b"")
+        self._viewed = self._drawn = self._kept = 0.0
+        self._resume = threading.Event()
+        self._resume.set()
+        self._thread = threading.Thread(target=self._run, name="hmdrn-studio-live", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End watching after the present frame."""
+        self._watch.stop()
+        self._resume.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def pause(self, is_paused: bool) -> None:
+        """Pause or continue for all viewers; frames of a camera that come meanwhile are dropped."""
+        if is_paused:
+            self._resume.clear()
+        else:
+            self._resume.set()
+        self._update(is_paused=is_paused)
+
+    def list_frames(self) -> list[PreparedPhoto]:
+        """Return the subjects of the last seconds, as prepared photos, the oldest first."""
+        with self._lock:
+            return list(self._frames)
+
+    def look(self) -> tuple[int, bytes]:
+        """Return the number of the last picture and its JPEG with names; 0 and nothing before the first.
+
+        Pictures are drawn while somebody looks.
+        """
+        self._viewed = time.monotonic()
+        return self._jpeg
+
+    def _run(self) -> None:
+        recorder = None
+        if self.visits is not None:
+            source = self._watch.source
+            recorder = VisitRecorder(self.visits, self.recognizer, source.name, source.live, self.report)
+        try:
+            for result in self._watch:
+                if recorder is not None:
+                    recorder.add(result)
+                self._show(result)
+                self._resume.wait()
+        except HmdrnError as error:
+            self._update(message=str(error))
+            self.report(str(error))
+        finally:
+            if recorder is not None:
+                recorder.close()
+            self._update(has_ended=True)
+
+    def _show(self, result: WatchResult) -> None:
+        now = time.monotonic()
+        self._times.append(now)
+        if now - self._kept >= _BURST_EVERY:
+            self._kept = now
+            self._keep(result)
+        span = self._times[-1] - self._times[0]
+        self._update(
+            subjects=tuple(
+                LiveSubject(s.smoothed.text, s.smoothed.state, s.smoothed.probability)
+                for s in result.sightings
+            ),
+            rate=(len(self._times) - 1) / span if span else 0.0,
+            latency=result.latency,
+        )
+        is_viewed = now - self._viewed < _VIEWED_SECONDS or not self._jpeg[0]
+        if is_viewed and now - self._drawn >= 1 / MAX_RATE and not result.skipped:
+            self._drawn = now
+            image = draw_overlay(result)
+            image.thumbnail((_MAX_SIDE, _MAX_SIDE))
+            file = io.BytesIO()
+            image.save(file, "JPEG", quality=80)
+            self._jpeg = (self._jpeg[0] + 1, file.getvalue())
+
+    def _keep(self, result: WatchResult) -> None:
+        """Keep the frame's only subject to be enrolled; of several it is unclear which one is meant."""
+        if len(result.sightings) != 1:
+            return
+        box = result.sightings[0].box
+        try:
+            image = result.frame.image if box is None else crop_box(result.frame.image, box)
+            photo = prepare_photo(image, self.recognizer.preprocessing, "a frame")
+        except ImageError:
+            return
+        with self._lock:
+            self._frames.append(photo)
+
+    def _note(self, event: SourceEvent) -> None:
+        self._update(message=event.message)
+        self.report(event.message)
+
+    def _update(self, **values: object) -> None:
+        with self._lock:
+            self.status = replace(self.status, **values)  # type: ignore[arg-type]

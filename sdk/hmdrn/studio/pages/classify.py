@@ -1,0 +1,181 @@
+"""Naming a photo: its names with their probabilities, why, and putting it right."""
+
+from __future__ import annotations
+
+import importlib.util
+from urllib.parse import quote
+
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hmdrn.studio.classified import ClassifiedPhoto, ClassifiedPhotos, draw_shown, draw_why
+from hmdrn.studio.html import Html, element
+from hmdrn.studio.layout import button, form, hidden, percent, render_page, species_field
+from hmdrn.studio.requests import Notices, Sent, answer, change
+from hmdrn.studio.session import StudioSession
+from hmdrn.studio.uploads import prepare_upload
+from hmdrn_runtime.errors import GalleryError, HmdrnError
+from hmdrn_runtime.prediction import Prediction
+
+e = element
+_PAGE = "/classify"
+
+
+def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
+    """Return the addresses of the page."""
+    page = ClassifyPage(session, notices)
+    return [
+        Route(_PAGE, answer(page.show), methods=["GET"]),
+        Route(_PAGE, change(page.classify, _PAGE, notices), methods=["POST"]),
+        Route("/classify/correct", change(page.correct, _PAGE, notices), methods=["POST"]),
+        Route("/classify/frame", change(page.name_frame, _PAGE, notices), methods=["POST"]),
+        Route("/classify/photo", answer(page.send_photo)),
+        Route("/classify/why", answer(page.send_why)),
+    ]
+
+
+class ClassifyPage:
+    """The page and its changes."""
+
+    def __init__(self, session: StudioSession, notices: Notices) -> None:
+        self._session, self._notices = session, notices
+        self._photos = ClassifiedPhotos()
+
+    def show(self, sent: Sent) -> Response:
+        """Show the form, and the photo that was named."""
+        session = self._session
+        if not len(session.gallery):
+            link = e("a", "Enroll a species", href="/enroll")
+            return render_page(session, _PAGE, "Name a photo", e("p", link, " first: there is none to name."))
+        key = sent.query.get("photo")
+        photo = None if key is None else self._photos.find(key)
+        files = e(
+            "input", type="file", name="photo", required=True, accept="image/*,.heic,.avif", class_="drop"
+        )
+        upload = form(
+            _PAGE,
+            e("label", "Photo: choose it, take it, or drop it here", files),
+            button("Name it"),
+            uploads=True,
+        )
+        return render_page(
+            session,
+            _PAGE,
+            "Name a photo",
+            e("section", upload),
+            None if photo is None else self._render_answer(photo, sent.query.get("against", "")),
+            _CAMERA if photo is None else None,
+            notice=self._notices.find(sent),
+        )
+
+    def classify(self, sent: Sent) -> Response:
+        """Name an uploaded photo."""
+        if not sent.uploads:
+            raise HmdrnError("no photo was chosen: choose or drop one")
+        upload = sent.uploads[0]
+        photo = self._photos.classify(self._session.recognizer, upload.stream.read(), upload.name)
+        return self._notices.redirect(f"{_PAGE}?photo={quote(photo.key)}")
+
+    def correct(self, sent: Sent) -> Response:
+        """Enroll the photo under its right species."""
+        photo = self._photos.find(sent.text("photo"))
+        prepared = prepare_upload(photo.data, photo.name, self._session.recognizer.preprocessing)
+        correction = self._session.correct(prepared, sent.text("label"))
+        count = correction.enrollment.shots
+        text = f"{photo.name} is enrolled as {correction.label}, which has {count} photos."
+        if correction.after is not None:
+            before = "" if correction.before is None else f" (before: {correction.before})"
+            text += f" Expected right on new photos: {correction.after}{before}."
+        return self._notices.redirect(f"{_PAGE}?photo={quote(photo.key)}", text)
+
+    def name_frame(self, sent: Sent) -> Response:
+        """Name a frame of a visitor's own camera, which is not kept."""
+        if not sent.uploads:
+            return JSONResponse({"error": "no frame"}, 422)
+        try:
+            prediction = self._session.recognizer.classify(sent.uploads[0].stream.read())
+        except HmdrnError as error:
+            return JSONResponse({"error": str(error)}, 422)
+        return JSONResponse({"answer": _describe(prediction)})
+
+    def send_photo(self, sent: Sent) -> Response:
+        """Send the photo as it is shown."""
+        return Response(draw_shown(self._photos.find(sent.query.get("photo", ""))), media_type="image/jpeg")
+
+    def send_why(self, sent: Sent) -> Response:
+        """Send the explanation as a picture."""
+        if not _can_explain():
+            raise GalleryError("pictures of why need the extra `plots`: pip install 'hmdrn[plots]'")
+        photo = self._photos.find(sent.query.get("photo", ""))
+        picture = draw_why(self._session.recognizer, photo, sent.query.get("against") or None)
+        return Response(picture, media_type="image/png")
+
+    def _render_answer(self, photo: ClassifiedPhoto, against: str) -> Html:
+        prediction, key = photo.prediction, quote(photo.key)
+        rows = [
+            e(
+                "tr",
+                e("th", match.label, scope="row"),
+                e("td", e("meter", value=round(match.probability, 4), aria_label=match.label)),
+                e("td", percent(match.probability)),
+                e("td", ", ".join(f"{name} {value:.2f}" for name, value in match.distances.items())),
+            )
+            for match in prediction.ranking
+        ]
+        heads = [e("th", name, scope="col") for name in ("Species", "", "Probability", "Distances")]
+        others = [label for label in self._session.gallery.species if label != prediction.label]
+        why = None
+        if _can_explain():
+            address = f"/classify/why?photo={key}&against={quote(against, safe='')}"
+            choices = [e("option", label, value=label, selected=label == against) for label in others]
+            choose = e(
+                "form",
+                hidden("photo", photo.key),
+                e("label", "Compare with", e("select", *choices, name="against")),
+                e("button", "Compare"),
+                action=_PAGE,
+            )
+            text = f"Map of where {prediction.label} fits this photo, and another species does not"
+            why = e(
+                "details",
+                e("summary", "Why this name?"),
+                choose if len(others) > 1 else None,
+                e("img", src=address, alt=text, loading="lazy", class_="picture"),
+                open=bool(against),
+            )
+        return e(
+            "section",
+            e("h2", _describe(prediction)),
+            e("img", src=f"/classify/photo?photo={key}", alt=photo.name, class_="picture photo"),
+            e("table", e("thead", e("tr", *heads)), e("tbody", *rows)),
+            e("h2", "Is it something else?"),
+            form(
+                "/classify/correct",
+                hidden("photo", photo.key),
+                species_field("It is"),
+                button("Enroll it as this"),
+            ),
+            why,
+        )
+
+
+def _describe(prediction: Prediction) -> str:
+    probability = percent(prediction.probability)
+    if prediction.known is False:
+        return f"Unknown: none of the enrolled species. Nearest: {prediction.label}"
+    known = ", known" if prediction.known else ""
+    return f"{prediction.label}, {probability}{known}"
+
+
+def _can_explain() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+_CAMERA = e(
+    "section",
+    e("h2", "This browser's camera"),
+    e("p", "Its pictures go to the device that serves this page, and are not kept."),
+    e("button", "Start the camera", type="button", id="camera-start"),
+    e("p", "", id="camera-answer", role="status"),
+    e("video", id="camera", class_="picture", autoplay=True, muted=True, playsinline=True, hidden=True),
+)

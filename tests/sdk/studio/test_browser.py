@@ -1,0 +1,211 @@
+"""The studio in a real browser, which must ask no other machine for anything."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+
+import hmdrn
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+pytest.importorskip("starlette", reason="needs the extra `studio`")
+pytest.importorskip("playwright", reason="needs playwright")
+
+from playwright.sync_api import sync_playwright
+
+from hmdrn.studio.access import Access
+from hmdrn.studio.live import LiveView
+from hmdrn.studio.server import create_app, make_server
+from hmdrn.studio.session import StudioSession
+from hmdrn.visits.store import VisitStore
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+OPTIONS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs the system's Chromium"),
+]
+
+
+@contextmanager
+def served(session, access=None, view=None):
+    """The address of a studio that is up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = make_server(create_app(session, access or Access(), view), "127.0.0.1", port)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a page in a browser session of its own; requests to other machines and errors fail the test."""
+    contexts, problems = [], []
+
+    def make(address: str, **options):
+        context = browser.new_context(**options)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+
+        def check(request):
+            if not request.url.startswith((address, "blob:")):
+                problems.append(request.url)
+
+        page.on("request", check)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+        contexts.append(context)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def session(loaded, tmp_path):
+    recognizer = hmdrn.Recognizer(loaded.bundle, loaded.backend, keep_thumbnails=True)
+    with VisitStore(tmp_path / "site.visits", create=True) as visits:
+        yield StudioSession(recognizer, tmp_path / "site.gallery", visits)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Photos of three species, four each; the last of each is for naming."""
+    folder = tmp_path_factory.mktemp("files")
+    paths = []
+    for s, images in enumerate(draw_specimens(range(3), 4, size=160)):
+        paths.append([folder / f"{s}-{n}.jpg" for n in range(4)])
+        for path, image in zip(paths[-1], images, strict=True):
+            Image.fromarray(image).save(path, quality=95)
+    return paths
+
+
+def enroll(page, address, label, photos):
+    page.goto(f"{address}/enroll")
+    page.get_by_label("Species", exact=True).fill(label)
+    page.get_by_label("Photos: choose them, or drop them here").set_input_files(photos)
+    page.get_by_role("button", name="Enroll").click()
+    page.get_by_role("status").filter(has_text=f"{len(photos)} new photos of {label}").wait_for()
+
+
+def test_a_new_user_enrolls_names_undoes_and_finds_everything(session, files, open_page):
+    with served(session) as address:
+        page = open_page(address)
+        page.goto(address)
+        assert page.url.endswith("/enroll")
+        enroll(page, address, "Red Flyer", files[0][:3])
+        enroll(page, address, "<script>alert(1)</script>", files[1][:3])
+        page.goto(f"{address}/classify")
+        page.get_by_label("Photo: choose it, take it, or drop it here").set_input_files(files[0][3])
+        page.get_by_role("button", name="Name it").click()
+        page.get_by_role("heading", name=re.compile("^Red Flyer, ")).wait_for()
+        page.goto(f"{address}/gallery")
+        page.get_by_role("link", name="<script>alert(1)</script>").wait_for()
+        page.get_by_role("slider").fill("0.1")
+        page.get_by_text("Of your own photos").first.wait_for()
+        page.get_by_role("button", name=re.compile("^Undo: added 3 photos")).click()
+        page.get_by_role("status").filter(has_text="Undone").wait_for()
+        page.reload()
+        assert page.get_by_role("article").count() == 1
+        pictures = page.locator("article img")
+        assert pictures.count() == 3
+        assert pictures.evaluate_all("images => images.every(image => image.naturalWidth > 0)")
+    assert set(hmdrn.load_gallery(session.gallery_path).species) == {"Red Flyer"}
+
+
+def test_a_photo_is_moved_by_keyboard_on_a_phone_in_the_dark(session, files, open_page):
+    with served(session) as address:
+        size = {"width": 360, "height": 740}
+        page = open_page(address, viewport=size, color_scheme="dark", has_touch=True)
+        enroll(page, address, "Red Flyer", files[0][:3])
+        enroll(page, address, "Blue Flyer", [*files[1][:3], files[0][3]])
+        page.locator("#photo-3").get_by_label("It is").fill("Red Flyer")
+        page.keyboard.press("Enter")
+        page.get_by_role("status").filter(has_text="moved to Red Flyer").wait_for()
+        for path in ("/enroll", "/gallery", "/classify", "/live", "/visits", "/models"):
+            page.goto(f"{address}{path}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert sum(map(int, re.findall(r"\d+", background))) < 200
+    assert hmdrn.load_gallery(session.gallery_path).species["Red Flyer"].shots == 4
+
+
+def test_two_browsers_see_one_state(session, files, open_page):
+    with served(session) as address:
+        first, second = open_page(address), open_page(address)
+        second.goto(f"{address}/gallery")
+        enroll(first, address, "Red Flyer", files[0][:3])
+        second.get_by_role("link", name="Red Flyer").wait_for()
+
+
+def test_live_pictures_and_the_browsers_camera_are_named(session, files, open_page, tmp_path):
+    camera = tmp_path / "camera"
+    camera.mkdir()
+    shutil.copy(files[0][3], camera)
+    for s in range(2):
+        session.enroll({f"Species {s}": [prepare(session, path) for path in files[s][:3]]})
+    view = LiveView(session.recognizer, str(camera))
+    view.look()
+    view.start()
+    with served(session, view=view) as address:
+        page = open_page(address)
+        page.goto(f"{address}/live")
+        page.wait_for_function("document.querySelector('[data-live]').naturalWidth > 0")
+        page.get_by_text(re.compile("^(Species 0, |ended)")).wait_for()
+        page.goto(f"{address}/classify")
+        page.get_by_role("button", name="Start the camera").click()
+        page.locator("#camera-answer").filter(has_text="Species").wait_for()
+        page.get_by_role("button", name="Stop the camera").click()
+    view.close()
+
+
+def prepare(session, path):
+    from hmdrn.studio.uploads import prepare_upload
+
+    return prepare_upload(path.read_bytes(), path.name, session.recognizer.preprocessing)
+
+
+def test_another_sites_form_and_a_stranger_are_refused(session, browser):
+    access = Access(token="secret-of-the-link")
+    with served(session, access) as address, served(session) as other:
+        page = browser.new_context().new_page()
+        assert page.goto(f"{address}/gallery").status == 401
+        assert page.goto(f"{address}/gallery?token=wrong").status == 401
+        assert page.goto(f"{address}/gallery?token={access.token}").status == 200
+        assert "token" not in page.url
+        # A page of another origin, in the browser that has the session.
+        page.goto(f"{other}/static/icon.svg")
+        status = page.evaluate(
+            """async (target) => {
+              try { await fetch(target, {method: "POST", mode: "no-cors", credentials: "include"}); }
+              catch (error) { return "blocked"; }
+              return "sent";
+            }""",
+            f"{address}/gallery/undo",
+        )
+        assert status in ("blocked", "sent")
+        answer = page.context.request.post(f"{address}/gallery/undo", headers={"origin": other})
+        assert answer.status == 403
+        page.context.close()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from PIL import Image
+from visit_examples import make_visit, show_specimens
+
+import hmdrn
+from hmdrn.visits.store import VisitStore
+from hmdrn_runtime.specimens.drawing import draw_specimens
+
+
+@pytest.fixture
+def store(tmp_path):
+    with VisitStore(tmp_path / "site.visits", create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def studio(make_studio, gallery, store):
+    strangers = draw_specimens(range(6, 8), 2, size=128)
+    store.save(make_visit(0, "Jay"))
+    for n, pixels in enumerate(strangers):
+        store.save(show_specimens(pixels, hours=24 + n))
+    return make_studio(gallery, store)
+
+
+def test_visits_are_listed_by_day(studio):
+    text = studio.get("/visits")
+    assert "3 visits." in text
+    assert len(re.findall(r"<h2>\w+, 2026-05-0\d</h2>", text)) == 2
+    assert "Jay" in text
+
+
+def test_a_filter_leaves_some(studio):
+    assert "1 visits." in studio.get("/visits", species="Jay")
+    assert "2 visits." in studio.get("/visits", known="unknown")
+    assert "not a time" in studio.get("/visits", since="sometime")
+
+
+def test_pictures_are_sent(studio, store):
+    number = store.find()[0].pictures[0].id
+    picture = studio.client.get("/visits/picture", params={"picture": str(number)})
+    assert Image.open(io.BytesIO(picture.content)).format == "JPEG"
+    assert studio.client.get("/visits/picture", params={"picture": "999"}).status_code == 404
+
+
+def test_a_visit_is_corrected_and_undone(studio, store, gallery):
+    text = studio.post("/visits/correct", visit="2", label="Newcomer")
+    assert "1 visit: Newcomer. 2 pictures enrolled." in text
+    assert store.get(2).label == "Newcomer"
+    assert hmdrn.load_gallery(gallery).species["Newcomer"].shots == 2
+    studio.post("/visits/undo")
+    assert store.get(2).label is None
+    assert "Newcomer" not in hmdrn.load_gallery(gallery).species
+
+
+def test_a_visit_without_subject_is_marked(studio, store):
+    studio.post("/visits/correct", visit="1", action="not-a-subject")
+    assert store.get(1).naming.verdict == "not-a-subject"
+
+
+def test_strangers_are_named_by_group(studio, store):
+    text = studio.get("/inbox")
+    ids = re.findall(r'name="visit" value="(\d+)"', text)
+    assert set(ids) == {"2", "3"}
+    answer = studio.client.post(
+        "/visits/correct", data={"visit": ["2", "3"], "label": "Both", "back": "/inbox"}
+    )
+    assert "No unknown visits" in answer.text
+    assert {store.get(n).label for n in (2, 3)} == {"Both"}
+
+
+def test_without_a_diary_the_page_says_what_to_do(make_studio, gallery):
+    studio = make_studio(gallery)
+    assert "--visits FILE" in studio.client.get("/visits").text
+    assert "/visits" not in studio.get("/gallery")
+
+
+def test_a_changed_diary_changes_the_version(studio, store):
+    before = studio.get("/version")
+    store.save(make_visit(48, "Jay"))
+    assert studio.get("/version") != before
