@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timezone
 
 from hmdrn_runtime.credentials import mask_secrets
@@ -47,8 +47,16 @@ def make_record(name: str, taken: datetime | None) -> PhotoRecord:
 
 
 def merge_records(first: PhotoRecord, second: PhotoRecord) -> PhotoRecord:
-    """Return the record to keep of one photo's two, whatever the order: one with a name, the earlier."""
-    return min(first, second, key=lambda r: (not r.name, not r.enrolled, r.enrolled, *astuple(r)))
+    """Return the record to keep of one photo's two, whatever the order.
+
+    It is one with a name, else with a verdict, else the earlier; what it lacks is taken from the other.
+    """
+
+    def rank(record: PhotoRecord) -> tuple[object, ...]:
+        return not record.name, not record.verdict, not record.enrolled, record.enrolled, *astuple(record)
+
+    best, other = sorted((first, second), key=rank)
+    return replace(best, taken=best.taken or other.taken, verdict=best.verdict or other.verdict)
 
 
 def format_utc(moment: datetime) -> str:

@@ -253,6 +253,20 @@ def test_of_two_records_that_with_a_name_is_kept_in_any_order_else_the_earlier()
         assert one.species["a"].photos[early.digest].record == early.record
 
 
+def test_a_photo_enrolled_again_changes_nothing_unless_it_gains_a_name():
+    one, bare = Gallery(RIDGE), named(1, "")
+    one.add("a", [bare])
+    before = one.state
+    for enrolled in ("2026-05-01T08:30:00Z", "1970-01-01T00:00:00Z", "2027-01-01T00:00:00Z"):
+        again = replace(bare, record=PhotoRecord("", "", enrolled))
+        one.add("a", [again])
+        assert one.state is before
+    one.add("a", [replace(bare, record=PhotoRecord("a.jpg", "", "2027-01-01T00:00:00Z"))])
+    assert one.species["a"].photos[bare.digest].record == PhotoRecord(
+        "a.jpg", bare.record.taken, "2027-01-01T00:00:00Z", "good"
+    )
+
+
 def test_a_photo_is_forgotten_by_its_name_and_an_ambiguous_name_is_refused():
     one = Gallery(RIDGE)
     one.add("a", [named(1, "a.jpg"), named(2, "b.jpg"), named(3, "b.jpg")])
