@@ -23,6 +23,7 @@ _SECRETS = (
     "credential",
     "credentials",
     "userpw",
+    "proxypw",
     "userpass",
     "userid",
     "loginpas",
@@ -42,6 +43,7 @@ _WEAK_SECRETS = (
     "pw",
     "psw",
     "pas",
+    "p",
     "key",
     "auth",
     "sig",
@@ -50,6 +52,7 @@ _WEAK_SECRETS = (
     "sid",
     "session",
     "sessionid",
+    "jsessionid",
 )
 """Last words of names that are secrets in an address or a pipeline, and may be harmless elsewhere."""
 _HEADER = r"(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:key|token|auth)"

@@ -114,6 +114,9 @@ def test_all_addresses_of_a_message_are_masked(tokens):
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
+        ("souphttpsrc proxy-pw=abcd is lost", "souphttpsrc proxy-pw=*** is lost"),
+        ("cannot open http://h/x?u=keeper&p=abcd", "cannot open http://h/x?u=keeper&p=***"),
+        ("http://h/x;jsessionid=abcd", "http://h/x;jsessionid=***"),
         ("Authorization: Basic a2VlcGVyOnNlY3JldA==", "Authorization: ***"),
         ('{"password": "a b", "fps": 5}', '{"password": "***", "fps": 5}'),
         ("{'api_key': 'abcd'}", "{'api_key': '***'}"),

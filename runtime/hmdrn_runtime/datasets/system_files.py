@@ -9,8 +9,10 @@ _NAMES = re.compile(
     r"\..*|:2e.*"  # hidden; as Netatalk writes hidden names
     # macOS
     r"|__macosx|icon\r|network trash folder|temporary items|thevolumesettingsfolder|desktop d[bf]"
+    r"|backups\.backupdb"
     # Windows
     r"|\$recycle\.bin|recycle[rd]|system volume information|\$extend|\$windows\.~.*|found\.\d{3}"
+    r"|windowsimagebackup|config\.msi"
     r"|(eh)?thumbs(_vista)?\.db|desktop\.ini|~\$.*"
     # NAS: Synology, QNAP, NetApp
     r"|@eadir|@tmp|@sharesnap.*|@syno.*|.*@syno(eastream|resource)|#recycle|#snapshot"

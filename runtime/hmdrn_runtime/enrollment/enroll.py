@@ -14,7 +14,7 @@ from hmdrn_runtime.enrollment.forecast import forecast_gallery
 from hmdrn_runtime.enrollment.frame_selection import choose_frames
 from hmdrn_runtime.enrollment.report import EnrollmentReport, PhotoReport
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.gallery.labels import clean_label
+from hmdrn_runtime.gallery.labels import clean_label, select_lookalikes
 from hmdrn_runtime.gallery.photo_record import make_record
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
@@ -96,7 +96,8 @@ def correct_enrollment(
     held = [name for name, species in before.species.items() if digest in species.digests]
     known = label in before.species and digest in before.species[label].digests
     added, known_digests = ((), (digest,)) if known else ((digest,), ())
-    report = EnrollmentReport(label, added, known_digests, after.species[label].shots)
+    similar = select_lookalikes(label, after.species)
+    report = EnrollmentReport(label, added, known_digests, after.species[label].shots, similar=similar)
     expected = [forecast_gallery(solved.matcher, state.species) for state in (before, after)]
     return PhotoCorrection(
         label,

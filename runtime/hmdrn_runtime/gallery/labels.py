@@ -52,6 +52,9 @@ def normalize_label(label: object) -> str:
 _APOSTROPHES = "'`´‘’‚‛′ʹʻʼʽʾʿˈ՚Ꞌꞌ"
 # Small letters of other alphabets that most fonts draw as these Latin ones.
 _HOMOGLYPHS = str.maketrans("аеорсухіјѕԛԝһο", "aeopcyxijsqwho", _APOSTROPHES)
+_LATIN_WORD = re.compile(r"\w*[A-Za-z]\w*")
+# Capitals whose small letters are drawn otherwise; they are taken for Latin ones in a word that has such.
+_CAPITALS = str.maketrans("ВКМНТΑΒΕΖΗΙΚΜΝΡΤΥΧ", "BKMHTABEZHIKMNPTYX")
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
 # Joiners and tags choose between letters, or between emoji, in these places; elsewhere they are invisible.
 _JOINED = "\u0600-\u18ff\ua800-\uabff\U00011000-\U00011fff\u2600-\u27bf\ufe0f\U0001f300-\U0001faff"
@@ -69,7 +72,9 @@ def fold_label(label: str) -> str:
     ligatures, invisible characters, or letters of other alphabets that are drawn like Latin ones.
     """
     folded = _UNSEEN.sub("", label.replace("´", ""))
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", folded).casefold())
+    folded = unicodedata.normalize("NFKC", folded)
+    folded = _LATIN_WORD.sub(lambda word: word[0].translate(_CAPITALS), folded)
+    folded = unicodedata.normalize("NFKC", folded.casefold())
     folded = folded.translate(_HOMOGLYPHS).strip(" _").rstrip(". ")
     return _SEPARATORS.sub(_fold_separators, folded)
 
@@ -79,6 +84,12 @@ def _fold_separators(match: re.Match[str]) -> str:
     if end == len(text):
         return match[0]  # "A-" is not "A"
     return " " if text[start - 1 : start].isdigit() and text[end].isdigit() else ""  # "1 2" is not 12
+
+
+def select_lookalikes(label: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the labels other than `label` that look like it, sorted."""
+    folded = fold_label(label)
+    return tuple(sorted(other for other in labels if other != label and fold_label(other) == folded))
 
 
 def find_lookalikes(labels: Iterable[str]) -> list[tuple[str, ...]]:

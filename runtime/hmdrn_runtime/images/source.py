@@ -23,5 +23,5 @@ def describe_source(source: object) -> str:
         return f"<bytes, {memoryview(source).nbytes}>"
     if isinstance(source, str | os.PathLike):
         text = os.fsdecode(source)
-        return text if text.isprintable() else repr(text)
+        return text if text and text.isprintable() else repr(text)
     return f"<{type(source).__name__}>"

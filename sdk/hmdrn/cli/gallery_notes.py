@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from hmdrn.cli.messages import print_message
 from hmdrn.loading import load
+from hmdrn_runtime.gallery.labels import describe_lookalikes
 from hmdrn_runtime.migration import find_variant_mismatch
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -23,3 +25,10 @@ def load_with_notes(
     if recognizer.calibration_issue is not None:
         print_message(f"warning: {recognizer.calibration_issue}")
     return recognizer
+
+
+def warn_of_lookalikes(label: str, others: Iterable[str]) -> None:
+    """Warn of other species whose names look like this one, and are probably meant to be the same."""
+    for other in others:
+        pair = describe_lookalikes([label, other])
+        print_message(f"warning: {pair} count as two species: use one name if they are one")

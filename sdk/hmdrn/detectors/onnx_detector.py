@@ -16,6 +16,7 @@ from hmdrn.watching.frames import Frame
 from hmdrn_runtime.arguments import check_count, check_number
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.images.preprocessing import Box
+from hmdrn_runtime.io.files import expand_path
 
 MIN_SCORE = 0.25
 """Default least score of a box."""
@@ -68,10 +69,11 @@ class OnnxDetector:
             check_number(value, name, "give 0 to 1", valid=lambda number: 0 <= number <= 1)
         if threads is not None:
             check_count(threads, "threads", "give at least 1, or None for all cores")
-        self._session = OnnxSession(Path(model), threads)
+        path = expand_path(model, HmdrnError)
+        self._session = OnnxSession(path, threads)
         self._min_score, self._max_overlap = min_score, max_overlap
         self.names: dict[int, str] = self._session.metadata.names
-        self._classes = None if classes is None else _find_classes(classes, self.names, Path(model))
+        self._classes = None if classes is None else _find_classes(classes, self.names, path)
 
     def __call__(self, frame: Frame, /) -> list[Box]:
         """Return the boxes of the subjects in pixels of the frame, the surest first.

@@ -16,7 +16,6 @@ from hmdrn_runtime.backends.onnxruntime_cuda import PROVIDER, preload_cuda_libra
 from hmdrn_runtime.backends.ort import ort
 from hmdrn_runtime.device.cpu_limits import count_cores
 from hmdrn_runtime.errors import BackendError, HmdrnError
-from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.messages import format_error
 
 _ERROR_SEVERITY = 3
@@ -87,7 +86,6 @@ class OnnxSession:
 
 
 def _open_session(path: Path, threads: int | None) -> Any:
-    path = expand_path(path, HmdrnError)
     if not path.is_file():
         raise HmdrnError(f"no such detector: {path}; give the ONNX file that ultralytics exports")
     options = ort.SessionOptions()

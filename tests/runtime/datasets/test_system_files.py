@@ -11,6 +11,7 @@ from hmdrn_runtime.datasets.system_files import is_system_path
 
 FOLDERS = (
     *("$RECYCLE.BIN", "$Recycle.Bin", "RECYCLER", "System Volume Information", "FOUND.000", "$WINDOWS.~BT"),
+    *("WindowsImageBackup", "Config.Msi", "Backups.backupdb"),
     *("lost+found", ".Trash-1000", "LOST.DIR", ".thumbnails", "__pycache__", ".ipynb_checkpoints"),
     *("__MACOSX", ".Spotlight-V100", ".Trashes", ".fseventsd", ".AppleDouble", "Network Trash Folder"),
     *("@eaDir", "@EADIR", "#recycle", "#snapshot", "@tmp", "@SynoDrive", "@Recycle", "@Recently-Snapshot"),

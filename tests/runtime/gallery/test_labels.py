@@ -50,8 +50,18 @@ def test_every_kind_of_apostrophe_looks_alike(apostrophe):
     assert fold_label(f"Anna{apostrophe}s") == fold_label("Anna's")
 
 
-@pytest.mark.parametrize(("first", "second"), [("ﬁnch", "FINCH"), ("Straße", "STRASSE"), ("ｽｽﾞﾒ", "スズメ")])
-def test_ligatures_and_widths_look_alike(first, second):
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("ﬁnch", "FINCH"),
+        ("Straße", "STRASSE"),
+        ("ｽｽﾞﾒ", "スズメ"),
+        ("Теrn", "Tern"),
+        ("Κea", "kea"),
+        ("ТОН", "тон"),
+    ],
+)
+def test_ligatures_widths_and_letters_of_two_alphabets_look_alike(first, second):
     assert find_lookalikes([first, second])
 
 

@@ -66,6 +66,8 @@ def test_a_path_with_a_nul_or_an_overlong_name_is_refused():
 def test_a_folder_is_named(tmp_path):
     with pytest.raises(ImageError, match=f"{tmp_path.name} is a folder"):
         load_image(tmp_path)
+    with pytest.raises(ImageError, match=r"^'' is a folder"):
+        load_image("")
 
 
 def test_an_empty_file_is_named(tmp_path):

@@ -22,6 +22,8 @@ def test_a_photo_moves_to_its_species_and_the_expected_accuracy_is_shown(hmdrn, 
     assert f"is moved from {second} to {first}; {first} has 6 photos now" in back.out
     assert "get the right label" in back.out
     assert f"is in {first} already" in hmdrn("correct", gallery, image, "--is", first).out
+    alike = hmdrn("correct", gallery, image, "--is", first.upper())
+    assert f"'{first.upper()}' and {first!r} count as two species: use one name" in alike.err
 
 
 def test_mistakes_are_refused_in_one_line(hmdrn, gallery, specimens, tmp_path):

@@ -125,6 +125,10 @@ def test_rename_joins_only_where_asked(hmdrn, site7, enrolled, first):
     assert (refusal.code, refusal.out) == (2, "")
     assert "--join" in refusal.err
     assert hmdrn("gallery", "rename", site7, second, "Jay", "--join", "--json").json["shots"] == 4
+    alike = hmdrn("gallery", "rename", site7, enrolled[1][2], "JAY.")
+    assert (
+        alike.err == "hmdrn: warning: 'JAY.' and 'Jay' count as two species: use one name if they are one\n"
+    )
 
 
 def test_species_are_exported_to_a_new_gallery_and_imported_from_it(

@@ -125,6 +125,8 @@ def test_what_is_wrong_with_a_detector_is_said(tmp_path):
         hmdrn.OnnxDetector(path, min_score=2)
     with pytest.raises(hmdrn.HmdrnError, match="no such detector"):
         hmdrn.OnnxDetector(tmp_path / "missing.onnx")
+    with pytest.raises(hmdrn.HmdrnError, match="None cannot be used as a path"):
+        hmdrn.OnnxDetector(None)
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(hmdrn.BackendError, match=r"could not load the detector .*text\.onnx"):
         hmdrn.OnnxDetector(tmp_path / "text.onnx")

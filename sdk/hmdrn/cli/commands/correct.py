@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.gallery_notes import warn_of_lookalikes
 from hmdrn.cli.options import PATH, backend_option, json_option, option, threads_option
 from hmdrn.cli.output import print_json
 from hmdrn.loading import DEFAULT, load
@@ -55,6 +56,7 @@ def command(
             calibrate_threshold(recognizer, rate)
 
     recognizer.save_gallery(gallery, recalibrate)
+    warn_of_lookalikes(correction.label, correction.enrollment.similar)
     if as_json:
         print_json("correct", {"gallery": str(gallery), "image": str(image), **correction.to_dict()})
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from hmdrn.cli.forecast_summary import describe_forecast
+from hmdrn.cli.gallery_notes import warn_of_lookalikes
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import (
     PATH,
@@ -31,7 +32,7 @@ from hmdrn_runtime.datasets.reading import raise_together
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import DatasetError, EnrollmentError, HmdrnError, ImageError
 from hmdrn_runtime.gallery.file import check_gallery_path
-from hmdrn_runtime.gallery.labels import clean_label, describe_lookalikes
+from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.images.capture_time import read_capture_time
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
@@ -231,9 +232,7 @@ def _warn(reports: Iterable[EnrollmentReport]) -> None:
         for other in r.also_in:
             pair = f"{r.label!r} and {other!r}"
             print_message(f"warning: {pair} hold the same photo: enroll it for one of them only")
-        for other in r.similar:
-            pair = describe_lookalikes([r.label, other])
-            print_message(f"warning: {pair} count as two species: use one name if they are one")
+        warn_of_lookalikes(r.label, r.similar)
 
 
 def _prepare(

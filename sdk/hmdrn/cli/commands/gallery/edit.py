@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hmdrn.cli.commands.gallery.inspect import find_doubts, gallery_argument
+from hmdrn.cli.gallery_notes import warn_of_lookalikes
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, false_accept_rate_option, json_option, option, threads_option
 from hmdrn.cli.output import print_json, print_table
@@ -18,6 +19,7 @@ from hmdrn.open_set import calibrate_threshold, evaluate_acceptance, require_bac
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.file import check_gallery_path, edit_gallery, load_gallery, save_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.gallery.labels import select_lookalikes
 from hmdrn_runtime.migration import reenroll as reenroll_gallery
 from hmdrn_runtime.open_set.threshold import false_accept_rate as stored_rate
 from hmdrn_runtime.recognizer import Recognizer
@@ -106,6 +108,7 @@ def rename(gallery: Path, label: str, new: str, join: bool, as_json: bool) -> No
         (old,) = target.select([label]).values()
         target.rename(label, new, join)
     (renamed,) = target.select([new]).values()
+    warn_of_lookalikes(renamed.label, select_lookalikes(renamed.label, target.species))
     if as_json:
         values = {"gallery": str(gallery), "label": renamed.label, "renamed_from": old.label}
         print_json("gallery.rename", {**values, "shots": renamed.shots})
