@@ -1,4 +1,4 @@
-"""How far an enrollment's report can be trusted: its verdicts, and its forecast.
+"""Trust in an enrollment's report: its verdicts, and its forecast.
 
 For each data set it draws galleries and counts, over the photos of clean galleries, those that are called
 probably wrong or to be checked; with one photo of another species of the gallery planted in each gallery,

@@ -1,4 +1,4 @@
-"""How well a calibrated gallery keeps the false-accept rate asked for, on species that it does not know.
+"""Accuracy of the rate: how well a calibrated gallery keeps the false-accept rate asked for, on species that it does not know.
 
 Galleries are drawn from each data set, whose other species are unknown to them, and from all of them together
 ("all").

@@ -1,4 +1,4 @@
-"""Which photos count as one: changed copies of photos, and pairs of different photos of one species.
+"""Photos that count as one: changed copies of photos, and pairs of different photos of one species.
 
 python -m benchmarks.photo_groups BUNDLE DATA... --photos 32
 """

@@ -1,4 +1,4 @@
-"""How well motion finds subjects, and how well the found boxes are named.
+"""Subjects that motion finds, and names of the boxes that it finds.
 
     python -m benchmarks.motion DATA... --films 5 --minutes 2
 

@@ -24,7 +24,7 @@ ELLIPSE = 0.75, 0.95
 
 @dataclass(frozen=True)
 class Conditions:
-    """What makes a film hard.
+    """Conditions that make a film hard.
 
     Attributes:
         leaves: Number of swaying leaves.

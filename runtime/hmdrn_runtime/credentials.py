@@ -179,7 +179,7 @@ def _mask_values(text: str, value: str, is_address: bool) -> str:
 
 
 def _find_end_of_secret(text: str, match: re.Match[str], value: str, is_address: bool) -> int | None:
-    """Return the end of the value after a name, None if it is no secret or missing."""
+    """Return the end of the value after a name, None if it is missing or not secret."""
     name = match["name"]
     if match["header"] is not None:
         if not _compile(_HEADER).fullmatch(name):

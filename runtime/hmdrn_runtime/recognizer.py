@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any, NoReturn, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from hmdrn_runtime.arguments import check_kind, refuse_copy
 from hmdrn_runtime.backends.base import Backend
@@ -25,7 +26,7 @@ from hmdrn_runtime.gallery.file import sync_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import check_network
 from hmdrn_runtime.images.decoding import ImageSource
-from hmdrn_runtime.images.preprocessing import Box, Boxes, Preprocessing, check_boxes
+from hmdrn_runtime.images.preprocessing import Box, Boxes, Preprocessing
 from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, list_photos
 from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_query
 from hmdrn_runtime.io.files import expand_path
@@ -112,10 +113,7 @@ class Recognizer:
 
     @property
     def calibration_issue(self) -> str | None:
-        """The reason that the gallery's calibration is not applied with this bundle; None if it is.
-
-        A damaged calibration raises GalleryError.
-        """
+        """The reason that the gallery's calibration is not applied with this bundle; None if it is."""
         stored = self.gallery.calibration
         return None if stored is None else calibration_issue(stored, self.background)
 
@@ -134,8 +132,7 @@ class Recognizer:
                 (N, H, W, 3) of several.
 
         Returns:
-            A report on the photos: issues, outliers, and the species that is most easily confused with
-            this one.
+            A report on the photos: issues, outliers, and the species most easily confused with this one.
 
         Raises:
             ImageError: A photo cannot be used; the message names it.
@@ -153,9 +150,7 @@ class Recognizer:
     ) -> EnrollmentReport:
         """Check an enrollment again, now with the species that were enrolled after it.
 
-        Args:
-            report: The return value of `enroll`.
-            photos: Its photos.
+        Takes the report that `enroll` returned, and its photos.
 
         Raises:
             GalleryError: The species is not in the gallery any more.
@@ -206,9 +201,8 @@ class Recognizer:
 
         Args:
             image: Path, bytes, PIL image or RGB uint8 array (H, W, 3).
-            boxes: Regions (x0, y0, x1, y1) in pixels, e.g. of a detector, as a list or an array (N, 4); each
-                is classified separately. A box that crosses the photo's border is clipped, even if only a
-                small part remains.
+            boxes: Regions (x0, y0, x1, y1) in pixels, as a list or an array (N, 4), each classified
+                separately. A box that crosses the border is clipped, even if only a small part remains.
             top: Species in the ranking at most.
 
         Returns:
@@ -226,19 +220,13 @@ class Recognizer:
             2
         """
         if boxes is None:
-            return classify_pixels(self.solved_gallery, prepare_query(image, self.preprocessing)[None], top)[
-                0
-            ]
-        check_boxes(boxes)
+            return classify_pixels(self.solved_gallery, self._read(image)[None], top)[0]
         parts = prepare_boxes(image, boxes, self.preprocessing)
         return classify_pixels(self.solved_gallery, np.stack(parts), top) if parts else []
 
     def classify_batch(self, images: PhotoSource | Iterable[PhotoSource], top: int = 5) -> list[Prediction]:
         """Recognize the species on several photos; as `classify` for each, in fewer passes of the network."""
-        pixels = [
-            image.pixels if isinstance(image, PreparedPhoto) else prepare_query(image, self.preprocessing)
-            for image in list_photos(images)
-        ]
+        pixels = [self._read(image) for image in list_photos(images)]
         return classify_pixels(self.solved_gallery, np.stack(pixels), top) if pixels else []
 
     def explain(self, image: ImageSource, box: Box | None = None, against: str | None = None) -> Explanation:
@@ -254,25 +242,17 @@ class Recognizer:
             The prediction, the mask, and the errors of both species by location.
 
         Raises:
-            ImageError: The photo or the box cannot be used.
-            GalleryError: Nothing has been enrolled, or no species `against`.
+            ImageError, GalleryError: As `classify`; no species `against`.
         """
-        if box is None:
-            pixels = prepare_query(image, self.preprocessing)
-        else:
-            (pixels,) = prepare_boxes(image, [box], self.preprocessing)
-        return explain_photo(self.matcher, self.solved_gallery.current(), pixels, against)
+        prepared = prepare_boxes(image, [box], self.preprocessing) if box is not None else [self._read(image)]
+        return explain_photo(self.matcher, self.solved_gallery.current(), prepared[0], against)
 
     def forget(self, label: str, photo: str | None = None) -> None:
         """Remove a species, or one photo of it by its file's name or digest; as `Gallery.forget`."""
         self.solved_gallery.forget(label, photo)
 
     def refresh(self) -> None:
-        """Solve the gallery's present state now, e.g. after a merge, for the calls of all threads.
-
-        Raises:
-            EnrollmentError: A species that cannot be solved.
-        """
+        """Solve the gallery's present state now, e.g. after a merge, for the calls of all threads."""
         self.solved_gallery.refresh()
 
     def follow_gallery(
@@ -280,8 +260,7 @@ class Recognizer:
     ) -> None:
         """Take over what other processes write to the gallery's file; unsaved changes of this one stay.
 
-        Calls look at the file's time and size, every 0.1 s at most. A file that cannot be used changes
-        nothing; `report` is called with a message, once until it can be used again.
+        Calls look at it every 0.1 s at most. A file that cannot be used changes nothing: `report` is called.
         """
         self.solved_gallery.follow(path, report)
 
@@ -302,10 +281,13 @@ class Recognizer:
             top: Species in the ranking at most.
 
         Returns:
-            A future of the result of `classify`; it raises `FrameDroppedError` if newer frames have
-            replaced this one. Use `await asyncio.wrap_future(...)` in a coroutine.
+            A future of the result of `classify`; it raises `FrameDroppedError` if newer frames replaced this
+            one. Use `await asyncio.wrap_future(...)` in a coroutine.
         """
         return self._live.submit(image, boxes, top)
+
+    def _read(self, image: PhotoSource) -> npt.NDArray[np.uint8]:
+        return image.pixels if isinstance(image, PreparedPhoto) else prepare_query(image, self.preprocessing)
 
     def attach_operator_cache(self, gallery: str | os.PathLike[str]) -> None:
         """Use the file `GALLERY.operators` to start faster next time; `hmdrn.load` does it."""

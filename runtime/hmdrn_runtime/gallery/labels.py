@@ -101,7 +101,7 @@ def find_lookalikes(labels: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def describe_lookalikes(labels: Iterable[str]) -> str:
-    """Return labels that look alike for a message, with the characters that tell them apart.
+    """Return labels that look alike for a message, with the characters in which they differ.
 
     Returns:
         Such as "'Anna’s Wren' (U+2019) and 'Annaʼs Wren' (U+02BC)".

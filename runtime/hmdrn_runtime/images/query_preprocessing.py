@@ -8,7 +8,6 @@ to enroll use that function, whose result identifies a photo.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
@@ -18,8 +17,9 @@ from PIL.Image import Resampling
 
 from hmdrn_runtime.images.decoding import ImageSource, check_array, check_size, load_image
 from hmdrn_runtime.images.preprocessing import (
-    Box,
+    Boxes,
     Preprocessing,
+    check_boxes,
     clip_box,
     crop_box,
     find_visible_box,
@@ -46,7 +46,7 @@ def prepare_query(source: ImageSource, preprocessing: Preprocessing) -> npt.NDAr
 
 
 def prepare_boxes(
-    source: ImageSource, boxes: Iterable[Box], preprocessing: Preprocessing
+    source: ImageSource, boxes: Boxes, preprocessing: Preprocessing
 ) -> list[npt.NDArray[np.uint8]]:
     """Read a photo once and turn boxes of it into network inputs, each as of `prepare_query`.
 
@@ -55,6 +55,7 @@ def prepare_boxes(
     Raises:
         ImageError: As `preprocessing.prepare` and `crop_box`, naming the source.
     """
+    check_boxes(boxes)
     frame, name = _load_frame(source), describe_source(source)
     regions = [(box, clip_box(box, *_size(frame), name)) for box in boxes]
     return [_prepare_region(frame, region, preprocessing, f"box {box} of {name}") for box, region in regions]

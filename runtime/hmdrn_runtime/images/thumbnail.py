@@ -1,7 +1,7 @@
 """Thumbnails of photos: the network's input as JPEG, from which another network can enroll the photo.
 
-JPEG at `QUALITY` has a sixth of the bytes of the pixels. Species enrolled from it are recognized as well as those
-enrolled from the photos, within the uncertainty of the measurement (`python -m benchmarks.thumbnails`).
+JPEG at `QUALITY` has a sixth of the bytes of the pixels. Species enrolled from it are recognized as well as
+those enrolled from the photos, within the uncertainty of the measurement (`python -m benchmarks.thumbnails`).
 """
 
 from __future__ import annotations

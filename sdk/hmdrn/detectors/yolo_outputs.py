@@ -20,7 +20,7 @@ MAX_CANDIDATES = 3000
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What a network found in one input, in any order.
+    """Boxes that a network found in one input, in any order.
 
     Attributes:
         boxes: x0, y0, x1, y1 in pixels of the input, float32 of (N, 4).
@@ -40,7 +40,7 @@ class Detections:
 def decode_output(output: npt.NDArray[np.floating], classes: int | None, end_to_end: bool) -> Detections:
     """Decode the first output of a network.
 
-    Three layouts are told apart by their shape: (1, N, 5 + C) of YOLOv5, with the middle, width and height of
+    Three layouts differ in their shape: (1, N, 5 + C) of YOLOv5, with the middle, width and height of
     a box, its objectness and C classes; (1, 4 + C, N) of YOLOv8 and later, without objectness; and (1, N, 6),
     N at most 300, of networks that remove duplicates themselves, with x0, y0, x1, y1, score and class.
     Columns behind the classes, such as those of masks, are ignored.

@@ -37,7 +37,7 @@ class Upload:
 
     @property
     def is_zip(self) -> bool:
-        """Whether the name ends with .zip."""
+        """Return True if the name ends with .zip."""
         return self.name.lower().endswith(".zip")
 
 

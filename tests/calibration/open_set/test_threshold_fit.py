@@ -168,7 +168,7 @@ FITTED = ImpostorStatistics(
 )
 
 
-def test_a_threshold_lies_above_the_scores_of_rivals_by_so_many_of_their_spreads():
+def test_a_threshold_lies_spreads_above_the_scores_of_rivals():
     assert compute_threshold(FITTED, 5, RIVALS, 0.1) == pytest.approx(
         -1 + (1 + 0.5 / 4) * (0.7 + SPREAD_FLOOR)
     )

@@ -136,7 +136,7 @@ def test_light_that_changes_at_once_is_not_a_subject():
         assert not times_found(Scene(12, lambda time: False, light=lambda t, a=after: 1.0 if t < 7 else a))
 
 
-def test_a_film_that_is_larger_than_needed_is_reduced_and_its_boxes_are_of_the_film():
+def test_a_large_film_is_reduced_and_its_boxes_are_of_the_film():
     scene = Scene(9, lambda time: time >= 6)
     detector = hmdrn.MotionDetector(hmdrn.MotionSettings(width=SIZE[0]))
     for pixels, _, time in scene:

@@ -132,7 +132,7 @@ def test_after_a_long_gap_the_past_is_forgotten():
     assert shown(Smoothing(), steps)[-1] == "b"
 
 
-def test_the_event_of_an_unknown_subject_has_a_null_probability_and_its_own_score():
+def test_an_unknown_subject_has_a_null_probability_and_a_score():
     smoother, unknown = Smoother(Smoothing(0.0, 0.0, 1)), make_prediction("a", 0.9, False)
     sighting = Sighting(0, None, unknown, smoother.update(unknown, 0.0), SmoothedLabel("species", "a", 0.9))
     frame = SimpleNamespace(index=3, position=0.1, time=0.0, file=None)
