@@ -172,7 +172,12 @@ def test_live_pictures_and_the_browsers_camera_are_named(session, files, open_pa
     with served(session, view=view) as address:
         page = open_page(address)
         page.goto(f"{address}/live")
-        page.wait_for_function("document.querySelector('[data-live]').naturalWidth > 0")
+        picture = page.locator("[data-live]")
+        for _ in range(200):
+            if picture.evaluate("image => image.naturalWidth"):
+                break
+            page.wait_for_timeout(100)
+        assert picture.evaluate("image => image.naturalWidth") == 160
         page.get_by_text(re.compile("^(Species 0, |ended)")).wait_for()
         page.goto(f"{address}/classify")
         page.get_by_role("button", name="Start the camera").click()

@@ -105,7 +105,9 @@ class ClassifyPage:
     def send_why(self, sent: Sent) -> Response:
         """Send the explanation as a picture."""
         if not _can_explain():
-            raise GalleryError("pictures of why need the extra `plots`: pip install 'hmdrn[plots]'")
+            raise GalleryError(
+                "pictures of why need the extra `plots`: pip install '.[plots]' from a checkout"
+            )
         photo = self._photos.find(sent.query.get("photo", ""))
         picture = draw_why(self._session.recognizer, photo, sent.query.get("against") or None)
         return Response(picture, media_type="image/png")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import ExitStack
+
+import pytest
+from outcomes import Outcome
+
+pytest.importorskip("starlette", reason="needs the extra `studio`")
+
+from hmdrn.studio import server as server_module
+from hmdrn.studio.access import Access
+from hmdrn.studio.server import create_app, describe_links, make_server
+
+
+def test_links_have_the_token_and_the_devices_address():
+    access = Access(token="abc")
+    assert describe_links("0.0.0.0", 8420, access, ["192.0.2.7"]) == ["http://192.0.2.7:8420/?token=abc"]
+    assert describe_links("::1", 8420, Access()) == ["http://[::1]:8420"]
+    assert describe_links("10.0.0.1", 1, Access("t", secure=True)) == ["https://10.0.0.1:1/?token=t"]
+
+
+def test_200_connections_are_refused_and_the_next_visitor_served(studio, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 20)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = make_server(create_app(studio.session, Access()), "127.0.0.1", port)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    request = b"GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
+    statuses = []
+    try:
+        with ExitStack() as stack:
+            for _ in range(200):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+                client.sendall(request)
+                statuses.append(client.recv(100)[9:12])
+        assert set(statuses) == {b"200", b"503"}
+        assert statuses.count(b"200") <= 20
+        with urllib.request.urlopen(f"http://localhost:{port}/version") as answer:
+            assert answer.read().decode() == studio.session.version
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.mark.slow
+def test_the_command_prints_its_link_and_ends_on_sigterm(gallery):
+    command = [sys.executable, "-m", "hmdrn", "studio", "-g", str(gallery), "--port", "0", "--threads", "1"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    try:
+        link = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+        with urllib.request.urlopen(f"{link}/gallery", timeout=60) as answer:
+            assert b"3 species, 9 photos" in answer.read()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+
+
+def test_a_missing_extra_is_one_line(hmdrn, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    outcome: Outcome = hmdrn("studio", "-g", tmp_path / "site.gallery")
+    assert outcome.code == 2
+    assert "extra 'studio'" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_port_in_use_is_one_line(hmdrn, gallery) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outcome = hmdrn("studio", "-g", gallery, "--port", taken.getsockname()[1])
+    assert outcome.code == 2
+    assert "give another --host or --port" in outcome.err
