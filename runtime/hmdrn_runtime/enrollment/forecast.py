@@ -33,6 +33,8 @@ SEVERAL, SINGLE = (0.637, 0.418, -0.046), (0.739, 0.266, -0.099)
 """Coefficients of the expected accuracy: a constant, one for the mean chance, and one for the logarithm of
 the number of species, of `MOST_FITTED` at most; for species of several groups of photos, and of one."""
 MOST_FITTED = 20
+MOST_EXPECTED = 0.99
+"""Most accuracy that is expected: the fit exceeds 1 for two or three species that are far apart."""
 PRIOR = 5
 """Groups of photos that the gallery's mean counts as in a species' forecast."""
 MAX_SPECIES = 100
@@ -216,7 +218,8 @@ def _judge(
 
 def _correct(share: float, views: int, species: int) -> float:
     constant, slope, per_species = SEVERAL if views > 1 else SINGLE
-    return constant + slope * share + per_species * float(np.log(min(species, MOST_FITTED)))
+    expected = constant + slope * share + per_species * float(np.log(min(species, MOST_FITTED)))
+    return min(max(expected, 0.0), MOST_EXPECTED)
 
 
 def _shrink(share: float, views: int, mean: float) -> float:

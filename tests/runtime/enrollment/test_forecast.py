@@ -53,6 +53,13 @@ def test_two_names_of_one_species_lower_the_forecast_and_are_named(recognizer, d
     assert 0.1 <= share <= 1
 
 
+def test_two_species_that_are_far_apart_promise_at_most_99_percent(drawn):
+    pair = hmdrn.load("default", threads=1)
+    for label, photos in zip(("ant", "bee"), drawn, strict=False):
+        pair.enroll(label, list(photos))
+    assert 0.9 < hmdrn.forecast(pair).accuracy.share <= 0.99
+
+
 def test_photos_of_one_scene_promise_less_for_sure(recognizer, drawn):
     single = hmdrn.load("default", threads=1)
     for label, photos in zip(("ant", "bee", "moth"), drawn, strict=True):
