@@ -30,6 +30,7 @@ PARSED = {
     "studio": "runs until it is stopped; tests/sdk/studio runs it",
     "frigate": "needs Frigate and a broker; tests/sdk/integrations/frigate runs it with doubles",
     "build": "needs a GPU; tests/export/tensorrt builds engines with NVIDIA's compiler",
+    "selftest": "half a minute; tests/sdk/selftest runs its parts",
     "distill": "hours, with teachers from elsewhere; tests/sdk/cli/test_distill.py runs a small recipe",
     "quantize-report": "half a minute; tests/sdk/cli/test_quantize_report.py runs it",
     "export": "20 s and more; test_quantize_report.py and test_build.py in tests/sdk/cli run it",

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from hmdrn_export.bundle_writer.publication import publish_atomically
 from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
 from hmdrn_export.tensorrt.profiles import ShapeBounds, default_bounds, profile_shapes
+from hmdrn_export.tensorrt.samples import Samples
 from hmdrn_export.tensorrt.self_check import check_engines
 from hmdrn_export.tensorrt.versions import CompilerFeatures, detect_features
 from hmdrn_runtime.backends.base import Backend
@@ -57,6 +58,7 @@ def build_engines(
     report: ProgressCallback = ignore_progress,
     bounds: ShapeBounds | None = None,
     open_backend: BackendOpener | None = None,
+    photographs: Samples | None = None,
 ) -> Path:
     """Build every graph of a bundle, in the lowest precision that it was exported at and that proves right.
 
@@ -71,6 +73,7 @@ def build_engines(
         bounds: Sizes to build for; `default_bounds` if None.
         open_backend: Opens engines, to compare them. Engines built without it are not compared, and run with
             `trust_engines=True` only.
+        photographs: Photographs to compare the engines on, as well as on drawn specimens.
 
     Returns:
         The folder, with a plan for every graph and a fingerprint; the user's state folder records it.
@@ -117,7 +120,7 @@ def build_engines(
                 EngineFiles(part, fingerprint),
             )
             try:
-                check = check_engines(opened, open_backend(opened, files), source.precision)
+                check = check_engines(opened, open_backend(opened, files), source.precision, photographs)
             except BackendError as error:
                 rejected[source.precision] = str(error)
             else:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_export.tensorrt.samples import Samples, draw_samples
 from hmdrn_export.verification.report import TOLERANCES, Tolerances
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -22,7 +23,6 @@ from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.matching.base import Scores
 from hmdrn_runtime.matching.factory import open_matcher
-from hmdrn_runtime.specimens.drawing import draw_specimens
 
 SPECIES, SHOTS, QUERIES = 6, 2, 3
 
@@ -32,7 +32,7 @@ _FLOAT32 = Tolerances(distance=1e-3, mask_bits=1e-3, top1=97.0)
 
 @dataclass(frozen=True)
 class EngineCheck:
-    """Comparison of engines with the bundle's float32 graphs in ONNX Runtime on the CPU, on drawn specimens.
+    """Comparison of engines with the bundle's float32 graphs in ONNX Runtime on the CPU.
 
     Attributes:
         output_error: Largest error of an output of the graphs that take photos alone, relative to the largest
@@ -41,31 +41,61 @@ class EngineCheck:
             are wrong already.
         mask_bits_differing: Share of the mask bits that differ, 0-1.
         top1_agreement: Queries with the same answer, in percent; NaN like the distances.
+        accuracy: Queries with the right answer, in percent; NaN like the distances.
+        reference_accuracy: The same of the float32 graphs on the CPU.
+        queries: Number of queries.
+        photographs: The comparison on photographs; the figures above are of drawn specimens. None without
+            photographs.
     """
 
     output_error: float
     distance_error: float
     mask_bits_differing: float
     top1_agreement: float
+    accuracy: float = math.nan
+    reference_accuracy: float = math.nan
+    queries: int = 0
+    photographs: EngineCheck | None = None
 
 
-def check_engines(bundle: Bundle, backend: Backend, precision: str) -> EngineCheck:
-    """Compare a backend with ONNX Runtime on the CPU.
+def check_engines(
+    bundle: Bundle, backend: Backend, precision: str, photographs: Samples | None = None
+) -> EngineCheck:
+    """Compare a backend with ONNX Runtime on the CPU, on drawn specimens and on photographs.
 
     Args:
         bundle: The bundle, at the variant that the backend runs.
         backend: Its engines.
         precision: Their precision, "fp32", "fp16" or "int8", which sets the tolerances.
+        photographs: Photographs to compare on as well.
 
     Raises:
         BackendError: A graph does not run, or the engines are wrong; the message names what is exceeded.
     """
+    allowed = _get_tolerances(precision)
+    drawn = draw_samples(bundle.manifest.input.size, SPECIES, SHOTS, QUERIES)
+    check = compare_with_float32(bundle, backend, drawn, allowed.distance)
+    if problems := find_excess(check, precision):
+        raise BackendError(problems)
+    if photographs is None:
+        return check
+    other = compare_with_float32(bundle, backend, photographs, allowed.distance)
+    if problems := find_excess(other, precision):
+        raise BackendError(f"on photographs {problems}")
+    return replace(check, photographs=other)
+
+
+def compare_with_float32(
+    bundle: Bundle, backend: Backend, samples: Samples, max_output_error: float
+) -> EngineCheck:
+    """Compare a backend with the bundle's float32 graphs in ONNX Runtime on the CPU.
+
+    Nothing is classified if an output's error exceeds `max_output_error`: an enrollment might not even end.
+    """
     exact = open_bundle(bundle.path, "fp32")
     reference = OnnxRuntimeBackend(exact)
-    allowed = _FLOAT32 if precision == "fp32" else TOLERANCES[precision]
-    pool = draw_specimens(range(SPECIES), SHOTS + QUERIES, size=bundle.manifest.input.size)
-    support, queries = (part.reshape(-1, *pool.shape[2:]) for part in (pool[:, :SHOTS], pool[:, SHOTS:]))
-    expected, outputs = _run_graphs(exact, reference, queries), _run_graphs(bundle, backend, queries)
+    expected = _run_graphs(exact, reference, samples.queries)
+    outputs = _run_graphs(bundle, backend, samples.queries)
     masks = {key for key, array in expected.items() if array.dtype == bool}
     flipped = np.concatenate([(outputs[key] != expected[key]).ravel() for key in masks])
     check = EngineCheck(
@@ -73,21 +103,31 @@ def check_engines(bundle: Bundle, backend: Backend, precision: str) -> EngineChe
         distance_error=math.nan,
         mask_bits_differing=float(flipped.mean()),
         top1_agreement=math.nan,
+        queries=len(samples.queries),
     )
-    if check.output_error <= allowed.distance:  # else an enrollment may not even end
-        scores, right = (_classify(*end, support, queries) for end in ((bundle, backend), (exact, reference)))
-        check = replace(
-            check,
-            distance_error=_max(
-                np.abs(scores.distances[level] - array) / array.mean(axis=1, keepdims=True)
-                for level, array in right.distances.items()
-            ),
-            top1_agreement=100.0
-            * float(np.mean(scores.logits.argmax(axis=1) == right.logits.argmax(axis=1))),
-        )
-    if problems := ", ".join(_find_problems(check, allowed)):
-        raise BackendError(problems)
-    return check
+    if not check.output_error <= max_output_error:
+        return check
+    scores, right = (_classify(*end, samples) for end in ((bundle, backend), (exact, reference)))
+    given, wanted = scores.logits.argmax(axis=1), right.logits.argmax(axis=1)
+    return replace(
+        check,
+        distance_error=_max(
+            np.abs(scores.distances[level] - array) / array.mean(axis=1, keepdims=True)
+            for level, array in right.distances.items()
+        ),
+        top1_agreement=_percent(given == wanted),
+        accuracy=_percent(given == samples.answers),
+        reference_accuracy=_percent(wanted == samples.answers),
+    )
+
+
+def find_excess(check: EngineCheck, precision: str) -> str:
+    """Describe what exceeds the tolerances of "fp32", "fp16" or "int8"; empty if nothing does."""
+    return ", ".join(_find_problems(check, _get_tolerances(precision)))
+
+
+def _get_tolerances(precision: str) -> Tolerances:
+    return _FLOAT32 if precision == "fp32" else TOLERANCES[precision]
 
 
 def _run_graphs(
@@ -102,16 +142,19 @@ def _run_graphs(
     }
 
 
-def _classify(
-    bundle: Bundle, backend: Backend, support: npt.NDArray[np.uint8], queries: npt.NDArray[np.uint8]
-) -> Scores:
-    """Enroll the support photos, `SHOTS` of each species in turn, and classify the queries."""
+def _classify(bundle: Bundle, backend: Backend, samples: Samples) -> Scores:
+    """Enroll the support photos and classify the queries."""
     matcher = open_matcher(bundle.manifest.network, backend, bundle.variant)
-    photos = matcher.compute_statistics(support)
+    photos, shots = matcher.compute_statistics(samples.support), samples.shots
     species = [
-        extend_species(None, f"species {c}", photos[c * SHOTS : (c + 1) * SHOTS]) for c in range(SPECIES)
+        extend_species(None, f"species {c}", photos[c * shots : (c + 1) * shots])
+        for c in range(samples.classes)
     ]
-    return matcher.classify(queries, matcher.place(matcher.class_operands(species)))
+    return matcher.classify(samples.queries, matcher.place(matcher.class_operands(species)))
+
+
+def _percent(hits: npt.NDArray[np.bool_]) -> float:
+    return 100.0 * float(np.mean(hits))
 
 
 def _find_problems(check: EngineCheck, allowed: Tolerances) -> Iterator[str]:

@@ -29,12 +29,13 @@ _ARM_PARTS = {
     "0xd07": "Cortex-A57",
     "0xd08": "Cortex-A72",
     "0xd0b": "Cortex-A76",
+    "0xd0c": "Neoverse N1",
     "0xd42": "Cortex-A78AE",
     "0xd83": "Neoverse-V3AE",
     "0x003": "Denver 2",
     "0x004": "Carmel",
 }
-"""Cores of Jetsons and Raspberry Pis, whose kernels report numbers instead of names."""
+"""Cores of Jetsons, Raspberry Pis and servers, whose kernels report numbers instead of names."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 from hmdrn_runtime.device.sysfs import read_text
 
 _RELEASE = re.compile(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)")
-_JETPACK = {32: "4", 34: "5", 35: "5", 36: "6", 38: "7"}
+_JETPACK = {32: "4", 34: "5", 35: "5", 36: "6", 38: "7", 39: "7"}
 """JetPack by the major number of its Linux for Tegra."""
+_DLA_COMPILER = "usr/lib/aarch64-linux-gnu/**/libnvdla_compiler.so*"
 _BOARD = re.compile(r"\b(jetson|tegra)\b", re.IGNORECASE)
 
 
@@ -39,6 +40,11 @@ def read_l4t_release(root: Path = Path("/")) -> str | None:
     """Return the first line of /etc/nv_tegra_release without its "# "; engines are bound to it."""
     text = read_text(root / "etc/nv_tegra_release")
     return text.splitlines()[0].strip("# ") if text else None
+
+
+def has_dla_compiler(root: Path = Path("/")) -> bool:
+    """Return whether the compiler of deep-learning accelerators is there: boards without one lack it."""
+    return any(root.glob(_DLA_COMPILER))
 
 
 def read_jetson(root: Path = Path("/")) -> Jetson | None:

@@ -13,5 +13,10 @@ def describe_engine_check(check: Mapping[str, Any]) -> str:
         f"{check['mask_bits_differing']:.2%} of the mask bits differ, {check['top1_agreement']:.1f} % of the "
         "answers agree"
     )
+    if photographs := check.get("photographs"):
+        figures += (
+            f"\non {photographs['queries']} photographs: distances differ by "
+            f"{photographs['distance_error']:.1e}, {photographs['top1_agreement']:.1f} % of the answers agree"
+        )
     rejected = [f"not kept: {name} engines, {reason}" for name, reason in check["rejected"].items()]
     return "\n".join([figures, *rejected])

@@ -38,6 +38,7 @@ _VERBS = {
     "prepare": "Turn the original archives of a data set into a zip with splits.",
     "profile": "Measure how fast a bundle is on this machine.",
     "quantize-report": "Show what INT8 would cost a bundle, layer by layer.",
+    "selftest": "Try and measure all that hmdrn does on this device, for a report to send in.",
     "studio": "See, enroll and correct in a browser, on this device, without the network.",
     "train": "Train a model on photographs by class.",
     "visits": "Look at the visits that watch and label wrote, correct them, name strangers.",

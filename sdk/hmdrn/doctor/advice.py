@@ -74,6 +74,12 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
                 f"pip install '.[{extra}]'",
             )
         return
+    if report.jetson is not None and report.hidden_tensorrt:
+        yield Advice(
+            f"a TensorRT from pip ({report.tensorrt.get('version', 'broken')}) hides that of JetPack, "
+            "which is made for this GPU",
+            "pip uninstall -y tensorrt tensorrt-cu12 tensorrt-cu13",
+        )
     if report.system_tensorrt:
         yield Advice(
             "the system has TensorRT, but this Python environment does not see it: from a checkout of hmdrn",
@@ -88,6 +94,10 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
         yield Advice(problem, f"pip install '.[{_choose_cuda_extra(report)}]'")
     else:
         reason = report.choice["not_used"].get("tensorrt", "it has no engines yet")
+        if "int8-trt" in report.choice["variants"] and str(report.tensorrt.get("version")).startswith(
+            "10.3."
+        ):
+            reason += ". INT8 engines of TensorRT 10.3 are often slower than FP16 ones: measure both"
         problem = f"TensorRT is not used for this bundle: {reason}"
         yield Advice(problem, f"hmdrn build {shlex.quote(report.bundle)}")
     if backend != "onnxruntime" or report.jetson is not None:

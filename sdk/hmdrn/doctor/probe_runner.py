@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 _TIMEOUT = 120
@@ -14,17 +16,34 @@ _COMPLAINT = re.compile(r"cannot open|error|fail|not found|could not", re.IGNORE
 _MAX_LENGTH = 300
 
 
-def run_probe(*arguments: str, timeout: float = _TIMEOUT) -> dict[str, Any]:
-    """Run a probe of `hmdrn.doctor.probes`.
+def run_probe(
+    *arguments: str,
+    timeout: float = _TIMEOUT,
+    module: str = "hmdrn.doctor.probes",
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a probe of a module, by default those of `hmdrn doctor`.
+
+    Args:
+        arguments: Name of the probe, and its arguments.
+        timeout: Seconds after which its process is ended.
+        module: The module of the probe.
+        environment: Variables of its process beside those of this one.
 
     Returns:
         Its answer; {"error": reason} if it raised, crashed or did not end. "complaint" is the last line of
         its standard error that reads like one, if there is such a line.
     """
-    command = [sys.executable, "-m", "hmdrn.doctor.probes", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **(environment or {})},
         )
     except subprocess.TimeoutExpired:
         return {"error": f"it did not answer within {timeout:g} s"}

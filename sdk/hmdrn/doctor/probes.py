@@ -9,7 +9,7 @@ import base64
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _ADD = "CAcSADo1Cg4KAXgKAXgSAXkiA0FkZBIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0="
@@ -92,10 +92,10 @@ PROBES: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def main(name: str, *arguments: str) -> None:
-    """Run one probe; an exception is its answer."""
+def answer_call(functions: Mapping[str, Callable[..., dict[str, Any]]], name: str, *arguments: str) -> None:
+    """Call a function by its name and print its answer; an exception is the answer too."""
     try:
-        answer = PROBES[name](*arguments)
+        answer = functions[name](*arguments)
     except Exception as error:
         from hmdrn_runtime.errors import HmdrnError
         from hmdrn_runtime.messages import format_error
@@ -105,4 +105,4 @@ def main(name: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer_call(PROBES, *sys.argv[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 """Packages that each extra installs, by their import names."""
 
+_SYSTEM_TENSORRT = "usr/lib/python3*/dist-packages/tensorrt"
+
 Answer = Mapping[str, Any]
 
 
@@ -50,6 +53,7 @@ class DeviceReport:
         cuda_toolkit: Version of the installed toolkit, or None.
         tensorrt: Version of the package.
         system_tensorrt: True if the system has a package tensorrt that this Python does not see.
+        hidden_tensorrt: True if another package tensorrt, such as pip's, hides that of the system.
         cuda_bindings: Name of the bindings that manage TensorRT's memory.
         onnxruntime: Version of the package.
         providers: For each provider that ONNX Runtime lists, its problem, or None if it works.
@@ -77,6 +81,7 @@ class DeviceReport:
     providers: Mapping[str, str | None]
     missing_extras: Mapping[str, tuple[str, ...]]
     choice: Answer
+    hidden_tensorrt: bool = False
 
 
 def collect_report(
@@ -107,7 +112,8 @@ def collect_report(
         gpu_state=None if "error" in gpu.result() else read_gpu_state(),
         cuda_toolkit=read_cuda_toolkit(root),
         tensorrt=tensorrt.result() if sees_tensorrt else {"error": "it is not installed"},
-        system_tensorrt=not sees_tensorrt and any(root.glob("usr/lib/python3*/dist-packages/tensorrt")),
+        system_tensorrt=not sees_tensorrt and any(root.glob(_SYSTEM_TENSORRT)),
+        hidden_tensorrt=_is_system_tensorrt_hidden(root),
         cuda_bindings=bindings.result(),
         onnxruntime={key: listed[key] for key in ("version", "error") if key in listed},
         providers={name: find_provider_problem(name, answer) for name, answer in answers.items()},
@@ -123,6 +129,14 @@ def find_provider_problem(provider: str, answer: Answer) -> str | None:
     if provider not in answer["used"]:
         return f"it does not load: {answer.get('complaint') or 'ONNX Runtime does not say why'}"
     return None if answer["right"] else "it computes 1 + 1 wrongly"
+
+
+def _is_system_tensorrt_hidden(root: Path) -> bool:
+    folders = list(root.glob(_SYSTEM_TENSORRT))
+    spec = importlib.util.find_spec("tensorrt")
+    if not folders or spec is None or spec.origin is None:
+        return False
+    return Path(spec.origin).resolve().parent not in [folder.resolve() for folder in folders]
 
 
 def _find_missing_extras() -> dict[str, tuple[str, ...]]:

@@ -80,3 +80,13 @@ def test_a_channel_without_weights_has_a_usable_scale():
 def test_scales_do_not_undercut_what_is_asked_for():
     _, scales = quantize_weight(np.array([[1e-3], [1.0]], np.float32), 0, np.array([0.5, 0.0]))
     np.testing.assert_allclose(scales, [0.5, 1 / 127], rtol=1e-6)
+
+
+def test_no_weight_is_minus_128_which_some_arm_kernels_cannot_add_exactly():
+    """-128 * -128 twice exceeds 16 bits: without SDOT ONNX Runtime adds pairs of products in them."""
+    rng = np.random.default_rng(0)
+    for scale in (1e-30, 1e-3, 1.0, 1e30):
+        weight = (rng.standard_normal((8, 40)) * scale).astype(np.float32)
+        weight[:, 0] = -np.abs(weight).max(axis=1) * np.float32(1 + 1e-7)  # the largest is negative
+        assert quantize_weight(weight, axis=0)[0].min() == -127
+        assert quantize_weight(weight, axis=0, min_scale=0.0)[0].max() <= 127

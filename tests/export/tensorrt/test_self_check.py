@@ -6,12 +6,15 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fake_tensorrt import FakeCuda, fake_trt, make_plan
+from PIL import Image
 
 from hmdrn_export.tensorrt import engines
 from hmdrn_export.tensorrt.builder import BuildOptions
 from hmdrn_export.tensorrt.engines import build_engines
+from hmdrn_export.tensorrt.samples import read_samples
 from hmdrn_export.tensorrt.self_check import check_engines
 from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -19,7 +22,9 @@ from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
 from hmdrn_runtime.backends.tensorrt.engine_files import find_engines
 from hmdrn_runtime.backends.tensorrt.fingerprint import detect_platform
 from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.errors import BackendError, DatasetError
+from hmdrn_runtime.images.preprocessing import preprocess
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 ORIN = Gpu("Orin (nvgpu)", "8.7")
 FIGURES = {
@@ -94,6 +99,50 @@ def test_where_all_engines_are_wrong_none_is_kept(build, bundle, wrong):
     assert not (bundle.path / "engines").exists()
     with pytest.raises(BackendError, match="the bundle has no engines"):
         find_engines(bundle, build.platform)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Three folders of photographs, one of which has too few."""
+    for name, count in (("a", 4), ("b", 4), ("c", 2)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i, pixels in enumerate(draw_specimens([ord(name)], count, size=90, seed=3)[0]):
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    (tmp_path / "photos" / "a" / "1.png").write_bytes(b"not a photo")
+    return tmp_path / "photos"
+
+
+def test_photographs_are_read_up_to_a_number_without_those_that_fail(photographs, bundle):
+    preprocessing = bundle.manifest.input.to_preprocessing()
+    samples = read_samples(photographs, preprocessing, 2, 5)
+    assert (samples.classes, samples.shots, samples.answers.tolist()) == (2, 2, [0, 1, 1])
+    assert np.array_equal(samples.support[1], preprocess(Image.open(photographs / "a/2.png"), preprocessing))
+    with pytest.raises(DatasetError, match="has 1 classes of 4 photos or more"):
+        read_samples(photographs, preprocessing, 3, 5)
+
+
+def test_engines_are_compared_on_photographs_as_well(photographs, bundle):
+    samples = read_samples(photographs, bundle.manifest.input.to_preprocessing(), 2, 2)
+    check = check_engines(bundle, OnnxRuntimeBackend(bundle, threads=1), "fp32", samples)
+    assert check.photographs is not None
+    assert (check.photographs.queries, check.photographs.top1_agreement) == (3, 100.0)
+    assert check.photographs.accuracy == check.photographs.reference_accuracy
+
+
+def test_engines_wrong_on_photographs_alone_are_refused(photographs, bundle):
+    samples = read_samples(photographs, bundle.manifest.input.to_preprocessing(), 2, 2)
+
+    class WrongForThree(OnnxRuntimeBackend):
+        def run(self, graph, inputs):
+            outputs = super().run(graph, inputs)
+            scale = 1.05 if len(inputs.get("images", ())) == len(samples.queries) else 1
+            return {
+                name: array * np.float32(scale) if array.dtype == np.float32 else array
+                for name, array in outputs.items()
+            }
+
+    with pytest.raises(BackendError, match=r"^on photographs outputs differ by 0\.05"):
+        check_engines(bundle, WrongForThree(bundle, threads=1), "fp32", samples)
 
 
 def test_engines_that_cannot_run_are_not_kept_either(build, bundle):

@@ -38,6 +38,7 @@ def test_a_core_of_arms_is_named_by_its_part():
     orin = parse_cpu(ORIN, "aarch64", 6)
     assert (orin.model, orin.features) == ("Cortex-A78AE", ("NEON", "FP16", "dotprod"))
     assert parse_cpu(TX2, "aarch64", 6).model == "Denver 2 + Cortex-A57"
+    assert parse_cpu("CPU part\t: 0xd0c\n", "aarch64", 64).model == "Neoverse N1"
     assert parse_cpu("CPU part\t: 0xabc\n", "aarch64", 1).model == "Arm part 0xabc"
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from hmdrn_runtime.device.clocks import Clock, read_clocks
-from hmdrn_runtime.device.jetson import Jetson, parse_l4t, read_jetson, read_l4t_release
+from hmdrn_runtime.device.jetson import Jetson, has_dla_compiler, parse_l4t, read_jetson, read_l4t_release
 from hmdrn_runtime.device.nvidia import GpuState, parse_gpu_state, read_cuda_toolkit
 from hmdrn_runtime.device.power import (
     PowerMode,
@@ -97,11 +97,17 @@ def test_an_orin_reports_its_board_release_and_jetpack(tree):
         ("# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t210ref", "32.7.1", "4"),
         ("# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref", "35.4.1", "5"),
         ("# R38 (release), REVISION: 2.0, GCID: 41844464, BOARD: generic", "38.2.0", "7"),
+        ("# R39 (release), REVISION: 2.0, GCID: 45000000, BOARD: generic", "39.2.0", "7"),
         ("# R99 (release), REVISION: 1.0, GCID: 1, BOARD: generic", "99.1.0", None),
     ],
 )
 def test_every_release_of_linux_for_tegra_belongs_to_a_jetpack(line, l4t, jetpack, tree):
     assert read_jetson(tree({"etc/nv_tegra_release": line})) == Jetson(None, l4t, jetpack)
+
+
+def test_the_compiler_of_accelerators_is_found_where_jetpack_has_it(tree):
+    assert not has_dla_compiler(tree({"usr/lib/aarch64-linux-gnu/libcuda.so": ""}))
+    assert has_dla_compiler(tree({"usr/lib/aarch64-linux-gnu/nvidia/libnvdla_compiler.so": ""}))
 
 
 def test_another_makers_board_and_a_damaged_release_are_not_a_jetson(tree):

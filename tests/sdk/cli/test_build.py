@@ -64,7 +64,9 @@ def test_the_backends_of_the_command_line_are_those_of_the_runtime():
     assert tuple(option.type.choices) == BACKENDS
 
 
-def test_build_reports_the_check_and_the_engines_that_it_did_not_keep(hmdrn, written, tmp_path, monkeypatch):
+def test_build_reports_the_check_and_the_engines_that_it_did_not_keep(
+    hmdrn, written, tmp_path, monkeypatch, specimens
+):
     cuda = FakeCuda()
     trt = fake_trt(cuda, "10.13.0")
     path = tmp_path / "b.hmdrn"
@@ -81,12 +83,20 @@ def test_build_reports_the_check_and_the_engines_that_it_did_not_keep(hmdrn, wri
     monkeypatch.setattr(build, "import_tensorrt", lambda: trt)
     monkeypatch.setattr(build, "find_cuda", lambda: [lambda: cuda])
     monkeypatch.setattr(opening, "find_cuda", lambda: [lambda: cuda])
-    done = hmdrn("build", path)
+    done = hmdrn("build", path, "--photos", specimens)
     assert done.code == 0, done.err
-    wrote, check, rejected = done.out.splitlines()
+    wrote, check, photographs, rejected = done.out.splitlines()
+    assert photographs.startswith("on 12 photographs: distances differ by ")
     assert wrote.startswith(f"wrote {path}/engines/orin-nvgpu-sm8-7 for Orin")
     assert check.startswith("fp32 engines against ONNX Runtime: distances differ by ")
     assert rejected.startswith("not kept: fp16 engines, outputs differ by 0.05")
+
+
+def test_an_accelerator_is_not_promised_where_its_compiler_is_missing(hmdrn, monkeypatch):
+    monkeypatch.setattr(build, "has_dla_compiler", lambda: False)
+    done = hmdrn("build", "default", "--dla", 0)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "libnvdla_compiler.so" in done.err
 
 
 def test_build_of_no_bundle_says_so_before_it_looks_for_a_gpu(hmdrn, tmp_path):

@@ -151,6 +151,20 @@ STATES = {
         "hmdrn build birds.hmdrn",
         "the bundle has no engines",
     ),
+    "a TensorRT from pip before JetPack's": (
+        jetson(tensorrt={"version": "10.14.1"}, hidden_tensorrt=True),
+        "pip uninstall -y tensorrt",
+        "(10.14.1) hides that of JetPack",
+    ),
+    "an INT8 bundle on TensorRT 10.3": (
+        jetson(
+            tensorrt={"version": "10.3.0"},
+            cuda_bindings={"name": "cuda-python", "captures_graphs": True},
+            choice={**facts().choice, "not_used": TENSORRT_FAILS, "variants": ["int8-trt", "fp32"]},
+        ),
+        "hmdrn build birds.hmdrn",
+        "are often slower than FP16 ones",
+    ),
     "a Jetson's GPU that does not answer": (
         jetson(gpu={"error": "CUDA error 999"}),
         "sudo apt-get install --reinstall",
@@ -296,6 +310,19 @@ def test_a_trial_that_raises_hangs_or_ends_early_answers_with_the_reason(fake_on
     assert run_probe("providers", timeout=0.5) == {"error": "it did not answer within 0.5 s"}
     fake_onnxruntime(text="import os; os._exit(7)")
     assert run_probe("providers") == {"error": "its process ended with code 7"}
+
+
+def test_a_tensorrt_that_hides_the_systems_is_noticed(tmp_path, monkeypatch):
+    system = tmp_path / "usr/lib/python3.12/dist-packages/tensorrt"
+    pip = tmp_path / "venv/tensorrt"
+    for folder in (system, pip):
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
+    answer = {"error": "no", "providers": []}
+    for seen, hidden in ((pip, True), (system, False)):
+        monkeypatch.syspath_prepend(str(seen.parent))
+        report = collect_report("default", tmp_path, lambda *_: answer)
+        assert (report.hidden_tensorrt, report.system_tensorrt) == (hidden, False)
 
 
 def test_doctor_itself_needs_no_onnxruntime(fake_onnxruntime):

@@ -27,6 +27,7 @@ class LoadedEngine:
 
     Attributes:
         max_sizes: Maximum size of every free axis of its inputs.
+        capturable: True if its runs may be captured in CUDA graphs.
 
     Raises:
         BackendError: TensorRT refuses it, or it belongs to another graph.
@@ -34,6 +35,8 @@ class LoadedEngine:
 
     def __init__(self, trt: Any, plan: bytes, name: str, graph: Graph, dla_core: int | None = None) -> None:
         self.name, self.graph, self._trt = name, graph, trt
+        # Work on an accelerator cannot be captured in a CUDA graph.
+        self.capturable = dla_core is None
         self.log = make_logger(trt, _MAX_MESSAGES)
         # An attribute, because an engine must not outlive its runtime.
         self._runtime = runtime = start_with_log(trt.Runtime, self.log)

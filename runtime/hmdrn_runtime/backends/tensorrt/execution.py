@@ -127,7 +127,7 @@ class Execution:
         self._outputs: GraphOutputs = {}
         self._ready = False
         self._graph: CapturedGraph | None = None
-        self._capturing = profiler is None
+        self._capturing = profiler is None and loaded.capturable
 
     def run(self, inputs: Inputs) -> GraphOutputs:
         """Run the engine once, and return outputs that belong to the caller.

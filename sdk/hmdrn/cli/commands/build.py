@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hmdrn.cli.engine_check import describe_engine_check
-from hmdrn.cli.options import bundle_argument, json_option, option
+from hmdrn.cli.options import PATH, bundle_argument, json_option, option
 from hmdrn.cli.output import print_json, progress
 from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
@@ -18,6 +18,7 @@ from hmdrn_runtime.backends.tensorrt.engine_files import FINGERPRINT
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint
 from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
 from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.device.jetson import has_dla_compiler
 from hmdrn_runtime.errors import BackendError
 
 
@@ -38,16 +39,30 @@ from hmdrn_runtime.errors import BackendError
 @option("--batch", type=click.IntRange(1), help="Most photos at once; more are run in turns.")
 @option("--classes", type=click.IntRange(1), help="Most species at once; more are run in turns.")
 @option("--shots", type=click.IntRange(1), help="Most photos of a species; for the attention head.")
+@option("--photos", type=PATH, help="Photos of your kind, a folder for each class, to check the engines on.")
 @json_option
-def command(bundle: str, workspace: int, dla: int | None, as_json: bool, **sizes: int | None) -> None:
+def command(
+    bundle: str, workspace: int, dla: int | None, photos: Path | None, as_json: bool, **sizes: int | None
+) -> None:
     """Build TensorRT engines of a bundle, on the device that will run them.
 
     Engines that do not answer as ONNX Runtime on the CPU are not kept: the next higher precision is built.
+    They are compared on drawn specimens, and with --photos on up to 5 photos of each of 20 classes.
     ~/.local/state/hmdrn records that they were built here: engines from elsewhere are not run.
 
     Example: hmdrn build birds.hmdrn
     """
+    from hmdrn_export.tensorrt.samples import read_samples
+    from hmdrn_export.tensorrt.self_check import QUERIES, SHOTS
+
     opened = open_bundle(resolve_bundle(bundle))
+    preprocessing = opened.manifest.input.to_preprocessing()
+    photographs = None if photos is None else read_samples(photos, preprocessing, SHOTS, QUERIES)
+    if dla is not None and not has_dla_compiler():
+        raise BackendError(
+            "this device has no compiler of deep-learning accelerators (libnvdla_compiler.so; Thor and Orin "
+            "Nano have no accelerator): leave --dla out"
+        )
     gpu, trt = require_device()
     from hmdrn_export.tensorrt.builder import BuildOptions
     from hmdrn_export.tensorrt.engines import build_engines
@@ -61,7 +76,8 @@ def command(bundle: str, workspace: int, dla: int | None, as_json: bool, **sizes
             bounds = replace(bounds, **{name: (smallest, min(usual, largest), largest)})
     with progress() as report:
         options = BuildOptions(workspace_mib=workspace, dla_core=dla)
-        folder = build_engines(trt, opened, gpu, options, report, bounds, make_engine_opener(trt))
+        opener = make_engine_opener(trt)
+        folder = build_engines(trt, opened, gpu, options, report, bounds, opener, photographs)
     if as_json:
         fingerprint = _read_fingerprint(folder)
         values = {"precision": fingerprint.precision, "check": fingerprint.check}

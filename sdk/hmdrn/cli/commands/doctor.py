@@ -53,8 +53,7 @@ def _device_facts(report: DeviceReport) -> Iterator[tuple[str, str]]:
         yield "board", f"{jetson.model or 'a Jetson'} ({release})"
     yield "CPU", f"{cpu.model}, {cpu.cores} cores, {cpu.architecture}"
     yield "CPU features", ", ".join(cpu.features) or "none that matter here"
-    exact = "exact" if report.int8 else "passed over: without VNNI, sums of 8-bit products are cut off"
-    yield "INT8 on it", exact
+    yield "INT8 on it", _describe_int8(report)
     if report.memory is not None:
         yield "memory", f"{report.memory.total_mib} MiB, {report.memory.available_mib} MiB of it available"
     if "error" in report.gpu:
@@ -71,6 +70,14 @@ def _device_facts(report: DeviceReport) -> Iterator[tuple[str, str]]:
     yield "temperature", f"{sensor[1]:.0f} °C ({sensor[0]})" if sensor else "no sensor"
     if (rail := find_module_input(state.rails)) is not None:
         yield "power drawn", f"{rail.watts:.1f} W ({rail.name})"
+
+
+def _describe_int8(report: DeviceReport) -> str:
+    if report.int8:
+        return "exact"
+    if "NEON" in report.cpu.features:
+        return "passed over: without SDOT it is hardly faster than FP32"
+    return "passed over: without VNNI, sums of 8-bit products are cut off"
 
 
 def _software_facts(report: DeviceReport) -> Iterator[tuple[str, str]]:

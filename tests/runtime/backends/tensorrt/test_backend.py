@@ -106,6 +106,14 @@ def test_an_engine_is_loaded_for_the_accelerator_that_it_was_built_for(
     assert {engine.dla_core for engine in trt.engines} == {loaded_for}
 
 
+def test_runs_on_an_accelerator_are_not_captured(opened, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda, dla=0)
+    for _ in range(3):
+        backend.run("classify", {"images": pixels, "operator": operator})
+    assert (cuda.captures, cuda.launches) == (0, 0)
+
+
 @pytest.mark.parametrize("graph", ["enroll", "encode", "explain"])
 def test_every_graph_gives_what_onnx_runtime_gives(opened, reference, pixels, graph):
     assert_equal(opened(FakeCuda()).run(graph, {"images": pixels}), reference.run(graph, {"images": pixels}))

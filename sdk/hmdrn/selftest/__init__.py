@@ -1,0 +1,1 @@
+"""`hmdrn selftest`: everything that hmdrn does on a device, tried and measured, in one report."""

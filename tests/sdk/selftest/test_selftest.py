@@ -1,0 +1,230 @@
+"""`hmdrn selftest`: no part ends the others, and the report can be sent in."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from fake_tensorrt import FakeCuda, fake_trt, make_plan
+
+from hmdrn.cli.commands import selftest as command_module
+from hmdrn.doctor.report import collect_report
+from hmdrn.loading import resolve_bundle
+from hmdrn.selftest import parts, selftest
+from hmdrn.selftest.selftest import run_selftest
+from hmdrn_export.tensorrt import engines
+from hmdrn_runtime.backends import cuda_driver
+from hmdrn_runtime.backends.cuda_driver import Gpu
+from hmdrn_runtime.backends.tensorrt import open as opening
+from hmdrn_runtime.backends.tensorrt import requirements
+from hmdrn_runtime.backends.tensorrt.cuda import find
+
+ANSWERS = {
+    "gpu": {"name": "Orin", "compute_capability": "8.7", "cuda": "12.6"},
+    "package": {"version": "10.3.0"},
+    "bindings": {"name": "cuda-python", "captures_graphs": True},
+    "providers": {"version": "1.20", "providers": ["CUDAExecutionProvider", "CPUExecutionProvider"]},
+    "provider": {"used": ["CUDAExecutionProvider", "CPUExecutionProvider"], "right": True},
+    "choice": {
+        "backend": "onnxruntime",
+        "variant": "fp32",
+        "variants": ["fp32"],
+        "passed_over": {},
+        "not_used": {},
+    },
+}
+CHECK = {
+    "output_error": 0.0,
+    "distance_error": 1e-4,
+    "mask_bits_differing": 0.0,
+    "top1_agreement": 100.0,
+    "accuracy": 80.0,
+    "reference_accuracy": 81.25,
+    "queries": 16,
+    "photographs": None,
+}
+LATENCY = {"p50": 1.5, "p90": 2.25, "runs": 100}
+RUN = {
+    "checks": {"drawn specimens": CHECK},
+    "latency": {"stages": {"network": LATENCY}, "total": LATENCY},
+}
+
+
+@pytest.fixture
+def collect(tmp_path):
+    """Collects the report of a device with everything, but for the changes of its probes' answers."""
+
+    def make(**changes):
+        answers = {**ANSWERS, **changes}
+        report = collect_report("default", tmp_path, lambda what, *_: answers[what])
+        tensorrt = changes.get("package", ANSWERS["package"])  # whether it is installed here or not
+        return lambda bundle: replace(report, tensorrt=tensorrt)
+
+    return make
+
+
+@pytest.fixture
+def run_default():
+    """Run the self-test of the package's bundle with a runner of probes: run_default(run, collect)."""
+    path = resolve_bundle("default")
+    return lambda run, collect, **options: run_selftest("default", path, run=run, collect=collect, **options)
+
+
+def states(result):
+    return {part.name: part.status for part in result.parts}
+
+
+def test_a_part_that_crashes_is_reported_and_the_others_run(run_default, collect):
+    def run(name, *arguments, **_):
+        if name == "run" and arguments[1] == "onnxruntime-cuda":
+            return {"error": "its process was ended by SIGSEGV"}
+        return RUN if name == "run" else {"precision": "fp32"}
+
+    result = run_default(run, collect())
+    assert not result.works
+    assert states(result) == {
+        "device": "passed",
+        "fp32 on onnxruntime": "passed",
+        "fp32 on onnxruntime-cuda": "failed",
+        "building fp32 engines": "passed",
+        "fp32 engines on tensorrt": "passed",
+    }
+    (failed,) = [part for part in result.parts if part.status == "failed"]
+    assert failed.reason == "its process was ended by SIGSEGV"
+
+
+def test_engines_that_cannot_be_built_are_not_run(run_default, collect):
+    result = run_default(lambda name, *_, **__: {"error": "no"} if name == "build" else RUN, collect())
+    assert states(result)["building fp32 engines"] == "failed"
+    assert "fp32 engines on tensorrt" not in states(result)
+
+
+def test_engines_are_built_in_a_copy_and_recorded_nowhere_else(run_default, collect):
+    calls = []
+
+    def run(name, *arguments, module, timeout, environment):
+        calls.append((name, arguments[0], environment["XDG_STATE_HOME"], module, timeout))
+        return RUN
+
+    run_default(run, collect())
+    bundle = str(resolve_bundle("default"))
+    assert [call[:2] for call in calls[:2]] == [("run", bundle)] * 2
+    build, engines_run = calls[2:]
+    assert build[1] == engines_run[1] == f"{build[2]}/default.hmdrn"
+    assert all(call[3] == "hmdrn.selftest.parts" and 0 < call[4] <= 300 for call in calls)
+
+
+def test_what_is_not_there_is_skipped_and_what_is_broken_fails(run_default, collect):
+    none = {"error": "no NVIDIA driver is installed"}
+    here = run_default(lambda *_, **__: RUN, collect(gpu=none))
+    assert here.works
+    assert states(here)["tensorrt"] == states(here)["onnxruntime-cuda"] == "skipped"
+    broken = run_default(
+        lambda *_, **__: RUN, collect(provider={"used": [], "complaint": "libcudnn.so.9: cannot open"})
+    )
+    assert states(broken)["onnxruntime-cuda"] == "failed"
+    assert states(broken)["device"] == "failed"  # the CPU's provider does not work either
+
+
+def test_a_device_that_cannot_be_read_does_not_end_the_test(run_default):
+    def fail(bundle):
+        raise RuntimeError("no /proc")
+
+    result = run_default(lambda *_, **__: RUN, fail)
+    assert [(part.name, part.status) for part in result.parts[:2]] == [
+        ("device", "failed"),
+        ("fp32 on onnxruntime", "passed"),
+    ]
+    assert "no /proc" in result.parts[0].reason
+
+
+def test_without_time_the_rest_is_skipped(run_default, collect, monkeypatch):
+    monkeypatch.setattr(selftest, "MAX_SECONDS", 0.5)
+    result = run_default(lambda *_, **__: pytest.fail("a part ran"), collect())
+    assert set(states(result).values()) == {"passed", "skipped"}
+
+
+def test_the_quick_test_builds_no_engines_and_runs_those_in_use(run_default, collect):
+    run = lambda name, *_, **__: RUN if name == "run" else pytest.fail("an engine was built")  # noqa: E731
+    assert states(run_default(run, collect(), quick=True))["tensorrt"] == "skipped"
+    used = collect(choice={**ANSWERS["choice"], "backend": "tensorrt"})
+    assert states(run_default(run, used, quick=True))["engines on tensorrt"] == "passed"
+
+
+def test_the_report_is_written_as_json_and_page_without_private_names(
+    hmdrn, collect, tmp_path, monkeypatch, run_default
+):
+    monkeypatch.setenv("USER", "zaphod")
+    wrong = {**RUN, "problem": "on drawn specimens outputs differ by 0.05, says zaphod in /home/zaphod/x.so"}
+    monkeypatch.setattr(
+        command_module,
+        "run_selftest",
+        lambda name, path, photos, quick, report: run_default(
+            lambda *_, **__: wrong, collect(gpu={"error": "no driver"})
+        ),
+    )
+    done = hmdrn("selftest", "--output", tmp_path / "new" / "report")
+    assert done.code == 2
+    page = (tmp_path / "new/report/selftest.md").read_text()
+    assert page == done.out
+    values = json.loads((tmp_path / "new/report/selftest.json").read_text())
+    assert (values["schema"], values["works"]) == ("hmdrn.selftest/1", False)
+    assert "zaphod" not in page + json.dumps(values)
+    assert "| fp32 on onnxruntime | failed |" in page
+    assert "| fp32 on onnxruntime | drawn specimens | 16 | 80.0 | 81.2 | 100.0 | 1.0e-04 |" in page
+    assert "| fp32 on onnxruntime | total | 1.50 | 2.25 | 100 |" in page
+
+
+def test_a_run_reports_accuracy_agreement_and_latency(written):
+    path = written("conv4", "ridge", "fp32").path
+    answer = parts.run_part(str(path), "onnxruntime", "fp32", "", "quick")
+    assert (answer["backend"], answer["precision"]) == ("onnxruntime", "fp32")
+    check = answer["checks"]["drawn specimens"]
+    assert check["accuracy"] == check["reference_accuracy"] >= 0
+    assert (check["top1_agreement"], check["distance_error"], check["queries"]) == (100.0, 0.0, 8)
+    assert answer["latency"]["total"]["p50"] > 0
+    assert "problem" not in answer
+
+
+@pytest.fixture
+def stand_in(written, tmp_path, monkeypatch):
+    """A bundle, and stand-ins for TensorRT and CUDA; stand_in(wrong) sets the half engines' wrongness."""
+    cuda = FakeCuda()
+    trt = fake_trt(cuda, "10.13.0")
+    path = tmp_path / "b.hmdrn"
+    shutil.copytree(written("conv4", "ridge", "fp32").path, path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(cuda_driver, "find_gpu", lambda: Gpu("Orin", "8.7"))
+    monkeypatch.setattr(requirements, "import_tensorrt", lambda: trt)
+    monkeypatch.setattr(find, "find_cuda", lambda: [lambda: cuda])
+    monkeypatch.setattr(opening, "find_cuda", lambda: [lambda: cuda])
+
+    def prepare(wrong=""):
+        def compile_graph(trt, graph, shapes, options, report):
+            half = graph.parent.name == "fp16"
+            plan = make_plan(graph, {"batch": 8, "classes": 20}, wrong=wrong if half else "")
+            return SimpleNamespace(plan=plan, timing_cache=b"")
+
+        monkeypatch.setattr(engines, "build_engine", compile_graph)
+        return str(path)
+
+    return prepare
+
+
+def test_engines_of_each_precision_are_built_over_the_stand_in(stand_in):
+    path = stand_in()
+    for precision in ("fp16", "fp32"):
+        answer = parts.build_part(path, precision, "")
+        assert (answer["precision"], answer["compiler"]) == (precision, "tensorrt 10.13.0")
+        assert math.isfinite(answer["check"]["distance_error"])
+        assert "problem" not in answer
+
+
+def test_wrong_half_engines_are_the_builds_problem(stand_in):
+    answer = parts.build_part(stand_in("scaled"), "fp16", "")
+    assert answer["precision"] == "fp32"
+    assert answer["problem"].startswith("fp32 engines were built, not fp16: outputs differ by 0.05")
