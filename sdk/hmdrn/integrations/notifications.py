@@ -10,7 +10,7 @@ from typing import Any
 
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Visit
-from hmdrn_runtime.credentials import mask_secrets
+from hmdrn_runtime.credentials import MASK
 from hmdrn_runtime.errors import HmdrnError, MissingDependencyError
 from hmdrn_runtime.messages import format_error
 
@@ -50,7 +50,10 @@ class Notifier:
         self._apprise = Apprise()
         for address in addresses:
             if not self._apprise.add(address):
-                shown = mask_secrets(address, is_address=True)
+                scheme, separator, _ = address.partition("://")
+                shown = (
+                    f"{scheme}{separator}{MASK}" if separator else MASK
+                )  # the rest may be a token anywhere
                 raise HmdrnError(f"cannot notify {shown!r}: give an address of Apprise, such as ntfy://topic")
         self._store, self._every, self._report = store, every, report
         self._last: dict[str, float] = {}

@@ -67,7 +67,7 @@ def test_a_failure_is_said_once_and_ends_nothing(store):
     assert "not sent" in messages[0]
 
 
-def test_an_unknown_address_is_refused_without_its_password(store):
-    with pytest.raises(HmdrnError, match="cannot notify") as refusal:
-        Notifier(["nothing://keeper:secret@host"], store)
-    assert "secret" not in str(refusal.value)
+@pytest.mark.parametrize("rest", ["keeper:secret@host", "secret/123", "123/secret", "host/?to=secret"])
+def test_an_unknown_address_is_refused_without_its_password_or_token(store, rest):
+    with pytest.raises(HmdrnError, match=r"^cannot notify 'nothing://\*\*\*': give"):
+        Notifier([f"nothing://{rest}"], store)
