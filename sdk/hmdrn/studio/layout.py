@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from starlette.responses import HTMLResponse
@@ -101,6 +102,13 @@ def species_field(text: str, value: str = "", required: bool = True) -> Html:
         autocomplete="off",
     )
     return e("label", text, field)
+
+
+def table(name: str, heads: Sequence[str], rows: Sequence[Html]) -> Html:
+    """Return a table that scrolls on narrow screens, by keyboard too; `name` is for screen readers."""
+    titles = [e("th", head, scope="col") for head in heads]
+    content = e("table", e("thead", e("tr", *titles)), e("tbody", *rows))
+    return e("div", content, class_="scroll", tabindex=0, role="region", aria_label=name)
 
 
 def thumbnail(label: str, digest: str, text: str) -> Html:

@@ -17,6 +17,8 @@ from hmdrn.studio.live import LiveView
 from hmdrn.studio.pages import classify, enroll, gallery, live, models, visits
 from hmdrn.studio.requests import Notices, Sent, answer
 from hmdrn.studio.session import StudioSession
+from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.io.files import describe_os_error
 
 MAX_CONNECTIONS = 100
 """Connections at once; further ones get 503."""
@@ -51,7 +53,11 @@ def create_app(session: StudioSession, access: Access, view: LiveView | None = N
 def make_server(
     app: ASGIApp, host: str, port: int, certificate: Path | None = None, key: Path | None = None
 ) -> uvicorn.Server:
-    """Return a server that is not running yet; TLS with a certificate and its key, in PEM."""
+    """Return a server that is not running yet; TLS with a certificate and its key, in PEM.
+
+    Raises:
+        HmdrnError: The certificate or its key cannot be used.
+    """
     config = uvicorn.Config(
         app,
         host,
@@ -68,6 +74,13 @@ def make_server(
         ssl_certfile=None if certificate is None else str(certificate),
         ssl_keyfile=None if key is None else str(key),
     )
+    try:
+        config.load()
+    except OSError as error:  # also those of ssl
+        raise HmdrnError(
+            f"cannot use the certificate {certificate} ({describe_os_error(error)}): give PEM files of it "
+            "and its key"
+        ) from error
     return uvicorn.Server(config)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from PIL import Image
+from visit_examples import show_specimens
 
 import hmdrn
 from hmdrn_runtime.specimens.drawing import draw_specimens
@@ -150,6 +151,33 @@ def test_a_photo_is_moved_by_keyboard_on_a_phone_in_the_dark(session, files, ope
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert sum(map(int, re.findall(r"\d+", background))) < 200
     assert hmdrn.load_gallery(session.gallery_path).species["Red Flyer"].shots == 4
+
+
+def test_axe_finds_no_accessibility_fault(session, files, open_page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    session.visits.save(show_specimens(draw_specimens([4], 2, size=128)[0]))
+    for s in range(2):
+        session.enroll({f"Species {s}": [prepare(session, path) for path in files[s][:3]]})
+    with served(session) as address:
+        page = open_page(address, viewport={"width": 360, "height": 740})
+        faults = {}
+        for path in (
+            "/enroll",
+            "/gallery",
+            "/species?label=Species 0",
+            "/classify",
+            "/live",
+            "/visits",
+            "/models",
+        ):
+            page.goto(f"{address}{path}")
+            faults[path] = [fault["id"] for fault in axe.Axe().run(page).response["violations"]]
+        page.goto(f"{address}/classify")
+        page.get_by_label("Photo: choose it, take it, or drop it here").set_input_files(files[0][3])
+        page.get_by_role("button", name="Name it").click()
+        page.get_by_role("heading", name=re.compile("^Species 0, ")).wait_for()
+        faults["named"] = [fault["id"] for fault in axe.Axe().run(page).response["violations"]]
+    assert not any(faults.values()), faults
 
 
 def test_two_browsers_see_one_state(session, files, open_page):

@@ -76,6 +76,15 @@ def test_a_missing_extra_is_one_line(hmdrn, tmp_path, monkeypatch) -> None:
     assert outcome.err.count("\n") == 1
 
 
+def test_a_bad_certificate_is_one_line(hmdrn, gallery, tmp_path) -> None:
+    (tmp_path / "bad.pem").write_text("no certificate")
+    for name in ("bad.pem", "missing.pem"):
+        outcome = hmdrn("studio", "-g", gallery, "--port", 0, "--certificate", tmp_path / name)
+        assert outcome.code == 2
+        assert "cannot use the certificate" in outcome.err
+        assert outcome.err.count("\n") == 1
+
+
 def test_a_port_in_use_is_one_line(hmdrn, gallery) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         outcome = hmdrn("studio", "-g", gallery, "--port", taken.getsockname()[1])

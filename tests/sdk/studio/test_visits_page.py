@@ -35,7 +35,7 @@ def test_visits_are_listed_by_day(studio):
 
 
 def test_a_filter_leaves_some(studio):
-    assert "1 visits." in studio.get("/visits", species="Jay")
+    assert "1 visit." in studio.get("/visits", species="Jay")
     assert "2 visits." in studio.get("/visits", known="unknown")
     assert "not a time" in studio.get("/visits", since="sometime")
 

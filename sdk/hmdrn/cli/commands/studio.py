@@ -105,7 +105,12 @@ def _load(bundle: str, gallery: Path, threads: int | None) -> Recognizer:
     else:
         recognizer = load(bundle, threads=threads)
     recognizer.matcher.keep_thumbnails = True
-    recognizer.follow_gallery(gallery, print_message)
+
+    def report(message: str) -> None:
+        if gallery.exists():  # the first enrollment makes it
+            print_message(message)
+
+    recognizer.follow_gallery(gallery, report)
     return recognizer
 
 

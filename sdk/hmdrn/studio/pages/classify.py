@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from hmdrn.studio.classified import ClassifiedPhoto, ClassifiedPhotos, draw_shown, draw_why
 from hmdrn.studio.html import Html, element
-from hmdrn.studio.layout import button, form, hidden, percent, render_page, species_field
+from hmdrn.studio.layout import button, form, hidden, percent, render_page, species_field, table
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.studio.uploads import prepare_upload
@@ -105,9 +105,7 @@ class ClassifyPage:
     def send_why(self, sent: Sent) -> Response:
         """Send the explanation as a picture."""
         if not _can_explain():
-            raise GalleryError(
-                "pictures of why need the extra `plots`: pip install '.[plots]' from a checkout"
-            )
+            raise GalleryError("pictures of why need the extra `plots`")
         photo = self._photos.find(sent.query.get("photo", ""))
         picture = draw_why(self._session.recognizer, photo, sent.query.get("against") or None)
         return Response(picture, media_type="image/png")
@@ -118,18 +116,22 @@ class ClassifyPage:
             e(
                 "tr",
                 e("th", match.label, scope="row"),
-                e("td", e("meter", value=round(match.probability, 4), aria_label=match.label)),
-                e("td", percent(match.probability)),
+                e(
+                    "td",
+                    e("meter", value=round(match.probability, 4), aria_label=match.label),
+                    f" {percent(match.probability)}",
+                ),
                 e("td", ", ".join(f"{name} {value:.2f}" for name, value in match.distances.items())),
             )
             for match in prediction.ranking
         ]
-        heads = [e("th", name, scope="col") for name in ("Species", "", "Probability", "Distances")]
+        ranking = table("Ranking", ("Species", "Probability", "Distances"), rows)
         others = [label for label in self._session.gallery.species if label != prediction.label]
         why = None
         if _can_explain():
             address = f"/classify/why?photo={key}&against={quote(against, safe='')}"
-            choices = [e("option", label, value=label, selected=label == against) for label in others]
+            chosen = against or (prediction.ranking[1].label if len(prediction.ranking) > 1 else "")
+            choices = [e("option", label, value=label, selected=label == chosen) for label in others]
             choose = e(
                 "form",
                 hidden("photo", photo.key),
@@ -149,7 +151,7 @@ class ClassifyPage:
             "section",
             e("h2", _describe(prediction)),
             e("img", src=f"/classify/photo?photo={key}", alt=photo.name, class_="picture photo"),
-            e("table", e("thead", e("tr", *heads)), e("tbody", *rows)),
+            ranking,
             e("h2", "Is it something else?"),
             form(
                 "/classify/correct",

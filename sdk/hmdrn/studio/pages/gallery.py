@@ -8,7 +8,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from hmdrn.studio.html import Child, Html, element, join
-from hmdrn.studio.layout import button, form, hidden, percent, render_page, thumbnail
+from hmdrn.studio.layout import button, form, hidden, percent, render_page, table, thumbnail
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.studio.uploads import stored_gallery
@@ -211,9 +211,8 @@ class GalleryPage:
             e("tr", e("td", c.when.replace("T", " ").rstrip("Z")), e("td", c.what), e("td", c.label or ""))
             for c in reversed(session.gallery.history[-_CHANGES:])
         ]
-        heads = [e("th", name, scope="col") for name in ("When (UTC)", "Change", "Species")]
-        table = e("table", e("thead", e("tr", *heads)), e("tbody", *changes))
-        return e("section", e("h2", "History"), undo, table if changes else None)
+        history = table("History", ("When (UTC)", "Change", "Species"), changes)
+        return e("section", e("h2", "History"), undo, history if changes else None)
 
 
 def _render_card(species: Species, forecast: SpeciesForecast | None, whole: Forecast | None) -> Html:

@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from hmdrn.model_list import ModelInfo, list_models
 from hmdrn.studio.html import Html, element
-from hmdrn.studio.layout import render_page
+from hmdrn.studio.layout import render_page, table
 from hmdrn.studio.requests import Sent, answer
 from hmdrn.studio.session import StudioSession
 
@@ -57,11 +57,10 @@ def _render(model: ModelInfo, state: str) -> Html:
         )
         for entry in model.accuracy
     ]
-    heads = [e("th", name, scope="col") for name in ("Data", "Task", "Accuracy")]
-    table = e("table", e("thead", e("tr", *heads)), e("tbody", *accuracy))
+    tasks = table(f"Accuracy of {model.name}", ("Data", "Task", "Accuracy"), accuracy)
     return e(
         "section",
         e("h2", f"{model.name}: {state}"),
         e("table", e("tbody", *rows)),
-        e("details", e("summary", "Accuracy"), table) if accuracy else None,
+        e("details", e("summary", "Accuracy"), tasks) if accuracy else None,
     )

@@ -67,7 +67,7 @@ class VisitsPage:
             "Visits",
             e(
                 "p",
-                f"{total} visits. {_count_species(visits)}{more} ",
+                f"{total} visit{'s' * (total != 1)}. {_count_species(visits)}{more} ",
                 e("a", "Inbox of strangers", href=_INBOX),
             ),
             self._render_filter(query),
