@@ -125,6 +125,8 @@ class Gate:
         host = headers.get("host", "")
         if self._access.token is None and not is_loopback(_host_name(host)):
             return PlainTextResponse("this studio answers to localhost only\n", 403)
+        if "upgrade" in headers:
+            return PlainTextResponse("there are no WebSockets here\n", 403)
         if scope["method"] not in _SAFE:
             origin = headers.get("origin")
             site = headers.get("sec-fetch-site", "same-origin")

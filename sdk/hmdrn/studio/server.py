@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def make_server(
     Raises:
         HmdrnError: The certificate or its key cannot be used.
     """
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what visitors send wrong is theirs
     config = uvicorn.Config(
         app,
         host,
@@ -65,7 +67,7 @@ def make_server(
         ws="none",
         lifespan="off",
         access_log=False,
-        log_level="warning",
+        log_level="error",
         server_header=False,
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,

@@ -74,6 +74,11 @@ def test_websockets_are_refused(local):
         pass
 
 
+def test_an_upgrade_to_a_websocket_is_refused(local):
+    headers = {"upgrade": "websocket", "connection": "Upgrade", "origin": "http://evil.example"}
+    assert local.get("/page", headers=headers).status_code == 403
+
+
 def test_without_token_nothing_is_answered(remote):
     _, visitor = remote
     assert visitor.get("/page").status_code == 401
