@@ -1,4 +1,4 @@
-"""Accuracy of the rate: how well a calibrated gallery keeps the false-accept rate asked for, on species that it does not know.
+"""False accepts of calibrated galleries beside the rate asked for, on species that they do not know.
 
 Galleries are drawn from each data set, whose other species are unknown to them, and from all of them together
 ("all").

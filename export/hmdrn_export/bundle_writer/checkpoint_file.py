@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +78,7 @@ class CheckpointFile:
         Returns:
             The initializer, which points into the checkpoint's file, and the nodes in their order.
         """
-        steps: list[tuple[str, dict[str, int]]] = []
+        steps: list[tuple[str, dict[str, Any]]] = []
         if stored.element_type != TensorProto.FLOAT:
             steps.append(("Cast", {"to": TensorProto.FLOAT}))
         if stored.transposed:

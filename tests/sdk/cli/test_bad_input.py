@@ -275,7 +275,8 @@ def test_impossible_episodes_are_refused(arguments, hmdrn, specimens):
 
 def test_mistakes_on_the_command_line_take_one_line(hmdrn):
     assert_refused(hmdrn("classify"), "BUNDLE")
-    assert_refused(hmdrn("fly"), "'fly'", "classify, correct, demo, distill, doctor, enroll", "see hmdrn --help")
+    verbs = "classify, correct, demo, distill, doctor, enroll"
+    assert_refused(hmdrn("fly"), "'fly'", verbs, "see hmdrn --help")
     assert_refused(hmdrn("clasify"), "did you mean classify?")
     assert_refused(hmdrn("classify", "default", "a.jpg"), "--gallery", "see hmdrn classify --help")
     assert_refused(hmdrn("export", "--precision", "fp12"), "fp12")

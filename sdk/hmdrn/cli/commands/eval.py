@@ -217,7 +217,9 @@ def _fit_settings(
     Of several ways, those beyond the number of classes are left out.
     """
     present = [size for size in sizes if size]
-    possible = [way for way in ways or () if way <= len(present)] or list(ways or ())[:1] or [None]
+    possible: Sequence[int | None] = [way for way in ways or () if way <= len(present)] or (ways or [None])[
+        :1
+    ]
     settings = []
     for way in possible:
         fitted_way, fitted_queries = fit_episode_size(present, max(shots), way, queries)
