@@ -217,9 +217,8 @@ def _fit_settings(
     Of several ways, those beyond the number of classes are left out.
     """
     present = [size for size in sizes if size]
-    possible: Sequence[int | None] = [way for way in ways or () if way <= len(present)] or (ways or [None])[
-        :1
-    ]
+    wanted: list[int | None] = [*ways] if ways else [None]
+    possible = [way for way in wanted if way is None or way <= len(present)] or wanted[:1]
     settings = []
     for way in possible:
         fitted_way, fitted_queries = fit_episode_size(present, max(shots), way, queries)
