@@ -11,7 +11,7 @@ from typing import Any
 from hmdrn_export.tensorrt.layers import EngineLayer, parse_layers
 from hmdrn_export.tensorrt.profiles import Shapes
 from hmdrn_export.tensorrt.versions import CompilerFeatures, detect_features
-from hmdrn_runtime.backends.tensorrt.logger import make_logger, start_with_log
+from hmdrn_runtime.backends.tensorrt.logger import LogRecord, get_logger, start_with_log
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
@@ -75,10 +75,22 @@ def build_engine(
     Raises:
         BackendError: The compiler refuses the graph; the message quotes it.
     """
-    options = options or BuildOptions()
+    log = get_logger(trt)
+    with log.record() as record:
+        return _build(trt, path, shapes, options or BuildOptions(), report, log, record)
+
+
+def _build(
+    trt: Any,
+    path: Path,
+    shapes: Shapes,
+    options: BuildOptions,
+    report: ProgressCallback,
+    log: Any,
+    record: LogRecord,
+) -> BuiltEngine:
     features = detect_features(trt)
     start = time.perf_counter()
-    log = make_logger(trt)
     builder = start_with_log(trt.Builder, log)
     flags = 0
     if features.explicit_batch:
@@ -90,7 +102,7 @@ def build_engine(
     if not parser.parse_from_file(str(path)):
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
         texts = [f"node {error.node()}: {error.desc()}" for error in errors]
-        raise _make_refusal(features, path, "parse", texts or log.errors)
+        raise _make_refusal(features, path, "parse", texts or record.errors)
     config = _configure(trt, features, builder, options, report)
     if not features.strong_typing and options.float32_nodes is not None:
         _pin_float32(trt, features, network, options.float32_nodes)
@@ -100,13 +112,13 @@ def build_engine(
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _make_refusal(features, path, "compile", log.errors)
+        raise _make_refusal(features, path, "compile", record.errors)
     cache = config.get_timing_cache() if features.timing_cache else None
     return BuiltEngine(
         bytes(plan),
         b"" if cache is None else bytes(cache.serialize()),
         _list_node_types(network),
-        parse_layers(log.lines),
+        parse_layers(record.lines),
         time.perf_counter() - start,
     )
 
@@ -199,7 +211,9 @@ def _list_node_types(network: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _make_refusal(features: CompilerFeatures, path: Path, step: str, errors: list[str]) -> BackendError:
-    reason = " ".join(errors[0].split()) if errors else "it gives no reason"
+    # The first names the cause, the last the call that failed by it.
+    reasons = dict.fromkeys(" ".join(text.split()) for text in (*errors[:1], *errors[-1:]))
+    reason = "; then: ".join(reasons) or "it gives no reason"
     return BackendError(f"{features.module} could not {step} {path}: {reason}")
 
 

@@ -11,6 +11,7 @@ from hmdrn_runtime.errors import BackendError
 _LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 _NAME_SIZE = 128
+_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,23 @@ def find_missing_functions(names: Iterable[str]) -> list[str]:
     """
     driver = _load_driver()
     return [name for name in names if not hasattr(driver, name)]
+
+
+def set_blocking_sync() -> None:
+    """Let threads that wait for the first GPU sleep in place of spinning: for boards that need the CPU.
+
+    It holds for this process's primary context, which every library of CUDA shares.
+
+    Raises:
+        BackendError: The driver is missing, or refuses.
+    """
+    driver = _load_driver()
+    status = driver.cuInit(0) or driver.cuDevicePrimaryCtxSetFlags_v2(0, _BLOCKING_SYNC)
+    if status:
+        raise BackendError(
+            f"the NVIDIA driver does not let threads sleep while they wait (CUDA error {status}): leave "
+            "HMDRN_BLOCKING_SYNC out"
+        )
 
 
 def _load_driver() -> ctypes.CDLL:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hmdrn_runtime.backends.tensorrt.logger import make_logger, start_with_log
+from hmdrn_runtime.backends.tensorrt.logger import get_logger, start_with_log
 from hmdrn_runtime.bundle.manifest import Graph
 from hmdrn_runtime.errors import BackendError
 
 _FLOATS = {"FLOAT": "float32", "HALF": "float16"}
 """NumPy's names of TensorRT's types; those of other types differ in case alone."""
-_MAX_MESSAGES = 100
-"""Messages kept of an engine, which may run for months."""
 
 
 class LoadedEngine:
@@ -37,7 +35,7 @@ class LoadedEngine:
         self.name, self.graph, self._trt = name, graph, trt
         # Work on an accelerator cannot be captured in a CUDA graph.
         self.capturable = dla_core is None
-        self.log = make_logger(trt, _MAX_MESSAGES)
+        self.log = get_logger(trt)
         # An attribute, because an engine must not outlive its runtime.
         self._runtime = runtime = start_with_log(trt.Runtime, self.log)
         if dla_core is not None:
@@ -69,8 +67,10 @@ class LoadedEngine:
         return {layer["Name"]: layer["LayerType"] for layer in layers}
 
     def make_error(self, action: str) -> BackendError:
-        """Return the error of a failed action, with TensorRT's last message since `log.begin_call`."""
-        return BackendError(f"TensorRT could not {action} of graph {self.name!r}: {self.log.last_error()}")
+        """Return the error of a failed action, with TensorRT's first and last since `log.begin_call`."""
+        return BackendError(
+            f"TensorRT could not {action} of graph {self.name!r}: {self.log.describe_errors()}"
+        )
 
     def _check_tensors(self) -> None:
         engine, trt = self._engine, self._trt

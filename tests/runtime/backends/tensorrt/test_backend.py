@@ -524,6 +524,22 @@ def test_errors_of_other_calls_and_threads_are_not_quoted(opened, pixels):
     assert list(log.errors)[-2:] == ["the device is on fire", "said elsewhere"]
 
 
+def test_a_call_reports_its_first_error_with_its_last(opened, pixels):
+    backend = opened(FakeCuda())
+    (engine,) = backend._trt.engines
+    engine.log.begin_call()
+    for message in ("no kernel\nfits", "skipped", "the call failed"):
+        engine.log.log("ERROR", message)
+    assert engine.log.describe_errors() == "no kernel fits; then: the call failed"
+
+
+def test_all_engines_of_a_process_share_one_logger(opened, pixels):
+    trt = fake_trt(cuda := FakeCuda(), "10.3.0")
+    for _ in range(2):
+        opened(cuda, trt=trt).run("encode", {"images": pixels[:1]})
+    assert len({id(engine.log) for engine in trt.engines}) == 1 < len(trt.engines)
+
+
 def test_the_log_of_an_engine_does_not_grow_without_limit(opened):
     backend = opened(FakeCuda())
     (engine,) = backend._trt.engines

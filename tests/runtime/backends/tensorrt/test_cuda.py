@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from hmdrn_runtime.backends import cuda_driver
 from hmdrn_runtime.backends.tensorrt.cuda import find
 from hmdrn_runtime.backends.tensorrt.cuda.base import CapturedGraph, DeviceBuffer, PinnedBuffer, Stream
 from hmdrn_runtime.backends.tensorrt.cuda.cuda_python import CudaPython
@@ -53,6 +56,25 @@ def test_the_reason_of_every_package_that_does_not_start_is_given():
         BackendError, match=r"cuda-python: CUDA could not start: no; cuda-python: CUDA could not"
     ):
         open_cuda([Refusing, Refusing])
+
+
+@pytest.mark.parametrize("status", [0, 801])
+def test_threads_sleep_while_they_wait_if_the_environment_says_so(monkeypatch, status):
+    calls = []
+    driver = SimpleNamespace(
+        cuInit=lambda flags: 0,
+        cuDevicePrimaryCtxSetFlags_v2=lambda device, flags: calls.append((device, flags)) or status,
+    )
+    monkeypatch.setattr(cuda_driver, "_load_driver", lambda: driver)
+    open_cuda([Starting])
+    assert calls == []
+    monkeypatch.setenv("HMDRN_BLOCKING_SYNC", "1")
+    if status:
+        with pytest.raises(BackendError, match="CUDA error 801"):
+            open_cuda([Starting])
+    else:
+        open_cuda([Starting])
+    assert calls == [(0, 4)]
 
 
 @pytest.mark.gpu

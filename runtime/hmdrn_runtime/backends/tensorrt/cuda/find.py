@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 
+from hmdrn_runtime.backends.cuda_driver import set_blocking_sync
 from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda
 from hmdrn_runtime.errors import BackendError, format_install_hint
 
@@ -27,9 +29,13 @@ def find_cuda() -> Sequence[type[Cuda]]:
 def open_cuda(kinds: Sequence[type[Cuda]]) -> Cuda:
     """Open CUDA with the first of these classes that starts.
 
+    With HMDRN_BLOCKING_SYNC=1 in the environment, threads sleep while they wait for the GPU.
+
     Raises:
         BackendError: None starts; the message has the reason of each.
     """
+    if os.environ.get("HMDRN_BLOCKING_SYNC") == "1":
+        set_blocking_sync()
     reasons = []
     for kind in kinds:
         try:
