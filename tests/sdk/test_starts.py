@@ -24,7 +24,7 @@ LARGE = ["outside of the graph", "along few directions"]
 
 @pytest.fixture(scope="module")
 def photos():
-    return draw_specimens(range(COUNT + 1), 2, size=84)
+    return draw_specimens(range(COUNT + 1), 2, size=128)
 
 
 @pytest.fixture(scope="module")

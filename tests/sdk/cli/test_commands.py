@@ -11,7 +11,8 @@ from PIL import Image
 
 import hmdrn as hmdrn_package
 from hmdrn.cli.main import run
-from hmdrn.demo import _font, _wrap_text
+from hmdrn.demo import _wrap_text
+from hmdrn.fonts import measure_text
 from hmdrn_runtime.gallery.file import load_gallery
 
 
@@ -234,10 +235,9 @@ def test_demo_with_the_users_own_photos(hmdrn, specimens, tmp_path):
 
 def test_a_label_is_made_smaller_or_wrapped_before_it_is_cut():
     label = "Black-capped Chickadee"
-    font = _font(11)
-    assert font.getlength(label) > 104
-    assert _wrap_text(label, font, 104) == ["Black-capped", "Chickadee"]
-    assert all(font.getlength(line) <= 104 for line in _wrap_text(label, font, 104))
+    assert measure_text(label, 11) > 104
+    assert _wrap_text(label, 11, 104) == ["Black-capped", "Chickadee"]
+    assert all(measure_text(line, 11) <= 104 for line in _wrap_text(label, 11, 104))
 
 
 def test_export_starts_as_the_other_commands_do(capsys):
