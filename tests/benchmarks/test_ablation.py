@@ -157,6 +157,7 @@ def experiment(specimens, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_full_is_trained_as_an_uninterrupted_run_of_hmdrn(experiment):
     ours = experiment()
     torch.manual_seed(1)

@@ -73,6 +73,7 @@ def test_the_faster_thread_count_is_chosen(monkeypatch):
     assert (threads, call()) == (1, 1)
 
 
+@pytest.mark.slow
 def test_latency_runs_from_end_to_end(capsys):
     arguments = ["--allow-busy", "--seconds", "0.001", "--runs", "2", "--json"]
     assert common.main("latency/1", None, latency.measure, latency.add_options, arguments=arguments) == 0
@@ -83,6 +84,7 @@ def test_latency_runs_from_end_to_end(capsys):
     assert ratio["low"] <= ratio["value"] <= ratio["high"]
 
 
+@pytest.mark.slow
 def test_startup_runs_from_end_to_end(capsys):
     arguments = ["--allow-busy", "--starts", "1", "--no-wheel", "--json"]
     assert common.main("startup/1", None, startup.measure, startup.add_options, arguments=arguments) == 0

@@ -41,6 +41,7 @@ def test_the_runtime_gives_the_logits_of_the_network(episode, make):
     assert check_logits("ours", make(episode, 1), episode, compute_logits(episode.ridge, episode)) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "make"),
     [

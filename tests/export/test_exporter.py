@@ -199,6 +199,7 @@ def test_the_verification_report_is_kept_in_the_manifest(bundle):
     assert (report["solve_residual"] is not None) == (bundle.manifest.network.head == "ridge")
 
 
+@pytest.mark.slow
 def test_wrong_graphs_fail_verification_and_leave_nothing(exported, seeded_checkpoint, tmp_path, untraced):
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "ridge"))
     untraced(exported("conv4", "ridge"))
@@ -210,6 +211,7 @@ def test_wrong_graphs_fail_verification_and_leave_nothing(exported, seeded_check
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_network_whose_mask_differs_fails_verification(exported, seeded_checkpoint, tmp_path, untraced):
     checkpoint = load_checkpoint(seeded_checkpoint("conv4", "attention"))
     untraced(exported("conv4", "attention"))
@@ -221,6 +223,7 @@ def test_a_network_whose_mask_differs_fails_verification(exported, seeded_checkp
         export_bundle(checkpoint, tmp_path / "b.hmdrn")
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_as_a_whole(exported, seeded_checkpoint, tmp_path, untraced):
     source = exported("conv4", "attention")
     untraced(source)

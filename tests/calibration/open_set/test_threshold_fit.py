@@ -88,6 +88,7 @@ def test_a_background_has_a_cohort_and_bounds_that_fall_as_more_may_pass(backgro
     assert background.impostors[0].own == 0
 
 
+@pytest.mark.slow
 def test_the_rate_asked_for_is_nearly_the_rate_that_passes_on_new_species(recognizer, background, group):
     # One drawn group may lie far from the background, or near it: the promise is of their mean.
     groups = [group, *(statistics(recognizer, range(a, a + 12), 9) for a in (200, 300))]

@@ -84,6 +84,7 @@ def computed(model, inputs):
     return known
 
 
+@pytest.mark.slow
 def test_every_node_agrees_with_the_reference_to_one_ulp(half):
     model, inputs = half
     known = computed(model, inputs)

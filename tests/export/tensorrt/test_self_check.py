@@ -92,6 +92,7 @@ def test_wrong_half_engines_give_way_to_float32_ones_with_the_reason(build, bund
         raise BackendError(fingerprint.check["rejected"]["fp16"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", FIGURES)
 def test_where_all_engines_are_wrong_none_is_kept(build, bundle, wrong):
     with pytest.raises(BackendError, match=f"tensorrt 10.13.0 builds wrong engines .*fp32: {FIGURES[wrong]}"):

@@ -130,6 +130,7 @@ def data_folder() -> Path | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_pretrained_weights_name_dogs_and_birds_among_their_first_five(variant):
     spec = BACKBONES[f"efficientnet-lite{variant}"]

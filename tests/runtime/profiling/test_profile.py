@@ -73,6 +73,7 @@ def test_a_profile_has_every_part_and_each_step_adds_to_it(recognizer):
     assert recognizer.gallery.generation == before, "the gallery is left as it was"
 
 
+@pytest.mark.slow
 def test_the_budget_applies_to_the_slowest_source(recognizer):
     *_, last = profile_bundle(recognizer, ProfileSettings(("jpeg", "frame"), (), (), (), 1, QUICK))
     assert last.p90 == max(stages.total.p90 for stages in last.stages.values())
@@ -96,6 +97,7 @@ def test_the_stages_of_a_classification_are_parts_of_it_and_sum_to_it(recognizer
     assert 0 < measured.preprocessing_share < 1
 
 
+@pytest.mark.slow
 def test_many_species_are_matched_after_the_network(recognizer):
     many = Recognizer(recognizer.bundle, recognizer.backend, resize_gallery(recognizer.gallery, MIN_INDEXED))
     measured = measure_stages(many, make_jpeg_photo(), QUICK)
@@ -131,6 +133,7 @@ def test_the_total_is_the_time_that_a_caller_waits(recognizer):
     assert 0 < total.runs * total.mean / 1e3 < time.perf_counter() - start
 
 
+@pytest.mark.slow
 def test_attention_is_profiled_too(exported):
     recognizer = hmdrn.load(exported("conv4", "attention"), threads=1)
     enroll_drawn(recognizer, 2)

@@ -64,6 +64,7 @@ def test_the_backends_of_the_command_line_are_those_of_the_runtime():
     assert tuple(option.type.choices) == BACKENDS
 
 
+@pytest.mark.slow
 def test_build_reports_the_check_and_the_engines_that_it_did_not_keep(
     hmdrn, written, tmp_path, monkeypatch, specimens
 ):

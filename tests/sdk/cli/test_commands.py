@@ -156,6 +156,7 @@ def test_an_enrolled_photo_is_named_as_what_it_was_enrolled_as(hmdrn, gallery, s
     assert sum(right) >= 20
 
 
+@pytest.mark.slow
 def test_eval_is_reproducible_and_reports_what_it_did(hmdrn, specimens):
     arguments = (
         "eval",

@@ -135,6 +135,7 @@ def test_a_killed_run_continues_to_the_weights_of_an_uninterrupted_run(hmdrn, sp
     assert (run / "history.json").read_text() == (tmp_path / "whole" / "history.json").read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specimens, tmp_path):
     run = tmp_path / "run"
     command = [
