@@ -1,0 +1,69 @@
+"""Helper of .ci/aarch64, on x86: draws photos, and compares answers of two machines.
+
+aarch64-compare.py draw FOLDER | compare A.json B.json LIMIT | selftest FILE CORE
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+MODELS = {
+    "cortex-a53": "Cortex-A53",
+    "cortex-a57": "Cortex-A57",
+    "cortex-a72": "Cortex-A72",
+    "cortex-a76": "Cortex-A76",
+    "neoverse-n1": "Neoverse N1",
+}
+WITH_DOT = ("cortex-a76", "neoverse-n1")
+
+
+def draw(folder: str) -> str:
+    """Draw five species: two photos to enroll and three to name of each."""
+    from PIL import Image
+
+    from hmdrn_runtime.specimens.drawing import draw_specimens
+
+    for species, photos in enumerate(draw_specimens(range(5), 5, size=160, seed=5)):
+        for i, pixels in enumerate(photos):
+            path = Path(folder, "enroll" if i < 2 else "query", f"species {species}", f"{i}.jpg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path, quality=92)
+    return "drawn"
+
+
+def compare(first: str, second: str, limit: str) -> str:
+    """Compare the answers, and the relative differences of logits and distances."""
+    ours, theirs = ({r["image"]: r for r in json.loads(Path(path).read_text())} for path in (first, second))
+    if not ours or ours.keys() != theirs.keys():
+        raise SystemExit("other photos")
+    worst, labels = 0.0, 0
+    for image, result in ours.items():
+        other = {match["label"]: match for match in theirs[image]["ranking"]}
+        labels += result["label"] != theirs[image]["label"]
+        for match in result["ranking"]:
+            pairs = [(match["logit"], other[match["label"]]["logit"])]
+            pairs += [(v, other[match["label"]]["distances"][k]) for k, v in match["distances"].items()]
+            worst = max([worst, *(abs(a - b) / max(abs(a), abs(b), 1e-9) for a, b in pairs)])
+    text = f"{len(ours)} photos, {labels} other answers, largest relative difference {worst:.1e}"
+    if labels or not worst <= float(limit):
+        raise SystemExit(f"{text} (at most {limit})")
+    return text
+
+
+def selftest(path: str, core: str) -> str:
+    """Check that the self-test passed, and knew the core."""
+    values = json.loads(Path(path).read_text())
+    cpu = values["device"]["cpu"]
+    known = cpu["architecture"] == "aarch64" and cpu["model"] == MODELS[core] and "NEON" in cpu["features"]
+    dot = ("dotprod" in cpu["features"]) == values["device"]["int8"] == (core in WITH_DOT)
+    parts = ", ".join(f"{part['name']} {part['status']}" for part in values["parts"])
+    text = f"{cpu['model']}, INT8 {'exact' if values['device']['int8'] else 'passed over'}, {parts}"
+    if not (values["works"] and known and dot):
+        raise SystemExit(text)
+    return text
+
+
+if __name__ == "__main__":
+    print({"draw": draw, "compare": compare, "selftest": selftest}[sys.argv[1]](*sys.argv[2:]))
