@@ -62,7 +62,9 @@ class StudioSession:
     """
 
     def __init__(self, recognizer: Recognizer, gallery: Path, visits: VisitStore | None = None) -> None:
-        self.recognizer, self.gallery_path, self.visits = recognizer, gallery, visits
+        self.recognizer: Recognizer = recognizer
+        self.gallery_path: Path = gallery
+        self.visits: VisitStore | None = visits
         self.batch: EnrollmentBatch | None = None
         self._lock = threading.RLock()
         self._steps: deque[_Step] = deque(maxlen=MAX_UNDO)

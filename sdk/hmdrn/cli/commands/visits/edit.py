@@ -25,7 +25,7 @@ from hmdrn.visits.inbox import MAX_VISITS, STRICTNESS, group_unknown_visits
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.messages import suggest_names
 
-optional_gallery_option = option("--gallery", "-g", type=PATH, help="Gallery file that learns the pictures.")
+_optional_gallery_option = option("--gallery", "-g", type=PATH, help="Gallery file that learns the pictures.")
 
 
 @click.command("correct")
@@ -36,7 +36,7 @@ optional_gallery_option = option("--gallery", "-g", type=PATH, help="Gallery fil
     "--new", "is_new", is_flag=True, help="A species without a name yet: it is called New species 1, 2, ..."
 )
 @option("--not-a-subject", is_flag=True, help="The pictures show no animal or plant at all.")
-@optional_gallery_option
+@_optional_gallery_option
 @bundle_option
 @json_option
 def correct(
@@ -125,7 +125,7 @@ def rename(file: Path, where: VisitFilter, gallery: Path, bundle: str, as_json: 
 
 @click.command("undo")
 @file_argument
-@optional_gallery_option
+@_optional_gallery_option
 @bundle_option
 @json_option
 def undo(file: Path, gallery: Path | None, bundle: str, as_json: bool) -> None:
