@@ -56,8 +56,8 @@ def make_episode() -> Episode:
     side = ridge.config.side
     drawn = draw_specimens(range(WAY), SHOT + QUERIES // 4, size=side)
     torch.manual_seed(0)
-    attention = HMDRN(NetworkConfig(ridge.config.backbone, "attention"))
-    protonet = ProtoNet(NetworkConfig(ridge.config.backbone, levels=("high",)))
+    attention = HMDRN(NetworkConfig(ridge.config.backbone, "attention", side=side))
+    protonet = ProtoNet(NetworkConfig(ridge.config.backbone, levels=("high",), side=side))
     for other in (attention, protonet):
         shared = {k: v for k, v in ridge.state_dict().items() if k in other.state_dict() and "heads" not in k}
         other.load_state_dict({**other.state_dict(), **shared})

@@ -18,7 +18,7 @@ pytest.importorskip("qdrant_client")
 def drawn():
     """A recognizer of 8 species of 1 or 2 photos, and a photo of each."""
     birds = hmdrn.load(backend="onnxruntime", threads=1)
-    images = draw_specimens(range(8), 3, size=84)
+    images = draw_specimens(range(8), 3, size=birds.bundle.manifest.input.size)
     for i, photos in enumerate(images):
         birds.enroll(f"species {i:06}", list(photos[: 1 + i % 2]))
     return birds, [photos[2] for photos in images]

@@ -32,8 +32,10 @@ def test_all_networks_share_the_backbone_of_the_default_model(episode):
     ridge = weights(episode.ridge)
     for other in (episode.attention, episode.protonet):
         assert all((ridge[name] == value).all() for name, value in weights(other).items())
-    assert episode.support.shape == (5, 5, 84, 84, 3)
-    assert len({photo.tobytes() for photo in [*episode.query, *episode.support.reshape(-1, 84, 84, 3)]}) == 33
+    sides = {network.config.side for network in (episode.ridge, episode.attention, episode.protonet)}
+    assert episode.support.shape == (5, 5, *sides, *sides, 3)
+    photos = [*episode.query, *episode.support.reshape(-1, *episode.query.shape[1:])]
+    assert len({photo.tobytes() for photo in photos}) == 33
 
 
 @pytest.mark.parametrize("make", [catalog.make_runtime_classifier, catalog.make_graph_classifier])

@@ -11,6 +11,7 @@ from PIL import Image
 from scripts import load_script
 
 import hmdrn
+from hmdrn_runtime.gallery.photo_statistics import packed_gram
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 FIGURES = ROOT / "docs" / "figures"
@@ -28,13 +29,15 @@ def test_the_gram_matrix_figure_is_drawn_in_its_present_size(gram_matrix, tmp_pa
 
 
 def test_its_inner_product_is_the_distance_of_the_graphs(gram_matrix):
-    birds = hmdrn.load("default", threads=1)
-    photos = draw_specimens([0], 3, size=84)[0]
+    birds = hmdrn.load("default", threads=1, variant="fp32")
+    network, side = birds.gallery.network, birds.bundle.manifest.input.size
+    photos = draw_specimens([0], 3, size=side)[0]
     birds.enroll("species", photos[:2])
     (operator,) = birds.matcher.class_operands(list(birds.gallery.species.values()))["operator"]
     (query,) = birds.matcher.compute_statistics(photos[2][None])
-    unpack = gram_matrix.unpack_gram
-    product = unpack(query.arrays["query"], 64) * unpack(operator, 64, doubled=True)
+    unpack, channels = gram_matrix.unpack_gram, network.levels[0].channels
+    gram = unpack(packed_gram(network, query.arrays["query"]), channels)
+    product = gram * unpack(operator, channels, doubled=True)
     answer = birds.classify(photos[2])
     assert isinstance(answer, hmdrn.Prediction)
     assert np.isclose(product.sum(), answer.ranking[0].distances["high"], rtol=1e-4)

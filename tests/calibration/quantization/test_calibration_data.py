@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from preprocessings import DEFAULT
+from preprocessings import CROP, DEFAULT
 
 from hmdrn_calibration.quantization.calibration_data import fit_settings, load_calibration_photos
 from hmdrn_runtime.errors import DatasetError
@@ -31,10 +31,11 @@ def test_splits_train_and_val_serve_one_purpose_each(data, tmp_path):
     assert "from val" in photos.rule
 
 
-def test_photos_are_the_networks_input(data):
-    photo = next(iter(load_calibration_photos(data, DEFAULT).accuracy.values()))[0]
-    assert photo.prepare(DEFAULT).shape == (84, 84, 3)
-    assert photo.prepare(DEFAULT).dtype == np.uint8
+@pytest.mark.parametrize("preprocessing", [CROP, DEFAULT])
+def test_photos_are_the_networks_input(data, preprocessing):
+    photo = next(iter(load_calibration_photos(data, preprocessing).accuracy.values()))[0]
+    assert photo.prepare(preprocessing).shape == (preprocessing.side, preprocessing.side, 3)
+    assert photo.prepare(preprocessing).dtype == np.uint8
 
 
 def test_unreadable_photos_are_left_out_of_both_purposes_and_named(data, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from outcomes import assert_refused
 
 from hmdrn.loading import resolve_bundle
+from hmdrn_runtime.bundle.bundle import CHECKPOINT
 
 
 @pytest.fixture
@@ -214,9 +215,10 @@ def test_what_is_no_checkpoint_is_named_with_what_to_give_instead(hmdrn, gallery
     run.mkdir()
     (run / "model.safetensors").write_bytes(b"")
     (run / "state.pt").write_bytes(b"")
+    (copied_bundle / CHECKPOINT).unlink()
     for given, words in (
         (gallery, "is a gallery: give the file of a checkpoint"),
-        (copied_bundle, "is a bundle without graphs/fp32/weights.safetensors: give a checkpoint"),
+        (copied_bundle, f"is a bundle without {CHECKPOINT}: give a checkpoint"),
         (run, f"is a folder: give {run / 'model.safetensors'}"),
         (run / "state.pt", f"the run's checkpoint, {run / 'model.safetensors'}"),
     ):

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from preprocessings import DEFAULT
 
 import hmdrn
 from hmdrn import open_set
 from hmdrn.integrations.qdrant import recognizer as qdrant
 from hmdrn.integrations.qdrant.recognizer import QdrantRecognizer
 from hmdrn.integrations.qdrant.vectors import VectorForm
+from hmdrn_runtime.gallery.photo_statistics import packed_gram
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 qdrant_client = pytest.importorskip("qdrant_client")
@@ -22,7 +24,7 @@ COUNT = 9
 
 @pytest.fixture(scope="module")
 def photos():
-    return draw_specimens(range(COUNT + 1), 3, size=84)
+    return draw_specimens(range(COUNT + 1), 3, size=DEFAULT.side)
 
 
 @pytest.fixture
@@ -60,7 +62,8 @@ def test_boxes_on_a_photo_are_classified_each_by_itself(birds, photos):
     engine = QdrantRecognizer(birds)
     engine.push()
     frame = np.concatenate([photos[1][2], photos[4][2]], axis=1)
-    boxes = [(0, 0, 84, 84), (84, 0, 168, 84)]
+    side = DEFAULT.side
+    boxes = [(0, 0, side, side), (side, 0, 2 * side, side)]
     for prediction, expected in zip(engine.classify(frame, boxes), birds.classify(frame, boxes), strict=True):
         assert_equal(prediction, expected, 1e-4)
 
@@ -69,7 +72,7 @@ def test_unknowns_and_temperature_are_those_of_the_calibrated_gallery(birds, pho
     open_set.calibrate_threshold(birds, 0.05)
     engine = QdrantRecognizer(birds)
     engine.push()
-    for image in (photos[0][2], photos[COUNT][0], np.zeros((84, 84, 3), np.uint8)):
+    for image in (photos[0][2], photos[COUNT][0], np.zeros_like(photos[0][0])):
         assert_equal(engine.classify(image), birds.classify(image), 1e-4)
     assert engine.classify(photos[0][2]).known is not None
 
@@ -134,7 +137,7 @@ def test_a_collection_of_another_network_or_kind_is_refused(birds, photos):
         engine.classify(photos[0][0])
     engine.push()
     engine.delete()
-    with pytest.raises(hmdrn.GalleryError, match="no collection"):
+    with pytest.raises(hmdrn.GalleryError, match="does not exist: push"):
         len(engine)
     engine.push()
     engine.collection.network = replace(engine.collection.network, fingerprint="f" * 64)
@@ -178,7 +181,7 @@ def test_scores_of_vectors_are_the_logits_and_distances_of_their_operators(birds
     (statistics,) = birds.matcher.compute_statistics(photos[2][2][None])
     expected = birds.matcher.match([statistics], operators)
     form = VectorForm.fit(network, operators[:4])
-    query = form.to_query(statistics.arrays["query"])
+    query = form.to_query(packed_gram(network, statistics.arrays["query"]).astype(np.float32))
     logits, distances = form.score(form.to_vectors(operators), query)
     assert logits == pytest.approx(expected.logits[0], rel=1e-5)
     for name, values in expected.distances.items():
