@@ -16,7 +16,9 @@ from hmdrn.cli.commands.train import BACKBONE_NAMES
 from hmdrn.cli.training_display import TrainingDisplay
 from hmdrn_network.backbones.pretrained import load_pretrained
 from hmdrn_network.backbones.registry import BACKBONES
-from hmdrn_network.checkpoints import load_checkpoint
+from hmdrn_network.checkpoints import ModelCard, load_checkpoint, save_checkpoint
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 
 CONV4 = Path(__file__).parents[3] / "weights" / "conv4.safetensors"
 SMALL = ("--way", 3, "--max-shot", 2, "--queries", 2)
@@ -186,6 +188,16 @@ def test_a_pretrained_start_trains_the_backbone_gently(hmdrn, specimens, tmp_pat
     name = "blocks.9.project.weight"
     difference = checkpoint.network.backbone.state_dict()[name] - imagenet.state_dict()[name]
     assert 0 < difference.abs().max() < 0.05
+
+
+def test_a_run_from_a_checkpoint_has_its_backbone_side_and_head(hmdrn, specimens, tmp_path):
+    start = tmp_path / "start.safetensors"
+    config = NetworkConfig("efficientnet-lite0", "attention", side=64)
+    save_checkpoint(start, HMDRN(config), ModelCard("start"))
+    steps = ("--pretrain-steps", 0, "--episodes", 1, *SMALL, "--learning-rate", 1e-6)
+    outcome = hmdrn("train", specimens, "--output", tmp_path / "run", "--init", start, *steps)
+    assert outcome.code == 0, outcome.err
+    assert load_checkpoint(tmp_path / "run" / "model.safetensors").network.config == config
 
 
 @pytest.mark.parametrize(

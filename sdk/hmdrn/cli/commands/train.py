@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,27 @@ BACKBONE_NAMES = ("conv4", "resnet12", "efficientnet-lite0", "efficientnet-lite1
     default=0.2,
     help="Share of the classes to validate on, for DATA without splits.",
 )
-@option("--backbone", type=click.Choice(BACKBONE_NAMES), default="conv4", help="Feature extractor.")
-@option("--side", type=click.IntRange(1), help="Side of the input in pixels; by default the backbone's.")
+@option(
+    "--backbone",
+    type=click.Choice(BACKBONE_NAMES),
+    help="Feature extractor.  [default: that of --init, or conv4]",
+)
+@option(
+    "--side",
+    type=click.IntRange(1),
+    help="Side of the input in pixels.  [default: that of --init, or the backbone's]",
+)
 @option("--pretrained", is_flag=True, help="Start from the backbone's ImageNet weights.")
 @option(
     "--backbone-rate",
     type=FiniteRange(0),
-    help="Factor of the backbone's learning rate; 0.1 with --pretrained, else 1.",
+    help="Factor of the backbone's learning rate.  [default: 0.1 with --pretrained or --init, else 1]",
 )
-@option("--head", type=click.Choice(["ridge", "attention"]), default="ridge", help="Reconstruction head.")
+@option(
+    "--head",
+    type=click.Choice(["ridge", "attention"]),
+    help="Reconstruction head.  [default: that of --init, or ridge]",
+)
 @option("--init", metavar="CHECKPOINT", help="Start from these weights; `default` for the package's.")
 @option(
     "--pretrain-steps",
@@ -101,11 +114,11 @@ def command(
     split: str,
     val_split: str,
     val_share: float,
-    backbone: str,
+    backbone: str | None,
     side: int | None,
     pretrained: bool,
     backbone_rate: float | None,
-    head: str,
+    head: str | None,
     init: str | None,
     preprocess: str,
     save_every: float,
@@ -141,14 +154,16 @@ def command(
     if pretrained and init is not None:
         raise click.UsageError("--pretrained and --init exclude each other: give one of them")
     if backbone_rate is None:
-        backbone_rate = 0.1 if pretrained else 1.0
+        backbone_rate = 0.1 if pretrained or init is not None else 1.0
     config = TrainingConfig(backbone_rate=backbone_rate, **settings)
-    network = NetworkConfig(backbone, head, side=side or 0)  # type: ignore[arg-type]
-    start = init_sha256 = None
+    base, start, init_sha256 = NetworkConfig(backbone or "conv4"), None, None
     if init is not None:
         checkpoint = load_checkpoint(resolve_checkpoint(init))
         start, init_sha256 = checkpoint.network, checkpoint.sha256
-    elif pretrained:
+        if backbone in (None, start.config.backbone):
+            base = start.config
+    network = replace(base, head=head or base.head, side=side or base.side)  # type: ignore[arg-type]
+    if pretrained:
         start = HMDRN(network)
         load_pretrained(start.backbone, network.spec)
     with progress() as report:
