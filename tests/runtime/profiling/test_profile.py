@@ -65,7 +65,8 @@ def test_a_profile_has_every_part_and_each_step_adds_to_it(recognizer):
     assert [p.value for p in last.by_species] == [2, 5]
     assert [p.value for p in last.by_threads] == [1]
     assert sum(operator.share for operator in last.operators) == pytest.approx(1)
-    assert {"Conv", "LayerNormalization"} <= {operator.operator for operator in last.operators}
+    assert any("Conv" in operator.operator for operator in last.operators)  # or QLinearConv
+    assert any("LayerNormalization" in operator.operator for operator in last.operators)
     for earlier, later in pairwise(results):
         assert set(earlier.stages) <= set(later.stages)
         assert earlier.batches == later.batches[: len(earlier.batches)]

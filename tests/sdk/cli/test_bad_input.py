@@ -238,7 +238,7 @@ def test_a_gallery_of_other_weights_is_refused(hmdrn, gallery, photo, exported):
 
 @pytest.mark.parametrize("name", ["manifest.json", "solve.onnx", "constants.bin", "weights.safetensors"])
 def test_a_bundle_with_one_byte_changed_is_refused(name, hmdrn, gallery, photo, copied_bundle):
-    [file] = copied_bundle.rglob(name)
+    file = sorted(copied_bundle.rglob(name))[0]
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)

@@ -21,11 +21,11 @@ def enrolled(tmp_path_factory, specimens):
     folder = tmp_path_factory.mktemp("galleries")
     first, *_ = labels = sorted(p.name for p in specimens.iterdir())
     photos = {label: sorted((specimens / label).iterdir()) for label in labels}
-    one = package.load("default", threads=1, keep_thumbnails=True)
+    one = package.load("default", threads=1, keep_thumbnails=True, variant="fp32")
     for label in labels:
         one.enroll(label, photos[label][:2])
     one.save_gallery(folder / "site7")
-    two = package.load("default", threads=1)
+    two = package.load("default", threads=1, variant="fp32")
     two.enroll(first, photos[first][1:4])
     two.save_gallery(folder / "site8")
     return folder, labels
@@ -44,6 +44,11 @@ def site8(enrolled, tmp_path):
 @pytest.fixture
 def first(enrolled):
     return enrolled[1][0]
+
+
+@pytest.fixture(autouse=True)
+def _without_int8(monkeypatch):
+    monkeypatch.setattr("hmdrn_runtime.bundle.variants.has_fast_int8_products", lambda: False)
 
 
 def test_list_and_show_print_species_and_photos(hmdrn, site7, enrolled, first):
@@ -245,25 +250,24 @@ def test_photos_without_a_thumbnail_are_named_or_left_out(hmdrn, site7, site8, f
 @pytest.mark.parametrize("known", [True, False])
 def test_a_gallery_of_another_precision_is_used_and_its_cost_reported(hmdrn, site7, specimens, known):
     gallery = load_gallery(site7)
-    int8 = {
-        label: replace(s, photos={d: replace(p, variant="int8-ort") for d, p in s.photos.items()})
+    half = {
+        label: replace(s, photos={d: replace(p, variant="fp16") for d, p in s.photos.items()})
         for label, s in gallery.species.items()
     }
-    moved = Gallery(gallery.network, int8, 9)
+    moved = Gallery(gallery.network, half, 9)
     save_gallery(moved, site7)
     outcome = hmdrn("classify", "default", next(specimens.rglob("*.png")), "--gallery", site7)
     assert outcome.code == 0
     assert (
-        "photos were enrolled 8 with 'int8-ort', and 'fp32' runs: the bundle has no comparison of"
-        in outcome.err
+        "photos were enrolled 8 with 'fp16', and 'fp32' runs: the bundle has no comparison of" in outcome.err
     )
     bundle: Bundle = package.load("default", threads=1).bundle
-    report = {"int8-ort": {"distance_error": 0.0123, "top1_agreement": 98.5}} if known else {}
+    report = {"fp16": {"distance_error": 0.0123, "top1_agreement": 98.5}} if known else {}
     mismatch = find_variant_mismatch(
         moved, replace(bundle, manifest=replace(bundle.manifest, verification=report))
     )
     assert mismatch is not None
-    assert dict(mismatch.photos) == {"int8-ort": 8}
+    assert dict(mismatch.photos) == {"fp16": 8}
     expected = (
         "differs from fp32 by 1.2 % in the distances and agrees on 98.5 %" if known else "no comparison of"
     )
@@ -271,7 +275,7 @@ def test_a_gallery_of_another_precision_is_used_and_its_cost_reported(hmdrn, sit
     assert find_variant_mismatch(gallery, bundle) is None
     if not known:
         checked = hmdrn("gallery", "verify", site7, "--bundle", "default", "--json")
-        move = {"variant": "fp32", "photos": {"int8-ort": 8}, "costs": {"int8-ort": None}, "far": None}
+        move = {"variant": "fp32", "photos": {"fp16": 8}, "costs": {"fp16": None}, "far": None}
         assert checked.json["move"] == move
 
 

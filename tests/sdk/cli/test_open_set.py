@@ -190,7 +190,7 @@ def test_a_gallery_under_another_precision_keeps_its_calibration(hmdrn, backed, 
     gallery = calibrated
     found = load_gallery(gallery)
     int8 = {
-        label: replace(s, photos={d: replace(p, variant="int8-ort") for d, p in s.photos.items()})
+        label: replace(s, photos={d: replace(p, variant="fp16") for d, p in s.photos.items()})
         for label, s in found.species.items()
     }
     save_gallery(Gallery(found.network, int8, 9, calibration=found.calibration), gallery)
@@ -292,7 +292,7 @@ def test_strict_refuses_copies_and_the_sheet_shows_them(hmdrn, specimens, tmp_pa
     folder = tmp_path / "species"
     shutil.copytree(specimens, folder)
     file = sorted(folder.rglob("*.png"))[0]
-    Image.open(file).convert("RGB").save(file.with_name("copy.jpg"), quality=60)
+    Image.open(file).convert("RGB").save(file.with_name("copy.jpg"), quality=85)
     enroll = ("enroll", "default", folder, "-g", tmp_path / "g")
     assert_refused(hmdrn(*enroll, "--strict"), "copy.jpg", "counts as one with it")
     assert not (tmp_path / "g").exists()

@@ -13,7 +13,6 @@ from fake_tensorrt import FakeCuda, fake_trt, make_plan
 
 from hmdrn.cli.commands import selftest as command_module
 from hmdrn.doctor.report import collect_report
-from hmdrn.loading import resolve_bundle
 from hmdrn.selftest import parts, selftest
 from hmdrn.selftest.selftest import run_selftest
 from hmdrn_export.tensorrt import engines
@@ -68,10 +67,9 @@ def collect(tmp_path):
 
 
 @pytest.fixture
-def run_default():
-    """Run the self-test of the package's bundle with a runner of probes: run_default(run, collect)."""
-    path = resolve_bundle("default")
-    return lambda run, collect, **options: run_selftest("default", path, run=run, collect=collect, **options)
+def run_default(conv4):
+    """Run the self-test of a bundle with FP32 graphs with a runner of probes: run_default(run, collect)."""
+    return lambda run, collect, **options: run_selftest("conv4", conv4, run=run, collect=collect, **options)
 
 
 def states(result):
@@ -103,7 +101,7 @@ def test_engines_that_cannot_be_built_are_not_run(run_default, collect):
     assert "fp32 engines on tensorrt" not in states(result)
 
 
-def test_engines_are_built_in_a_copy_and_recorded_nowhere_else(run_default, collect):
+def test_engines_are_built_in_a_copy_and_recorded_nowhere_else(run_default, collect, conv4):
     calls = []
 
     def run(name, *arguments, module, timeout, environment):
@@ -111,10 +109,10 @@ def test_engines_are_built_in_a_copy_and_recorded_nowhere_else(run_default, coll
         return RUN
 
     run_default(run, collect())
-    bundle = str(resolve_bundle("default"))
+    bundle = str(conv4)
     assert [call[:2] for call in calls[:2]] == [("run", bundle)] * 2
     build, engines_run = calls[2:]
-    assert build[1] == engines_run[1] == f"{build[2]}/default.hmdrn"
+    assert build[1] == engines_run[1] == f"{build[2]}/{conv4.name}"
     assert all(call[3] == "hmdrn.selftest.parts" and 0 < call[4] <= 300 for call in calls)
 
 
