@@ -24,12 +24,12 @@ import numpy as np
 import hmdrn
 from benchmarks.common import BenchmarkRun, Result, Table, format_ms, main
 from benchmarks.species_cache import SpeciesCache, cache_queries, fill_cache
+from hmdrn_runtime.classification.prediction import rank_species
 from hmdrn_runtime.matching.base import IndexedOperands
 from hmdrn_runtime.matching.index.index import Index, IndexView, SearchResult
 from hmdrn_runtime.matching.index.projection import SAMPLE, fit_basis
 from hmdrn_runtime.matching.index.species_index import MIN_PROJECTED
 from hmdrn_runtime.matching.ridge import MIN_INDEXED
-from hmdrn_runtime.prediction import rank_species
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.profiling.timing import TimingPlan, time_interleaved
 

@@ -13,8 +13,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 import numpy as np
 
 from hmdrn_runtime.arguments import check_callable, check_count, refuse_copy
+from hmdrn_runtime.device.forking import repair_after_fork
 from hmdrn_runtime.errors import FrameDroppedError, HmdrnError
-from hmdrn_runtime.forking import repair_after_fork
 
 T = TypeVar("T")
 MAX_WAITING = 2

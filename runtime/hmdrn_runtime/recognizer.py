@@ -15,13 +15,14 @@ from hmdrn_runtime.arguments import check_kind, refuse_copy
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.report import BackendReport, make_backend_report
 from hmdrn_runtime.bundle.bundle import Bundle
-from hmdrn_runtime.classification import classify_pixels
+from hmdrn_runtime.classification.classify import classify_pixels
+from hmdrn_runtime.classification.explanation import Explanation, explain_photo
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.enrollment.correction import PhotoCorrection
 from hmdrn_runtime.enrollment.enroll import correct_enrollment, enroll_photos, enroll_stream, review_photos
 from hmdrn_runtime.enrollment.frame_selection import PATIENCE, SHOTS, UNFIT
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import GalleryError
-from hmdrn_runtime.explanation import Explanation, explain_photo
 from hmdrn_runtime.gallery.file import sync_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import check_network
@@ -38,7 +39,6 @@ from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.matching.solved_gallery import SolvedGallery
 from hmdrn_runtime.open_set.background import Background
 from hmdrn_runtime.open_set.threshold import calibration_issue
-from hmdrn_runtime.prediction import Prediction
 
 
 class Recognizer:

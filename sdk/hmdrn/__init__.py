@@ -75,6 +75,10 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn_runtime.backends.report import BackendReport as BackendReport
     from hmdrn_runtime.bundle.bundle import Bundle as Bundle
     from hmdrn_runtime.bundle.bundle import open_bundle as open_bundle
+    from hmdrn_runtime.classification.explanation import Explanation as Explanation
+    from hmdrn_runtime.classification.explanation import LevelExplanation as LevelExplanation
+    from hmdrn_runtime.classification.prediction import Match as Match
+    from hmdrn_runtime.classification.prediction import Prediction as Prediction
     from hmdrn_runtime.datasets.dataset import Dataset as Dataset
     from hmdrn_runtime.datasets.dataset import Photo as Photo
     from hmdrn_runtime.datasets.dataset import open_dataset as open_dataset
@@ -107,8 +111,6 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn_runtime.evaluation.evaluation import Scorer as Scorer
     from hmdrn_runtime.evaluation.evaluation import compare_accuracy as compare_accuracy
     from hmdrn_runtime.evaluation.evaluation import evaluate as evaluate
-    from hmdrn_runtime.explanation import Explanation as Explanation
-    from hmdrn_runtime.explanation import LevelExplanation as LevelExplanation
     from hmdrn_runtime.gallery.file import edit_gallery as edit_gallery
     from hmdrn_runtime.gallery.file import load_gallery as load_gallery
     from hmdrn_runtime.gallery.file import save_gallery as save_gallery
@@ -121,8 +123,6 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn_runtime.live_worker import LiveWorker as LiveWorker
     from hmdrn_runtime.migration import reenroll as reenroll
     from hmdrn_runtime.open_set.threshold import Calibration as Calibration
-    from hmdrn_runtime.prediction import Match as Match
-    from hmdrn_runtime.prediction import Prediction as Prediction
     from hmdrn_runtime.profiling.profile import ProfileSettings as ProfileSettings
     from hmdrn_runtime.profiling.profile import profile_bundle as profile_bundle
     from hmdrn_runtime.profiling.result import Profile as Profile
@@ -178,7 +178,7 @@ _NAMES_BY_MODULE = {
     "hmdrn_runtime.evaluation.evaluation": (
         "AccuracyDifference BundleScorer EpisodeSetting Evaluation Scorer compare_accuracy evaluate"
     ),
-    "hmdrn_runtime.explanation": "Explanation LevelExplanation",
+    "hmdrn_runtime.classification.explanation": "Explanation LevelExplanation",
     "hmdrn_runtime.gallery.file": "edit_gallery load_gallery save_gallery",
     "hmdrn_runtime.gallery.gallery": "Gallery",
     "hmdrn_runtime.gallery.photo_record": "PhotoRecord",
@@ -188,7 +188,7 @@ _NAMES_BY_MODULE = {
     "hmdrn_runtime.live_worker": "LiveWorker",
     "hmdrn_runtime.migration": "reenroll",
     "hmdrn_runtime.open_set.threshold": "Calibration",
-    "hmdrn_runtime.prediction": "Match Prediction",
+    "hmdrn_runtime.classification.prediction": "Match Prediction",
     "hmdrn_runtime.profiling.profile": "ProfileSettings profile_bundle",
     "hmdrn_runtime.profiling.result": "Profile",
     "hmdrn_runtime.recognizer": "Recognizer",

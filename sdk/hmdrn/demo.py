@@ -12,10 +12,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from hmdrn.fonts import draw_text, measure_text
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.datasets.dataset import Dataset, Photo
 from hmdrn_runtime.datasets.reading import PhotoReader
 from hmdrn_runtime.errors import DatasetError
-from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
 from hmdrn_runtime.specimens.traits import name_species

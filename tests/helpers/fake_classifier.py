@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from hmdrn_runtime.prediction import Match, Prediction
+from hmdrn_runtime.classification.prediction import Match, Prediction
 
 
 def make_prediction(label: str, probability: float = 0.9, known: bool | None = True, other: str = "other"):

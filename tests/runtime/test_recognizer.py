@@ -14,10 +14,11 @@ import pytest
 from preprocessings import CROP
 from safetensors.numpy import load_file
 
-from hmdrn_runtime import classification
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.classification import classify as classification
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import EnrollmentError, GalleryError, HmdrnError, ImageError
 from hmdrn_runtime.gallery.file import load_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
@@ -25,7 +26,6 @@ from hmdrn_runtime.gallery.photo_statistics import gram_sum, packed_gram
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.gallery.state import MergeReport
 from hmdrn_runtime.images.preprocessing import hash_pixels, prepare
-from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
 

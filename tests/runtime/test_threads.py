@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import hmdrn
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import EnrollmentError
-from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
 
 CYCLES = int(os.environ.get("HMDRN_CYCLES", "15"))

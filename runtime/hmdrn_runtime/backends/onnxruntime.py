@@ -14,8 +14,8 @@ from hmdrn_runtime.backends.base import Backend, GraphInputs, GraphOutputs, Resi
 from hmdrn_runtime.backends.ort import ort
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.device.cpu_limits import count_cores
+from hmdrn_runtime.device.forking import keep_forever, repair_after_fork
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.forking import keep_forever, repair_after_fork
 from hmdrn_runtime.messages import format_error
 
 _ERROR_SEVERITY = 3

@@ -40,7 +40,7 @@ def detect_layout(listing: Listing, source: Path) -> Layout:
     """Find classes and splits.
 
     Raises:
-        DatasetError: There is no image, or the images are not all at the depth of one layout.
+        DatasetError: No image, or the images are not all at the depth of one layout.
     """
     wrapper, photos = _unwrap(listing, source)
     examples = _examples_by_depth(photos, source)
@@ -66,7 +66,7 @@ def detect_species_layout(listing: Listing, source: Path) -> Layout:
     lone `Monarch/2024/` would enroll a species called 2024.
 
     Raises:
-        DatasetError: There is no image, or one at another depth.
+        DatasetError: No image, or one at another depth.
     """
     wrapper, photos = _unwrap(listing, source)
     if source.is_dir() or len({parts[0] for parts, _ in photos}) == 1:

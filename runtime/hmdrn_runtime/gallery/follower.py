@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hmdrn_runtime.device.forking import repair_after_fork
 from hmdrn_runtime.errors import GalleryError
-from hmdrn_runtime.forking import repair_after_fork
 from hmdrn_runtime.gallery.file import load_gallery
 from hmdrn_runtime.gallery.file_format import read_header
 from hmdrn_runtime.gallery.gallery import Gallery

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 from hmdrn_runtime.arguments import check_callable, check_kind, refuse_copy
 from hmdrn_runtime.bundle.manifest import Network
+from hmdrn_runtime.device.forking import repair_after_fork
 from hmdrn_runtime.errors import GalleryError
-from hmdrn_runtime.forking import repair_after_fork
 from hmdrn_runtime.gallery.history import MAX_CHANGES, Change
 from hmdrn_runtime.gallery.labels import clean_label, normalize_label
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics, check_network

@@ -72,7 +72,7 @@ def extend_species(species: Species | None, label: str, photos: Iterable[PhotoSt
     """Add photos to a species, each digest once; a photo within a sum is not added again.
 
     Raises:
-        EnrollmentError: There is no photo.
+        EnrollmentError: No photo.
     """
     check_kind(photos, Iterable, "photos", "pass a list of statistics", EnrollmentError)
     photos = list(photos)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hmdrn_runtime.bundle.bundle import Bundle
+from hmdrn_runtime.device.forking import repair_after_fork
 from hmdrn_runtime.errors import EnrollmentError, GalleryError
-from hmdrn_runtime.forking import repair_after_fork
 from hmdrn_runtime.gallery.follower import GalleryFollower
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 
 from hmdrn.plotting.figures import save_figure
 from hmdrn.plotting.odds import format_odds
-from hmdrn_runtime.explanation import Explanation, LevelExplanation
+from hmdrn_runtime.classification.explanation import Explanation, LevelExplanation
 from hmdrn_runtime.images.preprocessing import Box, Preprocessing, crop_box, find_visible_box
 
 _BEST, _OTHER = "#1b5fb4", "#c85200"

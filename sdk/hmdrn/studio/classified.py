@@ -10,10 +10,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import HmdrnError, ImageError
 from hmdrn_runtime.images.decoding import load_image
 from hmdrn_runtime.images.source import describe_source
-from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
 
 MAX_PHOTOS = 20
@@ -92,7 +92,7 @@ def draw_why(recognizer: Recognizer, photo: ClassifiedPhoto, against: str | None
     """Return the explanation of a photo's name as PNG; it needs matplotlib.
 
     Raises:
-        HmdrnError: There is no such species to compare with, or nothing is enrolled.
+        HmdrnError: No such species to compare with, or nothing is enrolled.
     """
     from hmdrn.plotting.explanation import draw_explanation
 

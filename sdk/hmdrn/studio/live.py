@@ -17,10 +17,10 @@ from hmdrn.watching.frames import Detector
 from hmdrn.watching.overlay import draw_overlay
 from hmdrn.watching.results import SourceEvent, WatchResult
 from hmdrn.watching.watch import Watch, watch
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import HmdrnError, ImageError
 from hmdrn_runtime.images.preprocessing import crop_box
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
-from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.recognizer import Recognizer
 
 MAX_RATE = 15.0

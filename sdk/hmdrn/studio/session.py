@@ -114,7 +114,7 @@ class StudioSession:
         """Enroll photos by species; all of them, or none.
 
         Raises:
-            EnrollmentError: There is no photo, a bad label, or statistics that cannot be solved.
+            EnrollmentError: No photo, a bad label, or statistics that cannot be solved.
             GalleryError: The file cannot be written.
         """
         if not species:
@@ -135,7 +135,7 @@ class StudioSession:
             label: The species to move it to.
 
         Raises:
-            HmdrnError: Another enrollment has come, or there is no such photo or action.
+            HmdrnError: Another enrollment has come, or the photo or action does not exist.
         """
         with self._lock:
             batch = self.batch

@@ -14,12 +14,12 @@ from hmdrn.visits.naming import NameTally
 from hmdrn.visits.pictures import PictureChooser
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Visit, format_time
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import DatasetError, HmdrnError
 from hmdrn_runtime.images.quality import PreparedPhoto
 from hmdrn_runtime.io.files import expand_path
 from hmdrn_runtime.io.json_document import is_encodable
 from hmdrn_runtime.matching.base import BATCH
-from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.progress import ProgressCallback
 from hmdrn_runtime.recognizer import Recognizer
 

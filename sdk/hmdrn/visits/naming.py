@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hmdrn.visits.visit import Naming
-from hmdrn_runtime.prediction import Prediction
+from hmdrn_runtime.classification.prediction import Prediction
 
 
 class NameTally:

@@ -11,9 +11,9 @@ import numpy as np
 import PIL.Image
 
 from hmdrn.visits.visit import VisitPicture
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.images.preprocessing import Box
 from hmdrn_runtime.images.quality import MEASURED_SIDE, PreparedPhoto, measure_quality
-from hmdrn_runtime.prediction import Prediction
 
 MAX_SIDE = 640
 """Pixels of the longer side of a stored picture."""
@@ -25,7 +25,7 @@ _MIN_GAIN = 1.05
 _MAX_LABELS = 4
 """Predicted species of which pictures are kept until the visit has its name."""
 _BAD = 0.01
-"""Weight of a picture that is dark, blown out, blurred or tiny: kept only if there is no other."""
+"""Weight of a picture that is dark, blown out, blurred or tiny: kept only without a better one."""
 
 
 @dataclass(frozen=True)

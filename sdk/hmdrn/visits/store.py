@@ -173,7 +173,7 @@ class VisitStore:
         """Return one visit.
 
         Raises:
-            HmdrnError: There is no visit of this number.
+            HmdrnError: No visit has this number.
         """
         visits = self.find(VisitFilter(ids=[number]))
         if not visits:
@@ -189,7 +189,7 @@ class VisitStore:
         """Return a picture as JPEG.
 
         Raises:
-            HmdrnError: There is no picture of this number.
+            HmdrnError: No picture has this number.
         """
         rows = self.query("SELECT jpeg FROM pictures WHERE id = ?", [number])
         if not rows:

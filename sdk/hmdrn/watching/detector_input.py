@@ -90,7 +90,7 @@ class DetectorInput:
         return self._late + self._replaced
 
     def __call__(self, frame: Frame) -> tuple[Box, ...] | None:
-        """Return the boxes of a frame; None if there is no line for it.
+        """Return the boxes of a frame; None without a line for it.
 
         Raises:
             BoxesEndError: There are no more boxes.

@@ -13,9 +13,9 @@ from hmdrn.watching.frames import Detector, Frame
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn.watching.smoothing import Smoother, Smoothing
 from hmdrn.watching.tracker import Tracker
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.preprocessing import Box, Boxes, check_boxes, clip_box, crop_box
-from hmdrn_runtime.prediction import Prediction
 
 WHOLE_FRAME = 0
 """The track number of the whole frame or the fixed region."""

@@ -109,7 +109,7 @@ class OverlayWindow:
     """Shows frames in a window.
 
     Raises:
-        HmdrnError: There is no display, or this build of OpenCV has no windows.
+        HmdrnError: No display, or this build of OpenCV has no windows.
         MissingDependencyError: OpenCV is not installed.
     """
 

@@ -54,7 +54,7 @@ class PollingCapture:
         """Return the next picture, BGR; `UNCHANGED` if it is the one of before. Blocks; None once closed.
 
         Raises:
-            SourceError: There is no answer, or the first is not a picture; later, damaged ones are skipped.
+            SourceError: No answer, or the first is not a picture; later, damaged ones are skipped.
         """
         while self._wait():
             data = self._request()

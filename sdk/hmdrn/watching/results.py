@@ -7,8 +7,8 @@ from typing import Literal
 
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.smoothing import SmoothedLabel
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.images.preprocessing import Box
-from hmdrn_runtime.prediction import Prediction
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hmdrn_runtime.arguments import check_count, check_number
-from hmdrn_runtime.prediction import Prediction
+from hmdrn_runtime.classification.prediction import Prediction
 
 State = Literal["undecided", "species", "unknown"]
 _NEGLIGIBLE = 1e-6

@@ -23,8 +23,8 @@ from hmdrn_runtime.backends.tensorrt.profiler import make_profiler
 from hmdrn_runtime.backends.timing import NodeTime, TransferTimes
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.bundle.manifest import Graph, Tensor
+from hmdrn_runtime.device.forking import keep_forever, repair_after_fork
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.forking import keep_forever, repair_after_fork
 
 ExecutionCall: TypeAlias = Callable[[Execution, Inputs], GraphOutputs]
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.bundle.manifest import Network
-from hmdrn_runtime.forking import repair_after_fork
+from hmdrn_runtime.device.forking import repair_after_fork
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
 from hmdrn_runtime.matching.index.blocks import (
     IN_MEMORY,

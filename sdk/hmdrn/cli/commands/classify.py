@@ -26,6 +26,7 @@ from hmdrn.cli.options import (
 )
 from hmdrn.cli.output import format_json, print_table, progress, with_schema
 from hmdrn.cli.output_paths import check_output_path
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import DatasetError, HmdrnError, ImageError
@@ -34,7 +35,6 @@ from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.query_preprocessing import prepare_query
 from hmdrn_runtime.io.files import describe_os_error, expand_path, write_atomically
 from hmdrn_runtime.matching.base import BATCH
-from hmdrn_runtime.prediction import Prediction
 from hmdrn_runtime.progress import ProgressCallback
 from hmdrn_runtime.recognizer import Recognizer
 

@@ -23,8 +23,8 @@ from hmdrn.cli.output_paths import check_output_path
 from hmdrn.cli.parameters import parse_region
 from hmdrn.loading import load, resolve_bundle
 from hmdrn.plotting.odds import format_odds
+from hmdrn_runtime.classification.explanation import Explanation, LevelExplanation
 from hmdrn_runtime.errors import HmdrnError, ImageError
-from hmdrn_runtime.explanation import Explanation, LevelExplanation
 from hmdrn_runtime.images.decoding import load_image
 from hmdrn_runtime.images.preprocessing import Box
 from hmdrn_runtime.io.files import describe_os_error, expand_path

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hmdrn.integrations.qdrant.collection import Collection, Entry, Hits
 from hmdrn.integrations.qdrant.vectors import VectorForm
 from hmdrn_runtime.arguments import check_count, check_kind
+from hmdrn_runtime.classification.prediction import Prediction, rank_species
 from hmdrn_runtime.errors import GalleryError, HmdrnError
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
 from hmdrn_runtime.gallery.species import Species
@@ -25,7 +26,6 @@ from hmdrn_runtime.images.query_preprocessing import prepare_boxes, prepare_quer
 from hmdrn_runtime.matching.base import BATCH, Scores
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.threshold import active_calibration
-from hmdrn_runtime.prediction import Prediction, rank_species
 from hmdrn_runtime.recognizer import Recognizer
 
 if TYPE_CHECKING:

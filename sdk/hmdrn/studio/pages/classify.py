@@ -14,8 +14,8 @@ from hmdrn.studio.layout import button, form, hidden, percent, render_page, spec
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.studio.uploads import prepare_upload
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import GalleryError, HmdrnError
-from hmdrn_runtime.prediction import Prediction
 
 e = element
 _PAGE = "/classify"

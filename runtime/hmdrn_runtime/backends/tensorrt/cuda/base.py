@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_runtime.device.forking import repair_after_fork
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.forking import repair_after_fork
 
 
 class Cuda(ABC):

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_runtime.classification.prediction import Match, Prediction, rank_species
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64, level_slices
 from hmdrn_runtime.gallery.species import Species, find_species
 from hmdrn_runtime.matching.attention import AttentionMatcher, support_tokens
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.matching.solved_gallery import Snapshot
-from hmdrn_runtime.prediction import Match, Prediction, rank_species
 
 
 @dataclass(frozen=True, eq=False)

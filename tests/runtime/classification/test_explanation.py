@@ -12,8 +12,8 @@ from preprocessings import CROP
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.classification.explanation import attention_errors, ridge_errors
 from hmdrn_runtime.errors import GalleryError, ImageError
-from hmdrn_runtime.explanation import attention_errors, ridge_errors
 from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.open_set.threshold import Calibration
 from hmdrn_runtime.recognizer import Recognizer

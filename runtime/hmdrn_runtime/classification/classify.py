@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.arguments import check_count
+from hmdrn_runtime.classification.prediction import Prediction, rank_species
 from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.solved_gallery import SolvedGallery
-from hmdrn_runtime.prediction import Prediction, rank_species
 
 
 def classify_pixels(solved: SolvedGallery, pixels: npt.NDArray[np.uint8], top: int) -> list[Prediction]:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hmdrn_runtime.classification.prediction import rank_species
 from hmdrn_runtime.matching.base import Scores
-from hmdrn_runtime.prediction import rank_species
 
 
 def scores(logits: object, **distances: object) -> Scores:

@@ -1,0 +1,1 @@
+"""From prepared photos to predictions, and their explanations."""
