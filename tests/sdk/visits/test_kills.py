@@ -1,4 +1,4 @@
-"""A day of 10,000 visits, killed at a hundred random moments."""
+"""A day of 1,000 visits, killed at twenty random moments; HMDRN_SOAK=full makes it 10,000 and a hundred."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from visit_examples import make_visit
 from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.store import VisitStore
 
-VISITS, KILLS = 10_000, 100
+VISITS, KILLS = (10_000, 100) if os.environ.get("HMDRN_SOAK") == "full" else (1_000, 20)
 SECONDS = 86_400 / VISITS
 
 
