@@ -29,6 +29,12 @@ def resolve_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
     return path / CHECKPOINT if (path / CHECKPOINT).is_file() else path
 
 
+def find_bundle(checkpoint: Path) -> Path | None:
+    """Return the folder of the bundle that a checkpoint's file is part of; None if it is not."""
+    inside = checkpoint.as_posix().endswith(f"/{CHECKPOINT}")
+    return checkpoint.parents[CHECKPOINT.count("/")] if inside else None
+
+
 def _is_default(path: object) -> bool:
     return isinstance(path, str) and path == DEFAULT
 

@@ -127,6 +127,7 @@ def test_what_is_called_at_an_answer_may_hand_over_the_next_frame_or_close():
     assert answered.wait(10)
 
 
+@pytest.mark.slow
 def test_an_idle_thread_ends_and_the_next_frame_starts_another(monkeypatch):
     monkeypatch.setattr(module, "_IDLE", 0.02)
     live: LiveWorker[int] = LiveWorker(lambda frame: frame)

@@ -31,8 +31,8 @@ class PhotoReport:
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
         >>> [photo] = birds.enroll("Laysan Albatross", "d.jpg").photos
-        >>> photo.verdict in ("good", "most useful") or bool(photo.issues)
-        True
+        >>> photo.name
+        'd.jpg'
     """
 
     name: str

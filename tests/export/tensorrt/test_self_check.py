@@ -83,6 +83,7 @@ def test_right_engines_are_kept_with_the_figures_of_their_check(build, bundle):
     assert json.loads((folder / "fingerprint.json").read_text())["check"] == fingerprint.check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", FIGURES)
 def test_wrong_half_engines_give_way_to_float32_ones_with_the_reason(build, bundle, wrong):
     build.run(fp16=wrong)
@@ -130,6 +131,7 @@ def test_engines_are_compared_on_photographs_as_well(photographs, bundle):
     assert check.photographs.accuracy == check.photographs.reference_accuracy
 
 
+@pytest.mark.slow
 def test_engines_wrong_on_photographs_alone_are_refused(photographs, bundle):
     samples = read_samples(photographs, bundle.manifest.input.to_preprocessing(), 2, 2)
 

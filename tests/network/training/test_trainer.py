@@ -327,6 +327,7 @@ def stripes(photos: int) -> PhotoGroup:
     return PhotoGroup("stripes", (images + noise).to(torch.uint8), torch.arange(3 * photos).split(photos))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["ridge", "attention"])
 def test_the_loss_falls_on_an_easy_task(head):
     config = changed(pretrain_steps=0, episodes=16, way=3, max_shot=1, queries=2, learning_rate=0.01)

@@ -118,13 +118,13 @@ def test_unreadable_photos_are_left_out_when_asked(hmdrn, photo, tmp_path):
 
 def test_a_photo_left_out_is_named_once_and_a_refusal_names_the_option(hmdrn, photo, tmp_path):
     photo("species/Good/a.png")
-    (tmp_path / "species" / "Good" / "b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    (tmp_path / "species" / "Good" / "b.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60))
     arguments = ("enroll", "default", tmp_path / "species", "--gallery", tmp_path / "g.gallery")
-    assert_refused(hmdrn(*arguments), "Good/b.heic", "convert it to JPEG or PNG", "--skip-unreadable")
+    assert_refused(hmdrn(*arguments), "Good/b.jp2", "convert it to JPEG or PNG", "--skip-unreadable")
     outcome = hmdrn(*arguments, "--skip-unreadable")
     assert outcome.code == 0
-    assert outcome.err.startswith("hmdrn: left out: Good/b.heic is HEIC")
-    assert outcome.err.count("b.heic") == 1
+    assert outcome.err.startswith("hmdrn: left out: Good/b.jp2 is JPEG 2000")
+    assert outcome.err.count("b.jp2") == 1
 
 
 @pytest.mark.parametrize("extra", [(), ("--skip-unreadable",)])

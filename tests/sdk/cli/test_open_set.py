@@ -83,6 +83,7 @@ def test_a_gallery_that_is_there_is_calibrated_and_says_at_what_rate(
     assert again["far"] == 0.1, "the rate that was chosen once stays"
 
 
+@pytest.mark.slow
 def test_enrolling_and_calibrating_at_once_keep_each_others_changes(
     hmdrn, backed, specimens, tmp_path, monkeypatch
 ):
@@ -138,6 +139,7 @@ def test_the_cost_of_a_calibration_names_species_that_never_pass():
     assert "its cost is unknown" in describe_passing(AcceptanceReport({"LONE": 0}, {"LONE": 0}))
 
 
+@pytest.mark.slow
 def test_a_merge_that_drops_the_calibration_names_the_command_for_it(hmdrn, backed, specimens, tmp_path):
     gallery, other = tmp_path / "a b.gallery", tmp_path / "other.gallery"
     hmdrn("enroll", backed, specimens, "-g", gallery, "--false-accept-rate", 0.2)
@@ -161,6 +163,7 @@ def test_calibrating_what_cannot_be_is_refused_and_changes_nothing(
     assert gallery.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_bundle_of_another_background_does_not_apply_a_calibration(
     hmdrn, backed, calibrated, specimens, tmp_path
 ):
@@ -200,6 +203,7 @@ def test_a_gallery_under_another_precision_keeps_its_calibration(hmdrn, backed, 
     assert hmdrn("gallery", "verify", gallery, "--bundle", backed, "--json").json["move"]["far"] == 0.1
 
 
+@pytest.mark.slow
 def test_a_gallery_carried_to_another_model_loses_its_calibration(hmdrn, backed, specimens, tmp_path):
     gallery, new = tmp_path / "g.gallery", tmp_path / "new.gallery"
     hmdrn("enroll", backed, specimens, "-g", gallery, "--false-accept-rate", 0.1, "--keep-thumbnails")

@@ -34,6 +34,7 @@ def test_all_that_is_asked_for_is_in_the_json_and_in_the_picture(hmdrn, tmp_path
     assert Image.open(picture).width > 1000
 
 
+@pytest.mark.slow
 def test_the_tables_have_every_part(hmdrn):
     outcome = hmdrn("profile", "default", *SMALL, "--compare", "default")
     assert outcome.code == 0, outcome.err
@@ -48,6 +49,7 @@ def test_the_tables_have_every_part(hmdrn):
         assert words in outcome.out
 
 
+@pytest.mark.slow
 def test_species_are_those_of_the_gallery_that_is_given(hmdrn, specimens, tmp_path):
     path = tmp_path / "site.gallery"
     birds = sdk.load("default", threads=1)
@@ -60,6 +62,7 @@ def test_species_are_those_of_the_gallery_that_is_given(hmdrn, specimens, tmp_pa
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_missed_ends_with_3_and_one_that_holds_with_0(hmdrn):
     missed = hmdrn("profile", "default", *SMALL, "--budget-ms", 0.001, "--json")
     assert missed.code == 3
@@ -90,6 +93,7 @@ def test_an_interrupt_leaves_what_has_been_measured(hmdrn, monkeypatch, as_json)
         assert "photos/s" not in outcome.out
 
 
+@pytest.mark.slow
 def test_times_that_wandered_are_warned_of(hmdrn, monkeypatch):
     monkeypatch.setattr("hmdrn_runtime.profiling.latency.UNSTABLE", -1.0)
     monkeypatch.setattr(module, "_PATIENCE", 1e6)

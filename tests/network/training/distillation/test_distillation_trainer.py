@@ -89,6 +89,7 @@ def test_later_stages_move_faster_than_earlier_ones():
     assert not any(id(p) in factors for stage in stages[: CONFIG.frozen_stages] for p in stage.parameters())
 
 
+@pytest.mark.slow
 def test_a_few_steps_learn_the_classes():
     config = dataclasses.replace(CONFIG, pretrain_steps=25, pretrain_batch=32, warmup=5)
     accuracies = [p.accuracy for p in trainer(config).run(25)]

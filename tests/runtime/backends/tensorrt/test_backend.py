@@ -399,6 +399,7 @@ def test_threads_have_a_context_each_if_allowed_and_later_ones_reuse_them(
     assert 1 <= engine.contexts <= most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("version", "most"), [("10.3.0", 4), ("8.5.3", 1)])
 def test_threads_with_many_galleries_make_one_context_per_thread_at_most(
     opened, reference, pixels, operator, version, most

@@ -67,6 +67,7 @@ def stub(make_stub):
     return make_stub(13000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checks", sorted(CHECKS.glob("check_*.py")), ids=lambda path: path.stem)
 def test_the_real_package_passes_the_checks(package, stub, checks):
     options = ["-q", "-n0", "--noconftest", "-p", "no:cacheprovider"]
