@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from hmdrn_runtime.errors import SourceError
@@ -35,7 +36,7 @@ class SeenPhotos:
         check_parent_folder(path, "list of seen photos", SourceError)
         try:
             self._connection = sqlite3.connect(path, _BUSY_SECONDS, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._use_wal()
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS seen (path TEXT PRIMARY KEY, size INTEGER NOT NULL, "
@@ -44,6 +45,18 @@ class SeenPhotos:
             self._connection.execute("CREATE INDEX IF NOT EXISTS seen_sha256 ON seen (sha256)")
         except sqlite3.Error as error:
             raise self._fail(error) from error
+
+    def _use_wal(self) -> None:
+        # While another connection does the same to a new file, SQLite answers "locked" without waiting.
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def __contains__(self, photo: Path) -> bool:
         """Return whether a photo was answered; False for one that cannot be read."""

@@ -153,3 +153,23 @@ def test_the_command_follows_a_folder_with_its_list_elsewhere(hmdrn, site, folde
     assert_refused(hmdrn(*arguments, "--loop"), "follow or loop")
     refused = hmdrn("watch", "default", "-g", site.gallery, "-s", site.film, "--follow")
     assert_refused(refused, "cannot follow", "give a folder")
+
+
+def test_a_new_list_of_seen_photos_can_be_opened_twice_at_once(tmp_path):
+    failures: list[Exception] = []
+
+    def open_list(path, barrier):
+        barrier.wait()
+        try:
+            SeenPhotos(path, tmp_path)
+        except hmdrn.HmdrnError as error:
+            failures.append(error)
+
+    for number in range(20):
+        arguments = (tmp_path / f"{number}.sqlite", threading.Barrier(2))
+        threads = [threading.Thread(target=open_list, args=arguments) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
