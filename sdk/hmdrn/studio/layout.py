@@ -8,6 +8,7 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from hmdrn.studio.html import Child, Html, element
+from hmdrn.studio.jobs import RUNNING
 from hmdrn.studio.session import StudioSession
 
 e = element
@@ -59,7 +60,7 @@ def render_page(
         "body",
         e("a", "Skip to the content", href="#content", class_="skip"),
         e("header", e("nav", *links, aria_label="Pages")),
-        e("main", e("h1", title), message, *content, id="content"),
+        e("main", e("h1", title), message, _render_job(session), *content, id="content"),
         e(
             "p",
             "Something has changed here. ",
@@ -72,6 +73,22 @@ def render_page(
         data_version=session.version,
     )
     return HTMLResponse(Html("<!doctype html>") + e("html", head, body, lang="en"))
+
+
+def _render_job(session: StudioSession) -> Html | None:
+    """Return the running job with its progress, or the result of the last one until it is dismissed."""
+    job = session.jobs.status
+    if job is None or job.is_seen:
+        return None
+    if job.state == RUNNING:
+        bar = e("progress", value=job.done or None, max=job.total or None, aria_label=job.title)
+        text = e("p", f"{job.title}: ", e("span", job.step or "starting", id="job-step"))
+        cancel = form("/jobs/cancel", hidden("job", job.number), button("Cancel", f"Cancel {job.title}"))
+        return e("section", text, bar, cancel, class_="job", id="job", aria_label="Long work")
+    text = e("p", f"{job.title}: {job.message}", role="status")
+    link = e("a", "Show it", href=job.page, class_="button")
+    seen = form("/jobs/dismiss", hidden("job", job.number), button("Close", f"Close {job.title}"))
+    return e("section", text, e("div", link, seen, class_="row"), class_="job", aria_label="Finished work")
 
 
 def form(action: str, *content: Child, uploads: bool = False, class_: str | None = None) -> Html:

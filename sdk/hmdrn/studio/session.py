@@ -16,6 +16,7 @@ from pathlib import Path
 from hmdrn.forecasting import forecast
 from hmdrn.open_set import calibrate_threshold, evaluate_acceptance
 from hmdrn.studio.enrollment import EnrollmentBatch, enroll_species, list_photos
+from hmdrn.studio.jobs import Jobs
 from hmdrn.studio.undo import revert_change
 from hmdrn.visits.changes import VisitChange
 from hmdrn.visits.corrections import Correction, correct_visits, undo_change
@@ -59,6 +60,7 @@ class StudioSession:
 
     Attributes:
         batch: The last enrollment; None before the first.
+        jobs: Long work.
     """
 
     def __init__(self, recognizer: Recognizer, gallery: Path, visits: VisitStore | None = None) -> None:
@@ -66,6 +68,7 @@ class StudioSession:
         self.gallery_path: Path = gallery
         self.visits: VisitStore | None = visits
         self.batch: EnrollmentBatch | None = None
+        self.jobs: Jobs = Jobs()
         self._lock = threading.RLock()
         self._steps: deque[_Step] = deque(maxlen=MAX_UNDO)
         self._forecast: tuple[GalleryState, Forecast | None] | None = None
@@ -89,7 +92,7 @@ class StudioSession:
         visits = ""
         if self.visits is not None:
             visits = ".".join(str(value) for value in self.visits.query(_VISITS_VERSION)[0])
-        return f"{self.gallery.generation}.{self._changes}.{visits}"
+        return f"{self.gallery.generation}.{self._changes}.{visits}.{self.jobs.version}"
 
     @property
     def undoable(self) -> str | None:

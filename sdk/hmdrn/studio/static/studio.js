@@ -42,6 +42,22 @@ for (const slider of document.querySelectorAll("[data-cost]")) {
   });
 }
 
+// The end of a job changes the version, which shows its result.
+const job = document.getElementById("job");
+if (job) {
+  const step = document.getElementById("job-step");
+  const bar = job.querySelector("progress");
+  setInterval(async () => {
+    if (document.hidden) return;
+    try {
+      const status = await (await fetch("/jobs/status")).json();
+      if (status.state !== "running") { if (!edited) location.reload(); else checkVersion(); return; }
+      step.textContent = status.step || "starting";
+      if (status.total) { bar.max = status.total; bar.value = status.done; } else bar.removeAttribute("value");
+    } catch { /* the server is away for a moment */ }
+  }, 500);
+}
+
 const liveAnswer = document.getElementById("live-answer");
 if (liveAnswer) {
   const figures = document.getElementById("live-figures");
