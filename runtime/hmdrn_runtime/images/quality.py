@@ -115,13 +115,18 @@ class Quality:
     shorter_side: int
 
     @property
+    def blurred(self) -> bool:
+        """True if it has too little detail to tell species apart."""
+        return self.sharpness < MIN_SHARPNESS
+
+    @property
     def issues(self) -> tuple[str, ...]:
         """The photo's faults in words; empty for a good one."""
         faults = {
             f"too small ({self.shorter_side} pixels)": self.shorter_side < MIN_SOURCE_SIDE,
             "too dark": self.dark > MAX_DARK_SHARE,
             "blown out": self.bright > MAX_BRIGHT_SHARE,
-            "blurred": self.sharpness < MIN_SHARPNESS,
+            "blurred": self.blurred,
         }
         return tuple(fault for fault, present in faults.items() if present)
 

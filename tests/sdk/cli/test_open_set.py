@@ -302,6 +302,23 @@ def test_strict_refuses_copies_and_the_sheet_shows_them(hmdrn, specimens, tmp_pa
     assert not (tmp_path / "g").exists()
 
 
+def test_strict_takes_dark_overexposed_and_small_photos(hmdrn, specimens, tmp_path):
+    folder = tmp_path / "species"
+    shutil.copytree(specimens, folder)
+    dark, bright, small = sorted(folder.rglob("0.png"))[:3]
+    Image.open(dark).point(lambda value: value // 12).save(dark)
+    Image.open(bright).point(lambda value: min(255, value + 190)).save(bright)
+    Image.open(small).resize((40, 40)).save(small)
+    outcome = hmdrn("enroll", "default", folder, "-g", tmp_path / "g", "--strict", "--json")
+    assert outcome.code == 0, outcome.err
+    verdicts = [photo["verdict"] for species in outcome.json["species"] for photo in species["photos"]]
+    assert [sum(fault in verdict for verdict in verdicts) for fault in ("dark", "blown", "small")] == [
+        1,
+        1,
+        1,
+    ]
+
+
 def test_strict_takes_photos_again_that_the_species_has_already(hmdrn, specimens, tmp_path):
     hmdrn("enroll", "default", specimens, "-g", tmp_path / "g")
     outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--strict")

@@ -60,7 +60,7 @@ from hmdrn_runtime.progress import ProgressCallback
 @option(
     "--strict",
     is_flag=True,
-    help="Enroll nothing if a photo is a copy, has a defect, or is probably wrong.",
+    help="Enroll nothing if a photo is probably wrong, unreadable, blurred, or a copy.",
 )
 @option("--contact-sheet", type=PATH, help="Picture of all photos with verdicts; GALLERY.png by default.")
 @false_accept_rate_option(
@@ -194,9 +194,17 @@ def command(
 
 
 def _refuse_doubtful(reports: Sequence[EnrollmentReport]) -> None:
-    """Raise EnrollmentError that names photos with issues, but for those enrolled before."""
-    flagged = [photo for r in reports for photo in r.flagged if not photo.enrolled]
-    doubtful = [f"{photo.name} ({photo.verdict})" for photo in flagged]
+    """Raise EnrollmentError that names photos that are probably wrong, blurred, or copies.
+
+    Photos that were enrolled before are not refused, nor dark, overexposed or small ones: they may be right.
+    """
+    refused = [
+        photo
+        for report in reports
+        for photo in report.photos
+        if not photo.enrolled and (photo.outlier or photo.quality.blurred or photo.duplicate_of is not None)
+    ]
+    doubtful = [f"{photo.name} ({photo.verdict})" for photo in refused]
     if doubtful:
         raise EnrollmentError(
             f"nothing was enrolled, doubtful: {'; '.join(doubtful)}; take them again, or leave out --strict"
