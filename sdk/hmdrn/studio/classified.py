@@ -31,12 +31,14 @@ class ClassifiedPhoto:
         name: Its file's name.
         data: Its file.
         prediction: Its name, by the gallery of that moment.
+        digest: Digest of the enrolled photo that it is the thumbnail of; empty if it is none.
     """
 
     key: str
     name: str
     data: bytes = field(repr=False)
     prediction: Prediction
+    digest: str = ""
 
 
 class ClassifiedPhotos:
@@ -46,7 +48,7 @@ class ClassifiedPhotos:
         self._photos: OrderedDict[str, ClassifiedPhoto] = OrderedDict()
         self._lock = threading.Lock()
 
-    def classify(self, recognizer: Recognizer, data: bytes, name: str) -> ClassifiedPhoto:
+    def classify(self, recognizer: Recognizer, data: bytes, name: str, digest: str = "") -> ClassifiedPhoto:
         """Name a photo, and keep it.
 
         Raises:
@@ -57,7 +59,7 @@ class ClassifiedPhotos:
             prediction = recognizer.classify(data)
         except ImageError as error:
             raise ImageError(str(error).replace(describe_source(data), name, 1)) from error
-        photo = ClassifiedPhoto(secrets.token_urlsafe(12), name, data, prediction)
+        photo = ClassifiedPhoto(secrets.token_urlsafe(12), name, data, prediction, digest)
         with self._lock:
             self._photos[photo.key] = photo
             while len(self._photos) > 1 and (

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from hmdrn.studio.access import Access, Gate
 from hmdrn.studio.live import LiveView
-from hmdrn.studio.pages import classify, enroll, gallery, jobs, live, models, visits
+from hmdrn.studio.pages import classify, enroll, gallery, jobs, live, models, species, visits
 from hmdrn.studio.requests import Notices, Sent, answer
 from hmdrn.studio.session import StudioSession
 from hmdrn_runtime.errors import HmdrnError
@@ -42,6 +42,7 @@ def create_app(session: StudioSession, access: Access, view: LiveView | None = N
         Route("/version", answer(send_version)),
         Mount("/static", StaticFiles(directory=_STATIC)),
         *gallery.list_routes(session, notices),
+        *species.list_routes(session, notices),
         *enroll.list_routes(session, notices),
         *classify.list_routes(session, notices),
         *live.list_routes(session, view, notices),

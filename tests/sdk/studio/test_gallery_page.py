@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -47,6 +48,22 @@ def test_one_photo_is_forgotten_from_the_species_page(studio, gallery):
     studio.post("/gallery/forget", label=FIRST, photo=digest)
     assert digest not in hmdrn.load_gallery(gallery).species[FIRST].digests
     assert "2 photos" in studio.get("/species", label=FIRST)
+
+
+def test_photos_of_a_species_show_their_evidence(studio):
+    before = re.findall(r"evidence ([+-][\d.]+)", studio.get("/species", label=FIRST))
+    assert len(before) == 3
+    stranger = next(iter(studio.session.gallery.species[SECOND].photos.values()))
+    studio.session.gallery.add(FIRST, [stranger])
+    assert f"more like {SECOND}" in studio.get("/species", label=FIRST)
+
+
+def test_an_enrolled_photo_is_explained_beside_those_that_weigh_most(studio):
+    digest = min(studio.session.gallery.species[FIRST].photos)
+    text = studio.get("/why", label=FIRST, photo=digest)
+    assert f"The photos of {FIRST} that weigh most" in text
+    assert "This is the photo itself." in text
+    assert re.search(r"odds (over )?[\d.]+ times higher", text)
 
 
 def test_undo_keeps_what_others_changed_since(studio, gallery):

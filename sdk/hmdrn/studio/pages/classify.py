@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hmdrn.studio.classified import ClassifiedPhoto, ClassifiedPhotos, draw_shown, draw_why
-from hmdrn.studio.html import Html, element
+from hmdrn.studio.html import Html, element, join
 from hmdrn.studio.layout import button, form, hidden, percent, render_page, species_field, table
+from hmdrn.studio.pages.why import can_draw, render_distances, render_why
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.studio.uploads import prepare_upload
@@ -31,6 +32,7 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
         Route("/classify/frame", change(page.name_frame, _PAGE, notices), methods=["POST"]),
         Route("/classify/photo", answer(page.send_photo)),
         Route("/classify/why", answer(page.send_why)),
+        Route("/why", answer(page.explain)),
     ]
 
 
@@ -76,6 +78,27 @@ class ClassifyPage:
         photo = self._photos.classify(self._session.recognizer, upload.stream.read(), upload.name)
         return self._notices.redirect(f"{_PAGE}?photo={quote(photo.key)}")
 
+    def explain(self, sent: Sent) -> Response:
+        """Name the picture of a visit or an enrolled photo's thumbnail, and show why."""
+        data, name, digest = self._read_stored(sent.query)
+        photo = self._photos.classify(self._session.recognizer, data, name, digest)
+        return self._notices.redirect(f"{_PAGE}?photo={quote(photo.key)}")
+
+    def _read_stored(self, query: Mapping[str, str]) -> tuple[bytes, str, str]:
+        """Return a picture that the studio has, its name, and the digest of an enrolled photo."""
+        session = self._session
+        if "visit" in query:
+            text = query["visit"]
+            visit = session.diary.get(int(text) if text.isdecimal() and len(text) < 16 else 0)
+            if not visit.pictures:
+                raise HmdrnError(f"no picture of visit {visit.id} is kept: there is nothing to explain")
+            return session.diary.read_picture(visit.pictures[0].id), f"Visit {visit.id}", ""
+        (species,) = session.gallery.select([query.get("label", "")]).values()
+        photo = species.photos.get(query.get("photo", ""))
+        if photo is None or photo.thumbnail is None:
+            raise HmdrnError("no picture of this photo is kept: there is nothing to explain")
+        return photo.thumbnail, photo.record.name or photo.digest[:12], photo.digest
+
     def correct(self, sent: Sent) -> Response:
         """Enroll the photo under its right species."""
         photo = self._photos.find(sent.text("photo"))
@@ -104,7 +127,7 @@ class ClassifyPage:
 
     def send_why(self, sent: Sent) -> Response:
         """Send the explanation as a picture."""
-        if not _can_explain():
+        if not can_draw():
             raise GalleryError("pictures of why need the extra `plots`")
         photo = self._photos.find(sent.query.get("photo", ""))
         picture = draw_why(self._session.recognizer, photo, sent.query.get("against") or None)
@@ -121,37 +144,23 @@ class ClassifyPage:
                     e("meter", value=round(match.probability, 4), aria_label=match.label),
                     f" {percent(match.probability)}",
                 ),
-                e("td", ", ".join(f"{name} {value:.2f}" for name, value in match.distances.items())),
             )
             for match in prediction.ranking
         ]
-        ranking = table("Ranking", ("Species", "Probability", "Distances"), rows)
-        others = [label for label in self._session.gallery.species if label != prediction.label]
-        why = None
-        if _can_explain():
-            address = f"/classify/why?photo={key}&against={quote(against, safe='')}"
-            chosen = against or (prediction.ranking[1].label if len(prediction.ranking) > 1 else "")
-            choices = [e("option", label, value=label, selected=label == chosen) for label in others]
-            choose = e(
-                "form",
-                hidden("photo", photo.key),
-                e("label", "Compare with", e("select", *choices, name="against")),
-                e("button", "Compare"),
-                action=_PAGE,
-            )
-            text = f"Map of where {prediction.label} fits this photo, and another species does not"
-            why = e(
-                "details",
-                e("summary", "Why this name?"),
-                choose if len(others) > 1 else None,
-                e("img", src=address, alt=text, loading="lazy", class_="picture"),
-                open=bool(against),
-            )
-        return e(
+        picture = e("img", src=f"/classify/photo?photo={key}", alt=photo.name, class_="picture photo")
+        named = e(
             "section",
             e("h2", _describe(prediction)),
-            e("img", src=f"/classify/photo?photo={key}", alt=photo.name, class_="picture photo"),
-            ranking,
+            e("p", photo.name),
+            e(
+                "div",
+                picture,
+                e("div", table("Ranking", ("Species", "Probability"), rows), render_distances(photo)),
+                class_="beside",
+            ),
+        )
+        correction = e(
+            "section",
             e("h2", "Is it something else?"),
             form(
                 "/classify/correct",
@@ -159,8 +168,8 @@ class ClassifyPage:
                 species_field("It is"),
                 button("Enroll it as this"),
             ),
-            why,
         )
+        return join(named, render_why(self._session, photo, against), correction)
 
 
 def _describe(prediction: Prediction) -> str:
@@ -169,10 +178,6 @@ def _describe(prediction: Prediction) -> str:
         return f"Unknown: none of the enrolled species. Nearest: {prediction.label}"
     known = ", known" if prediction.known else ""
     return f"{prediction.label}, {probability}{known}"
-
-
-def _can_explain() -> bool:
-    return importlib.util.find_spec("matplotlib") is not None
 
 
 _CAMERA = e(

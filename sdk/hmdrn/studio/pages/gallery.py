@@ -8,14 +8,13 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from hmdrn.studio.html import Child, Html, element, join
-from hmdrn.studio.layout import button, form, hidden, percent, render_page, table, thumbnail
+from hmdrn.studio.layout import button, form, percent, render_page, table, thumbnail
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.studio.uploads import stored_gallery
 from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport
 from hmdrn_runtime.enrollment.forecast import Forecast, SpeciesForecast
 from hmdrn_runtime.errors import GalleryError, HmdrnError
-from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
 
 e = element
@@ -37,7 +36,6 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
     }
     return [
         Route(_PAGE, answer(page.show)),
-        Route("/species", answer(page.show_species)),
         Route("/thumbnail", answer(page.send_thumbnail)),
         Route("/gallery/rate-cost", answer(page.send_rate_cost)),
         Route("/gallery/download", answer(page.download)),
@@ -71,38 +69,6 @@ class GalleryPage:
             self._render_rate() if cards else None,
             _render_files(bool(cards)),
             self._render_history(),
-            notice=self._notices.find(sent),
-        )
-
-    def show_species(self, sent: Sent) -> Response:
-        """Show one species with its photos."""
-        (species,) = self._session.gallery.select([sent.query.get("label", "")]).values()
-        label = species.label
-        tiles = [_render_photo(label, photo) for photo in species.list_photos()]
-        summed = sum(len(part.digests) for part in species.sums)
-        renaming = form(
-            "/gallery/rename",
-            hidden("label", label),
-            e("label", "New name", e("input", name="new", value=label, required=True, maxlength=120)),
-            e(
-                "label",
-                e("input", type="checkbox", name="join", value="yes"),
-                " Join with a species of that name",
-                class_="check",
-            ),
-            button("Rename"),
-        )
-        forgetting = form(
-            "/gallery/forget", hidden("label", label), button(f"Forget {label}", class_="danger")
-        )
-        return render_page(
-            self._session,
-            _PAGE,
-            label,
-            e("p", f"{species.shots} photos. ", e("a", "All species", href=_PAGE)),
-            e("p", f"{summed} photos are one sum, and cannot be shown one by one.") if summed else None,
-            e("ul", *tiles, class_="photos"),
-            e("section", e("h2", "Change it"), renaming, forgetting, class_="forms"),
             notice=self._notices.find(sent),
         )
 
@@ -230,26 +196,6 @@ def _render_card(species: Species, forecast: SpeciesForecast | None, whole: Fore
             lines.append(e("p", f"mixed up with {other}, up to {percent(share)}", class_="warning"))
     heading = e("h2", e("a", label, href=f"/species?label={quote(label, safe='')}"))
     return e("article", heading, e("div", *images, class_="strip"), *lines, class_="card")
-
-
-def _render_photo(label: str, photo: PhotoStatistics) -> Html:
-    record = photo.record
-    name = record.name or photo.digest[:12]
-    image = thumbnail(label, photo.digest, name) if photo.thumbnail is not None else None
-    taken = f"taken {record.taken.replace('T', ' ')}" if record.taken else None
-    return e(
-        "li",
-        image or e("p", "no picture kept", class_="blank"),
-        e("p", name, class_="name"),
-        e("p", record.verdict) if record.verdict else None,
-        e("p", taken) if taken else None,
-        form(
-            "/gallery/forget",
-            hidden("label", label),
-            hidden("photo", photo.digest),
-            button("Forget", f"Forget photo {name}"),
-        ),
-    )
 
 
 def _render_files(has_species: bool) -> Html:
