@@ -121,10 +121,10 @@ def species_field(text: str, value: str = "", required: bool = True) -> Html:
     return e("label", text, field)
 
 
-def table(name: str, heads: Sequence[str], rows: Sequence[Html]) -> Html:
+def table(name: str, heads: Sequence[str], rows: Sequence[Html], class_: str | None = None) -> Html:
     """Return a table that scrolls on narrow screens, by keyboard too; `name` is for screen readers."""
     titles = [e("th", head, scope="col") for head in heads]
-    content = e("table", e("thead", e("tr", *titles)), e("tbody", *rows))
+    content = e("table", e("thead", e("tr", *titles)), e("tbody", *rows), class_=class_)
     return e("div", content, class_="scroll", tabindex=0, role="region", aria_label=name)
 
 

@@ -73,6 +73,51 @@ def test_strangers_are_named_by_group(studio, store):
     assert {store.get(n).label for n in (2, 3)} == {"Both"}
 
 
+def test_a_right_name_is_confirmed_with_one_button(studio, store):
+    text = studio.client.get("/visits").text
+    visit = re.search(r'<li [^>]*id="visit-1".*?</li>', text).group()
+    assert 'value="Jay"' in visit and ">Right</button>" in visit
+    answer = studio.post("/visits/correct", visit="1", label="Jay", back="species=Jay")
+    assert store.get(1).naming.verdict == "species"
+    assert "1 visit." in answer
+
+
+def test_a_correction_leads_back_to_the_filtered_diary_alone(studio):
+    data = {"visit": "1", "label": "Jay", "back": "known=known&evil=//example.org"}
+    answer = studio.client.post("/visits/correct", data=data, follow_redirects=False)
+    assert answer.headers["location"].startswith("/visits?known=known&notice=")
+    assert answer.headers["location"].endswith("#visit-1")
+
+
+def test_digits_stand_for_the_most_frequent_species_first(studio):
+    keys = re.findall(r"<dt><kbd>(\d)</kbd></dt><dd>([^<]*)</dd>", studio.client.get("/visits").text)
+    species = sorted(studio.session.gallery.species)
+    assert [name for _, name in keys] == ["Jay", *species]
+
+
+def test_statistics_count_by_hour_and_day(studio):
+    text = studio.get("/visits/statistics")
+    rows = re.findall(r'<tr><th scope="row">([^<]*)</th>(.*?)</tr>', text)
+    cells = [(name, re.findall(r"<td[^>]*>([^<]*)</td>", row)) for name, row in rows]
+    assert [(name, row[0]) for name, row in cells[:2]] == [("unknown", "2"), ("Jay", "1")]
+    assert [sum(map(int, filter(None, row))) for name, row in cells[2:]] == [2, 1, 2, 1]
+    assert len(cells[2][1]) == 24
+    assert "No visits to count" in studio.get("/visits/statistics", species="Nobody")
+
+
+def test_a_visit_is_explained_beside_enrolled_photos(studio):
+    assert "Visit 2" in studio.get("/why", visit="2")
+    assert studio.client.get("/why", params={"visit": "99"}).status_code == 404
+
+
+def test_older_visits_are_on_further_pages(studio, monkeypatch):
+    monkeypatch.setattr("hmdrn.studio.pages.visits._SHOWN", 2)
+    assert "Older visits" in studio.get("/visits")
+    last = studio.get("/visits", page="1")
+    assert "Older visits" not in last
+    assert len(re.findall("data-visit=", last)) == 1
+
+
 def test_without_a_diary_the_page_says_what_to_do(make_studio, gallery):
     studio = make_studio(gallery)
     assert "--visits FILE" in studio.client.get("/visits").text

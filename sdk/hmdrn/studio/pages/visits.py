@@ -1,39 +1,42 @@
-"""The diary by day, corrections, and the inbox of strangers."""
+"""The diary by day and species, its filter, and corrections."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hmdrn.studio.html import Html, element
-from hmdrn.studio.layout import button, form, hidden, percent, render_page, species_field
+from hmdrn.studio.html import Html, element, join
+from hmdrn.studio.layout import button, form, render_page
+from hmdrn.studio.pages import inbox, visit_statistics
+from hmdrn.studio.pages.visit_filter import FILTER, PAGE, parse_filter, render_filter
+from hmdrn.studio.pages.visit_parts import CORRECT, render_visit
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
-from hmdrn.visits.filter import VisitFilter, parse_time
-from hmdrn.visits.statistics import count_visits
+from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Visit
 from hmdrn_runtime.errors import HmdrnError
 
 e = element
-_PAGE, _INBOX = "/visits", "/inbox"
-_SHOWN = 200
-_KNOWN = {"": None, "known": True, "unknown": False}
-_IN_GROUP = 6
+_SHOWN = 100
+_KEYS = 9
 
 
 def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
-    """Return the addresses of the page."""
+    """Return the addresses of the page, of the inbox and of the statistics."""
     page = VisitsPage(session, notices)
     return [
-        Route(_PAGE, answer(page.show)),
-        Route(_INBOX, answer(page.show_inbox)),
+        Route(PAGE, answer(page.show)),
         Route("/visits/picture", answer(page.send_picture)),
-        Route("/visits/correct", change(page.correct, _PAGE, notices), methods=["POST"]),
-        Route("/visits/undo", change(page.undo, _PAGE, notices), methods=["POST"]),
+        Route(CORRECT, change(page.correct, PAGE, notices), methods=["POST"]),
+        Route("/visits/undo", change(page.undo, PAGE, notices), methods=["POST"]),
+        *inbox.list_routes(session, notices),
+        *visit_statistics.list_routes(session),
     ]
 
 
@@ -51,59 +54,43 @@ class VisitsPage:
         """Show the visits that a filter leaves, the newest first."""
         query, message = sent.query, self._notices.find(sent)
         try:
-            where = _parse_filter(query)
+            where = parse_filter(query)
         except HmdrnError as error:
             where, message = VisitFilter(), (str(error), True)
-        visits = self._store.find(where, _SHOWN, newest_first=True)
+        text = query.get("page", "")
+        number = int(text) if text.isdecimal() and len(text) < 6 else 0
+        found = self._store.find(where, _SHOWN * (number + 1), newest_first=True)
+        visits, total = found[_SHOWN * number :], self._store.count(where)
+        back = urlencode({name: query[name] for name in FILTER if query.get(name)})
+        names = self._list_names(visits)
         days = [
-            e("section", e("h2", day), e("ul", *(self._render(visit) for visit in members), class_="photos"))
-            for day, members in groupby(visits, lambda visit: f"{visit.start.astimezone():%A, %Y-%m-%d}")
+            _render_day(day, list(members), names, back)
+            for day, members in groupby(visits, lambda visit: visit.start.astimezone().date())
         ]
-        total = self._store.count(where)
-        more = f" The newest {_SHOWN} are shown." if total > _SHOWN else ""
+        older = {**dict(parse_qsl(back)), "page": str(number + 1)}
         return render_page(
             self._session,
-            _PAGE,
+            PAGE,
             "Visits",
             e(
                 "p",
-                f"{total} visit{'s' * (total != 1)}. {_count_species(visits)}{more} ",
-                e("a", "Inbox of strangers", href=_INBOX),
-            ),
-            self._render_filter(query),
-            *days,
-            form("/visits/undo", button("Undo the last correction")),
-            notice=message,
-        )
-
-    def show_inbox(self, sent: Sent) -> Response:
-        """Show unknown visits in groups that look alike."""
-        from hmdrn.visits.inbox import group_unknown_visits
-
-        groups = group_unknown_visits(self._store, self._session.recognizer)
-        sections = []
-        for group in groups:
-            count = len(group.visits)
-            question = "One visit" if count == 1 else f"One new species, {count} visits?"
-            pictures = [_picture(visit) for visit in group.visits[:_IN_GROUP]]
-            ids = [hidden("visit", visit.id) for visit in group.visits]
-            title = "Name it" if count == 1 else f"Name all {count}"
-            sections.append(
+                f"{total} visit{'s' * (total != 1)}. ",
+                e("a", "Inbox of strangers", href=inbox.PAGE, class_="button"),
                 e(
-                    "section",
-                    e("h2", question),
-                    e("div", *pictures, class_="row"),
-                    _naming(ids, title, _INBOX),
-                )
-            )
-        empty = e("p", "No unknown visits with pictures.")
-        return render_page(
-            self._session,
-            _PAGE,
-            "Inbox of strangers",
-            e("p", e("a", "All visits", href=_PAGE)),
-            *(sections or [empty]),
-            notice=self._notices.find(sent),
+                    "a",
+                    "Statistics",
+                    href=f"{visit_statistics.PAGE}{'?' * bool(back)}{back}",
+                    class_="button",
+                ),
+            ),
+            render_filter(query),
+            _render_keys(names) if visits else None,
+            *(days or [e("p", _describe_none(bool(back)))]),
+            e("p", e("a", "Older visits", href=f"{PAGE}?{urlencode(older)}", class_="button"))
+            if total > len(found)
+            else None,
+            form("/visits/undo", button("Undo the last correction", data_action="undo")),
+            notice=message,
         )
 
     def correct(self, sent: Sent) -> Response:
@@ -112,16 +99,21 @@ class VisitsPage:
         label = None if sent.text("action") == "not-a-subject" else sent.text("label")
         correction = self._session.correct_visits(ids, label)
         what = correction.label or "not a subject"
-        taught = f" {correction.enrolled} pictures enrolled." if correction.enrolled else ""
+        pictures = correction.enrolled
+        taught = f" {pictures} picture{'s' * (pictures != 1)} enrolled." if pictures else ""
         count = len(correction.visits)
-        back = _INBOX if sent.text("back") == _INBOX else _PAGE
+        back = inbox.PAGE
+        if sent.text("back") != inbox.PAGE:
+            # Rebuilt from its parts: a form cannot lead to another page.
+            filter_ = urlencode([pair for pair in parse_qsl(sent.text("back")) if pair[0] in FILTER])
+            back = f"{PAGE}{'?' * bool(filter_)}{filter_}#visit-{ids[0]}"
         return self._notices.redirect(back, f"{count} visit{'s' * (count != 1)}: {what}.{taught}")
 
     def undo(self, sent: Sent) -> Response:
         """Undo the last correction, in the gallery too."""
         change = self._session.undo_correction()
         count = len(change.visits)
-        return self._notices.redirect(_PAGE, f"Undone for {count} visit{'s' * (count != 1)}.")
+        return self._notices.redirect(PAGE, f"Undone for {count} visit{'s' * (count != 1)}.")
 
     def send_picture(self, sent: Sent) -> Response:
         """Send a picture of a visit."""
@@ -129,82 +121,58 @@ class VisitsPage:
         number = int(text) if text.isdecimal() and len(text) < 16 else 0
         return Response(self._store.read_picture(number), media_type="image/jpeg")
 
-    def _render(self, visit: Visit) -> Html:
-        naming = visit.naming
-        kind = "good" if naming.label else "unsure"
-        return e(
-            "li",
-            _picture(visit),
-            e("p", naming.text, class_="name"),
-            e("p", f"{visit.start.astimezone():%H:%M:%S}, {visit.duration:.0f} s, {_evidence(visit)}"),
-            e("p", visit.source),
-            e("details", e("summary", "Correct"), _naming([hidden("visit", visit.id)], "It is this", _PAGE)),
-            class_=kind,
-        )
-
-    def _render_filter(self, query: dict[str, str]) -> Html:
-        known = query.get("known", "")
-        names = {"": "all visits", "known": "with a species", "unknown": "unknown"}
-        options = [e("option", text, value=value, selected=value == known) for value, text in names.items()]
-        fields = [
-            e(
-                "label",
-                "Species",
-                e("input", name="species", list="species", value=query.get("species") or None, maxlength=120),
-            ),
-            *(
-                e("label", text, e("input", type="date", name=name, value=query.get(name) or None))
-                for name, text in (("since", "From"), ("until", "To"))
-            ),
-            e("label", "Show", e("select", *options, name="known")),
-        ]
-        return e("form", *fields, e("button", "Filter"), action=_PAGE, class_="row filter", role="search")
+    def _list_names(self, visits: Sequence[Visit]) -> list[str]:
+        """Return the names that digits give: the most frequent species, then the others."""
+        counts = Counter(visit.label for visit in visits if visit.label)
+        names = [name for name, _ in counts.most_common(_KEYS)]
+        return [*names, *(name for name in self._session.gallery.species if name not in counts)][:_KEYS]
 
 
-def _parse_filter(query: dict[str, str]) -> VisitFilter:
-    species = query.get("species", "").strip()
-    since, until = query.get("since"), query.get("until")
-    return VisitFilter(
-        species=(species,) if species else (),
-        since=parse_time(since) if since else None,
-        until=parse_time(until, is_end=True) if until else None,
-        known=_KNOWN.get(query.get("known", "")),
-    )
-
-
-def _picture(visit: Visit) -> Html:
-    if not visit.pictures:
-        return e("p", "no picture kept", class_="blank")
-    source = f"/visits/picture?{urlencode({'picture': visit.pictures[0].id})}"
-    text = f"Visit {visit.id}: {visit.naming.text}"
-    return e("img", src=source, alt=text, loading="lazy", width=160, height=160)
-
-
-def _naming(ids: list[Html], title: str, back: str) -> Html:
-    """Return the forms that name visits."""
+def _render_day(day: object, visits: Sequence[Visit], names: Sequence[str], back: str) -> Html:
+    counts = Counter((visit.naming.text, visit.label) for visit in visits)
+    links = [
+        e("a", f"{text} {count}", href=f"{PAGE}?{urlencode({'species': label})}")
+        if label
+        else e("span", f"{text} {count}")
+        for (text, label), count in counts.most_common()
+    ]
     return e(
-        "div",
-        form(
-            "/visits/correct", *ids, hidden("back", back), species_field("It is"), button(title), class_="row"
-        ),
-        form(
-            "/visits/correct",
-            *ids,
-            hidden("back", back),
-            button("Not a subject", name="action", value="not-a-subject"),
-        ),
+        "section",
+        e("h2", f"{day:%A, %Y-%m-%d}"),
+        e("p", *(join(link, " ") for link in links), class_="counts"),
+        e("ul", *(render_visit(visit, names, back) for visit in visits), class_="photos"),
     )
 
 
-def _evidence(visit: Visit) -> str:
-    naming = visit.naming
-    if naming.verdict is not None:
-        return "corrected"
-    if naming.probability is not None:
-        return percent(naming.probability)
-    return f"most like {naming.nearest}" if naming.nearest else "no evidence"
+def _render_keys(names: Sequence[str]) -> Html:
+    """Return the list of keys, which scripts show, with a switch: single keys may disturb speech input."""
+    keys = {
+        "J": "next visit",
+        "K": "visit before",
+        "R": "its name is right",
+        "X": "not a subject",
+        "E": "another species",
+        "W": "why",
+        "U": "undo the last correction",
+        **{str(key): name for key, name in enumerate(names, 1)},
+    }
+    rows = [join(e("dt", e("kbd", key)), e("dd", text)) for key, text in keys.items()]
+    return e(
+        "details",
+        e("summary", "Keys"),
+        e(
+            "label",
+            e("input", type="checkbox", id="keys-on", checked=True),
+            " Use these keys",
+            class_="check",
+        ),
+        e("dl", *rows, class_="keys"),
+        id="keys",
+        hidden=True,
+    )
 
 
-def _count_species(visits: list[Visit]) -> str:
-    counts = [f"{species.text} {species.visits}" for species in count_visits(visits).species[:8]]
-    return f"{', '.join(counts)}." if counts else ""
+def _describe_none(is_filtered: bool) -> str:
+    if is_filtered:
+        return "No visit passes this filter."
+    return "No visits yet: the studio with --source, or hmdrn watch with --visits, writes them."

@@ -42,6 +42,38 @@ for (const slider of document.querySelectorAll("[data-cost]")) {
   });
 }
 
+// One key corrects the visit that has the focus; a checkbox turns the keys off.
+const keys = document.getElementById("keys");
+if (keys) {
+  const on = document.getElementById("keys-on");
+  const visits = [...document.querySelectorAll("[data-visit]")];
+  const actions = { r: "confirm", x: "none", e: "other", w: "why" };
+  keys.hidden = false;
+  on.checked = localStorage.getItem("keys") !== "off";
+  on.addEventListener("change", () => localStorage.setItem("keys", on.checked ? "on" : "off"));
+  const target = location.hash && document.querySelector(location.hash);
+  if (target) target.focus();
+
+  document.addEventListener("keydown", (event) => {
+    const field = event.target.closest("input, select, textarea");
+    if (!on.checked || field || event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.toLowerCase();
+    const current = document.activeElement.closest("[data-visit]");
+    let pressed = null;
+    if (key === "j" || key === "k") {
+      const place = visits.indexOf(current) + (key === "j" ? 1 : -1);
+      visits[Math.min(Math.max(place, 0), visits.length - 1)].focus();
+    } else if (key === "u") pressed = document.querySelector("[data-action=undo]");
+    else if (current && actions[key]) pressed = current.querySelector(`[data-action=${actions[key]}]`);
+    else if (current && /^[1-9]$/.test(key)) pressed = current.querySelector(`[data-key="${key}"]`);
+    else return;
+    event.preventDefault();
+    if (!pressed) return;
+    pressed.click();
+    if (key === "e") current.querySelector(".name-it input[name=label]").focus();
+  });
+}
+
 // The end of a job changes the version, which shows its result.
 const job = document.getElementById("job");
 if (job) {
