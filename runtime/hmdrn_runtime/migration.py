@@ -20,6 +20,7 @@ from hmdrn_runtime.gallery.history import make_change
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species, extend_species
 from hmdrn_runtime.open_set.threshold import false_accept_rate
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 from hmdrn_runtime.recognizer import Recognizer
 
 
@@ -75,13 +76,19 @@ def find_variant_mismatch(gallery: Gallery, bundle: Bundle) -> VariantMismatch |
     return VariantMismatch(bundle.variant, counts, MappingProxyType(costs), far)
 
 
-def reenroll(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = False) -> tuple[Gallery, int]:
+def reenroll(
+    gallery: Gallery,
+    recognizer: Recognizer,
+    skip_missing: bool = False,
+    report: ProgressCallback = ignore_progress,
+) -> tuple[Gallery, int]:
     """Enroll a gallery's thumbnails under another network.
 
     Args:
         gallery: The gallery, of any network.
         recognizer: Has the other network. Its own gallery stays as it is.
         skip_missing: Leave out photos without a thumbnail, and species that have no other photos.
+        report: Receives the progress, species by species.
 
     Returns:
         The gallery of the other network, with the thumbnails; and the number of photos left out.
@@ -105,7 +112,8 @@ def reenroll(gallery: Gallery, recognizer: Recognizer, skip_missing: bool = Fals
             "with --skip-missing"
         )
     species: dict[str, Species] = {}
-    for label, old in gallery.species.items():
+    for number, (label, old) in enumerate(gallery.species.items()):
+        report("enrolling anew", number, len(gallery))
         pixels = {p.digest: p.pixels for p in old.photos.values()}
         thumbnails = {digest: array for digest, array in pixels.items() if array is not None}
         if thumbnails:

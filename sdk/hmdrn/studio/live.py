@@ -65,14 +65,15 @@ class LiveStatus:
 
 
 class _EmptyGalleryClassifier:
-    """A recognizer that calls everything unknown while nothing is enrolled."""
+    """The present recognizer, which calls everything unknown while nothing is enrolled."""
 
     def __init__(self, recognizer: Recognizer) -> None:
-        self._recognizer = recognizer
+        self.recognizer = recognizer
 
     def classify_batch(self, images: list[PIL.Image.Image]) -> list[Prediction]:
-        if len(self._recognizer.gallery):
-            return self._recognizer.classify_batch(images)
+        recognizer = self.recognizer
+        if len(recognizer.gallery):
+            return recognizer.classify_batch(images)
         return [Prediction("", 0.0, 0.0, False, ()) for _ in images]
 
 
@@ -98,9 +99,10 @@ class LiveView:
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=30))
 
     def __post_init__(self) -> None:
-        classifier = _EmptyGalleryClassifier(self.recognizer)
+        self._classifier = _EmptyGalleryClassifier(self.recognizer)
+        self._recorder: VisitRecorder | None = None
         self._watch: Watch = watch(
-            classifier, self.source, every_frame=False, boxes=self.detector, on_event=self._note
+            self._classifier, self.source, every_frame=False, boxes=self.detector, on_event=self._note
         )
         self.status: LiveStatus = LiveStatus(self._watch.source.name)
         self._jpeg: tuple[int, bytes] = (0, b"")
@@ -128,6 +130,14 @@ class LiveView:
             self._resume.set()
         self._update(is_paused=is_paused)
 
+    def use(self, recognizer: Recognizer) -> None:
+        """Name the next frames by another model."""
+        self.recognizer = self._classifier.recognizer = recognizer
+        if self._recorder is not None:
+            self._recorder.recognizer = recognizer
+        with self._lock:
+            self._frames.clear()  # prepared for the former model
+
     def list_frames(self) -> list[PreparedPhoto]:
         """Return the subjects of the last seconds, as prepared photos, the oldest first."""
         with self._lock:
@@ -146,6 +156,7 @@ class LiveView:
         if self.visits is not None:
             source = self._watch.source
             recorder = VisitRecorder(self.visits, self.recognizer, source.name, source.live, self.report)
+            self._recorder = recorder
         try:
             for result in self._watch:
                 if recorder is not None:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from hmdrn.studio.access import Access, Gate
 from hmdrn.studio.live import LiveView
-from hmdrn.studio.pages import classify, enroll, gallery, jobs, live, models, species, visits
+from hmdrn.studio.pages import classify, enroll, gallery, jobs, live, models, selftest, species, visits
 from hmdrn.studio.requests import Notices, Sent, answer
 from hmdrn.studio.session import StudioSession
 from hmdrn_runtime.errors import HmdrnError
@@ -29,6 +29,8 @@ _STATIC = Path(__file__).parent / "static"
 def create_app(session: StudioSession, access: Access, view: LiveView | None = None) -> ASGIApp:
     """Return the pages behind their gate, as an ASGI application."""
     notices = Notices()
+    if view is not None:
+        session.followers.append(view.use)
 
     def send_version(sent: Sent) -> Response:
         return PlainTextResponse(session.version)
@@ -47,7 +49,8 @@ def create_app(session: StudioSession, access: Access, view: LiveView | None = N
         *classify.list_routes(session, notices),
         *live.list_routes(session, view, notices),
         *jobs.list_routes(session, notices),
-        *models.list_routes(session),
+        *models.list_routes(session, notices),
+        *selftest.list_routes(session, notices),
         *visits.list_routes(session, notices),
     ]
     return Gate(Starlette(routes=routes), access)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from hmdrn.forecasting import forecast
-from hmdrn.open_set import calibrate_threshold, evaluate_acceptance
+from hmdrn.open_set import calibrate_threshold
 from hmdrn.studio.enrollment import EnrollmentBatch, enroll_species, list_photos
 from hmdrn.studio.jobs import Jobs
-from hmdrn.studio.undo import revert_change
+from hmdrn.studio.rates import RateCosts
+from hmdrn.studio.undo import UndoStep
 from hmdrn.visits.changes import VisitChange
 from hmdrn.visits.corrections import Correction, correct_visits, undo_change
 from hmdrn.visits.store import VisitStore
@@ -28,8 +28,6 @@ from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError, HmdrnError
 from hmdrn_runtime.gallery.file import load_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
-from hmdrn_runtime.gallery.history import Change
-from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.gallery.state import GalleryState, MergeReport
 from hmdrn_runtime.images.preprocessing import hash_pixels
 from hmdrn_runtime.images.quality import PreparedPhoto
@@ -43,13 +41,6 @@ MAX_UNDO = 50
 """Changes that can be undone; those of earlier runs cannot."""
 
 
-@dataclass(frozen=True)
-class _Step:
-    before: GalleryState
-    after: GalleryState
-    change: Change
-
-
 class StudioSession:
     """A gallery that is shown and changed, by any number of threads.
 
@@ -61,6 +52,10 @@ class StudioSession:
     Attributes:
         batch: The last enrollment; None before the first.
         jobs: Long work.
+        home: The gallery's file at the start; `gallery_path` is that of the present model.
+        first_bundle: The bundle at the start.
+        threads: CPU threads of models that are opened later; None for all.
+        followers: Called with the recognizer of a model that is switched to.
     """
 
     def __init__(self, recognizer: Recognizer, gallery: Path, visits: VisitStore | None = None) -> None:
@@ -69,11 +64,14 @@ class StudioSession:
         self.visits: VisitStore | None = visits
         self.batch: EnrollmentBatch | None = None
         self.jobs: Jobs = Jobs()
+        self.home: Path = gallery
+        self.first_bundle: Path = recognizer.bundle.path
+        self.threads: int | None = None
+        self.followers: list[Callable[[Recognizer], None]] = []
         self._lock = threading.RLock()
-        self._steps: deque[_Step] = deque(maxlen=MAX_UNDO)
+        self._steps: deque[UndoStep] = deque(maxlen=MAX_UNDO)
         self._forecast: tuple[GalleryState, Forecast | None] | None = None
-        self._costs: tuple[Mapping[str, Species], dict[float, AcceptanceReport]] = ({}, {})
-        """The costs of rates that were asked for, by rate, of the species that they are for."""
+        self._costs = RateCosts()
         self._changes = 0
 
     @property
@@ -98,10 +96,19 @@ class StudioSession:
     def undoable(self) -> str | None:
         """Description of the change that `undo` takes back; None if there is none."""
         with self._lock:
-            if not self._steps:
-                return None
-            change = self._steps[-1].change
-            return f"{change.what} ({change.label})" if change.label else change.what
+            return str(self._steps[-1]) if self._steps else None
+
+    def use(self, recognizer: Recognizer, gallery: Path) -> None:
+        """Go on with another model and its gallery's file; earlier changes cannot be undone any more."""
+        with self._lock:
+            recognizer.follow_gallery(gallery, lambda message: None)
+            recognizer.refresh()
+            self.recognizer, self.gallery_path = recognizer, gallery
+            self.batch = self._forecast = None
+            self._steps.clear()
+            self._changes += 1
+            for follow in self.followers:
+                follow(recognizer)
 
     def forecast(self) -> Forecast | None:
         """Return the forecast of the present gallery, computed once for each of its states."""
@@ -225,16 +232,7 @@ class StudioSession:
 
     def preview_rate(self, rate: float) -> AcceptanceReport:
         """Measure what a false-accept rate would cost, without setting it."""
-        state = self.gallery.state
-        if self._costs[0] is not state.species:
-            self._costs = (state.species, {})
-        costs = self._costs[1]
-        if rate not in costs:
-            copy = Gallery(self.gallery.network, state.species)
-            trial = Recognizer(self.recognizer.bundle, self.recognizer.backend, copy)
-            calibrate_threshold(trial, rate)
-            costs[rate] = evaluate_acceptance(trial)
-        return costs[rate]
+        return self._costs.measure(self.recognizer, rate)
 
     def undo(self) -> str:
         """Take back the last change of this studio, and return its description.
@@ -250,7 +248,7 @@ class StudioSession:
                 raise HmdrnError("nothing to undo: this studio has changed nothing since it was started")
             step = self._steps[-1]
             with self._change(keep_rate=False):
-                self.gallery.update(lambda now: revert_change(step.before, step.after, now, step.change))
+                self.gallery.update(step.revert)
                 self.recognizer.refresh()
             self._steps.pop()  # the undoing itself
             self._steps.pop()
@@ -293,4 +291,4 @@ class StudioSession:
                 self.gallery.update(lambda now: before)
                 raise
             self._changes += 1
-            self._steps.append(_Step(before, self.gallery.state, changed.history[-1]))
+            self._steps.append(UndoStep(before, self.gallery.state, changed.history[-1]))

@@ -18,7 +18,6 @@ from hmdrn.watching.frames import Frame
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.images.capture_time import find_capture_time
-from hmdrn_runtime.images.preprocessing import crop_box
 from hmdrn_runtime.recognizer import Recognizer
 
 GAP_SECONDS = 10.0
@@ -60,6 +59,7 @@ class VisitRecorder:
         report: Called once when the file begins to fail.
 
     Attributes:
+        recognizer: The recognizer that names the visits; replace it where the model is switched.
         count: Visits that have ended so far.
 
     Examples:
@@ -82,7 +82,7 @@ class VisitRecorder:
         live: bool = True,
         report: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self._store, self._recognizer, self._source, self._report = store, recognizer, source, report
+        self._store, self.recognizer, self._source, self._report = store, recognizer, source, report
         self._live = live
         self._offset: float | None = None
         """Seconds since 1970 at which a film begins."""
@@ -138,7 +138,7 @@ class VisitRecorder:
             visit.is_decided, visit.label = True, sighting.smoothed.label
         box = sighting.box
         visit.chooser.offer(
-            lambda: frame.image if box is None else crop_box(frame.image, box),
+            lambda: frame.image if box is None else frame.crop(box),
             box,
             sighting.prediction,
             clock,
@@ -159,7 +159,7 @@ class VisitRecorder:
         return self._write(self._make(visit, track, is_closed=True))
 
     def _make(self, visit: _OpenVisit, track: int, is_closed: bool) -> Visit:
-        network, gallery = self._recognizer.bundle.manifest.network, self._recognizer.gallery
+        network, gallery = self.recognizer.bundle.manifest.network, self.recognizer.gallery
         naming = visit.tally.result(network.fingerprint, gallery.generation)
         return Visit(
             visit.start_time,

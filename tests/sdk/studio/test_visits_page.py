@@ -76,7 +76,8 @@ def test_strangers_are_named_by_group(studio, store):
 def test_a_right_name_is_confirmed_with_one_button(studio, store):
     text = studio.client.get("/visits").text
     visit = re.search(r'<li [^>]*id="visit-1".*?</li>', text).group()
-    assert 'value="Jay"' in visit and ">Right</button>" in visit
+    assert 'value="Jay"' in visit
+    assert ">Right</button>" in visit
     answer = studio.post("/visits/correct", visit="1", label="Jay", back="species=Jay")
     assert store.get(1).naming.verdict == "species"
     assert "1 visit." in answer

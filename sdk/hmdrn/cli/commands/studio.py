@@ -73,6 +73,8 @@ def command(
         gallery = check_gallery_path(gallery)
         recognizer = _load(bundle, gallery, threads)
         session = StudioSession(recognizer, gallery, store)
+        session.threads = threads
+        stack.callback(session.jobs.close)
         view = None
         if source is not None:
             found_by = open_detector(detector, None, parse_source(source), threads, print_message)

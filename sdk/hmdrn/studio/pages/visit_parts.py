@@ -1,4 +1,4 @@
-"""One visit as the diary and the inbox show it: its picture or clip, its evidence, and the forms that name it."""
+"""One visit as the diary and the inbox show it: picture, evidence, and the forms that name it."""
 
 from __future__ import annotations
 
