@@ -137,7 +137,7 @@ class GalleryPage:
 
     def _render_rate(self) -> Html:
         session = self._session
-        heading = e("h2", "Known or unknown")
+        heading = e("h2", "Known or unknown", id="rate")
         if session.recognizer.background is None:
             text = "This model has no background species, so every photo gets the name of a species."
             return e("section", heading, e("p", text))

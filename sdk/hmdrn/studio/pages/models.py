@@ -126,16 +126,14 @@ class ModelsPage:
     def _render(
         self, model: ModelInfo, state: str, render_more: Callable[[ModelInfo], Html] | None = None
     ) -> Html:
-        work = (
-            "-" if model.multiply_adds is None else f"{model.multiply_adds / 1e6:.0f} million multiply-adds"
-        )
         facts: dict[str, str | Html] = {
-            "Network": f"{model.backbone}, {model.head} head, {model.side or '-'} px",
+            "Network": f"{model.backbone}, {model.head} head" + (f", {model.side} px" if model.side else ""),
             "Size": f"{model.bytes / 1e6:.1f} MB",
-            "Work for a photo": work,
             "Trained on": model.training_data,
             "License": model.license,
         }
+        if model.multiply_adds is not None:
+            facts["Work for a photo"] = f"{model.multiply_adds / 1e6:.0f} million multiply-adds"
         if model.kind == "bundle":
             facts["Speed here"] = self._render_speed(model)
         rows = [e("tr", e("th", name, scope="row"), e("td", value)) for name, value in facts.items()]
