@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from filelock import FileLock
@@ -13,10 +14,14 @@ from filelock import FileLock
 # As many workers run as there are cores: threads of each would hold the others up. Before torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(os, "sched_getaffinity"):  # ONNX Runtime's too: they spin while they wait for work
+        os.sched_getaffinity = lambda pid: {0}
 
 ROOT = Path(__file__).parent.parent
 
 pytest_plugins = ["authors_fixtures"]
+
+CONV4 = ROOT / "weights" / "conv4.safetensors"
 
 SMALL_SIDES = {"efficientnet-lite0": 64}
 """Sides in pixels of untrained networks that are not their backbone's: so many layers would take long."""
@@ -61,14 +66,14 @@ def once(
 
 @pytest.fixture(scope="session")
 def seeded_checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str, str], Path]:
-    """Checkpoint of an untrained network with fixed weights, by backbone and head.
+    """Checkpoint of a network with fixed weights, by backbone and head: the trained Conv-4, else untrained.
 
     Every weight that starts at a constant is moved off it: two tensors that are equal by chance would
-    hide a mix-up of the two.
+    hide a mix-up of the two. The trained Conv-4, which has no such weights, saves the export of another.
     """
 
     def make(path: Path) -> None:
-        import torch
+        torch = pytest.importorskip("torch")
 
         from hmdrn_network.checkpoints import ModelCard, save_checkpoint
         from hmdrn_network.config import NetworkConfig
@@ -89,7 +94,11 @@ def seeded_checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Ca
                 _fit_batch_norms(network)
         save_checkpoint(path, network, ModelCard(f"{backbone}-{head}-seeded"))
 
-    return lambda backbone, head: once(f"{backbone}_{head}.safetensors", make)
+    def find(backbone: str, head: str) -> Path:
+        trained = (backbone, head) == ("conv4", "ridge")
+        return CONV4 if trained else once(f"{backbone}_{head}.safetensors", make)
+
+    return find
 
 
 def _fit_batch_norms(network: Any) -> None:
@@ -121,6 +130,8 @@ def exported(
     """Bundle of a checkpoint, exported once a run: exported("conv4", "attention") or exported(path)."""
 
     def make(*source: str | Path, preprocessing: str = "crop") -> Path:
+        pytest.importorskip("torch")
+
         from hmdrn_export.exporter import export_bundle
         from hmdrn_network.checkpoints import load_checkpoint
 
@@ -137,7 +148,7 @@ def exported(
 @pytest.fixture(scope="session")
 def conv4(exported: Callable[..., Path]) -> Path:
     """Bundle of the trained Conv-4: smaller and faster than the package's model."""
-    path: Path = exported(ROOT / "weights" / "conv4.safetensors")
+    path: Path = exported(CONV4)
     return path
 
 
@@ -146,23 +157,26 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Lets exports take the graphs of a finished bundle, untraced(bundle): tracing takes longest."""
 
     def take(bundle: Path) -> None:
-        from onnx_graphs import load_graph
-
         from hmdrn_export import exporter
 
-        folder = bundle / "graphs" / "fp32"
-
-        def loaded(job: Any, metadata: Any) -> dict[str, Any]:
-            return {name: load_graph(folder / f"{name}.onnx") for name in job.graphs}
-
-        monkeypatch.setattr(exporter, "trace_graphs", loaded)
+        monkeypatch.setattr(exporter, "trace_graphs", _load_graphs(bundle))
 
     return take
 
 
+def _load_graphs(bundle: Path) -> Callable[[Any, Any], dict[str, Any]]:
+    """Return a double of `trace_graphs` that takes the graphs of a finished bundle."""
+    from onnx_graphs import load_graph
+
+    folder = bundle / "graphs" / "fp32"
+    return lambda job, metadata: {name: load_graph(folder / f"{name}.onnx") for name in job.graphs}
+
+
 @pytest.fixture(scope="session")
 def written(
-    once: Callable[[str, Callable[[Path], None]], Path], seeded_checkpoint: Callable[[str, str], Path]
+    once: Callable[[str, Callable[[Path], None]], Path],
+    seeded_checkpoint: Callable[[str, str], Path],
+    exported: Callable[..., Path],
 ) -> Callable[[str, str, str], Any]:
     """written(backbone, head, variant): an fp16 bundle that is not verified, which would take longer."""
 
@@ -172,9 +186,13 @@ def written(
         from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, open_bundle
 
         def write(path: Path) -> None:
-            path.mkdir()
             checkpoint = load_checkpoint(seeded_checkpoint(backbone, head))
-            manifest = exporter.write_bundle(checkpoint, path, "fp16", "crop")
+            trace = exporter.trace_graphs
+            if backbone == "conv4":  # other tests need this bundle; that of a larger network takes minutes
+                trace = _load_graphs(exported(backbone, head))
+            path.mkdir()
+            with patch.object(exporter, "trace_graphs", trace):
+                manifest = exporter.write_bundle(checkpoint, path, "fp16", "crop")
             (path / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
 
         return open_bundle(once(f"{backbone}_{head}_fp16_unverified.hmdrn", write), variant)

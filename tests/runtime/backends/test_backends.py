@@ -228,7 +228,7 @@ def test_the_number_of_threads_reaches_onnx_runtime(bundle, monkeypatch, pixels)
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity of processes")
 def test_no_thread_of_a_restricted_process_leaves_its_processors():
-    if len(os.sched_getaffinity(0)) < 2:
+    if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two processors")
     script = """
 import os, re, sys

@@ -10,7 +10,7 @@ from outcomes import assert_refused
 from PIL import Image, ImageFilter
 
 from hmdrn.cli.threshold_summary import describe_passing
-from hmdrn.loading import load, resolve_bundle
+from hmdrn.loading import load
 from hmdrn.open_set import add_background, calibrate_threshold, copy_background
 from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport
 from hmdrn_runtime import recognizer as recognizing
@@ -23,8 +23,8 @@ from hmdrn_runtime.specimens.traits import name_species
 
 
 @pytest.fixture(scope="session")
-def backed(once, tmp_path_factory):
-    """The default model with drawn specimens as background."""
+def backed(once, tmp_path_factory, conv4):
+    """The trained Conv-4, which is fast, with drawn specimens as background."""
 
     def make(path):
         data = tmp_path_factory.mktemp("background")
@@ -32,10 +32,20 @@ def backed(once, tmp_path_factory):
             (data / name_species(s)).mkdir()
             for n, image in enumerate(images):
                 Image.fromarray(image).save(data / name_species(s) / f"{n}.png")
-        shutil.copytree(resolve_bundle("default"), path)
+        shutil.copytree(conv4, path)
         add_background(path, [data], lambda what, done, of: None, count=8)
 
     return once("backed.hmdrn", make)
+
+
+@pytest.fixture
+def gallery(backed, specimens, tmp_path):
+    """The gallery of the specimens."""
+    opened = load(backed, threads=1)
+    for folder in sorted(specimens.iterdir()):
+        opened.enroll(folder.name, sorted(folder.iterdir()))
+    opened.save_gallery(tmp_path / "site.gallery")
+    return tmp_path / "site.gallery"
 
 
 @pytest.fixture
@@ -159,7 +169,7 @@ def test_calibrating_what_cannot_be_is_refused_and_changes_nothing(
     verb = ("gallery", "calibrate")
     assert_refused(hmdrn(*verb, gallery, "-b", backed, "--false-accept-rate", 0.7), "--false-accept-rate")
     assert_refused(hmdrn(*verb, tmp_path / "missing", "-b", backed), "no gallery at")
-    assert_refused(hmdrn(*verb, gallery, "-b", exported("conv4", "ridge")), "--background DATA")
+    assert_refused(hmdrn(*verb, gallery, "-b", exported("conv4", "attention")), "--background DATA")
     assert gallery.read_bytes() == before
 
 
@@ -224,7 +234,7 @@ def test_eval_unknown_reports_what_was_asked_for(hmdrn, backed, specimens):
 
 
 def test_a_bundle_without_a_background_is_refused_with_advice(hmdrn, exported, specimens, tmp_path):
-    bundle = exported("conv4", "ridge")
+    bundle = exported("conv4", "attention")
     assert_refused(
         hmdrn("enroll", bundle, specimens, "-g", tmp_path / "g", "--false-accept-rate", 0.05),
         "--background DATA",
@@ -233,11 +243,11 @@ def test_a_bundle_without_a_background_is_refused_with_advice(hmdrn, exported, s
     assert not (tmp_path / "g").exists()
 
 
-def test_a_background_is_copied_to_a_bundle_of_the_same_network_only(backed, exported, tmp_path):
-    target = shutil.copytree(resolve_bundle("default"), tmp_path / "again.hmdrn")
+def test_a_background_is_copied_to_a_bundle_of_the_same_network_only(backed, conv4, exported, tmp_path):
+    target = shutil.copytree(conv4, tmp_path / "again.hmdrn")
     assert copy_background(backed, target)
     assert open_background(open_bundle(target)).digest == open_background(open_bundle(backed)).digest
-    other = shutil.copytree(exported("conv4", "ridge"), tmp_path / "other.hmdrn")
+    other = shutil.copytree(exported("conv4", "attention"), tmp_path / "other.hmdrn")
     assert not copy_background(backed, other)
     assert open_background(open_bundle(other)) is None
 
@@ -254,24 +264,24 @@ def test_an_export_of_a_bundles_own_model_keeps_its_background(hmdrn, backed, tm
     assert "has no background species" in squashed.err
 
 
-def test_strict_enrolls_nothing_where_a_photo_is_doubtful_and_names_it(hmdrn, specimens, tmp_path):
+def test_strict_enrolls_nothing_where_a_photo_is_doubtful_and_names_it(hmdrn, conv4, specimens, tmp_path):
     folder = tmp_path / "species"
     shutil.copytree(specimens, folder)
     file = sorted(folder.rglob("*.png"))[0]
     Image.open(file).filter(ImageFilter.GaussianBlur(8)).save(file)
-    outcome = hmdrn("enroll", "default", folder, "-g", tmp_path / "g", "--strict")
+    outcome = hmdrn("enroll", conv4, folder, "-g", tmp_path / "g", "--strict")
     assert_refused(outcome, "blurred")
     assert file.name in outcome.err
     assert not (tmp_path / "g").exists()
 
 
-def test_a_folder_of_another_species_is_doubted_and_not_refused(hmdrn, tmp_path):
+def test_a_folder_of_another_species_is_doubted_and_not_refused(hmdrn, conv4, tmp_path):
     ants, bees = draw_specimens(range(2), 11, size=84)
     for name, photos in {"ant": ants[:6], "bee": bees[:5], "wasp": ants[6:]}.items():
         (tmp_path / "species" / name).mkdir(parents=True)
         for n, photo in enumerate(photos):
             Image.fromarray(photo).save(tmp_path / "species" / name / f"{n}.png")
-    enroll = ("enroll", "default", tmp_path / "species", "-g", tmp_path / "g")
+    enroll = ("enroll", conv4, tmp_path / "species", "-g", tmp_path / "g")
     outcome = hmdrn(*enroll, "--strict", "--json")
     doubts = {species["label"]: species["doubt"] for species in outcome.json["species"]}
     assert doubts["bee"] is None
@@ -284,32 +294,32 @@ def test_a_folder_of_another_species_is_doubted_and_not_refused(hmdrn, tmp_path)
     assert {"ant", "wasp"} in [set(pair["labels"]) for pair in outcome.json["forecast"]["mixed_up"]]
     look = ("gallery", "show", tmp_path / "g", "wasp")
     assert hmdrn(*look, "--json").json["forecast"] is None
-    shown = hmdrn(*look, "--bundle", "default", "--json").json["forecast"]
+    shown = hmdrn(*look, "--bundle", conv4, "--json").json["forecast"]
     assert [species["label"] for species in shown["species"]] == ["wasp"]
-    assert "wasp: " in hmdrn(*look, "--bundle", "default").out
+    assert "wasp: " in hmdrn(*look, "--bundle", conv4).out
     again = hmdrn(*enroll, "--strict").out
     assert "enrolled before" in again
     assert "expected on new photos like these" in again
 
 
-def test_strict_refuses_copies_and_the_sheet_shows_them(hmdrn, specimens, tmp_path):
+def test_strict_refuses_copies_and_the_sheet_shows_them(hmdrn, conv4, specimens, tmp_path):
     folder = tmp_path / "species"
     shutil.copytree(specimens, folder)
     file = sorted(folder.rglob("*.png"))[0]
     Image.open(file).convert("RGB").save(file.with_name("copy.jpg"), quality=85)
-    enroll = ("enroll", "default", folder, "-g", tmp_path / "g")
+    enroll = ("enroll", conv4, folder, "-g", tmp_path / "g")
     assert_refused(hmdrn(*enroll, "--strict"), "copy.jpg", "counts as one with it")
     assert not (tmp_path / "g").exists()
 
 
-def test_strict_takes_dark_overexposed_and_small_photos(hmdrn, specimens, tmp_path):
+def test_strict_takes_dark_overexposed_and_small_photos(hmdrn, conv4, specimens, tmp_path):
     folder = tmp_path / "species"
     shutil.copytree(specimens, folder)
     dark, bright, small = sorted(folder.rglob("0.png"))[:3]
     Image.open(dark).point(lambda value: value // 12).save(dark)
     Image.open(bright).point(lambda value: min(255, value + 190)).save(bright)
     Image.open(small).resize((40, 40)).save(small)
-    outcome = hmdrn("enroll", "default", folder, "-g", tmp_path / "g", "--strict", "--json")
+    outcome = hmdrn("enroll", conv4, folder, "-g", tmp_path / "g", "--strict", "--json")
     assert outcome.code == 0, outcome.err
     verdicts = [photo["verdict"] for species in outcome.json["species"] for photo in species["photos"]]
     assert [sum(fault in verdict for verdict in verdicts) for fault in ("dark", "blown", "small")] == [
@@ -319,15 +329,15 @@ def test_strict_takes_dark_overexposed_and_small_photos(hmdrn, specimens, tmp_pa
     ]
 
 
-def test_strict_takes_photos_again_that_the_species_has_already(hmdrn, specimens, tmp_path):
-    hmdrn("enroll", "default", specimens, "-g", tmp_path / "g")
-    outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--strict")
+def test_strict_takes_photos_again_that_the_species_has_already(hmdrn, conv4, specimens, tmp_path):
+    hmdrn("enroll", conv4, specimens, "-g", tmp_path / "g")
+    outcome = hmdrn("enroll", conv4, specimens, "-g", tmp_path / "g", "--strict")
     assert outcome.code == 0, outcome.err
 
 
-def test_enroll_gives_every_photo_a_verdict_and_draws_them(hmdrn, specimens, tmp_path):
+def test_enroll_gives_every_photo_a_verdict_and_draws_them(hmdrn, conv4, specimens, tmp_path):
     sheet = tmp_path / "sheet.png"
-    outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--contact-sheet", sheet, "--json")
+    outcome = hmdrn("enroll", conv4, specimens, "-g", tmp_path / "g", "--contact-sheet", sheet, "--json")
     for species in outcome.json["species"]:
         assert [photo["name"] for photo in species["photos"]] == [
             f"{species['label']}/{n}.png" for n in range(6)
@@ -335,12 +345,12 @@ def test_enroll_gives_every_photo_a_verdict_and_draws_them(hmdrn, specimens, tmp
         assert sum(photo["most_useful"] for photo in species["photos"]) == 1
         assert species["nearest"]["label"] != species["label"]
     assert min(Image.open(sheet).size) > 500
-    assert "most useful photo" in hmdrn("enroll", "default", specimens, "-g", tmp_path / "h").out
+    assert "most useful photo" in hmdrn("enroll", conv4, specimens, "-g", tmp_path / "h").out
     assert (tmp_path / "h.png").is_file()
 
 
 @pytest.mark.parametrize("sheet", ["sheet.txt", "missing/sheet.png"])
-def test_a_contact_sheet_that_cannot_be_is_refused_before_the_work(hmdrn, specimens, tmp_path, sheet):
-    outcome = hmdrn("enroll", "default", specimens, "-g", tmp_path / "g", "--contact-sheet", tmp_path / sheet)
+def test_a_contact_sheet_that_cannot_be_is_refused_before_the_work(hmdrn, conv4, specimens, tmp_path, sheet):
+    outcome = hmdrn("enroll", conv4, specimens, "-g", tmp_path / "g", "--contact-sheet", tmp_path / sheet)
     assert_refused(outcome, sheet.rpartition("/")[2])
     assert not (tmp_path / "g").exists()
