@@ -2,6 +2,7 @@
 
     python -m benchmarks.motion DATA... --films 5 --minutes 2
 
+The films take the data in turns, so that the species of a film are of one group.
 Films are made from the photos: subjects of 3 to 40 % of the height pasted before leaves, drifting light,
 clouds and noise, none in a third of the time. Each film shows photos of some species, of which others are
 enrolled. CPU time is that of this process for the detector alone, without decoding and naming.
@@ -22,7 +23,7 @@ import PIL.Image
 
 import hmdrn
 from benchmarks.motion.film import Conditions, Film, FilmSettings, UInt8
-from benchmarks.motion.score import FilmScorer, MotionScore
+from benchmarks.motion.score import CROPS, FilmScorer, MotionScore
 from hmdrn.cli.output import print_facts
 from hmdrn_runtime.datasets.dataset import Photo, open_dataset
 from hmdrn_runtime.images.preprocessing import Box, crop_box
@@ -51,10 +52,10 @@ class Species:
                 self.subjects.append(np.ascontiguousarray(np.asarray(image)[..., ::-1]))
                 self.labels.append(label)
 
-    def name(self, image: PIL.Image.Image, boxes: Sequence[Box | None]) -> list[str]:
-        """Return the label of each box, or of the whole image."""
+    def name(self, image: PIL.Image.Image, boxes: Sequence[Box | None]) -> list[hmdrn.Prediction]:
+        """Return the prediction for each box, or for the whole image."""
         crops = [image if box is None else crop_box(image, box) for box in boxes]
-        return [prediction.label for prediction in self.recognizer.classify_batch(crops)]
+        return self.recognizer.classify_batch(crops)
 
 
 def score_film(species: Species, film: Film, score: MotionScore) -> float:
@@ -70,9 +71,8 @@ def score_film(species: Species, film: Film, score: MotionScore) -> float:
         if matches and named % NAME_EVERY == 0:
             for visit, true, found in matches:
                 label = species.labels[film.visits[visit].subject]
-                names = species.name(frame.image, [found, true, None])
-                for crop, name in zip(("motion", "true boxes", "whole frame"), names, strict=True):
-                    score.add_name(crop, name == label)
+                predictions = species.name(frame.image, [found, true, None])
+                scorer.add_names(visit, label, dict(zip(CROPS, predictions, strict=True)))
     scorer.finish(film.settings.seconds, film.settings.rate)
     return spent
 
@@ -102,11 +102,11 @@ def main(
 ) -> None:
     """Score motion on films made from photos, and names by its boxes, true boxes and whole frames."""
     cv2.setNumThreads(1)
-    classes = {label: photos for path in data for label, photos in open_dataset(path, split).classes.items()}
+    groups = [open_dataset(path, split).classes for path in data]
     width, height = (int(side) for side in size.split("x"))
     score, spent = MotionScore(), 0.0
     for index in range(seed, seed + films):
-        species = Species(classes, way, shots, index)
+        species = Species(groups[index % len(groups)], way, shots, index)
         settings = FilmSettings(60 * minutes, RATE, (width, height), seed=index)
         spent += score_film(species, Film(species.subjects, settings, Conditions(noise=noise)), score)
     values = {**score.to_dict(), "cpu_ms_a_frame": round(1e3 * spent / (score.seconds * RATE), 2)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,44 @@ import numpy as np
 
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.tracker import Tracker, compute_iou
+from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.images.preprocessing import Box
 
 MIN_VISIT_FRAMES = Smoothing().hold
 """Frames of a track that make a visit: with fewer, `watch` decides on no label."""
 MIN_FALSE_IOU = 0.1
 """Overlap with a true box from which a track is not false."""
+CROPS = "motion", "true boxes", "whole frame"
+"""Ways of cropping that are compared."""
+
+
+@dataclass
+class VisitNames:
+    """Names of one visit, for each way of cropping.
+
+    Attributes:
+        crops: Number of named frames.
+        right: Frames with the right name.
+        evidence: Sum of the species' probabilities over the frames.
+        label: The right name.
+    """
+
+    label: str
+    crops: int = 0
+    right: Counter[str] = field(default_factory=Counter)
+    evidence: dict[str, Counter[str]] = field(default_factory=lambda: {crop: Counter() for crop in CROPS})
+
+    def add(self, predictions: Mapping[str, Prediction]) -> None:
+        """Count the predictions for one frame, by the way of cropping."""
+        self.crops += 1
+        for crop, prediction in predictions.items():
+            self.right[crop] += prediction.label == self.label
+            for match in prediction.ranking:
+                self.evidence[crop][match.label] += match.probability  # type: ignore[assignment]
+
+    def is_right(self, crop: str) -> bool:
+        """Return whether the name by all frames together is right."""
+        return self.evidence[crop].most_common(1)[0][0] == self.label
 
 
 @dataclass
@@ -30,7 +62,7 @@ class MotionScore:
         false_visits: Tracks of as many frames that never overlap a subject.
         overlaps: Intersection over union of each true box with the found box over it.
         present: Frames with a subject.
-        names: For each way of cropping, the numbers of right names and of names.
+        names: Names of each visit that was named.
     """
 
     seconds: float = 0.0
@@ -39,17 +71,28 @@ class MotionScore:
     false_visits: int = 0
     overlaps: list[float] = field(default_factory=list)
     present: int = 0
-    names: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
-
-    def add_name(self, crop: str, is_right: bool) -> None:
-        """Count a name."""
-        self.names[crop][0] += is_right
-        self.names[crop][1] += 1
+    names: list[VisitNames] = field(default_factory=list)
 
     def accuracy(self, crop: str) -> float:
-        """Return the share of right names in percent, NaN without names."""
-        right, total = self.names[crop]
-        return 100 * right / total if total else float("nan")
+        """Return the share of right names of frames in percent, NaN without names."""
+        crops = sum(visit.crops for visit in self.names)
+        return 100 * sum(visit.right[crop] for visit in self.names) / crops if crops else float("nan")
+
+    def visit_accuracy(self, crop: str) -> float:
+        """Return the share of right names of visits in percent, NaN without names."""
+        right = [visit.is_right(crop) for visit in self.names]
+        return 100 * sum(right) / len(right) if right else float("nan")
+
+    def difference(self) -> tuple[float, float]:
+        """Return the points by which motion boxes name frames better than true boxes, and twice its error.
+
+        The error is that of a mean over visits: the frames of one are alike.
+        """
+        crops = np.array([visit.crops for visit in self.names])
+        gains = np.array([visit.right["motion"] - visit.right["true boxes"] for visit in self.names])
+        mean = gains.sum() / max(crops.sum(), 1)
+        error = np.sqrt(((gains - mean * crops) ** 2).sum()) / max(crops.sum(), 1)
+        return 100 * float(mean), 200 * float(error)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -61,8 +104,13 @@ class MotionScore:
             "false_visits_in_ten_minutes": round(600 * self.false_visits / max(self.seconds, 1e-9), 2),
             "mean_iou": round(float(np.mean(self.overlaps)), 3) if self.overlaps else None,
             "subject_frames_found": round(len(self.overlaps) / max(self.present, 1), 3),
-            "named_crops": self.names["motion"][1],
-            "accuracy": {crop: round(self.accuracy(crop), 1) for crop in self.names},
+            "named_crops": sum(visit.crops for visit in self.names),
+            "named_visits": len(self.names),
+            "accuracy": {crop: round(self.accuracy(crop), 1) for crop in CROPS} if self.names else {},
+            "accuracy_of_visits": {crop: round(self.visit_accuracy(crop), 1) for crop in CROPS}
+            if self.names
+            else {},
+            "motion_less_true_boxes": [round(value, 2) for value in self.difference()],
         }
 
 
@@ -80,6 +128,7 @@ class FilmScorer:
         self._covered: Counter[int] = Counter()
         self._frames: Counter[int] = Counter()
         self._best: dict[int, float] = defaultdict(float)
+        self._names: dict[int, VisitNames] = {}
 
     def add(
         self, boxes: Sequence[Box], truth: Sequence[tuple[int, Box]], time: float
@@ -102,10 +151,15 @@ class FilmScorer:
                 matches.append((visit, true, found))
         return matches
 
+    def add_names(self, visit: int, label: str, predictions: Mapping[str, Prediction]) -> None:
+        """Count the predictions for one frame of a visit, by the way of cropping."""
+        self._names.setdefault(visit, VisitNames(label)).add(predictions)
+
     def finish(self, seconds: float, rate: float) -> None:
         """Count the film's visits, once it has ended."""
         score = self._score
         score.seconds += seconds
+        score.names += self._names.values()
         long = [visit for visit, frames in self._shown.items() if frames >= rate]
         score.visits += len(long)
         score.found += sum(self._covered[visit] >= MIN_VISIT_FRAMES for visit in long)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import hmdrn
 from benchmarks.motion.__main__ import main
 from benchmarks.motion.film import Conditions, Film, FilmSettings
 from benchmarks.motion.score import FilmScorer, MotionScore
@@ -51,14 +52,30 @@ def test_visits_false_visits_and_overlaps_are_counted():
         matches = scorer.add(boxes, truth, index / 10)
         assert [visit for visit, _, _ in matches] == ([0] if index >= 3 else [])
     scorer.finish(2.0, 10.0)
-    score.add_name("motion", True)
-    score.add_name("motion", False)
     values = score.to_dict()
     assert (values["visits"], values["visits_found"], values["false_visits"]) == (2, 1, 1)
     assert values["mean_iou"] == 0.5
     assert values["subject_frames_found"] == round(17 / 40, 3)
     assert values["false_visits_in_ten_minutes"] == 300
-    assert values["accuracy"] == {"motion": 50.0}
+    assert values["accuracy"] == {}
+
+
+def test_names_are_counted_by_frames_and_by_visits():
+    score = MotionScore()
+    scorer = FilmScorer(score)
+    for probability in (0.9, 0.4, 0.4):  # of "A" by motion boxes
+        ranking = (hmdrn.Match("A", probability, 0.0, {}), hmdrn.Match("B", 1 - probability, 0.0, {}))
+        ranking = tuple(sorted(ranking, key=lambda match: -match.probability))
+        motion = hmdrn.Prediction(ranking[0].label, ranking[0].probability, 1.0, None, ranking)
+        true = hmdrn.Prediction("A", 1.0, 1.0, None, (hmdrn.Match("A", 1.0, 0.0, {}),))
+        wrong = hmdrn.Prediction("B", 1.0, 1.0, None, (hmdrn.Match("B", 1.0, 0.0, {}),))
+        scorer.add_names(0, "A", {"motion": motion, "true boxes": true, "whole frame": wrong})
+    scorer.finish(2.0, 10.0)
+    values = score.to_dict()
+    assert (values["named_crops"], values["named_visits"]) == (3, 1)
+    assert values["accuracy"] == {"motion": 33.3, "true boxes": 100.0, "whole frame": 0.0}
+    assert values["accuracy_of_visits"] == {"motion": 100.0, "true boxes": 100.0, "whole frame": 0.0}
+    assert values["motion_less_true_boxes"] == [-66.67, 0.0]
 
 
 @pytest.mark.slow

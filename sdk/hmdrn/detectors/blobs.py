@@ -17,6 +17,11 @@ MIN_FILL = 0.2
 MIN_ASPECT = 0.9
 """Least length of a region's shorter side, as a share of the least longer one: streaks are edges, too."""
 
+CORE_SHARE = 0.3
+"""Least share of foreground in a row or column of a subject's core, of that in its fullest one."""
+MAX_TRIM = 0.15
+"""Most that is trimmed on each side, as a share of the box: tails are thin, too."""
+
 
 @dataclass(frozen=True)
 class Blob:
@@ -58,10 +63,33 @@ def find_blobs(cv2: Any, foreground: npt.NDArray[np.uint8], min_side: float) -> 
     return _merge(sorted(blobs, key=lambda blob: -blob.area))
 
 
+def trim_box(foreground: npt.NDArray[np.uint8], box: Box) -> Box:
+    """Return a region's box without the nearly empty rows and columns at its sides.
+
+    They are blur, noise, or a leaf that touches the subject; in a crop they are only background.
+
+    Args:
+        foreground: Mask of the frame, above 0 where the region is.
+        box: The region's box, in whole pixels of the mask.
+    """
+    part = foreground[to_slices(box)] > 0
+    if not part.any():
+        return box
+    (x0, x1), (y0, y1) = (_find_core(part.sum(axis=axis)) for axis in (0, 1))
+    return box[0] + x0, box[1] + y0, box[0] + x1, box[1] + y1
+
+
 def to_slices(box: Box, margin: int = 0) -> tuple[slice, slice]:
     """Return the rows and columns of a box with a margin, in whole pixels."""
     x0, y0, x1, y1 = (int(side) for side in box)
     return slice(max(0, y0 - margin), y1 + margin), slice(max(0, x0 - margin), x1 + margin)
+
+
+def _find_core(counts: npt.NDArray[np.integer]) -> tuple[int, int]:
+    """Return the first and the end of the rows or columns that belong to the core."""
+    full = np.flatnonzero(counts >= CORE_SHARE * counts.max())
+    most = int(MAX_TRIM * len(counts))
+    return min(int(full[0]), most), max(int(full[-1]) + 1, len(counts) - most)
 
 
 def _merge(blobs: list[Blob]) -> list[Blob]:

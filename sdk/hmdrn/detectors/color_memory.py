@@ -63,9 +63,10 @@ class ColorMemory:
         height, width = foreground.shape
         y = np.clip(rows[:, None] + self._down, 0, height - 1)
         x = np.clip(columns[:, None] + self._across, 0, width - 1)
+        places = y * width + x
         colors = image[rows, columns].astype(np.int16)[:, None]
         nearest = np.full(len(rows), 3 * 255)
         for earlier in frames:
-            differences = np.abs(earlier[y, x].astype(np.int16) - colors).sum(axis=2)
-            nearest = np.minimum(nearest, differences.min(axis=1))
+            blue, green, red = np.moveaxis(np.abs(earlier.reshape(-1, 3)[places] - colors), 2, 0)
+            nearest = np.minimum(nearest, (blue + green + red).min(axis=1))
         return float(np.mean(nearest > 3 * MAX_DIFFERENCE))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hmdrn.detectors.background import Background
 from hmdrn.detectors.blob_tracks import MIN_NOVELTY, BlobTrack, BlobTracker
-from hmdrn.detectors.blobs import find_blobs
+from hmdrn.detectors.blobs import find_blobs, trim_box
 from hmdrn.detectors.color_memory import ColorMemory
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.opencv import open_cv2
@@ -167,7 +167,7 @@ class MotionDetector:
             self._background.absorb(empty)
         self._background.learn(empty, elapsed)
         self._memory.add(empty, self._time)
-        boxes = [track.box for track in subjects if track.last_seen == self._time]
+        boxes = [trim_box(self._foreground, track.box) for track in subjects if track.last_seen == self._time]
         return sorted(boxes, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
 
     def _is_gap(self, track: BlobTrack, image: UInt8) -> bool:

@@ -82,7 +82,7 @@ class FrameClassifier:
                 gone = self._tracker.drop_lost(frame.position)
                 return WatchResult(frame, (), gone, _latency(frame), skipped=True) if gone else None
             check_boxes(detected)
-            crops = self._crop_boxes(frame.image, detected) if len(detected) else []
+            crops = self._crop_boxes(frame, detected) if len(detected) else []
             boxes, images = [box for box, _ in crops], [image for _, image in crops]
             tracks = self._tracker.match([box for box, _ in crops], frame.position)
             subjects = [(track.number, track.smoother) for track in tracks]
@@ -110,12 +110,12 @@ class FrameClassifier:
         self._region_size = image.size
         return clipped, crop_box(image, clipped)
 
-    def _crop_boxes(self, image: PIL.Image.Image, boxes: Boxes) -> list[tuple[Box, PIL.Image.Image]]:
+    def _crop_boxes(self, frame: Frame, boxes: Boxes) -> list[tuple[Box, PIL.Image.Image]]:
         """Return the usable boxes with their images; report the others."""
         crops = []
         for box in boxes:
             try:
-                crop = crop_box(image, box)
+                crop = frame.crop(box)
             except ImageError as error:
                 self._report_box(str(error))
             else:

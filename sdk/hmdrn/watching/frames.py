@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import PIL.Image
 
 from hmdrn.watching.captures import Pixels
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.decoding import load_image
-from hmdrn_runtime.images.preprocessing import Boxes
+from hmdrn_runtime.images.preprocessing import Box, Boxes, clip_box, crop_box
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +55,32 @@ class Frame:
         """
         if isinstance(self.pixels, Path):
             return load_image(self.pixels)
-        shape = self.pixels.shape
-        if len(shape) == 2:
-            return PIL.Image.fromarray(self.pixels).convert("RGB")
-        if len(shape) != 3 or shape[2] != 3:
-            raise ImageError(f"a frame of shape {shape} is neither BGR nor gray: convert it in the pipeline")
-        return PIL.Image.frombytes("RGB", (shape[1], shape[0]), self.pixels.tobytes(), "raw", "BGR")
+        return _to_rgb(self.pixels)
+
+    def crop(self, box: Box) -> PIL.Image.Image:
+        """Cut a box out of the frame, upright, in RGB; the rest of the frame is not converted.
+
+        Args:
+            box: x0, y0, x1, y1 in pixels; it is rounded, and clipped to the frame.
+
+        Raises:
+            ImageError: As `image`; or the box lies outside the frame or is too small.
+        """
+        if isinstance(self.pixels, Path):
+            return crop_box(self.image, box)
+        height, width = self.pixels.shape[:2]
+        x0, y0, x1, y1 = clip_box(box, width, height)
+        return _to_rgb(self.pixels[y0:y1, x0:x1])
+
+
+def _to_rgb(pixels: npt.NDArray[np.uint8]) -> PIL.Image.Image:
+    """Return BGR or gray pixels as an RGB image."""
+    shape = pixels.shape
+    if len(shape) == 2:
+        return PIL.Image.fromarray(pixels).convert("RGB")
+    if len(shape) != 3 or shape[2] != 3:
+        raise ImageError(f"a frame of shape {shape} is neither BGR nor gray: convert it in the pipeline")
+    return PIL.Image.frombytes("RGB", (shape[1], shape[0]), pixels.tobytes(), "raw", "BGR")
 
 
 class Detector(Protocol):

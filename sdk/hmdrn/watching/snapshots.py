@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.images.preprocessing import Preprocessing, crop_box
+from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import measure_quality, prepare_photo
 from hmdrn_runtime.io.files import describe_os_error, expand_path
 
@@ -86,7 +86,7 @@ class SnapshotWriter:
         folder, count = self._subjects.get(sighting.track, (new_folder, 0))
         if count >= MAX_PICTURES or (count == 0 and self._is_full()):
             return
-        image = frame.image if sighting.box is None else crop_box(frame.image, sighting.box)
+        image = frame.image if sighting.box is None else frame.crop(sighting.box)
         if measure_quality(prepare_photo(image, self._preprocessing)).issues:
             return
         try:

@@ -8,7 +8,7 @@ import pytest
 
 import hmdrn
 from benchmarks.motion.film import Conditions, Film, FilmSettings
-from hmdrn.detectors.blobs import find_blobs
+from hmdrn.detectors.blobs import find_blobs, trim_box
 from hmdrn.detectors.color_memory import ColorMemory
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.tracker import compute_iou
@@ -110,6 +110,16 @@ def test_a_region_has_the_box_of_its_pixels_and_specks_and_streaks_are_none():
     (blob,) = find_blobs(cv2, foreground, 6.0)
     assert blob.box == (20, 10, 36, 22)
     assert blob.area == 12 * 16
+
+
+def test_nearly_empty_sides_of_a_region_are_trimmed_and_a_tail_by_little():
+    foreground = np.zeros((60, 80), np.uint8)
+    foreground[10:30, 20:40] = 255
+    foreground[20, 40:42] = 255
+    assert trim_box(foreground, (18.0, 10.0, 42.0, 32.0)) == (20, 10, 40, 30)
+    foreground[20, 40:60] = 255
+    assert trim_box(foreground, (20.0, 10.0, 60.0, 30.0)) == (20, 10, 54, 30)
+    assert trim_box(foreground, (0.0, 0.0, 10.0, 10.0)) == (0, 0, 10, 10)
 
 
 def test_what_was_put_down_for_good_becomes_background():

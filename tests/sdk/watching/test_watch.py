@@ -129,6 +129,16 @@ def test_frames_are_rgb(tmp_path):
     assert np.asarray(result.frame.image).mean(axis=(0, 1)) == pytest.approx([200, 30, 60], abs=6)
 
 
+@pytest.mark.parametrize("shape", [(40, 60, 3), (40, 60)])
+def test_a_crop_of_a_frame_is_that_of_its_image_which_is_not_made_for_it(shape):
+    frame = hmdrn.Frame(0, 0.0, 0.0, 0.0, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    crop = frame.crop((10.4, 5, 70, 30))
+    assert "image" not in vars(frame)
+    assert np.array_equal(crop, frame.image.crop((10, 5, 60, 30)))
+    with pytest.raises(hmdrn.ImageError, match="lies outside the image"):
+        frame.crop((70, 0, 90, 20))
+
+
 def test_each_box_of_a_detector_is_classified_with_a_separate_label(site):
     def boxes(frame):
         if frame.index % 10 == 9:
