@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
-import threading
-from contextlib import contextmanager
 
 import pytest
 from PIL import Image
+from studio_browser import CHROMIUM, OPTIONS, served
 from visit_examples import show_specimens
 
 import hmdrn
@@ -22,32 +20,13 @@ from playwright.sync_api import sync_playwright
 
 from hmdrn.studio.access import Access
 from hmdrn.studio.live import LiveView
-from hmdrn.studio.server import create_app, make_server
 from hmdrn.studio.session import StudioSession
 from hmdrn.visits.store import VisitStore
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-OPTIONS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs the system's Chromium"),
 ]
-
-
-@contextmanager
-def served(session, access=None, view=None):
-    """The address of a studio that is up."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    server = make_server(create_app(session, access or Access(), view), "127.0.0.1", port)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +147,11 @@ def test_axe_finds_no_accessibility_fault(session, files, open_page):
             "/classify",
             "/live",
             "/visits",
+            "/visits/statistics",
+            "/inbox",
             "/models",
+            "/selftest",
+            "/why?visit=1",
         ):
             page.goto(f"{address}{path}")
             faults[path] = [fault["id"] for fault in axe.Axe().run(page).response["violations"]]

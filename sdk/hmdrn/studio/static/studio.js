@@ -49,6 +49,7 @@ if (keys) {
   const visits = [...document.querySelectorAll("[data-visit]")];
   const actions = { r: "confirm", x: "none", e: "other", w: "why" };
   keys.hidden = false;
+  keys.open = matchMedia("(min-width: 40rem)").matches;
   on.checked = localStorage.getItem("keys") !== "off";
   on.addEventListener("change", () => localStorage.setItem("keys", on.checked ? "on" : "off"));
   const target = location.hash && document.querySelector(location.hash);
