@@ -1,6 +1,7 @@
-"""Helper of .ci/aarch64, on x86: draws photos, and compares answers of two machines.
+"""Helper of .ci/aarch64: draws photos, names them, and compares answers of two machines.
 
-aarch64-compare.py draw FOLDER | compare A.json B.json LIMIT | selftest FILE CORE
+aarch64-compare.py draw FOLDER | answer VARIANT GALLERY OUTPUT | compare A.json B.json LIMIT
+    | selftest FILE CORE | variant [CORE]
 """
 
 from __future__ import annotations
@@ -33,6 +34,23 @@ def draw(folder: str) -> str:
     return "drawn"
 
 
+def answer(variant: str, gallery: str, output: str) -> str:
+    """Name the photos of photos/query with these graphs; enroll those of photos/enroll if the gallery is new."""
+    import hmdrn
+
+    birds = hmdrn.load("default", threads=1, variant=variant)
+    if Path(gallery).exists():
+        birds = hmdrn.load("default", gallery, threads=1, variant=variant)
+    else:
+        for folder in sorted(Path("photos/enroll").iterdir()):
+            birds.enroll(folder.name, sorted(folder.iterdir()))
+        birds.save_gallery(gallery)
+    paths = sorted(Path("photos/query").rglob("*.jpg"))
+    results = [{"image": str(path), **birds.classify(path).to_dict()} for path in paths]
+    Path(output).write_text(json.dumps(results))
+    return f"{len(results)} photos"
+
+
 def compare(first: str, second: str, limit: str) -> str:
     """Compare the answers, and the relative differences of logits and distances."""
     ours, theirs = ({r["image"]: r for r in json.loads(Path(path).read_text())} for path in (first, second))
@@ -58,12 +76,24 @@ def selftest(path: str, core: str) -> str:
     cpu = values["device"]["cpu"]
     known = cpu["architecture"] == "aarch64" and cpu["model"] == MODELS[core] and "NEON" in cpu["features"]
     dot = ("dotprod" in cpu["features"]) == values["device"]["int8"] == (core in WITH_DOT)
+    chosen = values["device"]["choice"].get("variant")
     parts = ", ".join(f"{part['name']} {part['status']}" for part in values["parts"])
-    text = f"{cpu['model']}, INT8 {'exact' if values['device']['int8'] else 'passed over'}, {parts}"
-    if not (values["works"] and known and dot):
+    text = f"{cpu['model']}, auto takes {chosen}, {parts}"
+    if not (values["works"] and known and dot and chosen == variant(core)):
         raise SystemExit(text)
     return text
 
 
+def variant(core: str = "") -> str:
+    """Return the variant that a core takes by itself; the one of this machine without a core."""
+    if core:
+        return "int8-ort" if core in WITH_DOT else "fp32"
+    import hmdrn
+
+    return hmdrn.load("default", threads=1).backend_report.variant
+
+
+COMMANDS = {f.__name__: f for f in (draw, answer, compare, selftest, variant)}
+
 if __name__ == "__main__":
-    print({"draw": draw, "compare": compare, "selftest": selftest}[sys.argv[1]](*sys.argv[2:]))
+    print(COMMANDS[sys.argv[1]](*sys.argv[2:]))

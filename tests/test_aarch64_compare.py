@@ -60,9 +60,10 @@ def test_other_distances_labels_and_photos_are_refused(compare, change):
 def test_a_self_test_of_another_core_is_refused(tmp_path, core, int8, passes):
     cpu = {"architecture": "aarch64", "model": "Cortex-A72", "features": ["NEON"]}
     path = tmp_path / "selftest.json"
-    path.write_text(json.dumps({"works": True, "device": {"cpu": cpu, "int8": int8}, "parts": []}))
+    device = {"cpu": cpu, "int8": int8, "choice": {"variant": "fp32"}}
+    path.write_text(json.dumps({"works": True, "device": device, "parts": []}))
     if passes:
-        assert "Cortex-A72, INT8 passed over" in HELPER["selftest"](str(path), core)
+        assert "Cortex-A72, auto takes fp32" in HELPER["selftest"](str(path), core)
     else:
         with pytest.raises(SystemExit):
             HELPER["selftest"](str(path), core)

@@ -15,7 +15,7 @@ from hmdrn.doctor.probes import answer_call
 from hmdrn_runtime.bundle.manifest import Graph
 
 SPECIES, SHOTS, QUERIES = 10, 2, 5
-QUICK_SPECIES, QUICK_SHOTS, QUICK_QUERIES = 4, 1, 2
+QUICK_SPECIES, QUICK_SHOTS, QUICK_QUERIES = 4, 2, 5
 _ANY_ERROR = float("inf")
 _ORDER = ("int8", "fp16", "fp32")
 

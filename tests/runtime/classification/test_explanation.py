@@ -6,10 +6,8 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from preprocessings import CROP
 
-from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.classification.explanation import attention_errors, ridge_errors
@@ -18,6 +16,8 @@ from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.open_set.threshold import Calibration
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
+
+torch = pytest.importorskip("torch")
 
 HEADS = ["ridge", "attention"]
 SHOTS = {"ant": 1, "bee": 3, "moth": 2}
@@ -49,6 +49,8 @@ def taught(exported, images):
 @pytest.fixture(scope="module")
 def network(seeded_checkpoint):
     """The torch network that a bundle is of, by head."""
+    from hmdrn_network.checkpoints import load_checkpoint
+
     return lambda head: load_checkpoint(seeded_checkpoint("conv4", head)).network.eval()
 
 
