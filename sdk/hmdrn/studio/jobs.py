@@ -13,7 +13,7 @@ from hmdrn_runtime.messages import format_error
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 
 
-class JobCancelledError(HmdrnError):
+class JobCancelledError(Exception):
     """Raised within the work of a job that a person has cancelled."""
 
 

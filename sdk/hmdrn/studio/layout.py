@@ -81,7 +81,9 @@ def _render_job(session: StudioSession) -> Html | None:
     if job is None or job.is_seen:
         return None
     if job.state == RUNNING:
-        bar = e("progress", value=job.done or None, max=job.total or None, aria_label=job.title)
+        bar = e(
+            "progress", value=job.done if job.total > 1 else None, max=job.total or None, aria_label=job.title
+        )
         text = e("p", f"{job.title}: ", e("span", job.step or "starting", id="job-step"))
         cancel = form("/jobs/cancel", hidden("job", job.number), button("Cancel", f"Cancel {job.title}"))
         return e("section", text, bar, cancel, class_="job", id="job", aria_label="Long work")

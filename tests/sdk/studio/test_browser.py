@@ -160,6 +160,7 @@ def test_axe_finds_no_accessibility_fault(session, files, open_page):
         page.get_by_role("button", name="Name it").click()
         page.get_by_role("heading", name=re.compile("^Species 0, ")).wait_for()
         faults["named"] = [fault["id"] for fault in axe.Axe().run(page).response["violations"]]
+        page.wait_for_load_state("networkidle")
     assert not any(faults.values()), faults
 
 

@@ -56,8 +56,8 @@ class ModelsPage:
     def show(self, sent: Sent) -> Response:
         """Show all models."""
         session = self._session
-        (current, *others), problems = find_models(session)
-        known = {model.path.resolve() for model in (current, *others)}
+        models, problems = find_models(session)
+        known = {model.path.resolve() for model in models}
         checkpoints = [model for model in list_models() if model.path.resolve() not in known]
         recognizer = session.recognizer
         state = f"in use, by {recognizer.backend.name}, {recognizer.bundle.variant}"
@@ -67,8 +67,12 @@ class ModelsPage:
             PAGE,
             "Models",
             e("p", e("a", "Self-test of this device", href="/selftest", class_="button")),
-            self._render(current, state),
-            *(self._render(model, "at hand", self._render_switch) for model in others),
+            *(
+                self._render(model, state)
+                if model.path.resolve() == recognizer.bundle.path.resolve()
+                else self._render(model, "at hand", self._render_switch)
+                for model in models
+            ),
             *(self._render(model, "checkpoint") for model in checkpoints),
             e("ul", *(e("li", line) for line in problems), class_="warnings") if problems else None,
             e("p", hint),

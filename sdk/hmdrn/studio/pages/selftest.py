@@ -49,13 +49,13 @@ class SelfTestPage:
             f"Tries {name} on all that this device has, compares each with the reference on the CPU, and "
             "measures it: the quick test, about a minute. Nothing is sent anywhere."
         )
-        values = self._values
+        values, is_busy = self._values, self._session.jobs.running is not None
         return render_page(
             self._session,
             "/models",
             "Self-test",
             e("p", e("a", "All models", href="/models")),
-            e("section", e("p", text), form(_PAGE, button("Run the self-test"))),
+            e("section", e("p", text), None if is_busy else form(_PAGE, button("Run the self-test"))),
             None if values is None else _render_report(values),
             notice=self._notices.find(sent),
         )
@@ -92,7 +92,7 @@ def _render_report(values: Mapping[str, Any]) -> Html:
             e("td", part["status"], class_=_KIND.get(part["status"])),
             e("td", f"{part['seconds']:.1f}"),
             e("td", _describe_latency(part)),
-            e("td", str(part["reason"])),
+            e("td", str(part["reason"]), class_="text"),
         )
         for part in values["parts"]
     ]

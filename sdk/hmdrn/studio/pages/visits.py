@@ -156,7 +156,7 @@ def _render_keys(names: Sequence[str]) -> Html:
         "U": "undo the last correction",
         **{str(key): name for key, name in enumerate(names, 1)},
     }
-    rows = [join(e("dt", e("kbd", key)), e("dd", text)) for key, text in keys.items()]
+    rows = [e("div", e("dt", e("kbd", key)), e("dd", text)) for key, text in keys.items()]
     return e(
         "details",
         e("summary", "Keys"),

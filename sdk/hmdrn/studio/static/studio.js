@@ -86,7 +86,7 @@ if (job) {
       const status = await (await fetch("/jobs/status")).json();
       if (status.state !== "running") { if (!edited) location.reload(); else checkVersion(); return; }
       step.textContent = status.step || "starting";
-      if (status.total) { bar.max = status.total; bar.value = status.done; } else bar.removeAttribute("value");
+      if (status.total > 1) { bar.max = status.total; bar.value = status.done; } else bar.removeAttribute("value");
     } catch { /* the server is away for a moment */ }
   }, 500);
 }

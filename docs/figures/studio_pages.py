@@ -1,6 +1,6 @@
 """Write the pictures of docs/studio.md: the studio's pages in a browser, with drawn specimens.
 
-python docs/studio_pictures.py [FOLDER]
+python docs/figures/studio_pages.py [FOLDER]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hmdrn.visits.visit import Naming, Visit, VisitPicture
 from hmdrn_runtime.specimens.drawing import draw_specimens
 from hmdrn_runtime.specimens.traits import name_species
 
-TARGET = Path(__file__).parent / "figures"
+TARGET = Path(__file__).parent
 _SPECIES = (10, 34, 22, 20, 24)
 _STRANGER = 43
 _PHOTOS, _SIDE = 5, 200
