@@ -93,10 +93,16 @@ def _render_job(session: StudioSession) -> Html | None:
     return e("section", text, e("div", link, seen, class_="row"), class_="job", aria_label="Finished work")
 
 
-def form(action: str, *content: Child, uploads: bool = False, class_: str | None = None) -> Html:
+def form(
+    action: str,
+    *content: Child,
+    uploads: bool = False,
+    class_: str | None = None,
+    **attributes: str | bool | None,
+) -> Html:
     """Return a form that changes something."""
     encoding = "multipart/form-data" if uploads else None
-    return e("form", *content, action=action, method="post", enctype=encoding, class_=class_)
+    return e("form", *content, action=action, method="post", enctype=encoding, class_=class_, **attributes)
 
 
 def hidden(name: str, value: object) -> Html:

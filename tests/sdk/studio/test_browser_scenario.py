@@ -95,15 +95,22 @@ def drop(page, photos) -> None:
 def test_a_user_does_everything_and_finds_it_again(session, drawn, conv4, tmp_path):
     paths, stranger = drawn
     (tmp_path / "other.hmdrn").symlink_to(conv4)
-    camera = write_camera(tmp_path, [paths[0][4]])
+    camera = write_camera(tmp_path, paths[0][:4])
     with served(session) as address, sync_playwright() as driver:
         browser = Browser(driver, camera)
         page = browser.open(address)
         second = browser.open(address, viewport={"width": 390, "height": 844}, color_scheme="dark")
         second.goto(f"{address}/gallery")
 
-        # Three species from files.
-        for name, photos in zip(NAMES, paths, strict=True):
+        # A species from the camera, two from files.
+        page.goto(f"{address}/classify")
+        page.get_by_role("button", name="Start the camera").click()
+        page.get_by_text("No species is enrolled yet.").wait_for()
+        page.wait_for_timeout(5000)
+        page.get_by_label("What it shows is").fill(NAMES[0])
+        page.get_by_role("button", name="Enroll the last seconds").click()
+        status(page, f"new frames of {NAMES[0]}")
+        for name, photos in zip(NAMES[1:], paths[1:], strict=True):
             page.goto(f"{address}/enroll")
             page.get_by_label("Species", exact=True).fill(name)
             drop(page, photos[:4])

@@ -73,3 +73,13 @@ def test_models_are_listed_with_the_one_in_use(studio):
     text = studio.get("/models")
     assert "default" in text
     assert "in use, by onnxruntime" in text
+
+
+def test_the_cameras_frames_are_enrolled(make_studio, tmp_path, photos):
+    studio = make_studio(tmp_path / "new.gallery")
+    part = [("frame", photos[0][0][1])]
+    assert "No species" in studio.client.post("/classify/frame", files=part).json()["answer"]
+    text = studio.post("/classify/frames", files=[("frames", file) for _, file in photos[0]], label="Jay")
+    assert "new frames of Jay" in text
+    assert 1 <= studio.session.gallery.species["Jay"].shots <= 3
+    assert "no frame" in studio.post("/classify/frames", label="Jay")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from hmdrn.studio.classified import ClassifiedPhoto, ClassifiedPhotos, draw_shown, draw_why
 from hmdrn.studio.html import Html, element, join
 from hmdrn.studio.layout import button, form, hidden, percent, render_page, species_field, table
+from hmdrn.studio.pages import camera
+from hmdrn.studio.pages.camera import describe_prediction
 from hmdrn.studio.pages.why import can_draw, render_distances, render_why
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.studio.uploads import prepare_upload
-from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import GalleryError, HmdrnError
 
 e = element
@@ -29,7 +30,7 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
         Route(_PAGE, answer(page.show), methods=["GET"]),
         Route(_PAGE, change(page.classify, _PAGE, notices), methods=["POST"]),
         Route("/classify/correct", change(page.correct, _PAGE, notices), methods=["POST"]),
-        Route("/classify/frame", change(page.name_frame, _PAGE, notices), methods=["POST"]),
+        *camera.list_routes(session, notices),
         Route("/classify/photo", answer(page.send_photo)),
         Route("/classify/why", answer(page.send_why)),
         Route("/why", answer(page.explain)),
@@ -48,7 +49,9 @@ class ClassifyPage:
         session = self._session
         if not len(session.gallery):
             link = e("a", "Enroll a species", href="/enroll")
-            return render_page(session, _PAGE, "Name a photo", e("p", link, " first: there is none to name."))
+            text = e("p", link, " first: there is none to name. A camera can show one too:")
+            notice = self._notices.find(sent)
+            return render_page(session, _PAGE, "Name a photo", text, camera.render_camera(), notice=notice)
         key = sent.query.get("photo")
         photo = None if key is None else self._photos.find(key)
         files = e(
@@ -66,7 +69,7 @@ class ClassifyPage:
             "Name a photo",
             e("section", upload),
             None if photo is None else self._render_answer(photo, sent.query.get("against", "")),
-            _CAMERA if photo is None else None,
+            camera.render_camera() if photo is None else None,
             notice=self._notices.find(sent),
         )
 
@@ -111,16 +114,6 @@ class ClassifyPage:
             text += f" Expected right on new photos: {correction.after}{before}."
         return self._notices.redirect(f"{_PAGE}?photo={quote(photo.key)}", text)
 
-    def name_frame(self, sent: Sent) -> Response:
-        """Name a frame of a visitor's own camera, which is not kept."""
-        if not sent.uploads:
-            return JSONResponse({"error": "no frame"}, 422)
-        try:
-            prediction = self._session.recognizer.classify(sent.uploads[0].stream.read())
-        except HmdrnError as error:
-            return JSONResponse({"error": str(error)}, 422)
-        return JSONResponse({"answer": _describe(prediction)})
-
     def send_photo(self, sent: Sent) -> Response:
         """Send the photo as it is shown."""
         return Response(draw_shown(self._photos.find(sent.query.get("photo", ""))), media_type="image/jpeg")
@@ -150,7 +143,7 @@ class ClassifyPage:
         picture = e("img", src=f"/classify/photo?photo={key}", alt=photo.name, class_="picture photo")
         named = e(
             "section",
-            e("h2", _describe(prediction)),
+            e("h2", describe_prediction(prediction)),
             e("p", photo.name),
             e(
                 "div",
@@ -170,21 +163,3 @@ class ClassifyPage:
             ),
         )
         return join(named, render_why(self._session, photo, against), correction)
-
-
-def _describe(prediction: Prediction) -> str:
-    probability = percent(prediction.probability)
-    if prediction.known is False:
-        return f"Unknown: none of the enrolled species. Nearest: {prediction.label}"
-    known = ", known" if prediction.known else ""
-    return f"{prediction.label}, {probability}{known}"
-
-
-_CAMERA = e(
-    "section",
-    e("h2", "This browser's camera"),
-    e("p", "Its pictures go to the device that serves this page, and are not kept."),
-    e("button", "Start the camera", type="button", id="camera-start"),
-    e("p", "", id="camera-answer", role="status"),
-    e("video", id="camera", class_="picture", autoplay=True, muted=True, playsinline=True, hidden=True),
-)

@@ -113,8 +113,17 @@ const cameraStart = document.getElementById("camera-start");
 if (cameraStart) {
   const video = document.getElementById("camera");
   const answer = document.getElementById("camera-answer");
+  const enrolling = document.getElementById("camera-enroll");
   const canvas = document.createElement("canvas");
+  const frames = [];
   let stream = null;
+
+  enrolling.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const form = new FormData(enrolling);
+    for (const frame of frames) form.append("frames", frame, "frame.jpg");
+    location.href = (await fetch(enrolling.action, { method: "POST", body: form })).url;
+  });
 
   async function nameFrame() {
     if (!stream) return;
@@ -126,6 +135,8 @@ if (cameraStart) {
       const frame = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
       const form = new FormData();
       form.append("frame", frame, "frame.jpg");
+      frames.push(frame);
+      if (frames.length > 20) frames.shift();
       try {
         const named = await (await fetch("/classify/frame", { method: "POST", body: form })).json();
         const text = named.answer || named.error;
@@ -139,7 +150,7 @@ if (cameraStart) {
     if (stream) {
       for (const track of stream.getTracks()) track.stop();
       stream = null;
-      video.hidden = true;
+      video.hidden = enrolling.hidden = true;
       cameraStart.textContent = "Start the camera";
       return;
     }
@@ -155,7 +166,7 @@ if (cameraStart) {
     }
     edited = true;
     video.srcObject = stream;
-    video.hidden = false;
+    video.hidden = enrolling.hidden = false;
     cameraStart.textContent = "Stop the camera";
     nameFrame();
   });
