@@ -2,16 +2,17 @@
 
 For each data set it draws galleries and counts, over the photos of clean galleries, those that are called
 probably wrong or to be checked; with one photo of another species of the gallery planted in each gallery,
-how often it is found; and the error of the forecast of accuracy against the truth on the species' remaining
-photos, for diverse photos and for bursts (each species from the frames of one simulated film).
+how often it is found; and the error of the forecasts of accuracy and of the share known (at a false-accept
+rate of `FAR`) against the truth on the species' remaining photos, for diverse photos and for bursts (each
+species from the frames of one simulated film).
 
-    python -m benchmarks.enrollment_evidence BUNDLE DATA... --galleries 200
+    python -m benchmarks.enrollment_evidence BUNDLE DATA... --galleries 200 --cache FOLDER
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,35 +22,26 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.bursts import film
+from benchmarks.fast_matcher import FastMatcher
+from benchmarks.statistics_cache import Photos, cache_option, keep_statistics, load_statistics
 from hmdrn.cli.output import print_table, progress
 from hmdrn.loading import load
-from hmdrn.open_set import compute_photo_statistics
-from hmdrn_calibration.open_set.background_fit import sum_tokens
+from hmdrn.open_set import require_background
+from hmdrn_calibration.open_set.threshold_fit import fit_calibration
 from hmdrn_runtime.datasets.dataset import Dataset, open_dataset
 from hmdrn_runtime.enrollment.evidence import PROBABLY_WRONG, compare_species
-from hmdrn_runtime.enrollment.forecast import Forecast, forecast_gallery
-from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
+from hmdrn_runtime.enrollment.forecast import Estimate, forecast_gallery
+from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species, extend_species
 from hmdrn_runtime.images.quality import prepare_photo
 from hmdrn_runtime.matching.ridge import RidgeMatcher
+from hmdrn_runtime.open_set.background import Background, known_scores
 from hmdrn_runtime.recognizer import Recognizer
 
 SHOTS, WAYS, FILMS = 5, (5, 8), 8
 """Photos of a species, species of a gallery, and films of a species."""
-
-Photos = Mapping[str, Sequence[PhotoStatistics]]
-
-
-class CachingMatcher(RidgeMatcher):
-    """Solves each class once: a gallery is judged several times."""
-
-    cache: dict[bytes, Float32]
-
-    def operators(self, species: Sequence[Species]) -> list[Float32]:
-        """As `RidgeMatcher.operators`."""
-        new = [one for one in species if one.key not in self.cache]
-        self.cache.update(zip([one.key for one in new], super().operators(new), strict=True))
-        return [self.cache[one.key] for one in species]
+FAR = 0.05
+"""False-accept rate of the galleries."""
 
 
 @dataclass
@@ -76,11 +68,10 @@ class Counts:
     errors: dict[str, list[float]] = field(default_factory=dict)
     covered: dict[str, list[bool]] = field(default_factory=dict)
 
-    def add_forecast(self, kind: str, forecast: Forecast, truth: float) -> None:
-        """Count one forecast."""
-        accuracy = forecast.accuracy
-        self.errors.setdefault(kind, []).append(100 * (accuracy.share - truth))
-        self.covered.setdefault(kind, []).append(accuracy.low <= truth <= accuracy.high)
+    def add(self, kind: str, estimate: Estimate, truth: float) -> None:
+        """Count one forecast of a share."""
+        self.errors.setdefault(kind, []).append(100 * (estimate.share - truth))
+        self.covered.setdefault(kind, []).append(estimate.low <= truth <= estimate.high)
 
     def to_dict(self) -> dict[str, float]:
         """Return shares in percent, and errors in points; JSON-ready."""
@@ -99,27 +90,46 @@ class Counts:
         return values
 
 
-def measure_truth(
-    matcher: RidgeMatcher, gallery: Mapping[str, Species], queries: Mapping[str, Sequence[PhotoStatistics]]
-) -> float:
-    """Return the share of queries that get their label, all species counting alike."""
-    labels = list(gallery)
-    shares = [
-        matcher.compare(queries[label], {}, list(gallery.values())).argmax(axis=1) == labels.index(label)
-        for label in labels
-        if queries[label]
-    ]
-    return float(np.mean([share.mean() for share in shares]))
+def add_forecasts(
+    counts: Counts,
+    kind: str,
+    matcher: RidgeMatcher,
+    gallery: Mapping[str, Species],
+    queries: Photos,
+    background: Background,
+) -> None:
+    """Forecast a calibrated gallery's results, and count the errors against the queries' results.
+
+    All species count alike in the truth.
+    """
+    threshold = fit_calibration(matcher, gallery, background, FAR).threshold
+    forecast = forecast_gallery(matcher, gallery, background, threshold)
+    if forecast is None or forecast.known is None:
+        return
+    right, known = [], []
+    for column, label in enumerate(gallery):
+        if queries[label]:
+            logits = matcher.compare(queries[label], {}, list(gallery.values()))
+            scores = known_scores(logits, matcher.match(queries[label], background.operators).logits)
+            right.append((logits.argmax(axis=1) == column).mean())
+            known.append((scores >= threshold).mean())
+    counts.add(kind, forecast.accuracy, float(np.mean(right)))
+    counts.add(f"{kind}_known", forecast.known, float(np.mean(known)))
 
 
 def measure(
-    matcher: CachingMatcher, photos: Photos, films: Photos, way: int, galleries: int, rng: np.random.Generator
+    matcher: FastMatcher,
+    photos: Photos,
+    films: Photos,
+    background: Background,
+    way: int,
+    galleries: int,
+    rng: np.random.Generator,
 ) -> Counts:
     """Draw galleries of `way` species, and count; `films` has `SHOTS` frames of each film, in order."""
     counts = Counts()
     labels = [label for label, members in sorted(photos.items()) if len(members) > SHOTS]
     for _ in range(galleries):
-        matcher.cache = {}
         drawn = {
             str(label): [photos[label][i] for i in rng.permutation(len(photos[label]))]
             for label in rng.choice(labels, way, replace=False)
@@ -131,8 +141,7 @@ def measure(
             counts.photos += SHOTS
             counts.wrong += int((values < PROBABLY_WRONG).sum())
             counts.check += int(((values >= PROBABLY_WRONG) & (values < 0)).sum())
-        if (forecast := forecast_gallery(matcher, gallery)) is not None:
-            counts.add_forecast("diverse", forecast, measure_truth(matcher, gallery, rest))
+        add_forecasts(counts, "diverse", matcher, gallery, rest, background)
         victim, source = rng.permutation(way)[:2]
         label = list(drawn)[victim]
         planted = list(drawn.values())[source][SHOTS]
@@ -145,26 +154,25 @@ def measure(
         counts.planted += 1
         counts.found += value < PROBABLY_WRONG
         counts.noticed += value < 0
-        matcher.cache = {}
         starts = {label: SHOTS * int(rng.integers(len(films[label]) // SHOTS)) for label in drawn}
         burst = {
             label: extend_species(None, label, films[label][start : start + SHOTS])
             for label, start in starts.items()
         }
-        if (forecast := forecast_gallery(matcher, burst)) is not None:
-            # The first frame of a film is a photo itself.
-            first = {label: films[label][start].digest for label, start in starts.items()}
-            queries = {
-                label: [photo for photo in members if photo.digest != first[label]]
-                for label, members in drawn.items()
-            }
-            counts.add_forecast("bursts", forecast, measure_truth(matcher, burst, queries))
+        # The first frame of a film is a photo itself.
+        first = {label: films[label][start].digest for label, start in starts.items()}
+        queries = {
+            label: [photo for photo in members if photo.digest != first[label]]
+            for label, members in drawn.items()
+        }
+        add_forecasts(counts, "bursts", matcher, burst, queries, background)
     return counts
 
 
-def film_species(recognizer: Recognizer, dataset: Dataset, rng: np.random.Generator) -> Photos:
+def film_species(recognizer: Recognizer, dataset: Dataset, seed: int) -> Photos:
     """Return the statistics of `FILMS` simulated films of each species."""
-    statistics = {}
+    rng = np.random.default_rng(seed)
+    statistics: dict[str, list[PhotoStatistics]] = {}
     for label, photos in dataset.classes.items():
         frames: list[npt.NDArray[np.uint8]] = []
         for i in rng.permutation(len(photos))[:FILMS]:
@@ -182,27 +190,39 @@ def film_species(recognizer: Recognizer, dataset: Dataset, rng: np.random.Genera
 @click.option("--split", default="val", show_default=True, help="Split of the data.")
 @click.option("--galleries", default=200, show_default=True, help="Galleries of a data set and way.")
 @click.option("--seed", default=0, show_default=True)
+@cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(bundle: str, data: tuple[Path, ...], split: str, galleries: int, seed: int, as_json: bool) -> None:
+def main(
+    bundle: str,
+    data: tuple[Path, ...],
+    split: str,
+    galleries: int,
+    seed: int,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
     """Measure verdicts and forecasts on each DATA."""
     recognizer = load(bundle, threads=1)
-    ridge = recognizer.matcher
-    if not isinstance(ridge, RidgeMatcher):
-        raise click.UsageError("give a bundle with the ridge head")
+    background = require_background(recognizer)
     results: list[dict[str, Any]] = []
     with progress() as report:
         for path in data:
-            dataset = open_dataset(path, split)
-            rng = np.random.default_rng(seed)
             groups = {
-                "photos": compute_photo_statistics(recognizer, dataset.classes, None, report),
-                "films": film_species(recognizer, dataset, rng),
+                "photos": load_statistics(recognizer, path, split, None, report, cache),
+                "films": keep_statistics(
+                    recognizer,
+                    cache,
+                    f"{path.stem}-{split}-films-{seed}",
+                    lambda path=path: film_species(recognizer, open_dataset(path, split), seed),  # type: ignore[misc]
+                ),
             }
-            summed, parts = sum_tokens(ridge, groups)
-            matcher = CachingMatcher(summed.network, summed.backend, summed.variant)
+            matcher, parts = FastMatcher.create(recognizer, groups)
+            rng = np.random.default_rng(seed)
             for way in WAYS:
                 if way <= sum(len(members) > SHOTS for members in parts["photos"].values()):
-                    counts = measure(matcher, parts["photos"], parts["films"], way, galleries, rng)
+                    counts = measure(
+                        matcher, parts["photos"], parts["films"], background, way, galleries, rng
+                    )
                     results.append({"data": path.name, "way": way, **counts.to_dict()})
     if as_json:
         click.echo(json.dumps({"bundle": bundle, "split": split, "galleries": galleries, "results": results}))

@@ -3,7 +3,7 @@
 Galleries are drawn from each data set, whose other species are unknown to them, and from all of them together
 ("all").
 
-    python -m benchmarks.open_set BUNDLE DATA... --galleries 100
+    python -m benchmarks.open_set BUNDLE DATA... --galleries 100 --cache FOLDER
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.fast_matcher import FastMatcher
+from benchmarks.statistics_cache import cache_option, load_statistics
 from hmdrn.cli.output import print_table, progress
 from hmdrn.loading import load
-from hmdrn.open_set import compute_photo_statistics, require_background
-from hmdrn_calibration.open_set.background_fit import Group, simulate_galleries, sum_tokens
+from hmdrn.open_set import require_background
+from hmdrn_calibration.open_set.background_fit import Group, simulate_galleries
 from hmdrn_calibration.open_set.metrics import auroc
 from hmdrn_calibration.open_set.threshold_fit import compute_threshold, select_impostors
-from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.background import Background
 
 RATES = (0.01, 0.05, 0.2)
 SHOTS = (1, 5)
 WAYS = (5, 20)
+MOST = 40
+"""Photos of a species that are used."""
 
 
 def measure(
@@ -84,20 +87,17 @@ def within_third(results: Sequence[Mapping[str, Any]]) -> float:
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--split", default="val", show_default=True, help="Split of the data.")
 @click.option("--galleries", default=100, show_default=True, help="Galleries of a cell.")
+@cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(bundle: str, data: tuple[Path, ...], split: str, galleries: int, as_json: bool) -> None:
+def main(
+    bundle: str, data: tuple[Path, ...], split: str, galleries: int, cache: Path | None, as_json: bool
+) -> None:
     """Measure false accepts on each DATA and on all together."""
     recognizer = load(bundle, threads=1)
-    ridge = recognizer.matcher
-    if not isinstance(ridge, RidgeMatcher):
-        raise click.UsageError("give a bundle with the ridge head")
     background = require_background(recognizer)
     with progress() as report:
-        groups = {
-            path.name: compute_photo_statistics(recognizer, open_dataset(path, split).classes, 40, report)
-            for path in data
-        }
-        matcher, summed = sum_tokens(ridge, groups)
+        groups = {path.name: load_statistics(recognizer, path, split, MOST, report, cache) for path in data}
+        matcher, summed = FastMatcher.create(recognizer, groups)
         results = measure_all(matcher, summed, background, galleries)
     if as_json:
         click.echo(json.dumps({"bundle": bundle, "galleries": galleries, "results": results}))

@@ -8,11 +8,14 @@ from PIL import Image
 
 import hmdrn
 from benchmarks.bursts import film, make_copies
-from benchmarks.enrollment_evidence import SHOTS, CachingMatcher, measure
+from benchmarks.enrollment_evidence import SHOTS, measure
+from benchmarks.fast_matcher import FastMatcher
 from benchmarks.open_set import RATES, measure_all, within_third
 from benchmarks.photo_groups import measure_false
-from hmdrn_calibration.open_set.background_fit import sum_tokens
+from benchmarks.statistics_cache import keep_statistics
+from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.images.quality import prepare_photo
+from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.background import Background
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -27,7 +30,7 @@ def parts():
         for part, pictures in (("photos", images), ("films", frames)):
             pixels = np.stack([prepare_photo(p, recognizer.preprocessing).pixels for p in pictures])
             groups[part][f"s{number}"] = recognizer.matcher.compute_statistics(pixels)
-    return sum_tokens(recognizer.matcher, groups)
+    return FastMatcher.create(recognizer, groups)
 
 
 def test_copies_and_films_are_pictures_of_the_same_scene():
@@ -44,11 +47,11 @@ def test_copies_and_films_are_pictures_of_the_same_scene():
 @pytest.mark.slow
 def test_verdicts_and_forecasts_are_counted(parts):
     matcher, groups = parts
-    caching = CachingMatcher(matcher.network, matcher.backend, matcher.variant)
-    counts = measure(caching, groups["photos"], groups["films"], 4, 2, np.random.default_rng(0))
+    background = hmdrn.load("default", threads=1).background
+    counts = measure(matcher, groups["photos"], groups["films"], background, 4, 2, np.random.default_rng(0))
     assert (counts.photos, counts.planted) == (2 * 4 * SHOTS, 2)
     assert counts.found <= counts.noticed <= counts.planted
-    assert set(counts.errors) == {"diverse", "bursts"}
+    assert set(counts.errors) == {"diverse", "diverse_known", "bursts", "bursts_known"}
     assert all(np.isfinite(value) for value in counts.to_dict().values())
 
 
@@ -64,6 +67,22 @@ def test_false_accepts_are_measured_for_each_group_and_all(parts):
     }
     assert all(0 <= r[f"false_{rate}"] <= 100 for r in results for rate in RATES)
     assert 0 <= within_third(results) <= 100
+
+
+def test_the_fast_matcher_solves_as_the_graph_does(parts):
+    matcher, groups = parts
+    species = [extend_species(None, label, photos[:2]) for label, photos in groups["photos"].items()]
+    graph = RidgeMatcher(matcher.network, matcher.backend, matcher.variant).operators(species)
+    assert np.stack(matcher.operators(species)) == pytest.approx(np.stack(graph), abs=1e-4)
+
+
+def test_statistics_are_kept_between_runs(tmp_path):
+    recognizer = hmdrn.load("default", threads=1)
+    pixels = np.stack([prepare_photo(draw_specimens([0], 1, size=96)[0][0], recognizer.preprocessing).pixels])
+    photos = {"ant": recognizer.matcher.compute_statistics(pixels)}
+    assert keep_statistics(recognizer, tmp_path, "ants", lambda: photos) == photos
+    (again,) = keep_statistics(recognizer, tmp_path, "ants", dict)["ant"]
+    assert (again.content, again.sketch) == (photos["ant"][0].content, photos["ant"][0].sketch)
 
 
 def test_no_pair_of_different_specimens_counts_as_one(parts):

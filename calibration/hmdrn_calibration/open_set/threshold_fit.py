@@ -1,7 +1,7 @@
 """Threshold between known and unknown photos, and temperature of the probabilities, for one gallery.
 
-*Score*: how much better the best enrolled species explains a photo than the best background species
-(`hmdrn_runtime.open_set.background.known_scores`; cohort normalization, Sturim and Reynolds, ICASSP 2005).
+*Score*: how much better the best enrolled species explains a photo than the background species
+(`hmdrn_runtime.open_set.background.known_scores`).
 *Threshold*: galleries differ in how close strangers come. The gallery's own photos say how close: each is a
 stranger to the other species. If unknown species are like the enrolled ones, as enrolled ones are to each
 other, their scores have the mean and the spread of the photos' scores for the best other species. How many
@@ -32,15 +32,15 @@ from hmdrn_runtime.open_set.background import (
     Background,
     ImpostorStatistics,
     RivalScores,
-    cohort_mean,
+    soft_maximum,
     known_scores,
 )
 from hmdrn_runtime.open_set.threshold import Calibration
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """False-accept rates with fitted bounds; others are interpolated."""
-SPREAD_FLOOR = 0.3
-"""Added to the spread of rivals' scores, which that of few photos may miss."""
+SPREAD_FLOOR = 2.0
+"""Added to the spread of rivals' scores, which that of few photos may miss; chosen on four val groups."""
 MAX_SPECIES = 100
 """Species whose photos are scored for the best other species."""
 
@@ -90,7 +90,7 @@ def score_own_photos(
         if logits:
             photos = [species.photos[digest] for digest in logits]
             parts.append(
-                np.array(list(logits.values())) - cohort_mean(matcher.match(photos, operators).logits)
+                np.array(list(logits.values())) - soft_maximum(matcher.match(photos, operators).logits)
             )
     return np.concatenate(parts)
 

@@ -23,7 +23,7 @@ from hmdrn_runtime.enrollment.photo_groups import group_photos
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.matching.base import Matcher
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.open_set.background import Background, cohort_mean
+from hmdrn_runtime.open_set.background import Background, soft_maximum
 
 GAIN, SELF = 1.0, 10.0
 """Logits that a second further group of photos adds, and that a photo gains from a species of itself."""
@@ -209,7 +209,7 @@ def _judge(
     if background is not None:
         scores = logits.copy()
         scores[:, order[label]] += own_gain
-        score = scores.max(axis=1) - cohort_mean(matcher.match(photos, background.operators).logits)
+        score = scores.max(axis=1) - soft_maximum(matcher.match(photos, background.operators).logits)
         known = 1 / (1 + np.exp(-np.clip((score - threshold) / SOFTNESS, -50, 50)))
     logits[:, order[label]] += gain
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -1,8 +1,8 @@
 """Background species: stand-ins for unknown species, never predicted themselves.
 
-A photo is known if an enrolled species explains it better than the best background species do: cohort
-normalization from speaker verification (adaptive T-norm: Sturim and Reynolds, ICASSP 2005). The margin is
-fitted by `hmdrn_calibration.open_set.threshold_fit`; this module applies it on the device.
+A photo is known if an enrolled species explains it better than the background species do. What these explain is
+the soft maximum of their logits: cohort normalization from speaker verification (Sturim and Reynolds, ICASSP
+2005), with the energy of Liu et al. (NeurIPS 2020) in place of a mean of the nearest. The margin is fitted by `hmdrn_calibration.open_set.threshold_fit`; this module applies it on the device.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from hmdrn_runtime.gallery.photo_statistics import Float32
 from hmdrn_runtime.io.json_document import JsonObject
 
 FILE = "background.safetensors"
-COHORT = 10
-"""Background species that a photo's score is relative to; the mean of several is steadier than the best."""
+SOFTNESS = 2.0
+"""Temperature of the soft maximum over background species: at 0 only the best counts, which is less steady."""
 
 Float64 = npt.NDArray[np.float64]
 
@@ -148,16 +148,16 @@ def _read_impostors(document: JsonObject) -> ImpostorStatistics:
 
 
 def known_scores(logits: npt.NDArray[np.floating], background: npt.NDArray[np.floating]) -> Float64:
-    """Return the best enrolled logit (B, C) less the best background logits' mean (B, N), as (B,).
+    """Return the best enrolled logit (B, C) less the background logits' soft maximum (B, N), as (B,).
 
     Higher scores are more surely known.
     """
     best: Float64 = logits.max(axis=1).astype(np.float64)
-    return best - cohort_mean(background)
+    return best - soft_maximum(background)
 
 
-def cohort_mean(background: npt.NDArray[np.floating]) -> Float64:
-    """Return the mean logit of the `COHORT` best background species, (B, N) to (B,)."""
-    size = min(COHORT, background.shape[1])
-    best = np.partition(background.astype(np.float64), -size, axis=1)[:, -size:]
-    return np.asarray(best.mean(axis=1))
+def soft_maximum(background: npt.NDArray[np.floating]) -> Float64:
+    """Return T log sum exp(logit / T) over background species, T = `SOFTNESS`, (B, N) to (B,)."""
+    scaled = background.astype(np.float64) / SOFTNESS
+    best = scaled.max(axis=1)
+    return np.asarray(SOFTNESS * (best + np.log(np.exp(scaled - best[:, None]).sum(axis=1))))

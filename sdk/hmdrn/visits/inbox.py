@@ -18,7 +18,7 @@ from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.images.quality import prepare_photo
 from hmdrn_runtime.matching.ridge import RidgeMatcher
-from hmdrn_runtime.open_set.background import Background, cohort_mean
+from hmdrn_runtime.open_set.background import Background, soft_maximum
 from hmdrn_runtime.recognizer import Recognizer
 
 STRICTNESS = 2.5
@@ -138,7 +138,7 @@ def _compare(
     operators = np.stack(matcher.operators(species))
     scores = np.empty((len(visits), len(visits)))
     for row, own in enumerate(photos):
-        cohort = cohort_mean(matcher.match(own, background.operators).logits)
+        cohort = soft_maximum(matcher.match(own, background.operators).logits)
         scores[row] = (matcher.match(own, operators).logits - cohort[:, None]).mean(axis=0)
     return np.asarray((scores + scores.T) / 2)
 

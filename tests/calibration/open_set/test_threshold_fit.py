@@ -27,11 +27,12 @@ from hmdrn_runtime.evaluation.evaluation import EpisodeSetting
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.open_set.background import (
+    SOFTNESS,
     Background,
     ImpostorStatistics,
     RivalScores,
-    cohort_mean,
     known_scores,
+    soft_maximum,
 )
 from hmdrn_runtime.open_set.threshold import Calibration
 from hmdrn_runtime.recognizer import Recognizer
@@ -182,9 +183,9 @@ def test_a_threshold_lies_spreads_above_the_scores_of_rivals():
 
 def test_bounds_that_cross_are_put_in_order():
     crossed = ImpostorStatistics(5, 0.0, RIVALS, {0.1: (1.0, 0.0), 0.5: (0.0, 4.0)}, (0.0, 0.0))
-    rivals = RivalScores(0.0, 1 - SPREAD_FLOOR)
-    assert compute_threshold(crossed, 3, rivals, 0.1) == pytest.approx(2.0)
-    assert compute_threshold(crossed, 3, rivals, 0.5) == pytest.approx(1.0)
+    rivals = RivalScores(0.0, 1.0)
+    assert compute_threshold(crossed, 3, rivals, 0.1) == pytest.approx(2 * (1 + SPREAD_FLOOR))
+    assert compute_threshold(crossed, 3, rivals, 0.5) == pytest.approx(1 + SPREAD_FLOOR)
 
 
 def test_rivals_are_the_best_other_species_of_each_photo(recognizer, background, group):
@@ -274,9 +275,11 @@ def test_a_gallery_of_single_photos_is_calibrated_by_its_rivals(recognizer, back
     assert found.threshold == compute_threshold(background.impostors[0], 3, rivals, 0.1)
 
 
-def test_a_score_is_the_best_logit_less_the_mean_of_the_cohort():
-    assert known_scores(np.array([[1.0, 9.0]]), np.arange(12.0)[None, ::-1]) == pytest.approx([9.0 - 6.5])
-    assert cohort_mean(np.array([[5.0]])) == pytest.approx([5.0])
+def test_a_score_is_the_best_logit_less_the_soft_maximum_of_the_background():
+    soft = SOFTNESS * np.log(np.exp(np.arange(12.0) / SOFTNESS).sum())
+    assert known_scores(np.array([[1.0, 9.0]]), np.arange(12.0)[None, ::-1]) == pytest.approx([9.0 - soft])
+    assert soft_maximum(np.array([[3000.0, 3000.0]])) == pytest.approx([3000 + SOFTNESS * np.log(2)])
+    assert soft_maximum(np.array([[5.0]])) == pytest.approx([5.0])
 
 
 @pytest.mark.parametrize("far", [0.0, 0.001, 0.6, float("nan")])
