@@ -66,7 +66,8 @@ def _write(file: Path, photos: Photos) -> None:
             labels=np.array([label for label, group in photos.items() for _ in group]),
             digests=np.array([photo.digest for photo in members]),
             sketches=np.stack([np.frombuffer(photo.sketch, np.uint8) for photo in members]),
-            **{name: np.stack([photo.arrays[name] for photo in members]) for name in ("support", "query")},
+            support=np.stack([photo.arrays["support"] for photo in members]),
+            query=np.stack([photo.arrays["query"] for photo in members]),
         )
     partial.replace(file)
 

@@ -32,8 +32,8 @@ from hmdrn_runtime.open_set.background import (
     Background,
     ImpostorStatistics,
     RivalScores,
-    soft_maximum,
     known_scores,
+    soft_maximum,
 )
 from hmdrn_runtime.open_set.threshold import Calibration
 

@@ -29,7 +29,7 @@ GAIN, SELF = 1.0, 10.0
 """Logits that a second further group of photos adds, and that a photo gains from a species of itself."""
 OWN_GAIN = 2.2
 """As `GAIN`, for scores against unknown species, which no linear fit corrects."""
-SEVERAL, SINGLE = (0.637, 0.418, -0.046), (0.739, 0.266, -0.099)
+SEVERAL, SINGLE = (0.637, 0.418, -0.046), (0.704, 0.266, -0.099)
 """Coefficients of the expected accuracy: a constant, one for the mean chance, and one for the logarithm of
 the number of species, of `MOST_FITTED` at most; for species of several groups of photos, and of one."""
 MOST_FITTED = 20
@@ -39,8 +39,8 @@ PRIOR = 5
 """Groups of photos that the gallery's mean counts as in a species' forecast."""
 MAX_SPECIES = 100
 """Species that are compared; of larger galleries every n-th."""
-SOFTNESS = 1.5
-"""Logits within which a score may pass the threshold or not."""
+SOFTNESS, SINGLE_SOFTNESS = 0.5, 1.5
+"""Logits within which a score may pass the threshold or not, for species of several groups, and of one."""
 MIN_MIXED = 0.1
 """Least share of a species' photos that are expected to get another label, to name the pair."""
 
@@ -201,16 +201,17 @@ def _judge(
     if evidence.digests:
         logits[:, order[label]] = evidence.own
         logits[:, [order[other] for other in evidence.labels]] = evidence.rivals
-        gain, own_gain = GAIN / (views - 1), OWN_GAIN / (views - 1)
+        gain, own_gain, softness = GAIN / (views - 1), OWN_GAIN / (views - 1), SOFTNESS
     else:
         logits += matcher.compare(photos, {}, list(gallery.values()))
         gain = own_gain = -SELF
+        softness = SINGLE_SOFTNESS
     known = None
     if background is not None:
         scores = logits.copy()
         scores[:, order[label]] += own_gain
         score = scores.max(axis=1) - soft_maximum(matcher.match(photos, background.operators).logits)
-        known = 1 / (1 + np.exp(-np.clip((score - threshold) / SOFTNESS, -50, 50)))
+        known = 1 / (1 + np.exp(-np.clip((score - threshold) / softness, -50, 50)))
     logits[:, order[label]] += gain
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return _Chances(label, views, shifted / shifted.sum(axis=1, keepdims=True), known)

@@ -1,8 +1,9 @@
 """Background species: stand-ins for unknown species, never predicted themselves.
 
-A photo is known if an enrolled species explains it better than the background species do. What these explain is
-the soft maximum of their logits: cohort normalization from speaker verification (Sturim and Reynolds, ICASSP
-2005), with the energy of Liu et al. (NeurIPS 2020) in place of a mean of the nearest. The margin is fitted by `hmdrn_calibration.open_set.threshold_fit`; this module applies it on the device.
+A photo is known if an enrolled species explains it better than the background species do, by the soft maximum
+of their logits: cohort normalization from speaker verification (Sturim and Reynolds, ICASSP 2005), with the
+energy of Liu et al. (NeurIPS 2020) in place of a mean. The margin is fitted by
+`hmdrn_calibration.open_set.threshold_fit`; this module applies it on the device.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hmdrn_runtime.io.json_document import JsonObject
 
 FILE = "background.safetensors"
 SOFTNESS = 2.0
-"""Temperature of the soft maximum over background species: at 0 only the best counts, which is less steady."""
+"""Temperature of the soft maximum over background species; toward 0 only the best counts: less steady."""
 
 Float64 = npt.NDArray[np.float64]
 
