@@ -227,7 +227,7 @@ def main(
     if as_json:
         click.echo(json.dumps({"bundle": bundle, "split": split, "galleries": galleries, "results": results}))
         return
-    names = [name for name in results[0] if name not in ("data", "way")]
+    names = [name for name in results[0] if name.endswith(("wrong", "check", "found", "noticed", "error"))]
     rows = [[str(r["data"]), str(r["way"]), *(f"{r[name]:.1f}" for name in names)] for r in results]
     print_table(f"{bundle} ({split}, {galleries} galleries)", ["data", "way", *names], rows)
 
