@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse
 
 from hmdrn.studio.html import Child, Html, element
 from hmdrn.studio.jobs import RUNNING
+from hmdrn.studio.requests import find_version
 from hmdrn.studio.session import StudioSession
 
 e = element
@@ -70,7 +71,7 @@ def render_page(
             hidden=True,
         ),
         e("datalist", *(e("option", value=label) for label in session.gallery.species), id="species"),
-        data_version=session.version,
+        data_version=find_version() or session.version,
     )
     return HTMLResponse(Html("<!doctype html>") + e("html", head, body, lang="en"))
 

@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import quote
@@ -14,12 +15,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hmdrn.studio.uploads import MAX_PHOTOS, Upload
 from hmdrn_runtime.errors import HmdrnError
 
 _MAX_NOTICES = 200
 _MAX_FIELD = 1 << 20
+_READ_VERSION: ContextVar[Callable[[], str] | None] = ContextVar("read_version", default=None)
+_VERSION: ContextVar[str | None] = ContextVar("version", default=None)
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,38 @@ class Notices:
             return self._texts.get(sent.query.get("notice", ""))
 
 
+def track_version(app: ASGIApp, read: Callable[[], str]) -> ASGIApp:
+    """Return an application whose pages carry the version that `read` returned before they were made.
+
+    What changes while a page is made may be missing from it: with the version of afterwards, the page would
+    never notice.
+    """
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        _READ_VERSION.set(read)
+        await app(scope, receive, send)
+
+    return run
+
+
+def find_version() -> str | None:
+    """Return the version from before the present page was begun; None if it is not known."""
+    return _VERSION.get()
+
+
 def answer(handler: Handler) -> Endpoint:
     """Answer a GET with a function, which runs in a thread; an HmdrnError becomes a line of text."""
 
+    def handle(sent: Sent, is_page: bool) -> Response:
+        read = _READ_VERSION.get()
+        if is_page and read is not None:
+            _VERSION.set(read())
+        return handler(sent)
+
     async def respond(request: Request) -> Response:
+        is_page = "text/html" in request.headers.get("accept", "")
         try:
-            return await run_in_threadpool(handler, Sent(dict(request.query_params)))
+            return await run_in_threadpool(handle, Sent(dict(request.query_params)), is_page)
         except HmdrnError as error:
             return PlainTextResponse(f"{error}\n", 404)
 

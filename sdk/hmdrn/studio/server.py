@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from hmdrn.studio.access import Access, Gate
 from hmdrn.studio.live import LiveView
 from hmdrn.studio.pages import classify, enroll, gallery, jobs, live, models, selftest, species, visits
-from hmdrn.studio.requests import Notices, Sent, answer
+from hmdrn.studio.requests import Notices, Sent, answer, track_version
 from hmdrn.studio.session import StudioSession
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import describe_os_error
@@ -53,7 +53,7 @@ def create_app(session: StudioSession, access: Access, view: LiveView | None = N
         *selftest.list_routes(session, notices),
         *visits.list_routes(session, notices),
     ]
-    return Gate(Starlette(routes=routes), access)
+    return Gate(track_version(Starlette(routes=routes), lambda: session.version), access)
 
 
 def make_server(

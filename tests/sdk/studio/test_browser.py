@@ -137,6 +137,8 @@ def test_axe_finds_no_accessibility_fault(session, files, open_page):
     session.visits.save(show_specimens(draw_specimens([4], 2, size=128)[0]))
     for s in range(2):
         session.enroll({f"Species {s}": [prepare(session, path) for path in files[s][:3]]})
+    session.set_rate(0.3)
+    session.jobs.start("Nothing", "/models", lambda progress: "done")
     with served(session) as address:
         page = open_page(address, viewport={"width": 360, "height": 740})
         faults = {}
@@ -154,7 +156,10 @@ def test_axe_finds_no_accessibility_fault(session, files, open_page):
             "/why?visit=1",
         ):
             page.goto(f"{address}{path}")
-            faults[path] = [fault["id"] for fault in axe.Axe().run(page).response["violations"]]
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                found = axe.Axe().run(page).response["violations"]
+                faults[path, scheme] = [fault["id"] for fault in found]
         page.goto(f"{address}/classify")
         page.get_by_label("Photo: choose it, take it, or drop it here").set_input_files(files[0][3])
         page.get_by_role("button", name="Name it").click()

@@ -61,8 +61,10 @@ def session(loaded, tmp_path):
 class Browser:
     """A browser with a fake camera, which keeps what the page asks other machines for."""
 
-    def __init__(self, driver, camera: str) -> None:
-        options = [*OPTIONS, f"--use-file-for-fake-video-capture={camera}"]
+    def __init__(self, driver, camera: str | None) -> None:
+        options = OPTIONS[:1]
+        if camera is not None:
+            options = [*OPTIONS, f"--use-file-for-fake-video-capture={camera}"]
         self.chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
         self.problems: list[str] = []
 
@@ -93,6 +95,7 @@ def drop(page, photos) -> None:
 
 
 def test_a_user_does_everything_and_finds_it_again(session, drawn, conv4, tmp_path):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     paths, stranger = drawn
     (tmp_path / "other.hmdrn").symlink_to(conv4)
     camera = write_camera(tmp_path, paths[0][:4])
@@ -169,6 +172,7 @@ def test_a_user_does_everything_and_finds_it_again(session, drawn, conv4, tmp_pa
         # Another model, with the species.
         page.goto(f"{address}/models")
         page.get_by_role("link", name=re.compile("^Use conv4")).click()
+        assert axe.Axe().run(page).response["violations"] == []
         page.get_by_label(re.compile("Enroll .* kept pictures of 4 species anew")).check()
         page.get_by_role("button", name=re.compile("^Use conv4")).click()
         page.get_by_text("is in use now, with 4 species").wait_for()
@@ -206,4 +210,14 @@ def test_long_work_shows_progress_and_is_cancelled(session, drawn, tmp_path):
         page.get_by_role("button", name="Close Self-test").click()
         page.locator(".job").wait_for(state="detached")
         assert browser.problems == []
+        browser.chromium.close()
+
+
+def test_a_missing_camera_is_said_with_what_to_do(session):
+    with served(session) as address, sync_playwright() as driver:
+        browser = Browser(driver, None)
+        page = browser.open(address, permissions=["camera"])
+        page.goto(f"{address}/classify")
+        page.get_by_role("button", name="Start the camera").click()
+        status(page, "There is no camera here: connect one")
         browser.chromium.close()

@@ -136,6 +136,21 @@ def test_a_message_cannot_come_from_a_link(studio):
     assert "pay here" not in studio.get("/gallery", notice="pay here")
 
 
+def test_a_change_while_a_page_is_made_makes_it_stale(studio, monkeypatch):
+    forecast = studio.session.forecast
+
+    def change_and_forecast():
+        monkeypatch.undo()
+        studio.session.rename(FIRST, "Renamed meanwhile", join=False)
+        return forecast()
+
+    monkeypatch.setattr(studio.session, "forecast", change_and_forecast)
+    page = studio.client.get("/gallery", headers={"accept": "text/html"}).text
+    assert re.search('data-version="([^"]*)"', page).group(1) != studio.get("/version")
+    page = studio.client.get("/gallery", headers={"accept": "text/html"}).text
+    assert re.search('data-version="([^"]*)"', page).group(1) == studio.get("/version")
+
+
 def test_changes_of_other_commands_change_the_version(studio, gallery):
     studio.session.recognizer.follow_gallery(gallery)
     before = studio.get("/version")

@@ -161,7 +161,12 @@ if (cameraStart) {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch (error) {
-      answer.textContent = `No camera: ${error.message}`;
+      const reasons = {
+        NotFoundError: "There is no camera here: connect one, or choose a photo above.",
+        NotAllowedError: "The browser does not allow the camera: allow it beside the address of this page.",
+        NotReadableError: "Another program uses the camera: close it, and try again.",
+      };
+      answer.textContent = reasons[error.name] || `No camera: ${error.message}`;
       return;
     }
     edited = true;
