@@ -35,7 +35,7 @@ def draw(folder: str) -> str:
 
 
 def answer(variant: str, gallery: str, output: str) -> str:
-    """Name the photos of photos/query with these graphs; enroll those of photos/enroll if the gallery is new."""
+    """Name the photos of photos/query; enroll those of photos/enroll first if the gallery is new."""
     import hmdrn
 
     birds = hmdrn.load("default", threads=1, variant=variant)
