@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 # As many workers run as there are cores: threads of each would hold the others up. Before torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -45,27 +46,37 @@ def shared() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def once(
-    tmp_path_factory: pytest.TempPathFactory, worker_id: str
-) -> Callable[[str, Callable[[Path], None]], Path]:
-    """Makes a file or folder once for all processes of the test run: once(name, make)."""
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., Path]:
+    """Makes a file or folder once for all processes of the test run: once(name, make, meanwhile).
+
+    While another process makes it, `meanwhile` is called, if given, before waiting for the other.
+    """
     base = tmp_path_factory.getbasetemp()
     # Workers of pytest-xdist have a folder each below the run's own.
     folder = (base if worker_id == "master" else base.parent) / "made-once"
     folder.mkdir(exist_ok=True)
 
-    def made(name: str, make: Callable[[Path], None]) -> Path:
+    def made(name: str, make: Callable[[Path], None], meanwhile: Callable[[], object] | None = None) -> Path:
         path = folder / name
-        with FileLock(folder / f"{name}.lock"):
+        lock = FileLock(folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if meanwhile is not None:
+                meanwhile()
+            lock.acquire()
+        try:
             if not path.exists():
                 make(path)
+        finally:
+            lock.release()
         return path
 
     return made
 
 
 @pytest.fixture(scope="session")
-def seeded_checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str, str], Path]:
+def seeded_checkpoint(once: Callable[..., Path]) -> Callable[[str, str], Path]:
     """Checkpoint of a network with fixed weights, by backbone and head: the trained Conv-4, else untrained.
 
     Every weight that starts at a constant is moved off it: two tensors that are equal by chance would
@@ -124,9 +135,7 @@ def _fit_batch_norms(network: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def exported(
-    once: Callable[[str, Callable[[Path], None]], Path], seeded_checkpoint: Callable[[str, str], Path]
-) -> Callable[..., Path]:
+def exported(once: Callable[..., Path], seeded_checkpoint: Callable[[str, str], Path]) -> Callable[..., Path]:
     """Bundle of a checkpoint, exported once a run: exported("conv4", "attention") or exported(path)."""
 
     def make(*source: str | Path, preprocessing: str = "crop") -> Path:
@@ -140,7 +149,10 @@ def exported(
         def export(path: Path) -> None:
             export_bundle(load_checkpoint(checkpoint), path, preprocessing=preprocessing)
 
-        return once(f"{checkpoint.stem}_{preprocessing}.hmdrn", export)
+        other = None
+        if checkpoint == CONV4:  # most tests need this bundle first, and the other one next
+            other = partial(make, "conv4", "attention")
+        return once(f"{checkpoint.stem}_{preprocessing}.hmdrn", export, other)
 
     return make
 
@@ -174,7 +186,7 @@ def _load_graphs(bundle: Path) -> Callable[[Any, Any], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def written(
-    once: Callable[[str, Callable[[Path], None]], Path],
+    once: Callable[..., Path],
     seeded_checkpoint: Callable[[str, str], Path],
     exported: Callable[..., Path],
 ) -> Callable[[str, str, str], Any]:
@@ -188,7 +200,7 @@ def written(
         def write(path: Path) -> None:
             checkpoint = load_checkpoint(seeded_checkpoint(backbone, head))
             trace = exporter.trace_graphs
-            if backbone == "conv4":  # other tests need this bundle; that of a larger network takes minutes
+            if head == "ridge" or backbone == "conv4":  # other tests need this bundle as well
                 trace = _load_graphs(exported(backbone, head))
             path.mkdir()
             with patch.object(exporter, "trace_graphs", trace):

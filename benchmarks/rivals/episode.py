@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
@@ -37,7 +38,7 @@ class Episode:
     Attributes:
         support: Photos to enroll, uint8 (5, 5, side, side, 3).
         query: Photos to classify, uint8 (8, side, side, 3).
-        ridge: The default model.
+        ridge: The network with ridge heads, by default the default model's.
         attention: The same backbone and transformers with attention heads of random weights, which do not
             affect the time.
         protonet: ProtoNet on the same backbone.
@@ -50,9 +51,9 @@ class Episode:
     protonet: HMDRN
 
 
-def make_episode() -> Episode:
-    """Return an episode of the default model and drawn specimens."""
-    ridge = load_checkpoint(resolve_checkpoint("default")).network.eval()
+def make_episode(checkpoint: str | os.PathLike[str] = "default") -> Episode:
+    """Return an episode of a ridge checkpoint, by default the default model's, and drawn specimens."""
+    ridge = load_checkpoint(resolve_checkpoint(checkpoint)).network.eval()
     side = ridge.config.side
     drawn = draw_specimens(range(WAY), SHOT + QUERIES // 4, size=side)
     torch.manual_seed(0)

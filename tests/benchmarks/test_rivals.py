@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +19,18 @@ from benchmarks.rivals.episode import (
 )
 from hmdrn_runtime.errors import HmdrnError
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def episode() -> Episode:
     return make_episode()
+
+
+@pytest.fixture(scope="module")
+def small_episode() -> Episode:
+    """The same of Conv-4: the whole episode as one graph of the default model takes a minute to trace."""
+    return make_episode(ROOT / "weights" / "conv4.safetensors")
 
 
 def test_all_networks_share_the_backbone_of_the_default_model(episode):
@@ -55,9 +64,10 @@ def test_the_runtime_gives_the_logits_of_the_network(episode, make):
         ("ridge", torch_models.make_direct_ridge),
     ],
 )
-def test_torch_rivals_give_the_logits_of_their_network(episode, network, make):
-    chosen = getattr(episode, network)
-    assert check_logits("rival", make(chosen, episode, 1), episode, compute_logits(chosen, episode)) < 1e-3
+def test_torch_rivals_give_the_logits_of_their_network(small_episode, network, make):
+    chosen = getattr(small_episode, network)
+    classify = make(chosen, small_episode, 1)
+    assert check_logits("rival", classify, small_episode, compute_logits(chosen, small_episode)) < 1e-3
 
 
 @pytest.mark.slow
@@ -69,7 +79,8 @@ def test_torch_rivals_give_the_logits_of_their_network(episode, network, make):
         ("protonet", None),
     ],
 )
-def test_onnx_rivals_give_the_logits_of_their_network(episode, network, model):
+def test_onnx_rivals_give_the_logits_of_their_network(small_episode, network, model):
+    episode = small_episode
     chosen = getattr(episode, network)
     graph = (model or partial(onnx_models.export_cached_features, chosen))(episode)
     run = onnx_models.open_onnxruntime(graph, 1)

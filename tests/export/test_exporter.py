@@ -323,8 +323,11 @@ def test_derived_graphs_that_are_wrong_fail_verification_and_leave_nothing(
 
 
 @pytest.mark.slow
-def test_efficientnet_lite_is_verified_in_float32_half_and_opset_17(seeded_checkpoint, tmp_path):
+def test_efficientnet_lite_is_verified_in_float32_half_and_opset_17(
+    exported, seeded_checkpoint, untraced, tmp_path
+):
     path = tmp_path / "lite.hmdrn"
+    untraced(exported("efficientnet-lite0", "ridge"))
     export_bundle(load_checkpoint(seeded_checkpoint("efficientnet-lite0", "ridge")), path, "fp16", opset=17)
     manifest = open_bundle(path, "fp32").manifest
     assert (manifest.input.size, [level.channels for level in manifest.network.levels]) == (64, [128, 64])

@@ -33,7 +33,7 @@ class Drawn:
         return self.pixels
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_network_trained_from_scratch_names_new_species_as_its_bundle(tmp_path):
     images = torch.from_numpy(draw_specimens(TRAINED, PHOTOS, size=96).reshape(-1, 96, 96, 3))
     group = PhotoGroup("drawn", images, torch.arange(len(images)).split(PHOTOS))
