@@ -2,6 +2,7 @@
 
     python -m benchmarks.watching DATA... --minutes 30
 
+The share of one core is the processor time for each frame that was read, start included, at 15 a second.
 A film of two minutes at 15 frames a second is made from the photos first (see `benchmarks.motion`) and played
 at its own rate, again and again, by a process whose processor time and memory are read from /proc (Linux).
 Other load on the machine does not change processor time much, but may cost frames, which are counted.
@@ -29,8 +30,8 @@ from hmdrn.cli.output import print_facts
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import HmdrnError
 
-SETTLE_SECONDS = 60.0
-"""Seconds after which memory counts as settled; its growth is measured from there."""
+SETTLE_SECONDS, MIN_SECONDS = 60.0, 120.0
+"""Seconds after which memory counts as settled, and the least seconds from there to measure its growth."""
 INTERVAL = 5.0
 """Seconds between two readings."""
 
@@ -64,21 +65,17 @@ def read_process(pid: int, start: float) -> Reading | None:
 
 
 def summarize(readings: Sequence[Reading]) -> dict[str, float | None]:
-    """Return the share of one core, and the memory in MiB and its growth, as JSON-ready values.
-
-    The share is that of the time after the first reading, so that it leaves out the start.
-    """
-    first, last = readings[0], readings[-1]
+    """Return the time, and the memory in MiB and its growth, as JSON-ready values."""
+    last = readings[-1]
     settled = [reading for reading in readings if reading.seconds >= SETTLE_SECONDS]
     growth = None
-    if len(settled) > 2:
+    if settled and last.seconds - settled[0].seconds >= MIN_SECONDS:
         slope = np.polyfit([reading.seconds for reading in settled], [reading.mib for reading in settled], 1)[
             0
         ]
         growth = round(600 * float(slope), 2)
     return {
         "seconds": round(last.seconds, 1),
-        "core_percent": round(100 * (last.cpu - first.cpu) / max(last.seconds - first.seconds, 1e-9), 1),
         "mib_settled": round(settled[0].mib, 1) if settled else None,
         "mib_most": round(max(reading.mib for reading in readings), 1),
         "mib_last": round(last.mib, 1),
@@ -152,8 +149,9 @@ def main(
         species.recognizer.save_gallery(folder / "film.gallery")
         write_film(folder / "film.mp4", species, film_minutes, (width, height))
         readings, counts = watch_film(folder, 60 * minutes, every_frame)
+    cpu = readings[-1].cpu / max(counts["read"], 1)
     values = {**summarize(readings), **counts}
-    values["cpu_ms_a_frame"] = round(1e3 * readings[-1].cpu / max(counts["read"], 1), 2)
+    values |= {"cpu_ms_a_frame": round(1e3 * cpu, 2), "core_percent": round(100 * cpu * RATE, 1)}
     if as_json:
         json.dump({"schema": "hmdrn.benchmark.watching/1", **values}, sys.stdout, indent=2)
         print()
