@@ -40,7 +40,7 @@ from hmdrn_runtime.open_set.threshold import Calibration
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """False-accept rates with fitted bounds; others are interpolated."""
 SPREAD_FLOOR = 2.0
-"""Added to the spread of rivals' scores, which that of few photos may miss; chosen on four val groups."""
+"""Added to the spread of rivals' scores, which that of few photos may miss; chosen by eight val groups."""
 MAX_SPECIES = 100
 """Species whose photos are scored for the best other species."""
 
