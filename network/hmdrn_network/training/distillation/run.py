@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,10 @@ from hmdrn_network.training.distillation.validation import CachedValidation
 from hmdrn_network.training.listener import Listener
 from hmdrn_network.training.run import run_in_folder
 from hmdrn_network.training.workers import join_workers
-from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.errors import CheckpointError, TrainingError
+
+_MAP_TOLERANCE = 0.02
+"""Norm of the difference between maps by the norm of the maps; half weights give about 1e-3."""
 
 
 def distill(
@@ -27,6 +31,7 @@ def distill(
     folder: Path,
     listener: Listener = Listener(),  # noqa: B008 (has no state)
     save_interval: float = 180.0,
+    start: HMDRN | None = None,
 ) -> HMDRN:
     """Train the student of a recipe.
 
@@ -38,15 +43,17 @@ def distill(
         folder: Folder of the run: `state.pt`, `model.safetensors`, `history.json`.
         listener: Receives the events of the run.
         save_interval: Seconds between two saved states.
+        start: Trained network to continue from, at any side; it is the result unless later weights beat it.
+            None for ImageNet's weights alone.
 
     Returns:
         The trained network, in evaluation mode: the best on validation, or the last without validation.
 
     Raises:
-        CheckpointError: Pretrained weights are missing.
+        CheckpointError: Pretrained weights are missing, or `start` is another network.
         TrainingError: Unusable settings, or a folder that cannot be written.
     """
-    network = build_student(recipe)
+    network = build_student(recipe, start)
     settings = recipe.to_dict()
     del settings["training"]  # the run records it
     card = ModelCard(
@@ -60,14 +67,19 @@ def distill(
     with join_workers(torch.device("cpu")) as workers:
         sampler = Sampler(data.groups, recipe.training, recipe.merged)
         trainer = DistillationTrainer(network, sampler, recipe.training, workers)
-        return run_in_folder(trainer, folder, card, validation, listener, save_interval)
+        return run_in_folder(
+            trainer, folder, card, validation, listener, save_interval, keep_start=start is not None
+        )
 
 
-def build_student(recipe: Recipe) -> HMDRN:
-    """Build the student with pretrained weights; the new layers depend on the seed alone.
+def build_student(recipe: Recipe, start: HMDRN | None = None) -> HMDRN:
+    """Build the student with ImageNet's weights, or with those of a trained network.
+
+    Without `start` the new layers depend on the seed alone.
 
     Raises:
-        CheckpointError: The backbone has no pretrained weights, or their package is missing.
+        CheckpointError: The backbone has no pretrained weights, their package is missing, or `start` differs
+            from the student in more than its side, or in the frozen stages from ImageNet's weights.
         TrainingError: More frozen stages than the mid level leaves.
     """
     torch.manual_seed(recipe.training.seed)
@@ -80,7 +92,28 @@ def build_student(recipe: Recipe) -> HMDRN:
             "up to the mid level"
         )
     load_pretrained(network.backbone, recipe.network.spec)
+    if start is not None:
+        _continue_from(start, network, recipe.training.frozen_stages)
     return network
+
+
+def _continue_from(start: HMDRN, network: HMDRN, frozen_stages: int) -> None:
+    if replace(start.config, side=network.config.side) != network.config:
+        raise CheckpointError(
+            f"the recipe's network is {network.config.to_dict()}, the start is {start.config.to_dict()}: "
+            "a start may differ in its side alone"
+        )
+    # The cached maps are those of ImageNet's weights. Maps are compared, not weights: a start may hold its
+    # weights in half precision, or with scales moved between layers for INT8.
+    photo = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        cached, own = (n.backbone.eval().run_prefix(photo, frozen_stages) for n in (network, start))
+    if difference := float((cached - own).norm() / cached.norm()) > _MAP_TOLERANCE:
+        raise CheckpointError(
+            f"the first {frozen_stages} stages of the start are not ImageNet's, whose maps are cached (they "
+            f"differ by {difference:.2g} of the norm): start from a network whose first stages stayed frozen"
+        )
+    network.load_state_dict(start.state_dict())
 
 
 def _describe(data: PreparedData, recipe: Recipe) -> str:

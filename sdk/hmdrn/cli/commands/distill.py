@@ -20,6 +20,7 @@ from hmdrn_runtime.io.files import expand_path
 @data_argument
 @option("--output", "-o", required=True, type=PATH, help="Folder of the run.")
 @option("--recipe", default="default", help="Recipe of the package, or a JSON file.")
+@option("--init", metavar="CHECKPOINT", help="Continue from these weights; `default` for the package's.")
 @option("--teachers", type=PATH, help="Folder of the teachers that the recipe names.")
 @option("--cache", type=PATH, help="Folder of the caches; OUTPUT/cache by default.")
 @option("--save-every", type=FiniteRange(0), default=180.0, help="Seconds between two states.")
@@ -29,6 +30,7 @@ def command(
     data: tuple[Path, ...],
     output: Path,
     recipe: str,
+    init: str | None,
     teachers: Path | None,
     cache: Path | None,
     save_every: float,
@@ -46,6 +48,8 @@ def command(
     """
     require_package("torch", "training", "train")
     from hmdrn.cli.training_display import TrainingDisplay
+    from hmdrn.loading import resolve_checkpoint
+    from hmdrn_network.checkpoints import load_checkpoint
     from hmdrn_network.training.distillation.preparation import prepare_data
     from hmdrn_network.training.distillation.recipe import load_recipe
     from hmdrn_network.training.distillation.run import distill
@@ -54,6 +58,7 @@ def command(
     output = expand_path(output, TrainingError)
     cache = output / "cache" if cache is None else expand_path(cache, TrainingError)
     settings = load_recipe(recipe)
+    start = None if init is None else load_checkpoint(resolve_checkpoint(init)).network
     threads = share_cores()
     with progress() as report:
         if strict_data:
@@ -67,7 +72,7 @@ def command(
         return
     with progress() as report:
         try:
-            distill(settings, prepared, output, TrainingDisplay(report), save_every)
+            distill(settings, prepared, output, TrainingDisplay(report), save_every, start)
         except KeyboardInterrupt:
             click.echo(f"the run is saved in {output}: the same command continues it", err=True)
             raise

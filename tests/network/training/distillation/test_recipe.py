@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -19,6 +20,13 @@ def test_the_default_recipe_is_lite0_at_128_pixels():
     assert recipe.network.side == 128
     assert recipe.teachers["birds_cub2010"].model == "inat_birds.tflite"
     assert recipe.views_of("mini_imagenet_84px") < recipe.views_of("dogs") == recipe.views
+
+
+def test_the_accurate_recipe_is_the_default_network_at_a_larger_side():
+    default, accurate = load_recipe("default"), load_recipe("accurate")
+    assert dataclasses.replace(accurate.network, side=default.network.side) == default.network
+    assert accurate.network.side == 192
+    assert accurate.teachers == default.teachers
 
 
 def test_a_recipe_survives_json(tmp_path):
@@ -56,5 +64,5 @@ def test_mistakes_in_a_recipe_are_refused_in_one_line(changes, error, message):
 
 
 def test_an_unknown_recipe_is_refused_with_the_names_of_the_known_ones(tmp_path):
-    with pytest.raises(TrainingError, match="give the name of one of the package \\(default\\)"):
+    with pytest.raises(TrainingError, match="give the name of one of the package \\(accurate, default\\)"):
         load_recipe(str(tmp_path / "missing.json"))
