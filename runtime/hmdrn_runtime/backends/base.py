@@ -42,6 +42,8 @@ class Backend(ABC):
     name: str
     rejected: Mapping[str, str] = MappingProxyType({})
     """Backends that were tried before this one, each with the reason why it cannot be used."""
+    measured: Mapping[str, float] = MappingProxyType({})
+    """Milliseconds by variant of the stored profile that chose the variant; empty if none did."""
 
     @abstractmethod
     def place(self, array: npt.NDArray[Any]) -> ResidentArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.bundle.bundle import Bundle
@@ -19,6 +19,8 @@ class BackendReport:
         variant: The variant of the graphs that it runs.
         passed_over: The bundle's other variants, each with the reason.
         not_used: Backends that were tried before, each with the reason why it cannot be used.
+        measured: Milliseconds by variant that `hmdrn profile --save` measured here, which chose the variant;
+            empty if the rule of the CPU did, or the caller.
 
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
@@ -30,19 +32,28 @@ class BackendReport:
     variant: str
     passed_over: Mapping[str, str]
     not_used: Mapping[str, str]
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Describe the choice in one line."""
         reasons = {**self.passed_over, **self.not_used}
         others = "".join(f"; not {name}: {reason}" for name, reason in reasons.items())
-        return f"{self.backend} runs the {self.variant} graphs{others}"
+        time = describe_time(self.measured, self.variant)
+        return f"{self.backend} runs the {self.variant} graphs{time and f', {time}'}{others}"
 
 
 def make_backend_report(bundle: Bundle, backend: Backend) -> BackendReport:
     """Describe the choice of a backend for a bundle, which is at the variant in use."""
     reasons = {
-        variant: find_incompatibility(graphs, backend.name) or f"{bundle.variant} was chosen"
+        variant: describe_time(backend.measured, variant)
+        or find_incompatibility(graphs, backend.name)
+        or f"{bundle.variant} was chosen"
         for variant, graphs in bundle.manifest.variants.items()
         if variant != bundle.variant
     }
-    return BackendReport(backend.name, bundle.variant, reasons, backend.rejected)
+    return BackendReport(backend.name, bundle.variant, reasons, backend.rejected, measured=backend.measured)
+
+
+def describe_time(milliseconds: Mapping[str, float], variant: str) -> str:
+    """Describe the stored time of a variant; empty without one."""
+    return f"measured here at {milliseconds[variant]:.3g} ms" if variant in milliseconds else ""

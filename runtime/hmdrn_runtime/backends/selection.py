@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hmdrn_runtime.arguments import check_count
 from hmdrn_runtime.backends.base import Backend
+from hmdrn_runtime.backends.stored_profile import load_profile
 from hmdrn_runtime.bundle.bundle import Bundle
-from hmdrn_runtime.bundle.variants import choose_variant, find_incompatibility
+from hmdrn_runtime.bundle.variants import choose_variant, find_incompatibility, list_accurate_variants
 from hmdrn_runtime.errors import BackendError
 
 BACKENDS = ("auto", "tensorrt", "onnxruntime-cuda", "onnxruntime")
@@ -67,13 +69,23 @@ def _open(
         from hmdrn_runtime.backends.tensorrt.open import open_tensorrt
 
         return open_tensorrt(bundle, variant, trust_engines)
-    opened = replace(bundle, variant=variant or choose_variant(bundle.manifest, name))
+    measured = {} if variant else _read_times(bundle, name)
+    opened = replace(bundle, variant=variant or choose_variant(bundle.manifest, name, measured))
     _check_variant(opened, name)
     from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
     from hmdrn_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 
     kinds = {"onnxruntime": OnnxRuntimeBackend, "onnxruntime-cuda": OnnxRuntimeCudaBackend}
-    return opened, kinds[name](opened, threads)
+    backend = kinds[name](opened, threads)
+    backend.measured = measured
+    return opened, backend
+
+
+def _read_times(bundle: Bundle, name: str) -> Mapping[str, float]:
+    """Return the stored times of the variants, without reading a file where only one can be chosen."""
+    if len(list_accurate_variants(bundle.manifest, name)) < 2:
+        return {}
+    return load_profile(bundle, name).milliseconds
 
 
 def _check_variant(bundle: Bundle, name: str) -> None:

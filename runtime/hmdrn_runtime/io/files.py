@@ -28,6 +28,16 @@ def expand_path(path: str | os.PathLike[str], error: type[HmdrnError]) -> Path:
     return expanded
 
 
+def locate_state_folder(name: str) -> Path:
+    """Return the folder NAME of this user's state: $XDG_STATE_HOME/hmdrn/NAME, or ~/.local/state/hmdrn/NAME.
+
+    Raises:
+        RuntimeError: The user has no home.
+    """
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "hmdrn" / name
+
+
 def check_parent_folder(path: Path, kind: str, error: type[HmdrnError]) -> None:
     """Raise `error` if the folder of a file to write, e.g. of kind "gallery", is missing or is a file."""
     folder = path.parent

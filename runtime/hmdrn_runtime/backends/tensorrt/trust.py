@@ -8,17 +8,15 @@ that came with a bundle are not recorded there, whatever its files claim.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from hmdrn_runtime.errors import BackendError
-from hmdrn_runtime.io.files import describe_os_error, write_atomically
+from hmdrn_runtime.io.files import describe_os_error, locate_state_folder, write_atomically
 
 
 def locate_trust_folder() -> Path:
     """Return $XDG_STATE_HOME/hmdrn/engines, or ~/.local/state/hmdrn/engines without that variable."""
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "hmdrn" / "engines"
+    return locate_state_folder("engines")
 
 
 def trust(fingerprint: bytes, engines: Path) -> None:
