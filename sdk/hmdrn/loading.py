@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from hmdrn_runtime.backends.selection import choose_backend
+from hmdrn_runtime.backends.tensorrt.signature import TrustedKeys
 from hmdrn_runtime.bundle.bundle import CHECKPOINT, open_bundle
 from hmdrn_runtime.errors import BundleError, CheckpointError, GalleryError
 from hmdrn_runtime.gallery.file import load_gallery
@@ -49,6 +50,7 @@ def load(
     trust_engines: bool = False,
     follow: bool = False,
     keep_file_names: bool = True,
+    trusted_keys: TrustedKeys | None = None,
 ) -> Recognizer:
     """Open a bundle, and a gallery of enrolled species.
 
@@ -66,6 +68,9 @@ def load(
         follow: True to take over what other processes write to the gallery's file from now on, as
             `Recognizer.follow_gallery`.
         keep_file_names: True to store the base names of the photos' files in the gallery.
+        trusted_keys: Files of public keys, as `hmdrn keygen` writes them: TensorRT engines that
+            `hmdrn build --sign` signed with one of them on another device run here too. If None, the files
+            that the environment variable HMDRN_TRUSTED_KEYS lists, as PATH lists folders.
 
     Returns:
         A recognizer, ready to enroll and classify.
@@ -83,7 +88,7 @@ def load(
     if follow and gallery is None:
         raise GalleryError("there is no file to follow: give a gallery, or leave follow out")
     checked = open_bundle(resolve_bundle(bundle), "fp32" if variant is None else variant)
-    opened, executor = choose_backend(checked, backend, threads, variant, trust_engines)
+    opened, executor = choose_backend(checked, backend, threads, variant, trust_engines, trusted_keys)
     enrolled = None if gallery is None else load_gallery(gallery)
     recognizer = Recognizer(opened, executor, enrolled, keep_thumbnails, keep_file_names)
     if gallery is not None:

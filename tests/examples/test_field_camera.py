@@ -59,6 +59,14 @@ def test_the_unit_always_restarts_and_writes_only_to_its_folder(unit, settings):
     assert service["Type"] != "notify"
 
 
+def test_the_unit_builds_engines_first_where_needed_and_starts_even_so(unit, settings):
+    before = unit["Service"]["ExecStartPre"]
+    assert before.startswith(f"-{PROGRAM} build ")  # "-": the camera starts whether the build succeeds or not
+    words = [settings[word[2:-1]] if word.startswith("${") else word for word in before.split()[1:]]
+    assert words == ["build", "default", "--if-needed"]
+    assert unit["Service"]["TimeoutStartSec"] == "1h"  # systemd's 90 seconds would end a build
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: Debian's systemd")
 def test_systemd_accepts_the_unit_and_finds_little_exposed(unit_file, tmp_path):
     # systemd looks for the program, which is not installed here.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hmdrn_runtime.errors import BackendError
 
 _LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
+_MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 _NAME_SIZE = 128
 _BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
@@ -21,10 +22,12 @@ class Gpu:
     Attributes:
         name: As the driver calls it.
         compute_capability: For example "8.7".
+        multiprocessors: Their number; None if unknown. Boards with an Orin share a name, and differ in it.
     """
 
     name: str
     compute_capability: str
+    multiprocessors: int | None = None
 
 
 def find_gpu() -> Gpu:
@@ -39,11 +42,13 @@ def find_gpu() -> Gpu:
     if status or count.value < 1:
         raise BackendError(f"the NVIDIA driver finds no GPU (CUDA error {status})")
     name = ctypes.create_string_buffer(_NAME_SIZE)
-    major, minor = ctypes.c_int(), ctypes.c_int()
+    major, minor, multiprocessors = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     driver.cuDeviceGetName(name, _NAME_SIZE, 0)
     driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, 0)
     driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, 0)
-    return Gpu(name.value.decode(errors="replace"), f"{major.value}.{minor.value}")
+    driver.cuDeviceGetAttribute(ctypes.byref(multiprocessors), _MULTIPROCESSORS, 0)
+    capability = f"{major.value}.{minor.value}"
+    return Gpu(name.value.decode(errors="replace"), capability, multiprocessors.value or None)
 
 
 def read_cuda_version() -> str:

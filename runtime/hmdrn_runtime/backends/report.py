@@ -19,6 +19,8 @@ class BackendReport:
         variant: The variant of the graphs that it runs.
         passed_over: The bundle's other variants, each with the reason.
         not_used: Backends that were tried before, each with the reason why it cannot be used.
+        engines_issue: Reason why the bundle's TensorRT engines do not run, although they were tried, so that
+            a slower backend answers; None if they run, or if there are none.
         measured: Milliseconds by variant that `hmdrn profile --save` measured here, which chose the variant;
             empty if the rule of the CPU did, or the caller.
 
@@ -32,6 +34,7 @@ class BackendReport:
     variant: str
     passed_over: Mapping[str, str]
     not_used: Mapping[str, str]
+    engines_issue: str | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -51,9 +54,15 @@ def make_backend_report(bundle: Bundle, backend: Backend) -> BackendReport:
         for variant, graphs in bundle.manifest.variants.items()
         if variant != bundle.variant
     }
-    return BackendReport(backend.name, bundle.variant, reasons, backend.rejected, measured=backend.measured)
+    issue = backend.rejected.get("tensorrt") if has_engines(bundle) else None
+    return BackendReport(backend.name, bundle.variant, reasons, backend.rejected, issue, backend.measured)
 
 
 def describe_time(milliseconds: Mapping[str, float], variant: str) -> str:
     """Describe the stored time of a variant; empty without one."""
     return f"measured here at {milliseconds[variant]:.3g} ms" if variant in milliseconds else ""
+
+
+def has_engines(bundle: Bundle) -> bool:
+    """Return True if a bundle has TensorRT engines, of whatever device."""
+    return any(bundle.path.glob("engines/*/*.plan"))

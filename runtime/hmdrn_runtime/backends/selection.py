@@ -8,6 +8,7 @@ from dataclasses import replace
 from hmdrn_runtime.arguments import check_count
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.stored_profile import load_profile
+from hmdrn_runtime.backends.tensorrt.signature import TrustedKeys
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.bundle.variants import choose_variant, find_incompatibility, list_accurate_variants
 from hmdrn_runtime.errors import BackendError
@@ -27,6 +28,7 @@ def choose_backend(
     threads: int | None = None,
     variant: str | None = None,
     trust_engines: bool = False,
+    trusted_keys: TrustedKeys | None = None,
 ) -> tuple[Bundle, Backend]:
     """Open the backend of a bundle, and return it with the bundle at the variant that it runs.
 
@@ -36,6 +38,7 @@ def choose_backend(
         threads: CPU threads for one call; all cores if None.
         variant: The variant of the graphs to run; the best one for the backend if None.
         trust_engines: Also run TensorRT engines that were not built on this device by this user.
+        trusted_keys: Files of public keys whose engines run here too; those of the environment if None.
 
     Raises:
         BackendError: The backend is unknown, or this machine cannot offer it.
@@ -49,7 +52,7 @@ def choose_backend(
     rejected: dict[str, str] = {}
     for candidate in BACKENDS[1:] if name == "auto" else (name,):
         try:
-            opened, backend = _open(bundle, candidate, threads, variant, trust_engines)
+            opened, backend = _open(bundle, candidate, threads, variant, trust_engines, trusted_keys)
         except BackendError as error:
             if candidate == BACKENDS[-1]:
                 raise
@@ -63,12 +66,17 @@ def choose_backend(
 
 
 def _open(
-    bundle: Bundle, name: str, threads: int | None, variant: str | None, trust_engines: bool
+    bundle: Bundle,
+    name: str,
+    threads: int | None,
+    variant: str | None,
+    trust_engines: bool,
+    trusted_keys: TrustedKeys | None,
 ) -> tuple[Bundle, Backend]:
     if name == "tensorrt":
         from hmdrn_runtime.backends.tensorrt.open import open_tensorrt
 
-        return open_tensorrt(bundle, variant, trust_engines)
+        return open_tensorrt(bundle, variant, trust_engines, trusted_keys)
     measured = {} if variant else _read_times(bundle, name)
     opened = replace(bundle, variant=variant or choose_variant(bundle.manifest, name, measured))
     _check_variant(opened, name)

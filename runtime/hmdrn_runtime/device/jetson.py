@@ -36,6 +36,15 @@ def parse_l4t(release: str) -> str | None:
     return f"{match[1]}.{match[2]}" if match else None
 
 
+def find_l4t_feature(release: str) -> str | None:
+    """Return the feature version in a release line, e.g. "36.4" of "36.4.3"; None if not found.
+
+    A patch, a rebuilt kernel or another date leaves libraries as they are.
+    """
+    version = parse_l4t(release)
+    return None if version is None else ".".join(version.split(".")[:2])
+
+
 def read_l4t_release(root: Path = Path("/")) -> str | None:
     """Return the first line of /etc/nv_tegra_release without its "# "; engines are bound to it."""
     text = read_text(root / "etc/nv_tegra_release")

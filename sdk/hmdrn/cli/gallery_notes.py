@@ -27,6 +27,16 @@ def load_with_notes(
     return recognizer
 
 
+def warn_of_slow_backend(recognizer: Recognizer) -> None:
+    """Warn that the bundle's engines do not run here, for commands that run for long."""
+    report = recognizer.backend_report
+    if report.engines_issue is not None:
+        print_message(
+            f"warning: the TensorRT engines do not run, so {report.backend} answers, which is slower: "
+            f"{report.engines_issue}"
+        )
+
+
 def warn_of_lookalikes(label: str, others: Iterable[str]) -> None:
     """Warn of other species whose names look like this one, and are probably meant to be the same."""
     for other in others:

@@ -33,6 +33,7 @@ _VERBS = {
     "frigate": "Name the birds and animals that Frigate sees, by your own species.",
     "gallery": "Look at galleries, merge those of several devices, change them.",
     "inspect": "Show the contents of a bundle or a gallery.",
+    "keygen": "Make the keys of a fleet, whose devices run engines that one of them built.",
     "label": "Name the photos of a trail camera's card: visits, a table, copies by species.",
     "models": "List models with size, work, accuracy, training data and license.",
     "prepare": "Turn the original archives of a data set into a zip with splits.",

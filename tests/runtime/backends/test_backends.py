@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime as ort
@@ -100,6 +102,18 @@ def test_auto_reports_the_backends_it_rejected_and_why(bundle, monkeypatch):
     assert all("no NVIDIA driver" in reason for reason in report.not_used.values())
     assert "; not onnxruntime-cuda: no NVIDIA driver is installed" in str(report)
     assert make_backend_report(bundle, open_backend(bundle, "onnxruntime")).not_used == {}
+
+
+def test_engines_that_do_not_run_are_an_issue_only_where_there_are_some(bundle, tmp_path):
+    issue = {"tensorrt": "built for L4T 36.4, here is 36.5"}
+    backend = SimpleNamespace(name="onnxruntime", rejected=issue, measured={})
+    bundle = dataclasses.replace(bundle, path=tmp_path)
+    assert make_backend_report(bundle, backend).engines_issue is None
+    (tmp_path / "engines" / "orin").mkdir(parents=True)
+    (tmp_path / "engines" / "orin" / "solve.plan").touch()
+    assert make_backend_report(bundle, backend).engines_issue == "built for L4T 36.4, here is 36.5"
+    backend.rejected = {}
+    assert make_backend_report(bundle, backend).engines_issue is None
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this one has CUDA")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from hmdrn.cli.commands import build
 from hmdrn_export.tensorrt import engines
 from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
 from hmdrn_runtime.backends.tensorrt import open as opening
+from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
 from hmdrn_runtime.errors import BackendError
 
 
@@ -62,6 +64,64 @@ def test_the_backends_of_the_command_line_are_those_of_the_runtime():
 
     (option,) = [parameter for parameter in command.params if parameter.name == "backend"]
     assert tuple(option.type.choices) == BACKENDS
+
+
+@pytest.fixture
+def device(monkeypatch, tmp_path):
+    """A stand-in for a device: `engines` are those that run, None if none do; `built` counts the builds."""
+    state = SimpleNamespace(engines=None, built=0, folder=tmp_path / "engines")
+    state.folder.mkdir()
+    platform = Platform("Orin (nvgpu)", "8.7", "tensorrt 10.3.0", None)
+    text = Fingerprint(platform, "fp32", "fp32", {}, {}, {}).to_json()
+    (state.folder / "fingerprint.json").write_text(text)
+
+    def open_tensorrt(bundle):
+        if state.engines is None:
+            raise BackendError("built for L4T 36.4, here is 36.5")
+        return bundle, SimpleNamespace(folder=state.engines, close=lambda: None)
+
+    def build_engines(*arguments):
+        state.built += 1
+        return state.folder
+
+    monkeypatch.setattr(build, "find_gpu", lambda: Gpu("Orin (nvgpu)", "8.7"))
+    monkeypatch.setattr(build, "require_device", lambda: (Gpu("Orin (nvgpu)", "8.7"), None))
+    monkeypatch.setattr(opening, "open_tensorrt", open_tensorrt)
+    monkeypatch.setattr(opening, "make_engine_opener", lambda trt: None)
+    monkeypatch.setattr(engines, "build_engines", build_engines)
+    return state
+
+
+def test_build_if_needed_builds_only_where_no_engines_run(hmdrn, device):
+    done = hmdrn("build", "default", "--if-needed")
+    assert (done.code, device.built) == (0, 1)
+    assert "engines are needed: built for L4T 36.4, here is 36.5" in done.err
+    device.engines = device.folder
+    done = hmdrn("build", "default", "--if-needed")
+    assert (done.code, done.err, device.built) == (0, "", 1)
+    assert done.out == f"the engines in {device.folder} run here\n"
+    assert json.loads(hmdrn("build", "default", "--if-needed", "--json").out)["built"] is False
+    assert json.loads(hmdrn("build", "default", "--json").out)["built"] is True
+    assert device.built == 2
+
+
+def test_build_if_needed_has_nothing_to_do_without_a_gpu(hmdrn, no_gpu):
+    done = hmdrn("build", "default", "--if-needed")
+    assert done.code == 0
+    assert "there is nothing to build engines for: " in done.err
+
+
+def test_keys_are_made_once_and_sign_engines(hmdrn, device, tmp_path):
+    pytest.importorskip("cryptography", reason="needs cryptography: the extra fleet")
+    key = tmp_path / "fleet.pem"
+    assert hmdrn("keygen", key).code == 0
+    assert hmdrn("keygen", key).err.count("exists already") == 1
+    device.engines = device.folder
+    assert hmdrn("build", "default", "--if-needed", "--sign", key).code == 0
+    assert (device.folder / "signature.json").is_file()
+    done = hmdrn("build", "default", "--sign", f"{key}.pub")
+    assert (done.code, done.err.count("\n"), device.built) == (2, 1, 0)
+    assert "is not a private Ed25519 key" in done.err
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from outcomes import assert_refused
 from PIL import Image
 
 from hmdrn.watching import overlay
+from hmdrn_runtime.backends import report
 
 
 def lines_of(outcome):
@@ -64,6 +65,13 @@ def test_with_json_the_summary_is_the_last_line(watch, site):
     assert sum(seen["frames"] for seen in summary["species"]) <= 90
     assert summary["latency_ms"]["p50"] <= summary["latency_ms"]["p90"] <= summary["latency_ms"]["p99"]
     assert outcome.err == ""
+
+
+def test_it_warns_when_the_bundles_engines_do_not_run(watch, monkeypatch):
+    monkeypatch.setattr(report, "has_engines", lambda bundle: True)
+    outcome = watch("--max-frames", 1)
+    assert "warning: the TensorRT engines do not run, so onnxruntime" in outcome.err
+    assert "hmdrn build" in outcome.err
 
 
 def test_with_all_every_frame_has_its_prediction(watch):

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import astuple
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,6 +68,11 @@ class TensorRTBackend(Backend):
         """Leave the engines alone in a forked process, where CUDA does not work."""
         self.close.detach()
         keep_forever(self._pools)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the engines."""
+        return self._files.folder
 
     @property
     def engine_check(self) -> Mapping[str, Any] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
+from hmdrn_runtime.backends.tensorrt.signature import TrustedKeys, check_signature, list_trusted_keys
 from hmdrn_runtime.backends.tensorrt.trust import is_trusted
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError
@@ -46,22 +47,26 @@ class EngineFiles:
         return plan
 
 
-def find_engines(bundle: Bundle, platform: Platform, trusted: bool = False) -> EngineFiles:
+def find_engines(
+    bundle: Bundle, platform: Platform, trusted: bool = False, trusted_keys: TrustedKeys | None = None
+) -> EngineFiles:
     """Return the first engines of a bundle that fit this device, every one checked.
 
     Args:
         bundle: The bundle; its variant does not matter, because the fingerprint names the engines' variant.
         platform: The platform that runs them.
         trusted: The caller vouches for engines that were not built here.
+        trusted_keys: Files of public keys whose engines run here too; those of the environment if None.
 
     Raises:
         BackendError: No engines fit; the message says why and names the command to run.
     """
     require_engines(bundle)
+    keys = list_trusted_keys(trusted_keys)
     refusals = []
     for path in _list_fingerprints(bundle):
         try:
-            return _check_folder(bundle, path, platform, trusted)
+            return _check_folder(bundle, path, platform, trusted, keys)
         except BackendError as error:
             refusals.append(str(error))
     raise BackendError(f"{'; '.join(refusals)}: run {format_build_command(bundle)}")
@@ -82,17 +87,22 @@ def _list_fingerprints(bundle: Bundle) -> list[Path]:
     return sorted((bundle.path / ENGINES).glob(f"*/{FINGERPRINT}"))
 
 
-def _check_folder(bundle: Bundle, path: Path, platform: Platform, trusted: bool) -> EngineFiles:
+def _check_folder(
+    bundle: Bundle, path: Path, platform: Platform, trusted: bool, keys: tuple[Path, ...]
+) -> EngineFiles:
     text = _read_bytes(path, str(path))
     fingerprint = Fingerprint.from_json(text, str(path))
     differences = list(fingerprint.find_differences(platform, bundle.manifest))
     if differences:
         raise BackendError(f"engines in {path.parent} do not fit: {', '.join(differences)}")
     if not trusted and not is_trusted(text):
-        raise BackendError(
-            f"engines in {path.parent} were not built here, or their {FINGERPRINT} was changed, and an "
-            "engine is native code: build them here, or pass trust_engines=True if you trust their maker"
-        )
+        if not keys:
+            raise BackendError(
+                f"engines in {path.parent} were not built here, or their {FINGERPRINT} was changed, and an "
+                "engine is native code: build them here, or pass trust_engines=True if you trust their maker"
+            )
+        if reason := _find_distrust(bundle, path.parent, fingerprint, text, platform, keys):
+            raise BackendError(f"engines in {path.parent} were not built here, and {reason}")
     if not trusted and fingerprint.check is None:
         raise BackendError(
             f"engines in {path.parent} were never compared with ONNX Runtime: build them again, or pass "
@@ -102,6 +112,25 @@ def _check_folder(bundle: Bundle, path: Path, platform: Platform, trusted: bool)
     for graph in fingerprint.plans:
         files.read_plan(graph)
     return files
+
+
+def _find_distrust(
+    bundle: Bundle,
+    folder: Path,
+    fingerprint: Fingerprint,
+    text: bytes,
+    platform: Platform,
+    keys: tuple[Path, ...],
+) -> str | None:
+    """Return why engines of another device must not run here; None if a trusted key signed them."""
+    try:
+        check_signature(bundle, folder, text, keys)
+    except BackendError as error:
+        return str(error)
+    built, here = fingerprint.platform.multiprocessors, platform.multiprocessors
+    if built != here and None not in (built, here):
+        return f"are for a GPU with {built} multiprocessors, not {here}"
+    return None
 
 
 def _read_bytes(path: Path, name: str) -> bytes:

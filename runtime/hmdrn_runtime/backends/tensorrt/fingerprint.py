@@ -9,7 +9,7 @@ from typing import Any
 
 from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.bundle.manifest import Manifest
-from hmdrn_runtime.device.jetson import read_l4t_release
+from hmdrn_runtime.device.jetson import find_l4t_feature, read_l4t_release
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 
@@ -25,13 +25,16 @@ class Platform:
         gpu: Name of the GPU, as the driver calls it.
         compute_capability: For example "8.7".
         compiler: Name and version of the compiler's module, e.g. "tensorrt 10.3.0".
-        l4t: Release of Jetson's Linux; None elsewhere.
+        l4t: Release of Jetson's Linux, of which its feature version counts, e.g. 36.4; None elsewhere.
+        multiprocessors: Number of the GPU's multiprocessors; None if unknown. A power mode may turn some off,
+            so it counts only for engines from another device.
     """
 
     gpu: str
     compute_capability: str
     compiler: str
     l4t: str | None
+    multiprocessors: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,9 @@ class Fingerprint:
             for key in ("gpu", "compute_capability", "compiler", "variant", "precision")
         )
         l4t = None if document.values.get("l4t") is None else document.get("l4t", str)
-        platform = Platform(gpu, compute_capability, compiler, l4t)
+        known = document.values.get("multiprocessors") is not None
+        count = document.get("multiprocessors", int) if known else None
+        platform = Platform(gpu, compute_capability, compiler, l4t, count)
         files, plans = (
             {name: digests.get(name, str) for name in digests.values}
             for digests in (document.child("files"), document.child("plans"))
@@ -110,7 +115,7 @@ class Fingerprint:
 
     def find_differences(self, platform: Platform, manifest: Manifest) -> Iterator[str]:
         """Yield each reason why the engines do not fit a platform or the bundle that holds them."""
-        built, here = asdict(self.platform), asdict(platform)
+        built, here = _find_binding(self.platform), _find_binding(platform)
         for key, name in _NAMES.items():
             if built[key] != here[key]:
                 yield f"built for {name} {built[key] or 'none'}, here is {here[key] or 'none'}"
@@ -129,7 +134,19 @@ class Fingerprint:
 
 def detect_platform(trt: Any, gpu: Gpu) -> Platform:
     """Return the platform that engines built here by the compiler `trt` are bound to."""
-    return Platform(gpu.name, gpu.compute_capability, f"{trt.__name__} {trt.__version__}", read_l4t_release())
+    compiler = f"{trt.__name__} {trt.__version__}"
+    return Platform(gpu.name, gpu.compute_capability, compiler, read_l4t_release(), gpu.multiprocessors)
+
+
+def _find_binding(platform: Platform) -> dict[str, str | None]:
+    """Return the parts that bind an engine, by the attribute's name."""
+    l4t = platform.l4t and (find_l4t_feature(platform.l4t) or platform.l4t)
+    return {
+        "gpu": platform.gpu,
+        "compute_capability": platform.compute_capability,
+        "compiler": platform.compiler,
+        "l4t": l4t,
+    }
 
 
 def select_digests(manifest: Manifest, variant: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hmdrn.cli.engine_check import describe_engine_check
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, bundle_argument, json_option, option
 from hmdrn.cli.output import print_json, progress
 from hmdrn.loading import resolve_bundle
@@ -17,7 +18,7 @@ from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
 from hmdrn_runtime.backends.tensorrt.engine_files import FINGERPRINT
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint
 from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
-from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
 from hmdrn_runtime.device.jetson import has_dla_compiler
 from hmdrn_runtime.errors import BackendError
 
@@ -40,22 +41,36 @@ from hmdrn_runtime.errors import BackendError
 @option("--classes", type=click.IntRange(1), help="Most species at once; more are run in turns.")
 @option("--shots", type=click.IntRange(1), help="Most photos of a species; for the attention head.")
 @option("--photos", type=PATH, help="Photos of your kind, a folder for each class, to check the engines on.")
+@option("--if-needed", is_flag=True, help="Build only if the bundle has no engines that run here.")
+@option(
+    "--sign", type=PATH, metavar="KEY", help="Private key (hmdrn keygen): devices that trust it run them too."
+)
 @json_option
 def command(
-    bundle: str, workspace: int, dla: int | None, photos: Path | None, as_json: bool, **sizes: int | None
+    bundle: str,
+    workspace: int,
+    dla: int | None,
+    photos: Path | None,
+    if_needed: bool,
+    sign: Path | None,
+    as_json: bool,
+    **sizes: int | None,
 ) -> None:
     """Build TensorRT engines of a bundle, on the device that will run them.
 
     Engines that do not answer as ONNX Runtime on the CPU are not kept: the next higher precision is built.
     They are compared on drawn specimens, and with --photos on up to 5 photos of each of 20 classes.
-    ~/.local/state/hmdrn records that they were built here: engines from elsewhere are not run.
+    ~/.local/state/hmdrn records that they were built here: engines from elsewhere are not run, unless a key
+    in HMDRN_TRUSTED_KEYS signed them on a device with the same GPU, TensorRT and Jetson Linux.
 
     Example: hmdrn build birds.hmdrn
     """
     from hmdrn_export.tensorrt.samples import read_samples
     from hmdrn_export.tensorrt.self_check import QUERIES, SHOTS
+    from hmdrn_export.tensorrt.signing import read_signing_key, sign_engines
 
     opened = open_bundle(resolve_bundle(bundle))
+    key = None if sign is None else read_signing_key(sign)
     preprocessing = opened.manifest.input.to_preprocessing()
     photographs = None if photos is None else read_samples(photos, preprocessing, SHOTS, QUERIES)
     if dla is not None and not has_dla_compiler():
@@ -63,7 +78,19 @@ def command(
             "this device has no compiler of deep-learning accelerators (libnvdla_compiler.so; Thor and Orin "
             "Nano have no accelerator): leave --dla out"
         )
+    if if_needed:
+        try:
+            find_gpu()
+        except BackendError as error:
+            print_message(f"there is nothing to build engines for: {error}")
+            return
     gpu, trt = require_device()
+    present = _find_present_engines(opened) if if_needed else None
+    if present is not None:
+        if key is not None:
+            sign_engines(opened, present, key)
+        _report(opened, present, gpu, as_json, built=False)
+        return
     from hmdrn_export.tensorrt.builder import BuildOptions
     from hmdrn_export.tensorrt.engines import build_engines
     from hmdrn_export.tensorrt.profiles import default_bounds
@@ -78,12 +105,31 @@ def command(
         options = BuildOptions(workspace_mib=workspace, dla_core=dla)
         opener = make_engine_opener(trt)
         folder = build_engines(trt, opened, gpu, options, report, bounds, opener, photographs)
+    if key is not None:
+        sign_engines(opened, folder, key)
+    _report(opened, folder, gpu, as_json, built=True)
+
+
+def _find_present_engines(bundle: Bundle) -> Path | None:
+    """Return the folder of a bundle's engines that run here; if none do, say why and return None."""
+    from hmdrn_runtime.backends.tensorrt.open import open_tensorrt
+
+    try:
+        _, backend = open_tensorrt(bundle)
+    except BackendError as error:
+        print_message(f"engines are needed: {error}")
+        return None
+    backend.close()
+    return backend.folder
+
+
+def _report(bundle: Bundle, folder: Path, gpu: Gpu, as_json: bool, built: bool) -> None:
     if as_json:
         fingerprint = _read_fingerprint(folder)
-        values = {"precision": fingerprint.precision, "check": fingerprint.check}
-        print_json("build", {"bundle": str(opened.path), "engines": str(folder), "gpu": gpu.name, **values})
+        values = {"precision": fingerprint.precision, "check": fingerprint.check, "built": built}
+        print_json("build", {"bundle": str(bundle.path), "engines": str(folder), "gpu": gpu.name, **values})
         return
-    click.echo(describe_engines(folder, gpu))
+    click.echo(describe_engines(folder, gpu) if built else f"the engines in {folder} run here")
 
 
 def describe_engines(folder: Path, gpu: Gpu) -> str:

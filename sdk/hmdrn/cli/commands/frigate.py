@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from hmdrn.cli.gallery_notes import load_with_notes
+from hmdrn.cli.gallery_notes import load_with_notes, warn_of_slow_backend
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, gallery_option, option, threads_option
 from hmdrn.cli.output import with_schema
@@ -77,6 +77,7 @@ def command(
         out = PipeWriter("stdout", lambda: stop.received is not None)
         api = FrigateApi(url)
         recognizer = load_with_notes(bundle, gallery, threads=threads)
+        warn_of_slow_backend(recognizer)
         if not len(recognizer.gallery):
             raise GalleryError(f"{gallery} has no species: enroll photos first, with hmdrn enroll")
         recognizer.follow_gallery(gallery, print_message)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hmdrn.cli.detector_options import DetectorOptions, detector_options, open_detector
-from hmdrn.cli.gallery_notes import SINGLE_SPECIES, load_with_notes
+from hmdrn.cli.gallery_notes import SINGLE_SPECIES, load_with_notes, warn_of_slow_backend
 from hmdrn.cli.messages import format_message, print_message
 from hmdrn.cli.options import PATH, bundle_argument, gallery_option, json_option, option, threads_option
 from hmdrn.cli.output import print_facts
@@ -151,6 +151,7 @@ def command(
         if snapshots is not None:
             check_snapshot_folder(snapshots, parsed)
         recognizer = load_with_notes(bundle, gallery, threads=threads)
+        warn_of_slow_backend(recognizer)
         if not len(recognizer.gallery):
             raise GalleryError(f"{gallery} has no species: enroll photos first, with hmdrn enroll")
         if len(recognizer.gallery) == 1 and recognizer.gallery.calibration is None:

@@ -87,7 +87,7 @@ def test_engines_that_were_built_here_are_found_with_their_bytes(built, state):
         ("gpu", "NVIDIA RTX A2000", r"built for GPU Orin \(nvgpu\), here is NVIDIA RTX A2000"),
         ("compute_capability", "8.6", "built for compute capability 8.7, here is 8.6"),
         ("compiler", "tensorrt 10.13.3.9", "built for compiler tensorrt 10.3.0, here is tensorrt 10.13.3.9"),
-        ("l4t", None, "built for L4T R36 .release., REVISION: 4.3, here is none"),
+        ("l4t", None, "built for L4T 36.4, here is none"),
     ],
 )
 def test_engines_for_another_device_are_refused_with_the_part_that_differs(built, part, value, match):
