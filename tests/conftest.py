@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,13 @@ CONV4 = ROOT / "weights" / "conv4.safetensors"
 
 SMALL_SIDES = {"efficientnet-lite0": 64}
 """Sides in pixels of untrained networks that are not their backbone's: so many layers would take long."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave the user's own state alone: no stored profile of this machine chooses in a test."""
+    with patch.dict(os.environ, {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hmdrn.loading import DEFAULT, resolve_bundle
+from hmdrn_runtime.backends.stored_profile import load_profile
 from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.bundle.variants import choose_variant
 from hmdrn_runtime.errors import CheckpointError, HmdrnError
 from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import describe_os_error, expand_path
@@ -60,7 +62,8 @@ class ModelInfo:
         accuracy: From its card.
         training_data: Data that it was trained on.
         license: License of its weights.
-        milliseconds: Median from frame to prediction on this device; None without a profile.
+        milliseconds: Median from frame to prediction on this device, of a profile that was given, else of the
+            stored one for the CPU (`hmdrn profile --save`); None without a profile.
 
     Examples:
         >>> default = hmdrn.list_models()[0]
@@ -103,7 +106,9 @@ def list_models(
     weights = sorted((_CHECKOUT / "weights").glob("*.safetensors"))
     measured = dict(_read_profile(Path(profile)) for profile in profiles)
     models = (_describe(path) for path in paths or (DEFAULT, *weights))
-    return tuple(replace(model, milliseconds=measured.get(model.path)) for model in models)
+    return tuple(
+        replace(model, milliseconds=measured.get(model.path, model.milliseconds)) for model in models
+    )
 
 
 def _describe(given: str | os.PathLike[str]) -> ModelInfo:
@@ -116,7 +121,8 @@ def _describe(given: str | os.PathLike[str]) -> ModelInfo:
 
 
 def _describe_bundle(path: Path, name: str | None) -> ModelInfo:
-    manifest = open_bundle(path).manifest
+    bundle = open_bundle(path)
+    manifest, times = bundle.manifest, load_profile(bundle, "onnxruntime").milliseconds
     return ModelInfo(
         name=name or manifest.name,
         path=path,
@@ -130,6 +136,7 @@ def _describe_bundle(path: Path, name: str | None) -> ModelInfo:
         accuracy=_read_accuracy(manifest.model.get("metrics", {})),
         training_data=manifest.model.get("training_data", ""),
         license=manifest.model.get("license", ""),
+        milliseconds=times.get(choose_variant(manifest, "onnxruntime", times)),
     )
 
 

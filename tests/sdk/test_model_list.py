@@ -7,6 +7,7 @@ import pytest
 
 import hmdrn
 from hmdrn.loading import resolve_bundle
+from hmdrn_runtime.backends.stored_profile import save_profile
 from hmdrn_runtime.bundle.bundle import CHECKPOINT
 from hmdrn_runtime.errors import HmdrnError
 
@@ -39,6 +40,13 @@ def test_the_time_is_that_of_the_models_profile(tmp_path):
     profile.write_text(json.dumps({"bundle": "default", "stages": stages}))
     default, conv4 = hmdrn.list_models(["default", CONV4], [profile])
     assert (default.milliseconds, conv4.milliseconds) == (4.5, None)
+
+
+def test_without_a_profile_the_time_is_the_stored_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    save_profile(hmdrn.open_bundle(resolve_bundle("default")), "onnxruntime", {"fp32": 7.5})
+    [default] = hmdrn.list_models(["default"])
+    assert default.milliseconds == 7.5
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"bundle": "default", "stages": {}}'])

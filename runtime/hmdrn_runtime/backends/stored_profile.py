@@ -75,7 +75,8 @@ def load_profile(bundle: Bundle, backend: str) -> StoredProfile:
     except FileNotFoundError:
         return StoredProfile()
     except (OSError, RuntimeError) as error:
-        return StoredProfile(issue=f"it cannot be read ({error})")
+        reason = describe_os_error(error) if isinstance(error, OSError) else error
+        return StoredProfile(issue=f"it cannot be read ({reason})")
     try:
         if len(data) > _MAX_BYTES:
             return StoredProfile(issue=f"it is damaged, with over {_MAX_BYTES} bytes")

@@ -12,7 +12,8 @@ from hmdrn_runtime.profiling.ratios import Ratio, ratio_of_medians
 from hmdrn_runtime.profiling.timing import Call, TimingPlan, time_interleaved
 from hmdrn_runtime.recognizer import Recognizer
 
-_BLOCK = 0.02
+BLOCK = 0.02
+"""Seconds of a turn."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def compare_recognizers(
     comparisons = {}
     for name, source in sources.items():
         calls = {"first": partial(first.classify, source), "second": partial(second.classify, source)}
-        times = time_interleaved(calls, plan, _BLOCK, after)
+        times = time_interleaved(calls, plan, BLOCK, after)
         ratio = ratio_of_medians(times["first"], times["second"])
         comparisons[name] = Comparison(
             Latency.from_seconds(times["first"]), Latency.from_seconds(times["second"]), ratio

@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 _ADD = "CAcSADo1Cg4KAXgKAXgSAXkiA0FkZBIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0="
@@ -66,6 +67,7 @@ def probe_choice(bundle: str) -> dict[str, Any]:
     import numpy as np
 
     from hmdrn.loading import load
+    from hmdrn_runtime.backends.stored_profile import load_profile
 
     recognizer = load(bundle)
     side = recognizer.preprocessing.side
@@ -79,6 +81,7 @@ def probe_choice(bundle: str) -> dict[str, Any]:
         "not_used": dict(report.not_used),
         "variants": list(recognizer.bundle.manifest.variants),
         "engine_check": getattr(recognizer.backend, "engine_check", None),
+        "stored_profile": asdict(load_profile(recognizer.bundle, report.backend)),
     }
 
 

@@ -10,14 +10,19 @@ from PIL import Image
 
 import hmdrn as sdk
 from hmdrn.cli.commands import profile as module
+from hmdrn.loading import resolve_bundle
+from hmdrn_runtime.bundle.variants import list_accurate_variants
 
 QUICK = ("--threads", 1, "--seconds", 0.001, "--runs", 2, "--cold-starts", 0)
+CPU = "onnxruntime"
 SMALL = (*QUICK, "--source", "jpeg", "--batches", "2", "--species", "5,7", "--thread-counts", "1")
 
 
-def test_all_that_is_asked_for_is_in_the_json_and_in_the_picture(hmdrn, tmp_path):
+def test_all_that_is_asked_for_is_in_the_json_and_in_the_picture(hmdrn, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     picture = tmp_path / "profile.png"
-    options = ("--cold-starts", 1, "--compare", "default", "--compare-variant", "fp32", "--picture", picture)
+    compare = ("--compare", "default", "--compare-variant", "fp32")
+    options = ("--cold-starts", 1, *compare, "--save", "--picture", picture)
     outcome = hmdrn("profile", "default", *SMALL, *options, "--json")
     assert outcome.code == 0, outcome.err
     found = outcome.json
@@ -32,6 +37,13 @@ def test_all_that_is_asked_for_is_in_the_json_and_in_the_picture(hmdrn, tmp_path
     assert found["cold_start"]["peak_mib"] > 20
     assert {"power_mode", "clocks", "temperatures", "rails"} == set(found["conditions"]["before"])
     assert Image.open(picture).width > 1000
+    times = found["stored"]
+    assert set(times) == set(list_accurate_variants(sdk.open_bundle(resolve_bundle("default")).manifest, CPU))
+    fastest = min(times, key=times.get)
+    assert (found["variant"], found["chosen_by_profile"]) == (fastest, len(times) > 1)
+    assert f"stored how fast {', '.join(times)} are here in {tmp_path}" in outcome.err
+    [model] = hmdrn("models", "default", "--json").json["models"]
+    assert model["milliseconds"] == times[fastest]
 
 
 @pytest.mark.slow

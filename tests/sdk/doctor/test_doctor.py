@@ -252,6 +252,25 @@ def test_the_check_of_engines_in_use_is_shown_with_what_was_not_kept(hmdrn, monk
     assert "not kept: fp16 engines, outputs differ by nan (at most 0.02)" in shown
 
 
+@pytest.mark.parametrize(
+    ("stored", "line"),
+    [
+        ({"issue": None}, "fp32 12.3 ms, int8-ort 8.1 ms, measured 2026-11-29T06:00:00+00:00"),
+        ({"issue": "it is of another CPU: x"}, "ignored: it is of another CPU: x"),
+    ],
+)
+def test_the_stored_profile_is_shown(hmdrn, monkeypatch, stored, line):
+    times = {"milliseconds": {"fp32": 12.345, "int8-ort": 8.1}, "measured_at": "2026-11-29T06:00:00+00:00"}
+    choice = {**facts().choice, "stored_profile": {**times, **stored}}
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: facts(choice=choice))
+    assert line in " ".join(hmdrn("doctor").out.split())
+
+
+def test_the_choice_has_the_stored_profile():
+    stored = child.probe_choice("default")["stored_profile"]
+    assert set(stored) == {"milliseconds", "measured_at", "issue"}
+
+
 def test_int8_is_said_to_be_passed_over_where_it_would_be_wrong(hmdrn, monkeypatch):
     for exact in (True, False):
         monkeypatch.setattr(command_module, "collect_report", lambda bundle, exact=exact: facts(int8=exact))

@@ -6,6 +6,7 @@ import pytest
 
 import hmdrn
 from hmdrn.studio.pages.models import hash_path
+from hmdrn_runtime.backends.stored_profile import save_profile
 from hmdrn_runtime.specimens.traits import name_species
 
 FIRST = name_species(0)
@@ -108,6 +109,12 @@ def test_a_job_shows_its_progress_on_every_page(studio):
         assert "Waiting: True" not in studio.get("/gallery")
     finally:
         go_on.set()
+
+
+def test_the_stored_speed_is_shown(studio, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    save_profile(studio.session.recognizer.bundle, "onnxruntime", {"fp32": 12.34})
+    assert "12.3 ms from a camera's frame to its name" in studio.get("/models")
 
 
 @pytest.mark.slow

@@ -97,6 +97,12 @@ def _choice_facts(report: DeviceReport) -> Iterator[tuple[str, str]]:
     yield "used", f"backend {report.choice['backend']}, variant {report.choice['variant']}"
     if check := report.choice.get("engine_check"):
         yield "checked", describe_engine_check(check)
+    stored = report.choice.get("stored_profile") or {"issue": None, "milliseconds": {}}
+    if stored["issue"]:
+        yield "stored profile", f"ignored: {stored['issue']}"
+    elif stored["milliseconds"]:
+        times = ", ".join(f"{name} {time:.3g} ms" for name, time in stored["milliseconds"].items())
+        yield "stored profile", f"{times}, measured {stored['measured_at']}"
     for key in ("not_used", "passed_over"):
         for name, reason in report.choice[key].items():
             yield f"not {name}", str(reason)

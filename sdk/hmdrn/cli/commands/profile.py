@@ -18,20 +18,26 @@ from hmdrn.cli.parameters import FiniteRange, parse_counts
 from hmdrn.cli.profile_tables import show_cold_start, show_comparison, show_profile
 from hmdrn.cold_start import ColdStart, measure_cold_start
 from hmdrn.loading import load, resolve_bundle
+from hmdrn_runtime.backends.report import BackendReport
+from hmdrn_runtime.backends.stored_profile import save_profile
+from hmdrn_runtime.bundle.bundle import open_bundle
+from hmdrn_runtime.bundle.variants import list_accurate_variants
 from hmdrn_runtime.device.cpu_limits import count_cpus
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.profiling.compare import Comparison, compare_recognizers
-from hmdrn_runtime.profiling.inputs import enroll_drawn, make_jpeg_photo
-from hmdrn_runtime.profiling.latency import UNSTABLE
+from hmdrn_runtime.profiling.inputs import enroll_drawn, make_camera_frame, make_jpeg_photo
+from hmdrn_runtime.profiling.latency import UNSTABLE, Latency
 from hmdrn_runtime.profiling.profile import SOURCES, ProfileSettings, limit_species_counts, profile_bundle
 from hmdrn_runtime.profiling.result import Profile
 from hmdrn_runtime.profiling.timing import TimingPlan
+from hmdrn_runtime.profiling.variants import measure_variants
 from hmdrn_runtime.recognizer import Recognizer
 
 _DRAWN = 5
 _SPECIES = (5, 100, 1000)
 _BUDGET_MISSED = 3
 _INTERRUPTED = 130
+_CPU = "onnxruntime"
 _PATIENCE = 10
 """A measurement ends, however few its runs, after this many times --seconds."""
 
@@ -69,6 +75,7 @@ def _parse_sorted(context: click.Context, parameter: click.Parameter, value: str
     type=FiniteRange(0, min_open=True),
     help="End with exit code 3 if the p90 from photo to prediction is longer, for any source.",
 )
+@option("--save", is_flag=True, help="Store how fast each variant is here; the quickest runs from now on.")
 @option("--picture", type=PATH, help="Draw stages and species into this picture.")
 @json_option
 def command(
@@ -86,6 +93,7 @@ def command(
     runs: int,
     cold_starts: int,
     budget_ms: float | None,
+    save: bool,
     picture: Path | None,
     as_json: bool,
 ) -> int:
@@ -94,6 +102,10 @@ def command(
     Each measurement follows MLPerf's single-stream scenario: one query after the other, after a warm-up, for
     at least --seconds and --runs; one that has taken ten times --seconds ends with fewer runs. The budget
     limits the p90, which that scenario reports. Ctrl-C prints what has been measured.
+
+    --save first times the variants that answer accurately on this CPU, in turns on a camera's frame, and
+    stores the medians for this user. From then on the quickest one runs wherever no variant is named, until
+    the bundle, the CPU or ONNX Runtime changes.
 
     Species beyond those of the gallery are made up of its photos: a full product takes as long for them as
     for any others.
@@ -106,6 +118,8 @@ def command(
         require_package("matplotlib", "drawing pictures", "plots")
         inputs = [resolve_bundle(path) for path in (bundle, other) if path is not None]
         picture = check_output_path(picture, "picture", inputs if gallery is None else [*inputs, gallery])
+    plan = TimingPlan(seconds, runs, warmup=min(0.2, seconds), limit=_PATIENCE * seconds)
+    stored = _save(bundle, gallery, threads, plan) if save else {}
     recognizer = _open(bundle, gallery, variant, threads)
     second = None if other is None else _open(other, gallery, compare_variant, threads)
     settings = ProfileSettings(
@@ -114,7 +128,7 @@ def command(
         species or limit_species_counts(recognizer, _SPECIES),
         thread_counts or tuple(sorted({1, count_cpus()})),
         threads,
-        TimingPlan(seconds, runs, warmup=min(0.2, seconds), limit=_PATIENCE * seconds),
+        plan,
     )
     measured: Profile | None = None
     comparison: dict[str, Comparison] = {}
@@ -136,7 +150,7 @@ def command(
     if measured is None:
         return _INTERRUPTED
     mine, others = recognizer.backend_report, None if second is None else second.backend_report
-    title = f"{bundle}: {mine.variant} graphs on {mine.backend}"
+    title = f"{bundle}: {mine.variant} graphs on {mine.backend}" + _describe_choice(mine)
     if picture is not None:
         from hmdrn.plotting.profile import draw_profile
 
@@ -156,6 +170,8 @@ def command(
             "other_backend": None if others is None else others.backend,
             "comparison": {source: asdict(pair) for source, pair in comparison.items()},
             "budget_ms": budget_ms,
+            "chosen_by_profile": bool(mine.measured),
+            "stored": {name: latency.p50 for name, latency in stored.items()} or None,
         }
         print_json("profile", values)
     else:
@@ -164,11 +180,33 @@ def command(
             show_comparison(comparison, bundle, str(other))
         if start is not None:
             show_cold_start(start)
-    return _conclude(measured, comparison, interrupted, budget_ms)
+    return _conclude(measured, stored, comparison, interrupted, budget_ms)
 
 
-def _open(bundle: str, gallery: Path | None, variant: str | None, threads: int | None) -> Recognizer:
-    recognizer = load(bundle, gallery, threads=threads, variant=variant)
+def _describe_choice(report: BackendReport) -> str:
+    times = ", ".join(f"{name} {time:.3g} ms" for name, time in report.measured.items())
+    return f", chosen by the stored profile ({times})" if times else ""
+
+
+def _save(bundle: str, gallery: Path | None, threads: int | None, plan: TimingPlan) -> dict[str, Latency]:
+    """Time the variants that are accurate on the CPU, and store their medians."""
+    checked = open_bundle(resolve_bundle(bundle))
+    recognizers = {
+        name: _open(bundle, gallery, name, threads, _CPU)
+        for name in list_accurate_variants(checked.manifest, _CPU)
+    }
+    with progress() as report:
+        report("variants", 0, 1)
+        latencies = measure_variants(recognizers, make_camera_frame(), plan)
+    path = save_profile(checked, _CPU, {name: latency.p50 for name, latency in latencies.items()})
+    print_message(f"stored how fast {', '.join(latencies)} are here in {path}")
+    return latencies
+
+
+def _open(
+    bundle: str, gallery: Path | None, variant: str | None, threads: int | None, backend: str = "auto"
+) -> Recognizer:
+    recognizer = load(bundle, gallery, backend, threads=threads, variant=variant)
     if gallery is None:
         enroll_drawn(recognizer, _DRAWN)
     return recognizer
@@ -183,11 +221,20 @@ def _cold_start(recognizer: Recognizer, bundle: str, runs: int, threads: int | N
 
 
 def _conclude(
-    measured: Profile, comparison: Mapping[str, Comparison], interrupted: bool, budget_ms: float | None
+    measured: Profile,
+    stored: Mapping[str, Latency],
+    comparison: Mapping[str, Comparison],
+    interrupted: bool,
+    budget_ms: float | None,
 ) -> int:
     """Print warnings; return the exit code."""
     unstable = [
         *measured.unstable,
+        *(
+            f"{name} graphs in turns: latency moved by {latency.spread:.1%}"
+            for name, latency in stored.items()
+            if latency.unstable
+        ),
         *(
             f"{source} in turns, {name}: latency moved by {latency.spread:.1%}"
             for source, pair in comparison.items()

@@ -162,7 +162,7 @@ class ModelsPage:
         )
 
     def _render_speed(self, model: ModelInfo) -> Html:
-        value = self._milliseconds.get(model.path.resolve())
+        value = self._milliseconds.get(model.path.resolve(), model.milliseconds)
         text = "not measured yet" if value is None else f"{value:.1f} ms from a camera's frame to its name"
         again = "Measure" if value is None else "Measure again"
         return form(
