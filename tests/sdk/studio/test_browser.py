@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import ExitStack
 
 import pytest
 from PIL import Image
@@ -38,7 +39,14 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser):
+def serve():
+    """Serve a studio until the pages are closed: a page that asks a server that is gone reports an error."""
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(served(*arguments, **options))
+
+
+@pytest.fixture
+def open_page(browser, serve):
     """Open a page in a browser session of its own; requests to other machines and errors fail the test."""
     contexts, problems = [], []
 
@@ -90,94 +98,94 @@ def enroll(page, address, label, photos):
     page.get_by_role("status").filter(has_text=f"{len(photos)} new photos of {label}").wait_for()
 
 
-def test_a_new_user_enrolls_names_undoes_and_finds_everything(session, files, open_page):
-    with served(session) as address:
-        page = open_page(address)
-        page.goto(address)
-        assert page.url.endswith("/enroll")
-        enroll(page, address, "Red Flyer", files[0][:3])
-        enroll(page, address, "<script>alert(1)</script>", files[1][:3])
-        page.goto(f"{address}/classify")
-        page.get_by_label("Photo: choose it, take it, or drop it here").set_input_files(files[0][3])
-        page.get_by_role("button", name="Name it").click()
-        page.get_by_role("heading", name=re.compile("^Red Flyer, ")).wait_for()
-        page.goto(f"{address}/gallery")
-        page.get_by_role("link", name="<script>alert(1)</script>").wait_for()
-        page.get_by_role("slider").fill("0.1")
-        page.get_by_text("Of your own photos").first.wait_for()
-        page.get_by_role("button", name=re.compile("^Undo: added 3 photos")).click()
-        page.get_by_role("status").filter(has_text="Undone").wait_for()
-        page.reload()
-        assert page.get_by_role("article").count() == 1
-        pictures = page.locator("article img")
-        assert pictures.count() == 3
-        assert pictures.evaluate_all("images => images.every(image => image.naturalWidth > 0)")
+def test_a_new_user_enrolls_names_undoes_and_finds_everything(session, files, serve, open_page):
+    address = serve(session)
+    page = open_page(address)
+    page.goto(address)
+    assert page.url.endswith("/enroll")
+    enroll(page, address, "Red Flyer", files[0][:3])
+    enroll(page, address, "<script>alert(1)</script>", files[1][:3])
+    page.goto(f"{address}/classify")
+    page.get_by_label("Photo: choose it, take it, or drop it here").set_input_files(files[0][3])
+    page.get_by_role("button", name="Name it").click()
+    page.get_by_role("heading", name=re.compile("^Red Flyer, ")).wait_for()
+    page.goto(f"{address}/gallery")
+    page.get_by_role("link", name="<script>alert(1)</script>").wait_for()
+    page.get_by_role("slider").fill("0.1")
+    page.get_by_text("Of your own photos").first.wait_for()
+    page.get_by_role("button", name=re.compile("^Undo: added 3 photos")).click()
+    page.get_by_role("status").filter(has_text="Undone").wait_for()
+    page.reload()
+    assert page.get_by_role("article").count() == 1
+    pictures = page.locator("article img")
+    assert pictures.count() == 3
+    assert pictures.evaluate_all("images => images.every(image => image.naturalWidth > 0)")
     assert set(hmdrn.load_gallery(session.gallery_path).species) == {"Red Flyer"}
 
 
-def test_a_photo_is_moved_by_keyboard_on_a_phone_in_the_dark(session, files, open_page):
-    with served(session) as address:
-        size = {"width": 360, "height": 740}
-        page = open_page(address, viewport=size, color_scheme="dark", has_touch=True)
-        enroll(page, address, "Red Flyer", files[0][:3])
-        enroll(page, address, "Blue Flyer", [*files[1][:3], files[0][3]])
-        page.locator("#photo-3").get_by_label("It is").fill("Red Flyer")
-        page.keyboard.press("Enter")
-        page.get_by_role("status").filter(has_text="moved to Red Flyer").wait_for()
-        for path in ("/enroll", "/gallery", "/classify", "/live", "/visits", "/models"):
-            page.goto(f"{address}{path}")
-            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert sum(map(int, re.findall(r"\d+", background))) < 200
+def test_a_photo_is_moved_by_keyboard_on_a_phone_in_the_dark(session, files, serve, open_page):
+    address = serve(session)
+    size = {"width": 360, "height": 740}
+    page = open_page(address, viewport=size, color_scheme="dark", has_touch=True)
+    enroll(page, address, "Red Flyer", files[0][:3])
+    enroll(page, address, "Blue Flyer", [*files[1][:3], files[0][3]])
+    page.locator("#photo-3").get_by_label("It is").fill("Red Flyer")
+    page.keyboard.press("Enter")
+    page.get_by_role("status").filter(has_text="moved to Red Flyer").wait_for()
+    for path in ("/enroll", "/gallery", "/classify", "/live", "/visits", "/models"):
+        page.goto(f"{address}{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert sum(map(int, re.findall(r"\d+", background))) < 200
     assert hmdrn.load_gallery(session.gallery_path).species["Red Flyer"].shots == 4
 
 
-def test_axe_finds_no_accessibility_fault(session, files, open_page):
+def test_axe_finds_no_accessibility_fault(session, files, serve, open_page):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     session.visits.save(show_specimens(draw_specimens([4], 2, size=128)[0]))
     for s in range(2):
         session.enroll({f"Species {s}": [prepare(session, path) for path in files[s][:3]]})
     session.set_rate(0.3)
     session.jobs.start("Nothing", "/models", lambda progress: "done")
-    with served(session) as address:
-        page = open_page(address, viewport={"width": 360, "height": 740})
-        faults = {}
-        for path in (
-            "/enroll",
-            "/gallery",
-            "/species?label=Species 0",
-            "/classify",
-            "/live",
-            "/visits",
-            "/visits/statistics",
-            "/inbox",
-            "/models",
-            "/selftest",
-            "/why?visit=1",
-        ):
-            page.goto(f"{address}{path}")
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
-                found = axe.Axe().run(page).response["violations"]
-                faults[path, scheme] = [fault["id"] for fault in found]
-        page.goto(f"{address}/classify")
-        page.get_by_label("Photo: choose it, take it, or drop it here").set_input_files(files[0][3])
-        page.get_by_role("button", name="Name it").click()
-        page.get_by_role("heading", name=re.compile("^Species 0, ")).wait_for()
-        faults["named"] = [fault["id"] for fault in axe.Axe().run(page).response["violations"]]
-        page.wait_for_load_state("networkidle")
+    address = serve(session)
+    page = open_page(address, viewport={"width": 360, "height": 740})
+    faults = {}
+    for path in (
+        "/enroll",
+        "/gallery",
+        "/species?label=Species 0",
+        "/classify",
+        "/live",
+        "/visits",
+        "/visits/statistics",
+        "/inbox",
+        "/models",
+        "/selftest",
+        "/why?visit=1",
+    ):
+        page.goto(f"{address}{path}")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found = axe.Axe().run(page).response["violations"]
+            faults[path, scheme] = [fault["id"] for fault in found]
+    page.goto(f"{address}/classify")
+    page.get_by_label("Photo: choose it, take it, or drop it here").set_input_files(files[0][3])
+    page.get_by_role("button", name="Name it").click()
+    page.get_by_role("heading", name=re.compile("^Species 0, ")).wait_for()
+    faults["named"] = [fault["id"] for fault in axe.Axe().run(page).response["violations"]]
+    page.wait_for_load_state("networkidle")
     assert not any(faults.values()), faults
 
 
-def test_two_browsers_see_one_state(session, files, open_page):
-    with served(session) as address:
-        first, second = open_page(address), open_page(address)
-        second.goto(f"{address}/gallery")
-        enroll(first, address, "Red Flyer", files[0][:3])
-        second.get_by_role("link", name="Red Flyer").wait_for()
+def test_two_browsers_see_one_state(session, files, serve, open_page):
+    address = serve(session)
+    first, second = open_page(address), open_page(address)
+    second.goto(f"{address}/gallery")
+    enroll(first, address, "Red Flyer", files[0][:3])
+    second.get_by_role("link", name="Red Flyer").wait_for()
 
 
-def test_live_pictures_and_the_browsers_camera_are_named(session, files, open_page, tmp_path):
+def test_live_pictures_and_the_browsers_camera_are_named(session, files, serve, open_page, tmp_path):
     camera = tmp_path / "camera"
     camera.mkdir()
     shutil.copy(files[0][3], camera)
@@ -186,20 +194,20 @@ def test_live_pictures_and_the_browsers_camera_are_named(session, files, open_pa
     view = LiveView(session.recognizer, str(camera))
     view.look()
     view.start()
-    with served(session, view=view) as address:
-        page = open_page(address)
-        page.goto(f"{address}/live")
-        picture = page.locator("[data-live]")
-        for _ in range(200):
-            if picture.evaluate("image => image.naturalWidth"):
-                break
-            page.wait_for_timeout(100)
-        assert picture.evaluate("image => image.naturalWidth") == 160
-        page.get_by_text(re.compile("^(Species 0, |ended)")).wait_for()
-        page.goto(f"{address}/classify")
-        page.get_by_role("button", name="Start the camera").click()
-        page.locator("#camera-answer").filter(has_text="Species").wait_for()
-        page.get_by_role("button", name="Stop the camera").click()
+    address = serve(session, view=view)
+    page = open_page(address)
+    page.goto(f"{address}/live")
+    picture = page.locator("[data-live]")
+    for _ in range(200):
+        if picture.evaluate("image => image.naturalWidth"):
+            break
+        page.wait_for_timeout(100)
+    assert picture.evaluate("image => image.naturalWidth") == 160
+    page.get_by_text(re.compile("^(Species 0, |ended)")).wait_for()
+    page.goto(f"{address}/classify")
+    page.get_by_role("button", name="Start the camera").click()
+    page.locator("#camera-answer").filter(has_text="Species").wait_for()
+    page.get_by_role("button", name="Stop the camera").click()
     view.close()
 
 
