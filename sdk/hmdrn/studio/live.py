@@ -8,18 +8,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import PIL.Image
+import PIL.ImageDraw
 
+from hmdrn.detectors.motion import MotionDetector
 from hmdrn.visits.recorder import VisitRecorder
 from hmdrn.visits.store import VisitStore
-from hmdrn.watching.frames import Detector
+from hmdrn.watching.frames import Detector, Frame
 from hmdrn.watching.overlay import draw_overlay
 from hmdrn.watching.results import SourceEvent, WatchResult
 from hmdrn.watching.watch import Watch, watch
 from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import HmdrnError, ImageError
-from hmdrn_runtime.images.preprocessing import crop_box
+from hmdrn_runtime.images.preprocessing import Box, clip_box, crop_box
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -30,6 +33,7 @@ _VIEWED_SECONDS = 3.0
 _BURST, _BURST_EVERY = 40, 0.2
 """Frames that are kept to be enrolled, and the least seconds between two of them."""
 _MAX_SIDE = 1280
+NO_DETECTOR, MOTION, GIVEN = "none", "motion", "given"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class LiveStatus:
         subjects: The subjects of the last frame.
         rate: Named frames a second.
         latency: Seconds from capture to name, of the last frame.
+        size: Width and height of the frames in pixels; None before the first.
+        region: The part that is watched, x0, y0, x1, y1 in pixels; None for the whole frame.
+        detector: "none", "motion", or "given" for another one that the studio was started with.
     """
 
     source: str
@@ -62,6 +69,9 @@ class LiveStatus:
     subjects: tuple[LiveSubject, ...] = ()
     rate: float = 0.0
     latency: float = 0.0
+    size: tuple[int, int] | None = None
+    region: Box | None = None
+    detector: str = NO_DETECTOR
 
 
 class _EmptyGalleryClassifier:
@@ -104,7 +114,12 @@ class LiveView:
         self._watch: Watch = watch(
             self._classifier, self.source, every_frame=False, boxes=self.detector, on_event=self._note
         )
-        self.status: LiveStatus = LiveStatus(self._watch.source.name)
+        given = NO_DETECTOR if self.detector is None else GIVEN
+        if isinstance(self.detector, MotionDetector):
+            given = MOTION
+        self.detectors: tuple[str, ...] = tuple(dict.fromkeys((NO_DETECTOR, MOTION, given)))
+        self.status: LiveStatus = LiveStatus(self._watch.source.name, detector=given)
+        self._motion: MotionDetector | None = None
         self._jpeg: tuple[int, bytes] = (0, b"")
         self._viewed = self._drawn = self._kept = 0.0
         self._resume = threading.Event()
@@ -129,6 +144,40 @@ class LiveView:
         else:
             self._resume.set()
         self._update(is_paused=is_paused)
+
+    def look_at(self, region: Box | None, detector: str) -> None:
+        """Watch a part of the picture, and find the subjects in it, for all viewers; from the next frame on.
+
+        Args:
+            region: x0, y0, x1, y1 in pixels of the frame, clipped to it; None for the whole frame.
+            detector: One of `detectors`.
+
+        Raises:
+            HmdrnError: There is no such detector, or it does not fit the source; or there is no frame yet.
+            ImageError: The region is too small, or lies outside of the frame.
+        """
+        finder = self._choose_detector(detector)
+        if region is not None:
+            if self.status.size is None:
+                raise HmdrnError("there is no picture yet: wait for the first one, and try again")
+            region = clip_box(region, *self.status.size, "the picture")
+        self._watch.look_at(region, finder)
+        with self._lock:
+            self._frames.clear()  # they may show what is not watched any more
+        self._update(region=region, detector=detector)
+
+    def _choose_detector(self, name: str) -> Detector | None:
+        if name not in self.detectors:
+            raise HmdrnError(f"no detector {name[:40]!r}: choose one of {', '.join(self.detectors)}")
+        if name == NO_DETECTOR:
+            return None
+        if name == MOTION and not isinstance(self.detector, MotionDetector):
+            if self._watch.source.kind == "photos":
+                raise HmdrnError("motion needs a camera or a film: photos of a folder do not move")
+            if self._motion is None:
+                self._motion = MotionDetector(report=self.report)
+            return self._motion
+        return self.detector
 
     def use(self, recognizer: Recognizer) -> None:
         """Name the next frames by another model."""
@@ -185,15 +234,27 @@ class LiveView:
             ),
             rate=(len(self._times) - 1) / span if span else 0.0,
             latency=result.latency,
+            size=_read_size(result.frame),
         )
         is_viewed = now - self._viewed < _VIEWED_SECONDS or not self._jpeg[0]
         if is_viewed and now - self._drawn >= 1 / MAX_RATE and not result.skipped:
             self._drawn = now
             image = draw_overlay(result)
+            self._draw_region(image)
             image.thumbnail((_MAX_SIDE, _MAX_SIDE))
             file = io.BytesIO()
             image.save(file, "JPEG", quality=80)
             self._jpeg = (self._jpeg[0] + 1, file.getvalue())
+
+    def _draw_region(self, image: PIL.Image.Image) -> None:
+        region = self.status.region
+        if region is not None:
+            draw, width = PIL.ImageDraw.Draw(image), max(1, image.height // 240)
+            draw.rectangle(region, outline=(0, 0, 0), width=3 * width)
+            x0, y0, x1, y1 = region
+            draw.rectangle(
+                (x0 + width, y0 + width, x1 - width, y1 - width), outline=(255, 255, 255), width=width
+            )
 
     def _keep(self, result: WatchResult) -> None:
         """Keep the frame's only subject to be enrolled; of several it is unclear which one is meant."""
@@ -215,3 +276,11 @@ class LiveView:
     def _update(self, **values: object) -> None:
         with self._lock:
             self.status = replace(self.status, **values)  # type: ignore[arg-type]
+
+
+def _read_size(frame: Frame) -> tuple[int, int]:
+    """Return a frame's width and height, without converting a camera's frame."""
+    if isinstance(frame.pixels, Path):
+        return frame.image.size
+    height, width = frame.pixels.shape[:2]
+    return width, height

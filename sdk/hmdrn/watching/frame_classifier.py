@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -59,10 +60,19 @@ class FrameClassifier:
         report_region: Callable[[str], None],
     ) -> None:
         self._classifier, self._region, self._detector = classifier, region, detector
+        self._smoothing = smoothing
         self._smoother, self._tracker = Smoother(smoothing), Tracker(smoothing)
+        self._gone: tuple[int, ...] = ()
+        """Tracks that the last `look_at` has ended."""
         self._report_box, self._report_region = report_box, report_region
         self._region_size: tuple[int, int] | None = None
         """Size of the image that the region was last clipped to."""
+
+    def look_at(self, region: Box | None, detector: Detector | None) -> None:
+        """Go on with another region or detector; the subjects so far are gone with the next result."""
+        self._region, self._detector, self._region_size = region, detector, None
+        self._smoother = Smoother(self._smoothing)
+        self._gone += (WHOLE_FRAME, *self._tracker.drop_lost(math.inf))
 
     def classify(self, frame: Frame) -> WatchResult | None:
         """Classify a frame; None if the detector skips it and no subject is gone by now.
@@ -79,7 +89,7 @@ class FrameClassifier:
         else:
             detected = self._detector(frame)
             if detected is None:
-                gone = self._tracker.drop_lost(frame.position)
+                gone = self._drop_gone(frame)
                 return WatchResult(frame, (), gone, _latency(frame), skipped=True) if gone else None
             check_boxes(detected)
             crops = self._crop_boxes(frame, detected) if len(detected) else []
@@ -92,9 +102,14 @@ class FrameClassifier:
             previous = smoother.value
             smoothed = smoother.update(prediction, frame.position)
             sightings.append(Sighting(number, box, prediction, smoothed, previous))
-        gone = self._tracker.drop_lost(frame.position)
+        gone = self._drop_gone(frame)
         frame_id = self._detector.frame_id if isinstance(self._detector, DetectorInput) else None
         return WatchResult(frame, tuple(sightings), gone, _latency(frame), frame_id)
+
+    def _drop_gone(self, frame: Frame) -> tuple[int, ...]:
+        gone = (*self._gone, *self._tracker.drop_lost(frame.position))
+        self._gone = ()
+        return gone
 
     def _crop_region(self, image: PIL.Image.Image) -> tuple[Box | None, PIL.Image.Image]:
         if self._region is None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hmdrn.loading import load
@@ -13,6 +14,7 @@ from hmdrn.watching.detector_input import BoxesEndError, BoxSource, DetectorInpu
 from hmdrn.watching.frame_classifier import ClassifierProtocol, FrameClassifier
 from hmdrn.watching.frames import Detector, Frame
 from hmdrn.watching.reconnecting_source import ReconnectingSource
+from hmdrn.watching.region_detector import RegionDetector
 from hmdrn.watching.results import SourceEvent, SourceState, WatchResult
 from hmdrn.watching.seen_photos import SeenPhotos
 from hmdrn.watching.settings import NO_SMOOTHING, WatchSettings
@@ -59,6 +61,19 @@ class Watch:
         """End watching after the current frame; from any thread or signal handler."""
         self._stopped.set()
 
+    def look_at(self, region: Box | None, detector: Detector | None) -> None:
+        """Go on with another region and detector from the next frame on; from any thread.
+
+        The subjects so far count as gone.
+
+        Args:
+            region: x0, y0, x1, y1 in pixels; None for the whole frame.
+            detector: Finds the subjects, within the region if there is one; None to classify the region.
+        """
+        if region is not None and detector is not None:
+            region, detector = None, RegionDetector(detector, region)
+        self._settings = replace(self._settings, region=region, boxes=detector)
+
     def report_gallery(self, message: str) -> None:
         """Report that the gallery's file cannot be used; for `Recognizer.follow_gallery`."""
         self._report("gallery", message)
@@ -92,6 +107,10 @@ class Watch:
                 result = None
                 if frame is not None:
                     self.rate = source.rate
+                    if self._settings is not settings:
+                        settings = self._settings
+                        detector = self._open_detector()
+                        classifier.look_at(settings.region, detector)
                     result = self._classify(classifier, frame)
                 self._update_counts(source, detector)
                 if result is not None:

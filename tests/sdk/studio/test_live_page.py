@@ -4,6 +4,7 @@ import io
 import time
 
 import pytest
+from films import film
 from PIL import Image
 
 import hmdrn
@@ -85,3 +86,79 @@ def test_an_empty_gallery_shows_the_source_too(make_studio, folder, tmp_path):
 def test_without_a_source_the_page_says_what_to_do(studio):
     assert "--source" in studio.get("/live")
     assert studio.client.get("/live/status").status_code == 404
+
+
+@pytest.fixture
+def held(studio, folder):
+    """A view that holds at its first picture, with a detector that finds two subjects."""
+    opened = LiveView(
+        studio.session.recognizer, str(folder), detector=lambda frame: [(0, 0, 40, 40), (60, 60, 128, 128)]
+    )
+    studio.client = TestClient(create_app(studio.session, Access(), opened), base_url="http://localhost:8420")
+    opened.look()
+    opened.pause(True)
+    opened.start()
+    wait_for(lambda: opened.status.subjects)
+    yield opened
+    opened.close()
+
+
+def watch_part(studio, detector: str, *box: int, **fields: str) -> str:
+    sides = zip(("left", "top", "right", "bottom"), map(str, box), strict=False)
+    return studio.post("/live/view", detector=detector, **dict(sides), **fields)
+
+
+def test_a_region_limits_detection_and_is_drawn(studio, held):
+    assert len(held.status.subjects) == 2
+    assert "The region is watched" in watch_part(studio, "given", 50, 50, 100, 500)
+    assert held.status.region == (50, 50, 100, 128)
+    before = held.look()[0]
+    held.pause(False)
+    wait_for(lambda: held.look()[0] > before)
+    assert len(held.status.subjects) == 1
+    picture = Image.open(io.BytesIO(held.look()[1])).convert("RGB")
+    outline = [picture.getpixel((50, y)) for y in range(56, 120, 4)]
+    assert sum(map(sum, outline)) / len(outline) < 3 * 100
+
+
+def test_a_region_without_detector_is_named_alone(studio, held):
+    watch_part(studio, "none", 0, 0, 64, 64)
+    held.pause(False)
+    wait_for(lambda: held.status.has_ended)
+    assert len(held.status.subjects) == 1
+    assert [photo.pixels.shape for photo in held.list_frames()][:1] != []
+
+
+def test_the_region_is_cleared(studio, held):
+    watch_part(studio, "none", 0, 0, 64, 64)
+    text = watch_part(studio, "none", 0, 0, 64, 64, action="whole")
+    assert "The whole picture is watched" in text
+    assert held.status.region is None
+
+
+@pytest.mark.parametrize(
+    ("detector", "box", "message"),
+    [
+        ("motion", (), "photos of a folder do not move"),
+        ("<b>", (), "no detector '<b>'"),
+        ("none", (5, 5), "give left, top, right and bottom"),
+        ("none", (500, 500, 600, 600), "lies outside the picture"),
+        ("none", ("nan", 0, 9, 9), "is not finite"),
+    ],
+)
+def test_a_bad_region_or_detector_changes_nothing(studio, held, detector, box, message):
+    assert message in watch_part(studio, detector, *box)
+    assert (held.status.region, held.status.detector) == (None, "given")
+
+
+def test_motion_is_switched_on_before_a_film(studio, tmp_path):
+    pytest.importorskip("cv2", reason="needs the extra `camera`")
+    path = film(tmp_path / "film.avi", [Image.fromarray(draw_specimens([0], 1, size=96)[0][0])], 0.2, 96)
+    opened = LiveView(studio.session.recognizer, str(path))
+    opened.look_at(None, "motion")
+    opened.start()
+    wait_for(lambda: opened.status.has_ended)
+    opened.close()
+    assert opened.status.detector == "motion"
+    assert opened.status.size == (96, 96)
+    assert opened.status.subjects == ()

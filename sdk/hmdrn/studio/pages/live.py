@@ -9,15 +9,22 @@ from dataclasses import asdict
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from hmdrn.studio.html import element
+from hmdrn.studio.boxes import BOX_SIDES, box_fields, parse_box
+from hmdrn.studio.html import Html, element
 from hmdrn.studio.layout import button, form, render_page, species_field
-from hmdrn.studio.live import MAX_RATE, LiveView
+from hmdrn.studio.live import GIVEN, MAX_RATE, MOTION, NO_DETECTOR, LiveView
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
+from hmdrn_runtime.errors import HmdrnError
 
 e = element
 _PAGE = "/live"
 _BOUNDARY = "frame"
+_DETECTORS = {
+    NO_DETECTOR: "nothing: all of it is one subject",
+    MOTION: "motion, before a camera that does not move",
+    GIVEN: "the detector that the studio was started with",
+}
 
 
 def list_routes(session: StudioSession, live: LiveView | None, notices: Notices) -> list[Route]:
@@ -27,6 +34,7 @@ def list_routes(session: StudioSession, live: LiveView | None, notices: Notices)
         Route(_PAGE, answer(page.show)),
         Route("/live/picture", answer(page.stream)),
         Route("/live/status", answer(page.send_status)),
+        Route("/live/view", change(page.look_at, _PAGE, notices), methods=["POST"]),
         Route("/live/pause", change(page.pause, _PAGE, notices), methods=["POST"]),
         Route("/live/enroll", change(page.enroll, _PAGE, notices), methods=["POST"]),
     ]
@@ -60,10 +68,22 @@ class LivePage:
             _PAGE,
             "Live",
             e("p", status.source),
-            e("img", src="/live/picture", alt="Live picture with names", class_="picture", data_live=True),
+            e(
+                "div",
+                e(
+                    "img",
+                    src="/live/picture",
+                    alt="Live picture with names",
+                    class_="picture",
+                    data_live=True,
+                ),
+                class_="pick",
+                data_pick="live-view",
+            ),
             e("p", "", id="live-answer", role="status"),
             e("p", "", id="live-figures"),
             e("section", pause, enrolling),
+            _render_view(live),
             notice=self._notices.find(sent),
         )
 
@@ -80,6 +100,17 @@ class LivePage:
             return PlainTextResponse("no source is watched\n", 404)
         return JSONResponse(asdict(self._live.status))
 
+    def look_at(self, sent: Sent) -> Response:
+        """Watch another region, or by another detector."""
+        if self._live is None:
+            raise HmdrnError("no source is watched")
+        sides = [sent.text(side).strip() for side in BOX_SIDES]
+        is_whole = sent.text("action") == "whole" or not any(sides)
+        region = None if is_whole else parse_box(sides)
+        self._live.look_at(region, sent.text("detector"))
+        what = "The whole picture is watched" if region is None else "The region is watched"
+        return self._notices.redirect(_PAGE, f"{what} from the next frame on.")
+
     def pause(self, sent: Sent) -> Response:
         """Pause or continue."""
         if self._live is not None:
@@ -92,6 +123,33 @@ class LivePage:
         batch = self._session.enroll_frames(sent.text("label"), frames)
         (report,) = batch.reports
         return self._notices.redirect("/enroll", f"{len(report.added)} new frames of {report.label}.")
+
+
+def _render_view(live: LiveView) -> Html:
+    """Return the form for the region and the detector."""
+    status = live.status
+    choices = [
+        e(
+            "label",
+            e("input", type="radio", name="detector", value=name, checked=name == status.detector),
+            f" {_DETECTORS[name]}",
+            class_="check",
+        )
+        for name in live.detectors
+    ]
+    return e(
+        "section",
+        e("h2", "Region and subjects"),
+        form(
+            "/live/view",
+            e("p", "Drag over the picture to watch a part of it alone, or give its edges in pixels."),
+            box_fields(status.region),
+            e("fieldset", e("legend", "Find the subjects by"), *choices),
+            button("Watch this"),
+            button("Watch the whole picture", name="action", value="whole"),
+            id="live-view",
+        ),
+    )
 
 
 async def _stream_parts(view: LiveView) -> AsyncIterator[bytes]:

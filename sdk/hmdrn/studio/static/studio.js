@@ -91,6 +91,57 @@ if (job) {
   }, 500);
 }
 
+// Dragging over a picture gives a box, in shares of its sides. A finger that moves up or down scrolls.
+function pickBoxes(area, use) {
+  const selection = document.createElement("div");
+  selection.className = "selection";
+  selection.hidden = true;
+  area.append(selection);
+  let start = null, box = null;
+  const place = (event) => {
+    const { left, top, width, height } = area.getBoundingClientRect();
+    const share = (value) => Math.min(1, Math.max(0, value));
+    return [share((event.clientX - left) / width), share((event.clientY - top) / height)];
+  };
+  area.addEventListener("dragstart", (event) => event.preventDefault());
+  area.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    start = place(event);
+    area.setPointerCapture(event.pointerId);
+  });
+  area.addEventListener("pointermove", (event) => {
+    if (!start) return;
+    const end = place(event);
+    box = [0, 1].map((i) => Math.min(start[i], end[i])).concat([0, 1].map((i) => Math.max(start[i], end[i])));
+    show(box);
+  });
+  area.addEventListener("pointercancel", () => { start = box = null; selection.hidden = true; });
+  area.addEventListener("pointerup", () => {
+    if (box && box[2] - box[0] > 0.02 && box[3] - box[1] > 0.02) use(box);
+    start = box = null;
+  });
+  function show(shares) {
+    selection.hidden = !shares;
+    if (!shares) return;
+    const [x0, y0, x1, y1] = shares.map((share) => 100 * share);
+    Object.assign(selection.style, { left: `${x0}%`, top: `${y0}%`, width: `${x1 - x0}%`, height: `${y1 - y0}%` });
+  }
+  return show;
+}
+
+const toPixels = (box, width, height) => box.map((share, i) => Math.round(share * (i % 2 ? height : width)));
+
+for (const area of document.querySelectorAll("[data-pick]")) {
+  const form = document.getElementById(area.dataset.pick);
+  pickBoxes(area, async (box) => {
+    const { size } = await (await fetch("/live/status")).json();
+    if (!size) return;
+    const fields = form.querySelectorAll(".box input");
+    toPixels(box, ...size).forEach((side, i) => { fields[i].value = side; });
+    form.requestSubmit(form.querySelector("button"));
+  });
+}
+
 const liveAnswer = document.getElementById("live-answer");
 if (liveAnswer) {
   const figures = document.getElementById("live-figures");
