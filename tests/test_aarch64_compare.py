@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hmdrn.doctor.probe_runner import run_probe
+from hmdrn.selftest import selftest
+
+SCRIPT = Path(__file__).parents[1] / ".ci" / "aarch64"
 HELPER = runpy.run_path(str(Path(__file__).parents[1] / ".ci" / "aarch64-compare.py"))
 ANSWERS = [
     {
@@ -67,3 +71,21 @@ def test_a_self_test_of_another_core_is_refused(tmp_path, core, int8, passes):
     else:
         with pytest.raises(SystemExit):
             HELPER["selftest"](str(path), core)
+
+
+def test_the_limits_that_the_script_raises_are_those_of_the_self_test():
+    """A name that is gone would raise nothing, and the parts would end at the old limit."""
+    code = SCRIPT.read_text().split("selftest='")[1].split("'\n")[0].removesuffix("sys.exit(main())")
+    before = (selftest._MAX_PART_SECONDS, selftest.MAX_SECONDS)
+    timeout = run_probe.__kwdefaults__["timeout"]
+    try:
+        exec(code, {})
+        assert selftest._MAX_PART_SECONDS == run_probe.__kwdefaults__["timeout"] == 900
+        waited = []
+        selftest._Deadline(
+            selftest.MAX_SECONDS, lambda *_, timeout, **__: waited.append(timeout) or {}, {}
+        ).run("a")
+        assert waited == [900]
+    finally:
+        selftest._MAX_PART_SECONDS, selftest.MAX_SECONDS = before
+        run_probe.__kwdefaults__["timeout"] = timeout

@@ -266,6 +266,14 @@ def test_the_stored_profile_is_shown(hmdrn, monkeypatch, stored, line):
     assert line in " ".join(hmdrn("doctor").out.split())
 
 
+def test_int8_that_a_stored_profile_chose_is_said_to_be_faster(hmdrn, monkeypatch):
+    pi = facts(
+        cpu=Cpu("Cortex-A72", "aarch64", 4, ("NEON",)), choice={**facts().choice, "variant": "int8-ort"}
+    )
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: pi)
+    assert "exact, and faster by the stored profile" in " ".join(hmdrn("doctor").out.split())
+
+
 def test_the_choice_has_the_stored_profile():
     stored = child.probe_choice("default")["stored_profile"]
     assert set(stored) == {"milliseconds", "measured_at", "issue"}

@@ -75,6 +75,8 @@ def _device_facts(report: DeviceReport) -> Iterator[tuple[str, str]]:
 def _describe_int8(report: DeviceReport) -> str:
     if report.int8:
         return "exact"
+    if str(report.choice.get("variant")).startswith("int8"):
+        return "exact, and faster by the stored profile"
     if "NEON" in report.cpu.features:
         return "passed over: without SDOT it is hardly faster than FP32"
     return "passed over: without VNNI, sums of 8-bit products are cut off"
