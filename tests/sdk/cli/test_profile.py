@@ -20,6 +20,7 @@ SMALL = (*QUICK, "--source", "jpeg", "--batches", "2", "--species", "5,7", "--th
 
 def test_all_that_is_asked_for_is_in_the_json_and_in_the_picture(hmdrn, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "_DRAWN", 2)
     picture = tmp_path / "profile.png"
     compare = ("--compare", "default", "--compare-variant", "fp32")
     options = ("--cold-starts", 1, *compare, "--save", "--picture", picture)
