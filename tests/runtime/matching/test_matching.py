@@ -264,7 +264,7 @@ SOLVES = [
             ),
         ],
     )
-    for backbone in ("conv4", "resnet12")
+    for backbone in ("efficientnet-lite0", "resnet12")  # untrained: rho of the trained Conv-4 is above 1
     for spectrum in SPECTRA
     for condition in (10, 1e2, 1e3, 1e4, 1e5)
 ]
