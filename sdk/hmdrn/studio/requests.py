@@ -146,5 +146,5 @@ def _read_form(request: Request, form: FormData) -> Sent:
         if not isinstance(value, UploadFile):
             fields.setdefault(name, []).append(value)
         elif value.filename:  # browsers send an empty part where no file was chosen
-            uploads.append(Upload(value.filename, value.file))
+            uploads.append(Upload(value.filename, value.file, name))
     return Sent(dict(request.query_params), fields, uploads)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +16,13 @@ from hmdrn_runtime.errors import DatasetError, EnrollmentError, HmdrnError, Imag
 from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.images.capture_time import read_capture_time
 from hmdrn_runtime.images.decoding import load_image
-from hmdrn_runtime.images.preprocessing import Preprocessing
+from hmdrn_runtime.images.formats import is_photo
+from hmdrn_runtime.images.preprocessing import Box, Preprocessing, crop_box
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
 from hmdrn_runtime.images.source import describe_source
 
+FOLDER = "folder"
+"""Name of the form's field for the files of a folder."""
 MAX_PHOTOS = 1000
 """Most photos of one upload."""
 
@@ -28,12 +32,15 @@ class Upload:
     """A file that a browser sent.
 
     Attributes:
-        name: Its name there, any text; never used as a path.
+        name: Its name there, any text; never used as a path. Of a folder's file the way to it, from the
+            folder's own name on.
         stream: Its content.
+        field: Name of the form's field.
     """
 
     name: str
     stream: IO[bytes] = field(repr=False)
+    field: str = "photos"
 
     @property
     def is_zip(self) -> bool:
@@ -54,13 +61,21 @@ class ReadUploads:
     problems: list[str] = field(default_factory=list)
 
 
-def read_uploads(uploads: Sequence[Upload], label: str, preprocessing: Preprocessing) -> ReadUploads:
-    """Prepare photos and zips.
+def read_uploads(
+    uploads: Sequence[Upload],
+    label: str,
+    preprocessing: Preprocessing,
+    boxes: Mapping[int, Box] | None = None,
+) -> ReadUploads:
+    """Prepare photos, zips and folders.
 
     Args:
         uploads: The files. A zip holds a folder for each species, or with a label any photos of it.
+            Files of the field "folder" are read as a zip of that folder.
         label: The species; empty if every file is a zip of species' folders.
         preprocessing: The bundle's.
+        boxes: Parts of photos to enroll, by the photos' places in `uploads`: x0, y0, x1, y1 in pixels of the
+            upright photo, clipped to it. Zips and folders have none.
 
     Raises:
         EnrollmentError: No file, a bad label, or photos without a label.
@@ -68,15 +83,22 @@ def read_uploads(uploads: Sequence[Upload], label: str, preprocessing: Preproces
     """
     if not uploads:
         raise EnrollmentError("no photo was chosen: choose or drop at least one")
-    if label.strip() or not all(upload.is_zip for upload in uploads):
+    folder = [upload for upload in uploads if upload.field == FOLDER]
+    if label.strip() or not all(upload.is_zip for upload in uploads if upload.field != FOLDER):
         label = clean_label(label)
     result = ReadUploads()
-    for upload in uploads:
+    if folder:
+        with _store_folder(folder) as path:
+            _read_zip(path, "the folder", label, preprocessing, result)
+    for index, upload in enumerate(uploads):
+        if upload.field == FOLDER:
+            continue
         if upload.is_zip:
             with _store(upload, ".zip") as path:
                 _read_zip(path, upload.name, label, preprocessing, result)
         else:
-            _add(result, label, upload.name, upload.stream.read, preprocessing)
+            box = (boxes or {}).get(index)
+            _add(result, label, upload.name, upload.stream.read, preprocessing, box)
     return result
 
 
@@ -88,6 +110,25 @@ def _store(upload: Upload, suffix: str) -> Iterator[Path]:
         with path.open("wb") as file:
             while part := upload.stream.read(1 << 20):
                 file.write(part)
+        yield path
+
+
+@contextmanager
+def _store_folder(uploads: Sequence[Upload]) -> Iterator[Path]:
+    """Write a folder's files into a zip, whose names are checked where zips are read.
+
+    The folder around several species' folders is left out; one with nothing but photos is a species itself.
+    """
+    names = [upload.name for upload in uploads]
+    roots = {name.partition("/")[0] for name in names}
+    if not roots & {"", ".", ".."} and any(name.count("/") > 1 and is_photo(name) for name in names):
+        names = [name.partition("/")[2] for name in names]
+    with tempfile.TemporaryDirectory(prefix="hmdrn-studio-") as place:
+        path = Path(place) / "folder.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, upload in zip(names, uploads, strict=True):
+                if name:
+                    archive.writestr(zipfile.ZipInfo(name), upload.stream.read())
         yield path
 
 
@@ -106,21 +147,29 @@ def _read_zip(path: Path, name: str, label: str, preprocessing: Preprocessing, r
 
 
 def _add(
-    result: ReadUploads, label: str, name: str, read: Callable[[], bytes], preprocessing: Preprocessing
+    result: ReadUploads,
+    label: str,
+    name: str,
+    read: Callable[[], bytes],
+    preprocessing: Preprocessing,
+    box: Box | None = None,
 ) -> None:
     if sum(map(len, result.species.values())) >= MAX_PHOTOS:
         raise EnrollmentError(f"more than {MAX_PHOTOS} photos at once: send them in several parts")
     try:
-        photo = prepare_upload(read(), name, preprocessing)
+        photo = prepare_upload(read(), name, preprocessing, box)
         result.species.setdefault(clean_label(label), []).append(photo)
     except (ImageError, DatasetError) as error:
         result.problems.append(str(error))
 
 
-def prepare_upload(data: bytes, name: str, preprocessing: Preprocessing) -> PreparedPhoto:
-    """Prepare the bytes of a photo; raises ImageError with its name."""
+def prepare_upload(
+    data: bytes, name: str, preprocessing: Preprocessing, box: Box | None = None
+) -> PreparedPhoto:
+    """Prepare the bytes of a photo, or the part of it within a box; raises ImageError with its name."""
     try:
-        photo = prepare_photo(load_image(data), preprocessing, name)
+        image = load_image(data)
+        photo = prepare_photo(image if box is None else crop_box(image, box), preprocessing, name)
     except ImageError as error:
         raise ImageError(str(error).replace(describe_source(data), name, 1)) from error
     return replace(photo, file_name=name, taken=read_capture_time(data))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hmdrn.watching.frames import Detector, Frame
-from hmdrn_runtime.images.preprocessing import MIN_SIDE, Box
+from hmdrn_runtime.images.decoding import MIN_SIDE
+from hmdrn_runtime.images.preprocessing import Box
 
 
 class RegionDetector:

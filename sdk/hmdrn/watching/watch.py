@@ -71,7 +71,7 @@ class Watch:
             detector: Finds the subjects, within the region if there is one; None to classify the region.
         """
         if region is not None and detector is not None:
-            region, detector = None, RegionDetector(detector, region)
+            detector, region = RegionDetector(detector, region), None
         self._settings = replace(self._settings, region=region, boxes=detector)
 
     def report_gallery(self, message: str) -> None:

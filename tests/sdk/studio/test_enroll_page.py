@@ -9,6 +9,9 @@ from drawn_images import png_header
 from PIL import Image
 
 import hmdrn
+from hmdrn_runtime.images.decoding import load_image
+from hmdrn_runtime.images.preprocessing import crop_box, hash_pixels
+from hmdrn_runtime.images.quality import prepare_photo
 from hmdrn_runtime.specimens.traits import name_species
 
 FIRST = name_species(0)
@@ -150,3 +153,49 @@ def test_pictures_of_the_enrollment_are_sent(studio, photos):
     picture = studio.client.get("/enroll/photo", params={"batch": "1", "photo": "0"})
     assert Image.open(io.BytesIO(picture.content)).size == (128, 128)
     assert studio.client.get("/enroll/photo", params={"batch": "1", "photo": "9"}).status_code == 404
+
+
+def folder_part(root, paths):
+    """The files of a folder as a browser sends them."""
+    return [
+        ("folder", (f"site/{path.relative_to(root).as_posix()}", path.read_bytes(), "image/png"))
+        for path in paths
+    ]
+
+
+def test_a_folder_is_read_as_a_zip_of_it(make_studio, specimens, enrolled, tmp_path):
+    path = tmp_path / "page.gallery"
+    part = folder_part(specimens, sorted(specimens.rglob("*.png")))
+    make_studio(path).post("/enroll", files=part)
+    assert contents(path) == contents(enrolled / "site.gallery")
+
+
+def test_a_folder_of_photos_alone_is_a_species(studio, photos, gallery):
+    part = [("folder", (f"Ghost Moth/{name}", *rest)) for _, (name, *rest) in photos[0]]
+    assert "3 new photos of Ghost Moth" in studio.post("/enroll", files=part)
+
+
+@pytest.mark.parametrize("name", ["../Moth/a.png", "site/../../Moth/a.png", "/etc/Moth/a.png"])
+def test_a_folder_that_reaches_outside_is_refused(studio, photos, gallery, name):
+    before = gallery.read_bytes()
+    _, (_, *rest) = photos[0][0]
+    text = studio.post("/enroll", files=[("folder", (name, *rest))])
+    assert 'role="alert"' in text
+    assert gallery.read_bytes() == before
+
+
+def test_a_crop_is_that_of_the_sdk(studio, photos, gallery):
+    _, (_, data, _) = photos[0][0]
+    studio.post("/enroll", files=photos[0][:2], label="Ghost Moth", crop="0,10,20,90,200")
+    cropped = crop_box(load_image(data), (10, 20, 90, 200))
+    expected = hash_pixels(prepare_photo(cropped, studio.session.recognizer.preprocessing, "a").pixels)
+    species = hmdrn.load_gallery(gallery).species["Ghost Moth"]
+    assert species.shots == 2
+    assert expected in species.digests
+
+
+@pytest.mark.parametrize("crop", ["0,1,2", "x,1,2,3,4", "0,a,b,c,d", "0,500,500,600,600", "0,9,9,3,3"])
+def test_a_bad_crop_enrolls_nothing(studio, photos, gallery, crop):
+    before = gallery.read_bytes()
+    assert 'role="alert"' in studio.post("/enroll", files=photos[0][:1], label="Moth", crop=crop)
+    assert gallery.read_bytes() == before

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from PIL import Image
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from hmdrn.studio.boxes import parse_box
 from hmdrn.studio.enrollment import EnrolledPhoto, EnrollmentBatch
 from hmdrn.studio.html import Html, element
 from hmdrn.studio.layout import button, form, hidden, render_page, species_field
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
-from hmdrn.studio.uploads import read_uploads
+from hmdrn.studio.uploads import FOLDER, read_uploads
+from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.images.preprocessing import Box
 
 e = element
 _PAGE = "/enroll"
@@ -44,21 +48,25 @@ class EnrollPage:
             type="file",
             name="photos",
             multiple=True,
-            required=True,
             accept="image/*,.heic,.avif,.zip",
             class_="drop",
         )
+        folder = e("input", type="file", name=FOLDER, webkitdirectory=True, multiple=True, id="folder")
         upload = form(
             _PAGE,
             species_field("Species", required=False),
             e("label", "Photos: choose them, or drop them here", files),
+            e("p", "", id="dropped", role="status"),
+            e("ul", class_="photos", id="crops", hidden=True, aria_label="Crop the photos"),
+            e("label", "Or a folder, with a folder for each species", folder),
             e(
                 "p",
-                "Five to ten different photos of each species are usual. A zip with a folder for each "
-                "species needs no name here.",
+                "Five to ten different photos of each species are usual. A zip or folder with a "
+                "folder for each species needs no name here.",
             ),
             button("Enroll"),
             uploads=True,
+            id="enroll",
         )
         batch = session.batch
         return render_page(
@@ -73,7 +81,8 @@ class EnrollPage:
     def enroll(self, sent: Sent) -> Response:
         """Enroll uploaded photos."""
         preprocessing = self._session.recognizer.preprocessing
-        uploads = read_uploads(sent.uploads, sent.text("label"), preprocessing)
+        boxes = _read_boxes(sent.fields.get("crop", []))
+        uploads = read_uploads(sent.uploads, sent.text("label"), preprocessing, boxes)
         batch = self._session.enroll(uploads.species, uploads.problems)
         added = sum(len(report.added) for report in batch.reports)
         names = ", ".join(report.label for report in batch.reports)
@@ -98,6 +107,17 @@ class EnrollPage:
         file = io.BytesIO()
         Image.fromarray(batch.photos[index].photo.pixels).save(file, "JPEG", quality=90)
         return Response(file.getvalue(), media_type="image/jpeg")
+
+
+def _read_boxes(texts: Sequence[str]) -> dict[int, Box]:
+    """Return boxes of "photo,x0,y0,x1,y1", by the photo's place in the upload from 0."""
+    boxes = {}
+    for text in texts:
+        place, *sides = text.split(",")
+        if not place.isdecimal() or len(place) > 5:
+            raise HmdrnError(f"the crop is {text[:60]!r}: give the photo's place and four edges in pixels")
+        boxes[int(place)] = parse_box(sides)
+    return boxes
 
 
 def _render_batch(batch: EnrollmentBatch) -> Html:

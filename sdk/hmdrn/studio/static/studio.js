@@ -227,3 +227,100 @@ if (cameraStart) {
     nameFrame();
   });
 }
+
+// Photos that are chosen can be cropped, and folders be dropped.
+const crops = document.getElementById("crops");
+if (crops) {
+  const form = document.getElementById("enroll");
+  const files = form.querySelector("input.drop");
+  const note = document.getElementById("dropped");
+  let dropped = [];
+
+  function say() {
+    const species = new Set(dropped.map(({ path }) => path.split("/").slice(0, -1).join("/")));
+    note.textContent = dropped.length ? `${dropped.length} files in ${species.size} folders were dropped.` : "";
+  }
+
+  function addCrop(file, index) {
+    const item = document.createElement("li"), area = document.createElement("div");
+    const picture = new Image(), box = document.createElement("input"), edges = document.createElement("details");
+    area.className = "pick";
+    picture.alt = `Drag to crop ${file.name}`;
+    picture.src = URL.createObjectURL(file);
+    // Formats that the browser cannot show are enrolled whole.
+    picture.addEventListener("error", () => item.remove());
+    Object.assign(box, { type: "hidden", name: "crop", disabled: true });
+    area.append(picture);
+    const title = document.createElement("summary");
+    title.textContent = "Crop by numbers";
+    edges.append(title);
+    const fields = ["Left", "Top", "Right", "Bottom"].map((name) => {
+      const label = document.createElement("label"), field = document.createElement("input");
+      Object.assign(field, { type: "number", min: 0, inputMode: "numeric" });
+      field.setAttribute("aria-label", `${name} edge of ${file.name}`);
+      label.append(name, field);
+      edges.append(label);
+      field.addEventListener("input", apply);
+      return field;
+    });
+    const whole = document.createElement("button");
+    Object.assign(whole, { type: "button", textContent: "Whole photo" });
+    whole.setAttribute("aria-label", `Whole photo ${file.name}`);
+    whole.addEventListener("click", () => { for (const field of fields) field.value = ""; apply(); });
+    const show = pickBoxes(area, (shares) => {
+      toPixels(shares, picture.naturalWidth, picture.naturalHeight).forEach((side, i) => { fields[i].value = side; });
+      apply();
+    });
+    function apply() {
+      const sides = fields.map((field) => field.value);
+      box.disabled = sides.some((side) => side === "");
+      box.value = [index, ...sides].join(",");
+      const lengths = [picture.naturalWidth, picture.naturalHeight];
+      show(box.disabled ? null : sides.map((side, i) => Math.min(1, side / lengths[i % 2])));
+    }
+    item.append(area, box, edges, whole);
+    crops.append(item);
+  }
+
+  files.addEventListener("change", () => {
+    for (const picture of crops.querySelectorAll("img")) URL.revokeObjectURL(picture.src);
+    crops.replaceChildren();
+    [...files.files].slice(0, 24).forEach((file, index) => {
+      if (file.type.startsWith("image/")) addCrop(file, index);
+    });
+    crops.hidden = !crops.children.length;
+  });
+
+  async function walk(entry, path) {
+    if (entry.isFile) {
+      const file = await new Promise((done, fail) => entry.file(done, fail));
+      dropped.push({ path: `${path}${entry.name}`, file });
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const entries = await new Promise((done, fail) => reader.readEntries(done, fail));
+      if (!entries.length) return;
+      for (const child of entries) await walk(child, `${path}${entry.name}/`);
+    }
+  }
+
+  files.addEventListener("drop", async (event) => {
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    if (!entries.some((entry) => entry.isDirectory)) return;
+    event.preventDefault();
+    edited = true;
+    dropped = [];
+    for (const entry of entries) await walk(entry, "");
+    say();
+  });
+
+  form.addEventListener("submit", async (event) => {
+    if (!dropped.length) return;
+    event.preventDefault();
+    const data = new FormData(form);
+    data.delete("folder");
+    for (const { path, file } of dropped) data.append("folder", file, path);
+    location.href = (await fetch(form.action, { method: "POST", body: data })).url;
+  });
+}
