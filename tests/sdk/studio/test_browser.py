@@ -12,6 +12,9 @@ from studio_browser import CHROMIUM, OPTIONS, served
 from visit_examples import show_specimens
 
 import hmdrn
+from hmdrn_runtime.images.decoding import load_image
+from hmdrn_runtime.images.preprocessing import crop_box, hash_pixels
+from hmdrn_runtime.images.quality import prepare_photo
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 pytest.importorskip("starlette", reason="needs the extra `studio`")
@@ -239,3 +242,90 @@ def test_another_sites_form_and_a_stranger_are_refused(session, browser):
         answer = page.context.request.post(f"{address}/gallery/undo", headers={"origin": other})
         assert answer.status == 403
         page.context.close()
+
+
+def drag(page, picture, start, end) -> None:
+    """Drag over a picture from one place to another, in shares of its sides."""
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    page.mouse.move(*points[1], steps=4)
+    page.mouse.up()
+
+
+def find_faults(page) -> list[str]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    return [fault["id"] for fault in axe.Axe().run(page).response["violations"]]
+
+
+def wait_for_picture(page, picture) -> None:
+    for _ in range(200):
+        if picture.evaluate("image => image.naturalWidth"):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("no picture came")
+
+
+def test_a_region_is_dragged_and_cleared(session, files, serve, open_page, tmp_path):
+    camera = tmp_path / "camera"
+    camera.mkdir()
+    shutil.copy(files[0][3], camera)
+    view = LiveView(session.recognizer, str(camera))
+    view.look()
+    view.start()
+    page = open_page(address := serve(session, view=view))
+    page.goto(f"{address}/live", wait_until="domcontentloaded")  # the picture never ends
+    picture = page.locator("[data-live]")
+    wait_for_picture(page, picture)
+    drag(page, picture, (0.25, 0.5), (0.75, 1.0))
+    page.get_by_role("status").filter(has_text="The region is watched").wait_for()
+    assert view.status.region == pytest.approx((40, 80, 120, 160), abs=2)
+    assert page.get_by_label("Left").input_value() == f"{view.status.region[0]:g}"
+    assert find_faults(page) == []
+    page.get_by_role("button", name="Watch the whole picture").click()
+    page.get_by_role("status").filter(has_text="The whole picture is watched").wait_for()
+    assert view.status.region is None
+    view.close()
+
+
+def test_photos_are_cropped_by_dragging(session, files, serve, open_page):
+    page = open_page(address := serve(session))
+    page.goto(f"{address}/enroll")
+    page.get_by_label("Species", exact=True).fill("Red Flyer")
+    page.locator("input.drop").set_input_files(files[0][:2])
+    picture = page.get_by_role("img", name=f"Drag to crop {files[0][0].name}")
+    wait_for_picture(page, picture)
+    drag(page, picture, (0.25, 0.25), (0.75, 0.75))
+    sides = [int(side) for side in page.locator("input[name=crop]").first.input_value().split(",")]
+    assert sides == pytest.approx([0, 40, 40, 120, 120], abs=2)
+    assert find_faults(page) == []
+    page.get_by_role("button", name="Enroll", exact=True).click()
+    page.get_by_role("status").filter(has_text="2 new photos of Red Flyer").wait_for()
+    image = load_image(files[0][0])
+    cropped = prepare_photo(crop_box(image, sides[1:]), session.recognizer.preprocessing, "cropped")
+    assert hash_pixels(cropped.pixels) in session.gallery.species["Red Flyer"].digests
+
+
+def test_folders_are_chosen_and_dropped(session, files, serve, open_page, tmp_path):
+    for s, name in enumerate(("Red Flyer", "White Flyer")):
+        (tmp_path / "site" / name).mkdir(parents=True)
+        for path in files[s][:3]:
+            shutil.copy(path, tmp_path / "site" / name)
+    page = open_page(address := serve(session))
+    page.goto(f"{address}/enroll")
+    page.get_by_label("Or a folder").set_input_files(tmp_path / "site")
+    page.get_by_role("button", name="Enroll", exact=True).click()
+    page.get_by_role("status").filter(has_text="6 new photos of Red Flyer, White Flyer").wait_for()
+    session.undo()
+    page.goto(f"{address}/enroll")
+    field = page.locator("input.drop").bounding_box()
+    client = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(tmp_path / "site")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        place = {"x": field["x"] + 20, "y": field["y"] + 20}
+        client.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+    page.get_by_role("status").filter(has_text="6 files in 2 folders were dropped").wait_for()
+    page.get_by_role("button", name="Enroll", exact=True).click()
+    page.get_by_role("status").filter(has_text="6 new photos of Red Flyer, White Flyer").wait_for()
