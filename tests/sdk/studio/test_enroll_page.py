@@ -199,3 +199,23 @@ def test_a_bad_crop_enrolls_nothing(studio, photos, gallery, crop):
     before = gallery.read_bytes()
     assert 'role="alert"' in studio.post("/enroll", files=photos[0][:1], label="Moth", crop=crop)
     assert gallery.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>.png", '"><img src=x onerror=alert(1)>.png'])
+def test_script_in_label_and_file_name_is_text(studio, photos, name):
+    _, (_, *rest) = photos[0][0]
+    studio.post("/enroll", files=[("photos", (name, *rest))], label="<script>alert(2)</script>")
+    for path in ("/enroll", "/gallery", "/species?label=<script>alert(2)</script>"):
+        html = studio.client.get(path).text
+        assert "&lt;script&gt;alert(2)" in html
+        assert "<script>alert" not in html
+        assert "<img src=x" not in html
+
+
+@pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "C:\\evil.png"])
+def test_a_photos_name_is_never_a_path(studio, photos, gallery, name):
+    _, (_, *rest) = photos[0][0]
+    before = set(gallery.parent.parent.rglob("*evil*"))
+    studio.post("/enroll", files=[("photos", (name, *rest))], label="Moth")
+    assert hmdrn.load_gallery(gallery).species["Moth"].shots == 1
+    assert set(gallery.parent.parent.rglob("*evil*")) == before
