@@ -17,18 +17,20 @@ from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
 
 
-def average_networks(networks: Sequence[HMDRN]) -> HMDRN:
+def average_networks(networks: Sequence[HMDRN], side: int | None = None) -> HMDRN:
     """Return the network whose weights, and statistics of batch norms, are the means of those given.
 
     Args:
         networks: Two or more networks of one configuration.
+        side: Side of the average's input in pixels; the networks may then differ in theirs. None keeps the
+            side that all of them have.
 
     Raises:
         CheckpointError: Fewer than two networks, or networks of different configurations.
     """
     if len(networks) < 2:
         raise CheckpointError(f"an average needs two networks or more, not {len(networks)}")
-    configs = [network.config for network in networks]
+    configs = [replace(network.config, side=side or network.config.side) for network in networks]
     for config in configs[1:]:
         if config != configs[0]:
             raise CheckpointError(

@@ -26,6 +26,17 @@ def test_each_weight_and_statistic_is_the_mean():
     torch.testing.assert_close(average["backbone.blocks.0.norm.running_mean"], torch.ones(64))
 
 
+def test_networks_of_different_sides_have_an_average_at_a_given_side():
+    networks = [make_network(0, NetworkConfig(side=84)), make_network(1, NetworkConfig(side=112))]
+    average = average_networks(networks, side=112)
+    assert average.config.side == 112
+    weight = next(iter(canonical_weights(average)))
+    sources = [canonical_weights(network)[weight] for network in networks]
+    torch.testing.assert_close(canonical_weights(average)[weight], sum(sources) / 2)
+    with pytest.raises(CheckpointError, match="different configurations"):
+        average_networks(networks)
+
+
 @pytest.mark.parametrize(
     ("networks", "message"),
     [
