@@ -8,10 +8,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 import hmdrn
 from hmdrn.studio.access import Access
 from hmdrn.studio.live import LiveView
-from hmdrn.studio.server import create_app, make_server
+from hmdrn.studio.server import create_app, run_in_thread
 from hmdrn.studio.session import StudioSession
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Naming, Visit, VisitPicture
@@ -64,7 +62,7 @@ def main(folder: Path = TARGET) -> None:
         view = LiveView(recognizer, "camera")
         view.start()
         try:
-            with serve(session, view) as address, sync_playwright() as driver:
+            with run_in_thread(create_app(session, Access(), view)) as address, sync_playwright() as driver:
                 browser = driver.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
                 take_pictures(browser, address, save_photos(place, drawn), folder)
                 browser.close()
@@ -172,21 +170,6 @@ def work_in(folder: str) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-@contextmanager
-def serve(session: StudioSession, view: LiveView | None) -> Iterator[str]:
-    """Yield the address of a studio that is up."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    server = make_server(create_app(session, Access(), view), "127.0.0.1", port)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 def find_browser() -> str | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -89,6 +92,21 @@ def make_server(
             "and its key"
         ) from error
     return uvicorn.Server(config)
+
+
+@contextmanager
+def run_in_thread(app: ASGIApp) -> Iterator[str]:
+    """Run a server on a free port of loopback beside the caller, and yield its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = make_server(app, "127.0.0.1", port)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 def describe_links(host: str, port: int, access: Access, addresses: Sequence[str] = ()) -> list[str]:

@@ -82,7 +82,8 @@ class VisitRecorder:
         live: bool = True,
         report: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self._store, self.recognizer, self._source, self._report = store, recognizer, source, report
+        self.recognizer: Recognizer = recognizer
+        self._store, self._source, self._report = store, source, report
         self._live = live
         self._offset: float | None = None
         """Seconds since 1970 at which a film begins."""

@@ -108,7 +108,8 @@ def _continue_from(start: HMDRN, network: HMDRN, frozen_stages: int) -> None:
     photo = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
         cached, own = (n.backbone.eval().run_prefix(photo, frozen_stages) for n in (network, start))
-    if difference := float((cached - own).norm() / cached.norm()) > _MAP_TOLERANCE:
+    difference = float((cached - own).norm() / cached.norm())
+    if difference > _MAP_TOLERANCE:
         raise CheckpointError(
             f"the first {frozen_stages} stages of the start are not ImageNet's, whose maps are cached (they "
             f"differ by {difference:.2g} of the norm): start from a network whose first stages stayed frozen"
