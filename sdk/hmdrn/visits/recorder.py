@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from pathlib import Path
 
 from hmdrn.visits.naming import NameTally
 from hmdrn.visits.pictures import EVERY_SECONDS, PictureChooser
@@ -17,7 +16,6 @@ from hmdrn.watching.frame_classifier import WHOLE_FRAME
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.images.capture_time import find_capture_time
 from hmdrn_runtime.recognizer import Recognizer
 
 GAP_SECONDS = 10.0
@@ -123,8 +121,7 @@ class VisitRecorder:
     def _read_clock(self, frame: Frame) -> tuple[float, datetime]:
         """Return a frame's place on a clock that does not jump, in seconds, and its time of capture."""
         if frame.file is not None:
-            time = find_capture_time(Path(frame.file))
-            return time.timestamp(), time
+            return frame.time, datetime.fromtimestamp(frame.time, timezone.utc)
         if self._offset is None:
             self._offset = frame.time - frame.position
         seconds = frame.time if self._live else self._offset + frame.position

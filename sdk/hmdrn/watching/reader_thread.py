@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from pathlib import Path
 
 from hmdrn.watching.captures import open_capture
 from hmdrn.watching.frames import Frame
@@ -12,6 +13,7 @@ from hmdrn.watching.opencv import READER_THREAD_NAME
 from hmdrn.watching.sources import Source
 from hmdrn.watching.unchanged import Unchanged
 from hmdrn_runtime.errors import HmdrnError, SourceError
+from hmdrn_runtime.images.capture_time import find_capture_time
 from hmdrn_runtime.messages import format_error
 
 
@@ -112,7 +114,8 @@ class ReaderThread:
                         self._changed.wait_for(lambda: self._closed, max(0.0, delay))
                 captured = time.monotonic()
                 position = captured - self._start if self._source.live else self._index / capture.rate
-                self._put(Frame(self._index, position, time.time(), captured, pixels))
+                taken = find_capture_time(pixels).timestamp() if isinstance(pixels, Path) else time.time()
+                self._put(Frame(self._index, position, taken, captured, pixels))
                 self._index += 1
                 count += 1
 

@@ -82,6 +82,8 @@ class SnapshotWriter:
     def _save(self, result: WatchResult, sighting: Sighting) -> None:
         frame = result.frame
         time = datetime.fromtimestamp(frame.time, timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+        if frame.file is not None:  # several photos may have been taken in one second
+            time += f"-{frame.index}"
         new_folder = self._folder / f"{_PREFIX}{time}-{sighting.track}"
         folder, count = self._subjects.get(sighting.track, (new_folder, 0))
         if count >= MAX_PICTURES or (count == 0 and self._is_full()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from fake_classifier import FakeClassifier, make_prediction
 from PIL import Image
@@ -74,6 +76,18 @@ def test_boxes_are_cropped_with_a_folder_for_each_subject(site, tmp_path):
     saved = keep(tmp_path, site, [UNKNOWN], boxes=lambda frame: boxes)
     sizes = {name.rpartition("-")[2]: {Image.open(p).size for p in photos} for name, photos in saved.items()}
     assert sizes == {"1": {(80, 90)}, "2": {(80, 80)}}
+
+
+def test_photos_taken_in_one_second_are_all_saved(site, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for place, photo in enumerate(site.photos):
+        (photos / f"{place}.jpg").write_bytes(photo.read_bytes())
+        os.utime(photos / f"{place}.jpg", (1e9, 1e9))
+    snapshots = SnapshotWriter(tmp_path / "kept", 0.0, CROP)
+    for result in hmdrn.watch(FakeClassifier(UNKNOWN), photos):
+        snapshots.add(result)
+    assert snapshots.count == len(list((tmp_path / "kept").glob("*/*.jpg"))) == len(site.photos)
 
 
 def test_an_image_of_bad_quality_is_not_saved(tmp_path, site):

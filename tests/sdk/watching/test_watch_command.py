@@ -194,6 +194,19 @@ def test_classify_and_watch_read_the_same_photos_of_a_folder(watch, hmdrn, site,
     assert [row["image"] for row in done.json] == expected
 
 
+def test_the_time_of_a_photo_is_that_of_its_capture_by_exif_or_file(watch, site, tmp_path):
+    exif = Image.Exif()
+    exif[306] = "2020:05:01 08:30:00"  # DateTime
+    exif[0x9010] = "+02:00"  # OffsetTime
+    with Image.open(site.photos[0]) as photo:
+        photo.save(tmp_path / "a.jpg", exif=exif)
+        photo.save(tmp_path / "b.jpg")
+    os.utime(tmp_path / "b.jpg", (1e9, 1e9))
+    events = lines_of(watch("--all", source=tmp_path))
+    times = [event["time"] for event in events if event["event"] == "frame"]
+    assert times == ["2020-05-01T06:30:00.000Z", "2001-09-09T01:46:40.000Z"]
+
+
 def test_snapshots_are_not_saved_among_the_watched_photos(watch, site, tmp_path):
     (tmp_path / "a.jpg").write_bytes(site.photos[0].read_bytes())
     for folder in (tmp_path, tmp_path / "kept" / "here"):
