@@ -54,8 +54,8 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn.watching.summary import LatencyHistogram as LatencyHistogram
     from hmdrn.watching.summary import SpeciesCount as SpeciesCount
     from hmdrn.watching.summary import WatchSummary as WatchSummary
-    from hmdrn.watching.watch import Watch as Watch
     from hmdrn.watching.watch import watch as watch
+    from hmdrn.watching.watch_loop import Watch as Watch
     from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport as AcceptanceReport
     from hmdrn_calibration.quantization.pipeline import QuantizationResult as QuantizationResult
     from hmdrn_calibration.quantization.pipeline import quantize_bundle as quantize_bundle
@@ -152,7 +152,8 @@ _NAMES_BY_MODULE = {
     "hmdrn.watching.results": "Sighting SourceEvent WatchResult",
     "hmdrn.watching.smoothing": "SmoothedLabel Smoothing",
     "hmdrn.watching.summary": "LatencyHistogram SpeciesCount WatchSummary",
-    "hmdrn.watching.watch": "Watch watch",
+    "hmdrn.watching.watch": "watch",
+    "hmdrn.watching.watch_loop": "Watch",
     "hmdrn_calibration.open_set.threshold_fit": "AcceptanceReport",
     "hmdrn_calibration.quantization.pipeline": "QuantizationResult quantize_bundle",
     "hmdrn_export.exporter": "export_bundle",

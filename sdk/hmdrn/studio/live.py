@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections import deque
@@ -11,67 +10,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import PIL.Image
-import PIL.ImageDraw
 
 from hmdrn.detectors.motion import MotionDetector
+from hmdrn.studio.live_picture import LivePicture
+from hmdrn.studio.live_status import GIVEN, MOTION, NO_DETECTOR, LiveStatus, describe_subject
 from hmdrn.visits.recorder import VisitRecorder
 from hmdrn.visits.store import VisitStore
 from hmdrn.watching.frames import Detector, Frame
-from hmdrn.watching.overlay import draw_overlay
 from hmdrn.watching.results import SourceEvent, WatchResult
-from hmdrn.watching.watch import Watch, watch
+from hmdrn.watching.watch import watch
+from hmdrn.watching.watch_loop import Watch
 from hmdrn_runtime.classification.prediction import Prediction
 from hmdrn_runtime.errors import HmdrnError, ImageError
-from hmdrn_runtime.images.preprocessing import Box, clip_box, crop_box
+from hmdrn_runtime.images.preprocessing import Box, clip_box
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
 from hmdrn_runtime.recognizer import Recognizer
 
-MAX_RATE = 15.0
-"""Pictures a second that viewers get at most."""
-_VIEWED_SECONDS = 3.0
-"""Seconds after the last look of a viewer in which pictures are still drawn."""
 _BURST, _BURST_EVERY = 40, 0.2
 """Frames that are kept to be enrolled, and the least seconds between two of them."""
-_MAX_SIDE = 1280
-NO_DETECTOR, MOTION, GIVEN = "none", "motion", "given"
-
-
-@dataclass(frozen=True)
-class LiveSubject:
-    """A subject of the present frame: its name, state ("species", "unknown", "undecided") and probability."""
-
-    name: str
-    state: str
-    probability: float | None
-
-
-@dataclass(frozen=True)
-class LiveStatus:
-    """The state of a source.
-
-    Attributes:
-        source: Its name.
-        message: The last thing that happened to it; empty if nothing.
-        is_paused: Whether a visitor has paused it.
-        has_ended: Whether it has ended: a film's end, or an error.
-        subjects: The subjects of the last frame.
-        rate: Named frames a second.
-        latency: Seconds from capture to name, of the last frame.
-        size: Width and height of the frames in pixels; None before the first.
-        region: The part that is watched, x0, y0, x1, y1 in pixels; None for the whole frame.
-        detector: "none", "motion", or "given" for another one that the studio was started with.
-    """
-
-    source: str
-    message: str = ""
-    is_paused: bool = False
-    has_ended: bool = False
-    subjects: tuple[LiveSubject, ...] = ()
-    rate: float = 0.0
-    latency: float = 0.0
-    size: tuple[int, int] | None = None
-    region: Box | None = None
-    detector: str = NO_DETECTOR
 
 
 class _EmptyGalleryClassifier:
@@ -120,8 +76,8 @@ class LiveView:
         self.detectors: tuple[str, ...] = tuple(dict.fromkeys((NO_DETECTOR, MOTION, given)))
         self.status: LiveStatus = LiveStatus(self._watch.source.name, detector=given)
         self._motion: MotionDetector | None = None
-        self._jpeg: tuple[int, bytes] = (0, b"")
-        self._viewed = self._drawn = self._kept = 0.0
+        self.picture: LivePicture = LivePicture()
+        self._kept = 0.0
         self._resume = threading.Event()
         self._resume.set()
         self._thread = threading.Thread(target=self._run, name="hmdrn-studio-live", daemon=True)
@@ -130,10 +86,14 @@ class LiveView:
         """Begin to watch."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End watching after the present frame."""
+    def stop(self) -> None:
+        """End watching after the present frame, without waiting for it; viewers' pictures end too."""
         self._watch.stop()
         self._resume.set()
+
+    def close(self) -> None:
+        """End watching, and wait for it."""
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(10)
 
@@ -164,6 +124,7 @@ class LiveView:
         self._watch.look_at(region, finder)
         with self._lock:
             self._frames.clear()  # they may show what is not watched any more
+        self.picture.outline(region)
         self._update(region=region, detector=detector)
 
     def _choose_detector(self, name: str) -> Detector | None:
@@ -192,14 +153,6 @@ class LiveView:
         with self._lock:
             return list(self._frames)
 
-    def look(self) -> tuple[int, bytes]:
-        """Return the number of the last picture and its JPEG with names; 0 and nothing before the first.
-
-        Pictures are drawn while somebody looks.
-        """
-        self._viewed = time.monotonic()
-        return self._jpeg
-
     def _run(self) -> None:
         recorder = None
         if self.visits is not None:
@@ -227,34 +180,16 @@ class LiveView:
             self._kept = now
             self._keep(result)
         span = self._times[-1] - self._times[0]
+        subjects = tuple(describe_subject(sighting) for sighting in result.sightings)
+        if not result.skipped:
+            self.picture.show(result, [subject.evidence for subject in subjects])
         self._update(
-            subjects=tuple(
-                LiveSubject(s.smoothed.text, s.smoothed.state, s.smoothed.probability)
-                for s in result.sightings
-            ),
+            subjects=subjects,
+            frames=self._watch.summary.classified,
             rate=(len(self._times) - 1) / span if span else 0.0,
             latency=result.latency,
             size=_read_size(result.frame),
         )
-        is_viewed = now - self._viewed < _VIEWED_SECONDS or not self._jpeg[0]
-        if is_viewed and now - self._drawn >= 1 / MAX_RATE and not result.skipped:
-            self._drawn = now
-            image = draw_overlay(result)
-            self._draw_region(image)
-            image.thumbnail((_MAX_SIDE, _MAX_SIDE))
-            file = io.BytesIO()
-            image.save(file, "JPEG", quality=80)
-            self._jpeg = (self._jpeg[0] + 1, file.getvalue())
-
-    def _draw_region(self, image: PIL.Image.Image) -> None:
-        region = self.status.region
-        if region is not None:
-            draw, width = PIL.ImageDraw.Draw(image), max(1, image.height // 240)
-            draw.rectangle(region, outline=(0, 0, 0), width=3 * width)
-            x0, y0, x1, y1 = region
-            draw.rectangle(
-                (x0 + width, y0 + width, x1 - width, y1 - width), outline=(255, 255, 255), width=width
-            )
 
     def _keep(self, result: WatchResult) -> None:
         """Keep the frame's only subject to be enrolled; of several it is unclear which one is meant."""
@@ -262,7 +197,7 @@ class LiveView:
             return
         box = result.sightings[0].box
         try:
-            image = result.frame.image if box is None else crop_box(result.frame.image, box)
+            image = result.frame.image if box is None else result.frame.crop(box)
             photo = prepare_photo(image, self.recognizer.preprocessing, "a frame")
         except ImageError:
             return
