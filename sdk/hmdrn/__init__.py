@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn.visits.store import VisitStore as VisitStore
     from hmdrn.visits.visit import Naming as Naming
     from hmdrn.visits.visit import Visit as Visit
+    from hmdrn.visits.visit import VisitClip as VisitClip
     from hmdrn.visits.visit import VisitPicture as VisitPicture
     from hmdrn.watching.frame_classifier import ClassifierProtocol as ClassifierProtocol
     from hmdrn.watching.frames import Detector as Detector
@@ -146,7 +147,7 @@ _NAMES_BY_MODULE = {
     "hmdrn.visits.labeling": "CardReport label_card",
     "hmdrn.visits.recorder": "VisitRecorder",
     "hmdrn.visits.store": "VisitStore",
-    "hmdrn.visits.visit": "Naming Visit VisitPicture",
+    "hmdrn.visits.visit": "Naming Visit VisitClip VisitPicture",
     "hmdrn.watching.frame_classifier": "ClassifierProtocol",
     "hmdrn.watching.frames": "Detector Frame",
     "hmdrn.watching.results": "Sighting SourceEvent WatchResult",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 from PIL import Image
 
-from hmdrn.visits.visit import Naming, Visit, VisitPicture
+from hmdrn.visits.visit import Naming, Visit, VisitClip, VisitPicture
 
 MORNING = datetime(2026, 5, 1, 8, 30, tzinfo=timezone.utc)
 
@@ -42,3 +42,10 @@ def show_specimens(pixels, hours: float = 0.0, label: str | None = None, **value
         time = MORNING + timedelta(hours=hours, seconds=number)
         pictures.append(VisitPicture(("typical",), time, len(picture), len(picture), None, file.getvalue()))
     return replace(make_visit(hours, label, **values), pictures=tuple(pictures))
+
+
+def make_clip(size: int = 1000, **values) -> VisitClip:
+    """A clip of so many bytes, which no player plays."""
+    return VisitClip(
+        **{"start": MORNING, "duration": 9.5, "width": 64, "height": 36, "webm": bytes(size), **values}
+    )

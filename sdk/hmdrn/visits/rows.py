@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from hmdrn.visits.visit import Naming, Visit, VisitPicture, format_time
+from hmdrn.visits.visit import Naming, Visit, VisitClip, VisitPicture, format_time
 
 NAMING_COLUMNS = ("label", "known", "probability", "score", "nearest", "model", "generation", "verdict")
 """Columns of a name, in `visits` and in `former_names`."""
@@ -16,6 +16,8 @@ SIGHT_COLUMNS = ("start_time", "end_time", "duration", "source", "track", "frame
 """Columns of a visit without its name."""
 PICTURE_COLUMNS = ("id", "visit", "reasons", "time", "width", "height", "box")
 """Columns of a picture without its JPEG."""
+CLIP_COLUMNS = ("visit", "start_time", "duration", "width", "height")
+"""Columns of a clip without its film."""
 
 
 def insert(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> int:
@@ -67,7 +69,7 @@ def read_naming(row: sqlite3.Row) -> Naming:
     return Naming(**values)
 
 
-def read_visit(row: sqlite3.Row, pictures: Sequence[VisitPicture]) -> Visit:
+def read_visit(row: sqlite3.Row, pictures: Sequence[VisitPicture], clip: VisitClip | None) -> Visit:
     """Return the visit in a row of `visits`."""
     return Visit(
         _parse(row["start_time"]),
@@ -79,6 +81,7 @@ def read_visit(row: sqlite3.Row, pictures: Sequence[VisitPicture]) -> Visit:
         tuple(pictures),
         bool(row["closed"]),
         row["id"],
+        clip,
     )
 
 
@@ -93,6 +96,11 @@ def read_picture(row: sqlite3.Row) -> VisitPicture:
         None,
         row["id"],
     )
+
+
+def read_clip(row: sqlite3.Row) -> VisitClip:
+    """Return the clip in a row with `CLIP_COLUMNS`."""
+    return VisitClip(_parse(row["start_time"]), row["duration"], row["width"], row["height"])
 
 
 def _parse(text: str) -> datetime:

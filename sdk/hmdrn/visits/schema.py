@@ -10,7 +10,7 @@ from urllib.parse import quote
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import check_parent_folder, describe_os_error, expand_path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """SQLite's `user_version` of the files that this release writes."""
 APPLICATION_ID = 0x686D7673
 """SQLite's `application_id`: "hmvs"."""
@@ -83,6 +83,16 @@ CREATE TABLE files (           -- photos that hmdrn label has read
 ) WITHOUT ROWID;
 CREATE INDEX files_visit ON files (visit);
 """
+_CLIPS = """
+CREATE TABLE clips (           -- since version 2
+    visit INTEGER PRIMARY KEY REFERENCES visits (id) ON DELETE CASCADE,
+    start_time TEXT NOT NULL,  -- of its first frame
+    duration REAL NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    webm BLOB NOT NULL         -- VP8
+);
+"""
 
 
 def open_database(path: str | os.PathLike[str], create: bool) -> tuple[Path, sqlite3.Connection]:
@@ -129,10 +139,13 @@ def _make_private_file(path: Path) -> None:
         raise HmdrnError(f"cannot write visits {path}: {describe_os_error(error)}") from error
 
 
+def _is_writable(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
-    writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     # A reader of a file in WAL mode would make files beside it, which a read-only medium refuses.
-    mode = "mode=rw" if writable else "mode=ro&immutable=1"
+    mode = "mode=rw" if _is_writable(path) else "mode=ro&immutable=1"
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path.resolve()))}?{mode}",
         uri=True,
@@ -151,7 +164,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         if not connection.execute("PRAGMA user_version").fetchone()[0]:  # else another process was faster
-            for statement in _TABLES.split(";\n"):
+            for statement in (_TABLES + _CLIPS).split(";\n"):
                 if statement.strip():
                     connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -164,8 +177,22 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
             f"{path} was written by a newer hmdrn (schema {version}, this one reads {SCHEMA_VERSION}): "
             "update hmdrn, or give another path"
         )
+    elif version < SCHEMA_VERSION:
+        _update(connection, _is_writable(path))
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")  # a closed visit survives a power cut
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     connection.row_factory = sqlite3.Row
+
+
+def _update(connection: sqlite3.Connection, is_writable: bool) -> None:
+    """Add the table of clips to a file of version 1; on a read-only medium an empty one in memory."""
+    if not is_writable:
+        connection.execute(_CLIPS.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:  # else another was faster
+        connection.execute(_CLIPS)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")

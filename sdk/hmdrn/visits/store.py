@@ -8,40 +8,37 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
 
 from hmdrn.visits.filter import VisitFilter
+from hmdrn.visits.pruning import delete_old_visits, make_room, make_room_for_clip
 from hmdrn.visits.rows import (
+    CLIP_COLUMNS,
     NAMING_COLUMNS,
     PICTURE_COLUMNS,
     SIGHT_COLUMNS,
     insert,
     insert_picture,
     naming_values,
+    read_clip,
     read_picture,
     read_visit,
     sight_values,
 )
 from hmdrn.visits.schema import open_database
-from hmdrn.visits.visit import Visit, VisitPicture, format_time
+from hmdrn.visits.visit import Visit, VisitClip, VisitPicture, format_time
 from hmdrn_runtime.errors import HmdrnError
 
 MAX_MEGABYTES = 1000
 """Megabytes that the file may have unless the caller says otherwise."""
-_PRUNED_AT_ONCE = 20
-"""Visits that lose their pictures, or are deleted, at most, when one is added: adding one stays quick, and a
-clock that is wrong for a moment does not delete a diary."""
-_CLOCK_SET = "2001"
-"""Start of the years that clocks show; a device without a battery starts in 1970 or 2000."""
 
 
 class VisitStore:
     """The visits of one or more cameras, in a file that only its user can read.
 
     Several threads and processes may use one file at once. When the file is full, the oldest visits lose
-    their pictures; when none is left, the oldest visits go.
+    their pictures and clip; when none is left, the oldest visits go. Clips take at most half of it.
 
     Args:
         path: The file.
@@ -132,6 +129,32 @@ class VisitStore:
                 insert_picture(connection, number, picture)
         return self.get(number)
 
+    def save_clip(self, number: int, clip: VisitClip) -> bool:
+        """Write the clip of a stored visit, in place of an earlier one; older clips make room for it.
+
+        Args:
+            number: The visit's number.
+            clip: The clip with its `webm`.
+
+        Returns:
+            False if the visit is gone, or the clip is too large for the file.
+
+        Raises:
+            HmdrnError: The file cannot be written; nothing of the clip is then in it.
+        """
+        if clip.webm is None:
+            raise ValueError("a clip to store needs its webm")
+        values = [format_time(clip.start), clip.duration, clip.width, clip.height, clip.webm]
+        with self.transaction() as connection:
+            if not make_room_for_clip(connection, self._max_bytes, len(clip.webm)):
+                return False
+            self._prune(connection, len(clip.webm))
+            statement = (
+                f"INSERT OR REPLACE INTO clips ({', '.join(CLIP_COLUMNS)}, webm) "
+                "SELECT id, ?, ?, ?, ?, ? FROM visits WHERE id = ?"
+            )
+            return connection.execute(statement, [*values, number]).rowcount == 1
+
     def shrink_log(self) -> None:
         """Write SQLite's log into the file, and give its room back where that is possible."""
         with self._lock, contextlib.suppress(sqlite3.Error):
@@ -158,16 +181,12 @@ class VisitStore:
             f"SELECT * FROM visits WHERE {condition} ORDER BY start_time {order}, id {order} LIMIT ?",
             [*parameters, -1 if limit is None else limit],
         )
-        pictures: dict[int, list[VisitPicture]] = {row["id"]: [] for row in rows}
-        columns = ", ".join(PICTURE_COLUMNS)
-        for start in range(0, len(rows), 500):
-            ids = [row["id"] for row in rows[start : start + 500]]
-            marks = ",".join("?" * len(ids))
-            for row in self.query(
-                f"SELECT {columns} FROM pictures WHERE visit IN ({marks}) ORDER BY id", ids
-            ):
-                pictures[row["visit"]].append(read_picture(row))
-        return [read_visit(row, pictures[row["id"]]) for row in rows]
+        ids = [row["id"] for row in rows]
+        pictures: dict[int, list[VisitPicture]] = {number: [] for number in ids}
+        for row in self._query_of_visits("pictures", PICTURE_COLUMNS, ids):
+            pictures[row["visit"]].append(read_picture(row))
+        clips = {row["visit"]: read_clip(row) for row in self._query_of_visits("clips", CLIP_COLUMNS, ids)}
+        return [read_visit(row, pictures[row["id"]], clips.get(row["id"])) for row in rows]
 
     def get(self, number: int) -> Visit:
         """Return one visit.
@@ -196,6 +215,17 @@ class VisitStore:
             raise HmdrnError(f"no picture {number} in {self.path}: it was removed to make room, perhaps")
         return bytes(rows[0]["jpeg"])
 
+    def read_clip(self, number: int) -> bytes:
+        """Return the clip of a visit as WebM.
+
+        Raises:
+            HmdrnError: The visit has no clip.
+        """
+        rows = self.query("SELECT webm FROM clips WHERE visit = ?", [number])
+        if not rows:
+            raise HmdrnError(f"no clip of visit {number} in {self.path}: hmdrn watch --clips keeps clips")
+        return bytes(rows[0]["webm"])
+
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Return the rows of a statement that only reads; docs/visits.md describes the tables."""
         with self._lock, _explained(self.path, "read"):
@@ -221,27 +251,22 @@ class VisitStore:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def _query_of_visits(
+        self, table: str, columns: Sequence[str], ids: Sequence[int]
+    ) -> Iterator[sqlite3.Row]:
+        """Yield the rows of a table that belong to visits, those of one visit by their number."""
+        for start in range(0, len(ids), 500):
+            some = ids[start : start + 500]
+            marks = ",".join("?" * len(some))
+            yield from self.query(
+                f"SELECT {', '.join(columns)} FROM {table} WHERE visit IN ({marks}) ORDER BY visit, rowid",
+                some,
+            )
+
     def _prune(self, connection: sqlite3.Connection, incoming: int) -> None:
-        """Delete what is too old; then pictures, and when there are none visits, until new ones fit."""
         if self._max_days is not None:
-            oldest = datetime.now(timezone.utc) - timedelta(days=self._max_days)
-            connection.execute(
-                "DELETE FROM visits WHERE id IN (SELECT id FROM visits WHERE end_time < ? AND start_time > ? "
-                "ORDER BY start_time LIMIT ?)",
-                [format_time(oldest), _CLOCK_SET, _PRUNED_AT_ONCE],
-            )
-        (page,) = connection.execute("PRAGMA page_size").fetchone()
-        for _ in range(_PRUNED_AT_ONCE):
-            (pages,), (free,) = (
-                connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count")
-            )
-            if (pages - free) * page + incoming + 2 * page <= self._max_bytes:
-                return
-            oldest_picture = connection.execute("SELECT visit FROM pictures ORDER BY id LIMIT 1").fetchone()
-            if oldest_picture is not None:
-                connection.execute("DELETE FROM pictures WHERE visit = ?", [oldest_picture[0]])
-            else:
-                connection.execute("DELETE FROM visits WHERE id = (SELECT min(id) FROM visits)")
+            delete_old_visits(connection, self._max_days)
+        make_room(connection, self._max_bytes, incoming)
 
 
 @contextmanager

@@ -88,6 +88,39 @@ class VisitPicture:
 
 
 @dataclass(frozen=True)
+class VisitClip:
+    r"""A short film of a visit, with some seconds before and after it.
+
+    Attributes:
+        start: Time of its first frame (UTC).
+        duration: Seconds.
+        width: Pixels.
+        height: Pixels.
+        webm: The clip as WebM with VP8, without sound; None until `VisitStore.read_clip` reads it.
+
+    Examples:
+        >>> from datetime import datetime, timezone
+        >>> hmdrn.VisitClip(datetime(2026, 5, 1, tzinfo=timezone.utc), 12.5, 640, 360).duration
+        12.5
+    """
+
+    start: datetime
+    duration: float
+    width: int
+    height: int
+    webm: bytes | None = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary, without the clip itself."""
+        return {
+            "start": format_time(self.start),
+            "duration": round(self.duration, 3),
+            "width": self.width,
+            "height": self.height,
+        }
+
+
+@dataclass(frozen=True)
 class Visit:
     """One subject from its first sight to its last.
 
@@ -101,6 +134,7 @@ class Visit:
         pictures: At most three pictures.
         closed: False while the subject is still there.
         id: Number in the file; 0 before it is stored.
+        clip: Its clip; None without one. `VisitStore.save_clip` stores it.
 
     Examples:
         >>> with hmdrn.VisitStore("site7.visits") as visits:
@@ -118,6 +152,7 @@ class Visit:
     pictures: tuple[VisitPicture, ...] = ()
     closed: bool = True
     id: int = 0
+    clip: VisitClip | None = None
 
     @property
     def end(self) -> datetime:
@@ -155,6 +190,7 @@ class Visit:
             "generation": naming.generation,
             "closed": self.closed,
             "pictures": [picture.to_dict() for picture in self.pictures],
+            "clip": None if self.clip is None else self.clip.to_dict(),
         }
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from visit_examples import MORNING, encode_jpeg, make_visit
+from visit_examples import MORNING, encode_jpeg, make_clip, make_visit
 
 from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.schema import SCHEMA_VERSION
@@ -27,6 +27,22 @@ def test_a_visit_is_read_as_it_was_written(store):
     ]
     assert [store.read_picture(p.id) for p in stored.pictures] == [p.jpeg for p in visit.pictures]
     assert stored.end - stored.start == timedelta(seconds=4)
+
+
+def test_a_clip_is_read_as_it_was_written(store):
+    visit, clip = store.save(make_visit()), make_clip(webm=b"film")
+    assert store.save_clip(visit.id, make_clip())
+    assert store.save_clip(visit.id, clip)
+    assert store.find() == [replace(visit, clip=replace(clip, webm=None))]
+    assert store.read_clip(visit.id) == b"film"
+    longer = store.save(replace(visit, duration=60.0, pictures=make_visit().pictures))
+    assert longer.clip == replace(clip, webm=None), "a visit that goes on keeps its clip"
+
+
+def test_a_visit_that_is_gone_gets_no_clip(store):
+    assert not store.save_clip(7, make_clip())
+    with pytest.raises(HmdrnError, match="no clip of visit 7"):
+        store.read_clip(7)
 
 
 def test_the_file_is_private_and_opens_in_sqlite(store):
@@ -158,11 +174,12 @@ def test_threads_and_connections_write_at_once(store):
         assert other.query("SELECT count(*) FROM pictures")[0][0] == 60
 
 
-def test_pictures_go_with_their_visit(store):
-    store.save(make_visit())
+def test_pictures_and_clips_go_with_their_visit(store):
+    store.save_clip(store.save(make_visit()).id, make_clip())
     with store.transaction() as connection:
         connection.execute("DELETE FROM visits")
     assert store.query("SELECT count(*) FROM pictures")[0][0] == 0
+    assert store.query("SELECT count(*) FROM clips")[0][0] == 0
 
 
 def test_visits_that_a_killed_run_left_open_are_closed(store):
