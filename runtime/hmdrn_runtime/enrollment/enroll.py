@@ -20,18 +20,26 @@ from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import PhotoSource, PreparedPhoto, prepare_photo
-from hmdrn_runtime.matching.base import Matcher
+from hmdrn_runtime.matching.base import BATCH, Matcher
 from hmdrn_runtime.matching.solved_gallery import SolvedGallery
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 
 def enroll_photos(
-    solved: SolvedGallery, label: str, sources: Sequence[PhotoSource], preprocessing: Preprocessing
+    solved: SolvedGallery,
+    label: str,
+    sources: Sequence[PhotoSource],
+    preprocessing: Preprocessing,
+    progress: ProgressCallback = ignore_progress,
 ) -> EnrollmentReport:
-    """Add photos to a species of the gallery, and check them; see `Recognizer.enroll`."""
+    """Add photos to a species of the gallery, and check them; see `Recognizer.enroll`.
+
+    `progress` is called before each batch of photos; an error that it raises adds none of them.
+    """
     label = clean_label(label)
     if not sources:
         raise EnrollmentError(f"no photo for {label!r}: give at least one")
-    photos, statistics = _prepare(solved.matcher, sources, preprocessing)
+    photos, statistics = _prepare(solved.matcher, sources, preprocessing, progress)
     addition = solved.add(label, statistics)
     known = set(addition.before[label].digests) if label in addition.before else set[str]()
     added: list[str] = []
@@ -55,6 +63,7 @@ def review_photos(
     report: EnrollmentReport,
     sources: Sequence[PhotoSource],
     preprocessing: Preprocessing,
+    progress: ProgressCallback = ignore_progress,
 ) -> EnrollmentReport:
     """Check enrolled photos again, against the present gallery; see `Recognizer.review`."""
     check_kind(report, EnrollmentReport, "report", "pass what enroll has returned", GalleryError)
@@ -63,7 +72,7 @@ def review_photos(
     label, species = report.label, solved.gallery.species
     if label not in species:
         raise GalleryError(f"{label!r} is no longer in the gallery: enroll it first")
-    photos, statistics = _prepare(solved.matcher, sources, preprocessing)
+    photos, statistics = _prepare(solved.matcher, sources, preprocessing, progress)
     return _check(solved, report, species, photos, statistics)
 
 
@@ -110,10 +119,17 @@ def correct_enrollment(
 
 
 def _prepare(
-    matcher: Matcher, sources: Sequence[PhotoSource], preprocessing: Preprocessing
+    matcher: Matcher,
+    sources: Sequence[PhotoSource],
+    preprocessing: Preprocessing,
+    progress: ProgressCallback = ignore_progress,
 ) -> tuple[list[PreparedPhoto], list[PhotoStatistics]]:
     photos = [prepare_photo(source, preprocessing) for source in sources]
-    statistics = matcher.compute_statistics(np.stack([photo.pixels for photo in photos]))
+    statistics: list[PhotoStatistics] = []
+    for start in range(0, len(photos), BATCH):
+        progress("computing statistics", start, len(photos))
+        batch = np.stack([photo.pixels for photo in photos[start : start + BATCH]])
+        statistics += matcher.compute_statistics(batch)
     names = [photo.file_name if matcher.keep_file_names else "" for photo in photos]
     records = [make_record(name, photo.taken) for name, photo in zip(names, photos, strict=True)]
     pairs = zip(statistics, records, strict=True)

@@ -1,13 +1,19 @@
-"""The last enrollment, with a decision on each photo."""
+"""Enrolling photos into a copy of the gallery, and the last enrollment with a decision on each photo."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
+from hmdrn_runtime.enrollment.enroll import enroll_photos, review_photos
 from hmdrn_runtime.enrollment.forecast import Forecast
 from hmdrn_runtime.enrollment.report import EnrollmentReport, PhotoReport
 from hmdrn_runtime.images.quality import PreparedPhoto
+from hmdrn_runtime.progress import ProgressCallback
 from hmdrn_runtime.recognizer import Recognizer
 
 
@@ -53,14 +59,77 @@ class EnrollmentBatch:
         return replace(self, photos=tuple(photos), after=after)
 
 
+class TrialGallery:
+    """A copy of the gallery that photos are enrolled into first: what is cancelled or fails changes nothing.
+
+    The copy is kept, so that it solves changed species alone.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._original: Recognizer | None = None
+        self._copy: Recognizer | None = None
+
+    @contextmanager
+    def open(self, recognizer: Recognizer, path: Path) -> Iterator[Recognizer]:
+        """Yield a recognizer with a copy of the present gallery, for one thread at a time.
+
+        Args:
+            recognizer: The model with the gallery.
+            path: The gallery's file, beside which its solved operators are.
+        """
+        with self._lock:
+            if self._copy is None or self._original is not recognizer:
+                matcher = recognizer.matcher
+                options = (matcher.keep_thumbnails, matcher.keep_file_names)
+                self._copy = Recognizer(recognizer.bundle, recognizer.backend, None, *options)
+                self._copy.attach_operator_cache(path)
+                self._original = recognizer
+            state = recognizer.gallery.state
+            self._copy.gallery.update(lambda now: state)
+            self._copy.refresh()
+            yield self._copy
+
+
 def enroll_species(
-    recognizer: Recognizer, species: Mapping[str, Sequence[PreparedPhoto]]
+    recognizer: Recognizer, species: Mapping[str, Sequence[PreparedPhoto]], report: ProgressCallback
 ) -> tuple[EnrollmentReport, ...]:
-    """Enroll photos by species, as `hmdrn enroll` does: several are reviewed once all are there."""
-    reports = [recognizer.enroll(label, photos) for label, photos in species.items()]
+    """Enroll photos by species, as `hmdrn enroll` does: several are reviewed once all are there.
+
+    Args:
+        recognizer: The model with the gallery.
+        species: The photos by label.
+        report: Called with the progress, at the latest after each batch of photos.
+    """
+    solved, preprocessing = recognizer.solved_gallery, recognizer.preprocessing
+    reports = [
+        enroll_photos(solved, label, photos, preprocessing, part)
+        for label, photos, part in _split_progress("enrolling", species, report)
+    ]
     if len(reports) > 1:
-        reports = [recognizer.review(*pair) for pair in zip(reports, species.values(), strict=True)]
+        reports = [
+            review_photos(solved, enrolled, photos, preprocessing, part)
+            for enrolled, (_, photos, part) in zip(
+                reports, _split_progress("comparing", species, report), strict=True
+            )
+        ]
     return tuple(reports)
+
+
+def _split_progress(
+    step: str, species: Mapping[str, Sequence[PreparedPhoto]], report: ProgressCallback
+) -> Iterator[tuple[str, Sequence[PreparedPhoto], ProgressCallback]]:
+    """Yield each species' label and photos, with a callback for its part of the whole."""
+    total, first = sum(map(len, species.values())), 0
+    for label, photos in species.items():
+        yield label, photos, partial(_report_part, report, f"{step} {label}", first, total)
+        first += len(photos)
+
+
+def _report_part(
+    report: ProgressCallback, step: str, first: int, total: int, part: str, done: int, whole: int
+) -> None:
+    report(step, first + done, total)
 
 
 def list_photos(

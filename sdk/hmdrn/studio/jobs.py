@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from typing import TypeAlias
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.messages import format_error
 
+_MAX_ENDED = 10
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 
 
@@ -70,7 +72,7 @@ class JobProgress:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """Cancel the job: it ends when it reports its next step."""
+        """Cancel the job: it ends when it reports its next step, and not if that was its last one."""
         self._cancelled.set()
 
 
@@ -86,6 +88,7 @@ class Jobs:
         self._status: JobStatus | None = None
         self._progress: JobProgress | None = None
         self._thread: threading.Thread | None = None
+        self._ended: deque[JobStatus] = deque(maxlen=_MAX_ENDED)
 
     @property
     def status(self) -> JobStatus | None:
@@ -120,14 +123,44 @@ class Jobs:
                 raise HmdrnError(f"{running.title} is running: wait for its end, or cancel it")
             number = 1 if self._status is None else self._status.number + 1
             self._status = JobStatus(number, title, page)
-            self._progress = JobProgress(
-                lambda step, done, total: self._set(step=step, done=done, total=total)
-            )
+            self._progress = JobProgress(self._set)
             self._thread = threading.Thread(
                 target=self._run, args=(work, self._progress), name="hmdrn-studio-job", daemon=True
             )
             self._thread.start()
             return self._status
+
+    def run(self, title: str, page: str, work: Work, patience: float) -> str | None:
+        """Do work as a job, and wait a little for its end, so that short work needs no further look.
+
+        Beside another job it is done at once and not as a job: nobody is refused because of a self-test.
+
+        Args:
+            title: Its work in words.
+            page: The page that shows its result.
+            work: As for `start`.
+            patience: Seconds to wait.
+
+        Returns:
+            Its result; None if it goes on, or was cancelled: then the pages show it.
+
+        Raises:
+            HmdrnError: Its reason to fail, if it did so meanwhile.
+        """
+        try:
+            job = self.start(title, page, work)
+        except HmdrnError:
+            job = None
+        if job is None:
+            return work(JobProgress(lambda step, done, total: None))
+        self.wait(patience)
+        status = next((ended for ended in list(self._ended) if ended.number == job.number), None)
+        if status is None or status.state == CANCELLED:
+            return None
+        self.dismiss(job.number)
+        if status.state == FAILED:
+            raise HmdrnError(status.message)
+        return status.message
 
     def cancel(self, number: int) -> None:
         """Cancel the job of a number if it is running."""
@@ -158,17 +191,21 @@ class Jobs:
     def _run(self, work: Work, progress: JobProgress) -> None:
         try:
             message = work(progress)
-            progress.check()
         except JobCancelledError:
-            self._set(state=CANCELLED, message="cancelled")
+            self._end(CANCELLED, "cancelled")
         except HmdrnError as error:
-            self._set(state=FAILED, message=str(error))
+            self._end(FAILED, str(error))
         except Exception as error:  # a fault of ours must not end the studio
-            self._set(state=FAILED, message=format_error(error))
+            self._end(FAILED, format_error(error))
         else:
-            self._set(state=DONE, message=message)
+            self._end(DONE, message)
 
-    def _set(self, **values: object) -> None:
-        status = self._status
-        if status is not None:
-            self._status = replace(status, **values)  # type: ignore[arg-type]
+    def _end(self, state: str, message: str) -> None:
+        if (status := self._status) is not None:
+            ended = replace(status, state=state, message=message)
+            self._ended.append(ended)  # before another job can begin
+            self._status = ended
+
+    def _set(self, step: str, done: int, total: int) -> None:
+        if (status := self._status) is not None:
+            self._status = replace(status, step=step, done=done, total=total)

@@ -99,7 +99,7 @@ def form(
     *content: Child,
     uploads: bool = False,
     class_: str | None = None,
-    **attributes: str | bool | None,
+    **attributes: str | int | bool | None,
 ) -> Html:
     """Return a form that changes something."""
     encoding = "multipart/form-data" if uploads else None

@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hmdrn.studio.uploads import MAX_PHOTOS, Upload
+from hmdrn.studio.uploads import MAX_PHOTOS, Upload, describe_excess
 from hmdrn_runtime.errors import HmdrnError
 
 _MAX_NOTICES = 200
@@ -133,6 +134,9 @@ def change(handler: Handler, page: str, notices: Notices) -> Endpoint:
                 return await run_in_threadpool(handler, _read_form(request, form))
         except ClientDisconnect:
             return PlainTextResponse("the request was too large, or broke off\n", 413)
+        except HTTPException as error:  # of the form's parser
+            is_excess = error.detail.startswith("Too many files")
+            return notices.redirect(page, describe_excess() if is_excess else error.detail, is_error=True)
         except HmdrnError as error:
             return notices.redirect(page, str(error), is_error=True)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -20,11 +21,14 @@ from hmdrn_runtime.images.formats import is_photo
 from hmdrn_runtime.images.preprocessing import Box, Preprocessing, crop_box
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
 from hmdrn_runtime.images.source import describe_source
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 FOLDER = "folder"
 """Name of the form's field for the files of a folder."""
 MAX_PHOTOS = 1000
 """Most photos of one upload."""
+FOLDER_PREFIX = "hmdrn-studio-"
+"""Beginning of the names of folders for uploads, among the system's temporary files."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,21 @@ class Upload:
 
     name: str
     stream: IO[bytes] = field(repr=False)
+    field: str = "photos"
+
+
+@dataclass(frozen=True)
+class StoredUpload:
+    """An upload in a file of ours.
+
+    Attributes:
+        name: As of `Upload`.
+        path: The file.
+        field: As of `Upload`.
+    """
+
+    name: str
+    path: Path
     field: str = "photos"
 
     @property
@@ -61,11 +80,22 @@ class ReadUploads:
     problems: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Member:
+    """A photo of an upload that is not read yet, with its species and the part to enroll."""
+
+    label: str
+    name: str
+    read: Callable[[], bytes]
+    box: Box | None = None
+
+
 def read_uploads(
-    uploads: Sequence[Upload],
+    uploads: Sequence[StoredUpload],
     label: str,
     preprocessing: Preprocessing,
     boxes: Mapping[int, Box] | None = None,
+    report: ProgressCallback = ignore_progress,
 ) -> ReadUploads:
     """Prepare photos, zips and folders.
 
@@ -76,9 +106,10 @@ def read_uploads(
         preprocessing: The bundle's.
         boxes: Parts of photos to enroll, by the photos' places in `uploads`: x0, y0, x1, y1 in pixels of the
             upright photo, clipped to it. Zips and folders have none.
+        report: Called with the progress.
 
     Raises:
-        EnrollmentError: No file, a bad label, or photos without a label.
+        EnrollmentError: No file, a bad label, photos without a label, or too many photos.
         DatasetError: A zip that cannot be used.
     """
     if not uploads:
@@ -87,34 +118,51 @@ def read_uploads(
     if label.strip() or not all(upload.is_zip for upload in uploads if upload.field != FOLDER):
         label = clean_label(label)
     result = ReadUploads()
-    if folder:
-        with _store_folder(folder) as path:
-            _read_zip(path, "the folder", label, preprocessing, result)
-    for index, upload in enumerate(uploads):
-        if upload.field == FOLDER:
-            continue
-        if upload.is_zip:
-            with _store(upload, ".zip") as path:
-                _read_zip(path, upload.name, label, preprocessing, result)
-        else:
-            box = (boxes or {}).get(index)
-            _add(result, label, upload.name, upload.stream.read, preprocessing, box)
+    with ExitStack() as stack:
+        members: list[_Member] = []
+        if folder:
+            members += _list_members(stack.enter_context(_zip_folder(folder)), "the folder", label)
+        for index, upload in enumerate(uploads):
+            if upload.field == FOLDER:
+                continue
+            if upload.is_zip:
+                members += _list_members(upload.path, upload.name, label)
+            else:
+                box = (boxes or {}).get(index)
+                members.append(_Member(label, upload.name, upload.path.read_bytes, box))
+        if len(members) > MAX_PHOTOS:
+            raise EnrollmentError(describe_excess(len(members)))
+        for number, member in enumerate(members):
+            report("reading photos", number, len(members))
+            try:
+                photo = prepare_upload(member.read(), member.name, preprocessing, member.box)
+                result.species.setdefault(clean_label(member.label), []).append(photo)
+            except (ImageError, DatasetError) as error:
+                result.problems.append(str(error))
     return result
+
+
+def describe_excess(count: int | None = None) -> str:
+    """Return the sentence that refuses too many photos."""
+    what = "there are too many files" if count is None else f"there are {count} photos"
+    return (
+        f"{what}, at most {MAX_PHOTOS} at once: choose some species' folders at a time, or run hmdrn enroll "
+        "on the device"
+    )
 
 
 @contextmanager
 def _store(upload: Upload, suffix: str) -> Iterator[Path]:
     """Write an upload into a file of a name of ours, which is deleted afterwards."""
-    with tempfile.TemporaryDirectory(prefix="hmdrn-studio-") as folder:
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
         path = Path(folder) / f"upload{suffix}"
         with path.open("wb") as file:
-            while part := upload.stream.read(1 << 20):
-                file.write(part)
+            shutil.copyfileobj(upload.stream, file, 1 << 20)
         yield path
 
 
 @contextmanager
-def _store_folder(uploads: Sequence[Upload]) -> Iterator[Path]:
+def _zip_folder(uploads: Sequence[StoredUpload]) -> Iterator[Path]:
     """Write a folder's files into a zip, whose names are checked where zips are read.
 
     The folder around several species' folders is left out; one with nothing but photos is a species itself.
@@ -123,16 +171,16 @@ def _store_folder(uploads: Sequence[Upload]) -> Iterator[Path]:
     roots = {name.partition("/")[0] for name in names}
     if not roots & {"", ".", ".."} and any(name.count("/") > 1 and is_photo(name) for name in names):
         names = [name.partition("/")[2] for name in names]
-    with tempfile.TemporaryDirectory(prefix="hmdrn-studio-") as place:
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as place:
         path = Path(place) / "folder.zip"
         with zipfile.ZipFile(path, "w") as archive:
             for name, upload in zip(names, uploads, strict=True):
                 if name:
-                    archive.writestr(zipfile.ZipInfo(name), upload.stream.read())
+                    archive.writestr(zipfile.ZipInfo(name), upload.path.read_bytes())
         yield path
 
 
-def _read_zip(path: Path, name: str, label: str, preprocessing: Preprocessing, result: ReadUploads) -> None:
+def _list_members(path: Path, name: str, label: str) -> list[_Member]:
     try:
         if label:
             _, files, listing = open_files(path)
@@ -142,25 +190,7 @@ def _read_zip(path: Path, name: str, label: str, preprocessing: Preprocessing, r
             photos = [(species, photo) for species, members in dataset.classes.items() for photo in members]
     except DatasetError as error:
         raise DatasetError(str(error).replace(describe_source(path), name)) from error
-    for species, photo in photos:
-        _add(result, species, photo.name, photo.read, preprocessing)
-
-
-def _add(
-    result: ReadUploads,
-    label: str,
-    name: str,
-    read: Callable[[], bytes],
-    preprocessing: Preprocessing,
-    box: Box | None = None,
-) -> None:
-    if sum(map(len, result.species.values())) >= MAX_PHOTOS:
-        raise EnrollmentError(f"more than {MAX_PHOTOS} photos at once: send them in several parts")
-    try:
-        photo = prepare_upload(read(), name, preprocessing, box)
-        result.species.setdefault(clean_label(label), []).append(photo)
-    except (ImageError, DatasetError) as error:
-        result.problems.append(str(error))
+    return [_Member(species, photo.name, photo.read) for species, photo in photos]
 
 
 def prepare_upload(

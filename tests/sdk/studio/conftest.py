@@ -54,6 +54,7 @@ def make_studio(loaded):
         stored = hmdrn.load_gallery(gallery) if gallery.exists() else None
         recognizer = hmdrn.Recognizer(loaded.bundle, loaded.backend, stored, keep_thumbnails=True)
         session = StudioSession(recognizer, gallery, visits)
+        session.patience = 60.0  # every page shows the result, however busy the machine is
         app = create_app(session, access or Access())
         return Studio(session, TestClient(app, base_url="http://localhost:8420"))
 

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
+import threading
 import zipfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from drawn_images import png_header
 from PIL import Image
 
 import hmdrn
+from hmdrn.studio import uploads
 from hmdrn_runtime.images.decoding import load_image
 from hmdrn_runtime.images.preprocessing import crop_box, hash_pixels
 from hmdrn_runtime.images.quality import prepare_photo
@@ -53,6 +58,16 @@ def test_the_forecast_says_how_it_changed(studio, photos):
     before = str(studio.session.forecast().accuracy)
     text = studio.post("/enroll", files=photos[0], label="Ghost Moth")
     assert f"{studio.session.forecast().accuracy} get the right name (before: {before})" in text
+
+
+def test_the_promise_has_both_shares_with_what_they_were(studio, photos):
+    assert "Set how many strangers may pass" in studio.post("/enroll", files=photos[1], label="Emperor")
+    studio.post("/gallery/rate", rate="0.1")
+    before = studio.session.forecast().known
+    text = studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    after = studio.session.forecast().known
+    assert re.fullmatch(r"\d+ % \(\d+ to \d+\)", str(after))
+    assert f"{after} count as known (before: {before}), while 10 % of other species pass" in text
 
 
 def decide(studio, action: str, label: str = "") -> str:
@@ -219,3 +234,113 @@ def test_a_photos_name_is_never_a_path(studio, photos, gallery, name):
     studio.post("/enroll", files=[("photos", (name, *rest))], label="Moth")
     assert hmdrn.load_gallery(gallery).species["Moth"].shots == 1
     assert set(gallery.parent.parent.rglob("*evil*")) == before
+
+
+class Interruption:
+    """Holds an enrollment at its last step, before it is written."""
+
+    def __init__(self, session, monkeypatch) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        open_trial = session._trial.open
+
+        @contextmanager
+        def hold(*arguments):
+            with open_trial(*arguments) as trial:
+                yield trial
+            self.reached.set()
+            self.go_on.wait(60)
+
+        monkeypatch.setattr(session._trial, "open", hold)
+
+
+def test_a_cancelled_enrollment_changes_nothing(studio, photos, gallery, monkeypatch):
+    session, before = studio.session, (gallery.read_bytes(), studio.session.gallery.state)
+    session.patience = 0.0
+    interruption = Interruption(session, monkeypatch)
+    text = studio.post("/enroll", files=[*photos[0], *photos[1]], label="Moth")
+    assert "Cancel Adding photos" in text
+    assert "<progress" in text
+    interruption.reached.wait(60)
+    assert "Moth" not in session.gallery
+    session.jobs.cancel(session.jobs.status.number)
+    interruption.go_on.set()
+    session.jobs.wait(60)
+    assert "Adding photos: cancelled" in studio.get("/enroll")
+    assert (gallery.read_bytes(), session.gallery.state) == before
+    assert (session.batch, session.undoable) == (None, None)
+
+
+def test_changes_during_an_enrollment_stay(studio, photos, gallery, monkeypatch):
+    session = studio.session
+    session.patience = 0.0
+    interruption = Interruption(session, monkeypatch)
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    interruption.reached.wait(60)
+    studio.post("/gallery/rename", label=FIRST, new="Blue Morpho")
+    with hmdrn.edit_gallery(gallery) as other:
+        other.forget(name_species(1))
+    interruption.go_on.set()
+    session.jobs.wait(60)
+    assert "Adding photos: 3 new photos of Ghost Moth." in studio.get("/enroll")
+    assert set(hmdrn.load_gallery(gallery).species) == {"Blue Morpho", "Ghost Moth", name_species(2)}
+    assert session.undoable == "added 3 photos (Ghost Moth)"
+
+
+def test_uploads_outlive_their_request_and_are_deleted(studio, photos, monkeypatch):
+    session, folders = studio.session, Path(tempfile.gettempdir())
+    session.patience = 0.0
+    go_on, before = threading.Event(), set(folders.glob("hmdrn-studio-*"))
+    prepare = uploads.prepare_upload
+
+    def wait_and_prepare(*arguments):
+        go_on.wait(60)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(uploads, "prepare_upload", wait_and_prepare)
+    studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    go_on.set()
+    session.jobs.wait(60)
+    assert session.jobs.status.message == "3 new photos of Ghost Moth."
+    assert set(folders.glob("hmdrn-studio-*")) == before
+
+
+def test_enrolling_does_not_wait_for_a_self_test(studio, photos):
+    go_on = threading.Event()
+    studio.session.jobs.start("Self-test", "/selftest", lambda progress: str(go_on.wait(60)))
+    assert "3 new photos of Ghost Moth" in studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    go_on.set()
+    studio.session.jobs.close()
+
+
+def test_a_folder_comes_in_several_requests(make_studio, specimens, enrolled, tmp_path):
+    studio = make_studio(tmp_path / "page.gallery")
+    part = folder_part(specimens, sorted(specimens.rglob("*.png")))
+    key = ""
+    for files in (part[:3], part[3:5]):
+        key = studio.client.post("/enroll/part", data={"upload": key}, files=files).json()["upload"]
+    studio.post("/enroll", files=part[5:], upload=key)
+    assert contents(tmp_path / "page.gallery") == contents(enrolled / "site.gallery")
+    assert "send it again" in studio.post("/enroll", files=part[5:], upload=key)
+
+
+def test_too_many_files_are_refused_with_what_to_do(studio, photos, gallery):
+    before, (_, (_, data, kind)) = gallery.read_bytes(), photos[0][0]
+    part = [("folder", (f"site/Moth/{n}.png", data, kind)) for n in range(1001)]
+    for text in (
+        studio.post("/enroll", files=part),
+        studio.post("/enroll", files=part[:1], upload=send_part(studio, part[:1000])),
+    ):
+        assert "at most 1000 at once: choose some species' folders at a time" in text
+    assert gallery.read_bytes() == before
+
+
+def send_part(studio, files) -> str:
+    return studio.client.post("/enroll/part", files=files).json()["upload"]
+
+
+def test_uploads_that_never_end_make_room_for_others(studio, photos, monkeypatch):
+    first = send_part(studio, photos[0])
+    keys = [send_part(studio, photos[1]) for _ in range(2)]
+    assert "send it again" in studio.post("/enroll", upload=first, label="Moth")
+    monkeypatch.setattr("hmdrn.studio.upload_folder.MAX_BYTES", 1000)
+    assert "0 MB at once" in studio.post("/enroll", files=photos[0], upload=keys[0], label="Moth")

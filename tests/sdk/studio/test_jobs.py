@@ -58,3 +58,37 @@ def test_a_failed_job_gives_its_reason():
     jobs.start("Writing", "/models", work)
     jobs.wait(5)
     assert (jobs.status.state, jobs.status.message) == (FAILED, "the disk is full")
+
+
+def test_short_work_gives_its_result_at_once():
+    jobs = Jobs()
+    assert jobs.run("Counting", "/models", lambda progress: "two", patience=5) == "two"
+    assert jobs.status.is_seen
+    with pytest.raises(HmdrnError, match="the disk is full"):
+        jobs.run("Writing", "/models", fail, patience=5)
+
+
+def fail(progress):
+    raise HmdrnError("the disk is full")
+
+
+def test_long_work_goes_on_after_the_wait():
+    jobs, go_on = Jobs(), threading.Event()
+    assert jobs.run("Waiting", "/models", lambda progress: str(go_on.wait(5)), patience=0) is None
+    assert jobs.run("Beside", "/models", lambda progress: "done", patience=0) == "done"
+    assert jobs.running.title == "Waiting"
+    go_on.set()
+    jobs.wait(5)
+    assert (jobs.status.state, jobs.status.is_seen) == (DONE, False)
+
+
+def test_work_that_is_done_is_not_called_cancelled():
+    jobs = Jobs()
+
+    def work(progress):
+        progress.cancel()
+        return "written"
+
+    jobs.start("Writing", "/models", work)
+    jobs.wait(5)
+    assert (jobs.status.state, jobs.status.message) == (DONE, "written")

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from PIL import Image
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from hmdrn.studio.access import MAX_UPLOAD
 from hmdrn.studio.boxes import parse_box
-from hmdrn.studio.enrollment import EnrolledPhoto, EnrollmentBatch
-from hmdrn.studio.html import Html, element
-from hmdrn.studio.layout import button, form, hidden, render_page, species_field
+from hmdrn.studio.enrollment import EnrollmentBatch
+from hmdrn.studio.html import element
+from hmdrn.studio.jobs import JobProgress
+from hmdrn.studio.layout import button, form, render_page, species_field
+from hmdrn.studio.pages.enroll_report import render_batch
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
-from hmdrn.studio.uploads import FOLDER, read_uploads
+from hmdrn.studio.upload_folder import MAX_BYTES, UploadFolders
+from hmdrn.studio.uploads import FOLDER, MAX_PHOTOS, read_uploads
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.images.preprocessing import Box
 
 e = element
 _PAGE = "/enroll"
+_PART_BYTES = 32 * 10**6
+"""Bytes from which the page sends an upload in several requests."""
 
 
 def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
@@ -29,6 +36,7 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
     return [
         Route(_PAGE, answer(page.show), methods=["GET"]),
         Route(_PAGE, change(page.enroll, _PAGE, notices), methods=["POST"]),
+        Route("/enroll/part", change(page.keep_part, _PAGE, notices), methods=["POST"]),
         Route("/enroll/decide", change(page.decide, _PAGE, notices), methods=["POST"]),
         Route("/enroll/photo", answer(page.send_photo)),
     ]
@@ -39,6 +47,7 @@ class EnrollPage:
 
     def __init__(self, session: StudioSession, notices: Notices) -> None:
         self._session, self._notices = session, notices
+        self._folders = UploadFolders()
 
     def show(self, sent: Sent) -> Response:
         """Show the form, and the last enrollment."""
@@ -67,26 +76,38 @@ class EnrollPage:
             button("Enroll"),
             uploads=True,
             id="enroll",
+            data_files=MAX_PHOTOS,
+            data_bytes=MAX_BYTES,
+            data_request_bytes=MAX_UPLOAD,
+            data_part_bytes=_PART_BYTES,
         )
         batch = session.batch
         return render_page(
             session,
             _PAGE,
             "Enroll",
-            e("section", upload),
-            None if batch is None else _render_batch(batch),
+            e("section", upload, e("script", src="/static/enroll.js", defer=True)),
+            None if batch is None else render_batch(batch, session.rate),
             notice=self._notices.find(sent),
         )
 
     def enroll(self, sent: Sent) -> Response:
-        """Enroll uploaded photos."""
-        preprocessing = self._session.recognizer.preprocessing
-        boxes = _read_boxes(sent.fields.get("crop", []))
-        uploads = read_uploads(sent.uploads, sent.text("label"), preprocessing, boxes)
-        batch = self._session.enroll(uploads.species, uploads.problems)
-        added = sum(len(report.added) for report in batch.reports)
-        names = ", ".join(report.label for report in batch.reports)
-        return self._notices.redirect(_PAGE, f"{added} new photos of {names}.")
+        """Enroll uploaded photos as a job."""
+        label, boxes = sent.text("label"), _read_boxes(sent.fields.get("crop", []))
+        folder = self._folders.take(sent.text("upload"), sent.uploads)
+        session = self._session
+
+        def work(progress: JobProgress) -> EnrollmentBatch:
+            with closing(folder):
+                preprocessing = session.recognizer.preprocessing
+                uploads = read_uploads(folder.uploads, label, preprocessing, boxes, progress)
+            return session.enroll(uploads.species, uploads.problems, progress)
+
+        return run_enrollment(session, self._notices, work, "photos")
+
+    def keep_part(self, sent: Sent) -> Response:
+        """Keep the files of a part of an upload until the last part, which enrolls them."""
+        return JSONResponse({"upload": self._folders.add(sent.text("upload"), sent.uploads)})
 
     def decide(self, sent: Sent) -> Response:
         """Leave out, move or keep a photo."""
@@ -109,6 +130,28 @@ class EnrollPage:
         return Response(file.getvalue(), media_type="image/jpeg")
 
 
+def run_enrollment(
+    session: StudioSession, notices: Notices, work: Callable[[JobProgress], EnrollmentBatch], what: str
+) -> Response:
+    """Enroll as a job, and lead to its result, or to its progress if it takes long.
+
+    Args:
+        session: The studio.
+        notices: Receives the result in words.
+        work: Enrolls.
+        what: Word for the pictures, e.g. "photos".
+    """
+
+    def enroll(progress: JobProgress) -> str:
+        batch = work(progress)
+        added = sum(len(report.added) for report in batch.reports)
+        names = ", ".join(report.label for report in batch.reports)
+        return f"{added} new {what} of {names}."
+
+    text = session.jobs.run(f"Adding {what}", _PAGE, enroll, session.patience)
+    return notices.redirect(_PAGE, text or "")
+
+
 def _read_boxes(texts: Sequence[str]) -> dict[int, Box]:
     """Return boxes of "photo,x0,y0,x1,y1", by the photo's place in the upload from 0."""
     boxes = {}
@@ -118,82 +161,3 @@ def _read_boxes(texts: Sequence[str]) -> dict[int, Box]:
             raise HmdrnError(f"the crop is {text[:60]!r}: give the photo's place and four edges in pixels")
         boxes[int(place)] = parse_box(sides)
     return boxes
-
-
-def _render_batch(batch: EnrollmentBatch) -> Html:
-    issues = [report.issue for report in batch.reports if report.issue is not None]
-    both = [
-        f"{report.label} and {other} hold the same photo: move or leave out one"
-        for report in batch.reports
-        for other in report.also_in
-    ]
-    alike = [
-        f"{report.label} and {other} look alike and count as two species"
-        for report in batch.reports
-        for other in report.similar
-    ]
-    warnings = [e("li", text) for text in (*batch.problems, *issues, *both, *alike)]
-    photos = [_render_photo(batch, index, photo) for index, photo in enumerate(batch.photos)]
-    return e(
-        "section",
-        e("h2", "The last enrollment"),
-        e("p", _describe_change(batch), class_="forecast"),
-        e("ul", *warnings, class_="warnings") if warnings else None,
-        e("ul", *photos, class_="photos"),
-    )
-
-
-def _render_photo(batch: EnrollmentBatch, index: int, enrolled: EnrolledPhoto) -> Html:
-    report = enrolled.report
-    kind = "doubtful" if report.issues else "unsure" if (report.fit or 0) < 0 else "good"
-    name = report.name or f"photo {index + 1}"
-    evidence = f"evidence {report.fit:+.1f}" if report.fit is not None else "no other photo to compare with"
-    decided: Html | None
-    if enrolled.decision:
-        decided = e("p", enrolled.decision, class_="decision")
-    else:
-        fields = (hidden("batch", batch.number), hidden("photo", index))
-        suggestion = report.nearer_to or report.recognized_as
-        suggestion = suggestion if suggestion != report.label else None
-        decided = e(
-            "div",
-            form(
-                "/enroll/decide",
-                *fields,
-                button("Keep", f"Keep {name}", name="action", value="keep"),
-                button("Leave out", f"Leave out {name}", name="action", value="leave-out"),
-                class_="row",
-            ),
-            form(
-                "/enroll/decide",
-                *fields,
-                species_field("It is", suggestion or ""),
-                button("Move", f"Move {name}", name="action", value="move"),
-                class_="row",
-            ),
-        )
-    return e(
-        "li",
-        e(
-            "img",
-            src=f"/enroll/photo?batch={batch.number}&photo={index}",
-            alt=name,
-            width=96,
-            height=96,
-            loading="lazy",
-        ),
-        e("p", name, class_="name"),
-        e("p", report.label),
-        e("p", report.verdict, class_="verdict"),
-        e("p", evidence),
-        decided,
-        class_=kind,
-        id=f"photo-{index}",
-    )
-
-
-def _describe_change(batch: EnrollmentBatch) -> str:
-    if batch.after is None:
-        return "Enroll a second species, and this says how well both will be recognized."
-    before = "" if batch.before is None else f" (before: {batch.before.accuracy})"
-    return f"Expected on new photos like these: {batch.after.accuracy} get the right name{before}."
