@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from hmdrn_runtime.matching.factory import open_matcher
 
 SPECIES, SHOTS, QUERIES = 6, 2, 3
 
+_Outputs: TypeAlias = dict[tuple[str, str], npt.NDArray[Any]]
+
 # Rounding in another order may flip a mask bit near its threshold, which the verification sets aside.
 _FLOAT32 = Tolerances(distance=1e-3, mask_bits=1e-3, top1=97.0)
 
@@ -36,7 +38,8 @@ class EngineCheck:
 
     Attributes:
         output_error: Largest error of an output of the graphs that take photos alone, relative to the largest
-            value of that output, over the photos whose mask bits are all the same; NaN if there are none.
+            value of that output, over the photos whose mask bits are all the same; None if there are none (as
+            often with INT8), and NaN if any output of any photo is not finite.
         distance_error: Largest error of a distance, relative to the photo's mean distance; NaN if the outputs
             are wrong already.
         mask_bits_differing: Share of the mask bits that differ, 0-1.
@@ -48,7 +51,7 @@ class EngineCheck:
             photographs.
     """
 
-    output_error: float
+    output_error: float | None
     distance_error: float
     mask_bits_differing: float
     top1_agreement: float
@@ -100,19 +103,17 @@ def compare_with_float32(
     flipped = [(outputs[key] != expected[key]).reshape(len(samples.queries), -1) for key in masks]
     # A bit beside its threshold changes all tokens of its photo, in right engines too: such photos count by
     # their bits, and are judged by their distances.
-    same = ~np.concatenate(flipped, axis=1).any(axis=1) if flipped else np.ones(len(samples.queries), bool)
+    same = np.ones(len(samples.queries), dtype=np.bool_)
+    if flipped:
+        same &= ~np.concatenate(flipped, axis=1).any(axis=1)
     check = EngineCheck(
-        output_error=_max(
-            _relative_errors(outputs[key][same], expected[key][same]) for key in expected.keys() - masks
-        )
-        if same.any()
-        else math.nan,
+        output_error=_find_output_error(outputs, expected, same),
         distance_error=math.nan,
         mask_bits_differing=float(np.mean(np.concatenate(flipped, axis=1))) if flipped else 0.0,
         top1_agreement=math.nan,
         queries=len(samples.queries),
     )
-    if not check.output_error <= max_output_error:
+    if check.output_error is not None and not check.output_error <= max_output_error:
         return check
     scores, right = (_classify(*end, samples) for end in ((bundle, backend), (exact, reference)))
     given, wanted = scores.logits.argmax(axis=1), right.logits.argmax(axis=1)
@@ -137,9 +138,16 @@ def _get_tolerances(precision: str) -> Tolerances:
     return _FLOAT32 if precision == "fp32" else TOLERANCES[precision]
 
 
-def _run_graphs(
-    bundle: Bundle, backend: Backend, photos: npt.NDArray[np.uint8]
-) -> dict[tuple[str, str], npt.NDArray[Any]]:
+def _find_output_error(outputs: _Outputs, expected: _Outputs, same: npt.NDArray[np.bool_]) -> float | None:
+    values = [(outputs[key], array) for key, array in expected.items() if array.dtype != bool]
+    if not all(np.isfinite(array).all() for array, _ in values):
+        return math.nan
+    if not same.any():
+        return None
+    return _max(_relative_errors(array[same], wanted[same]) for array, wanted in values)
+
+
+def _run_graphs(bundle: Bundle, backend: Backend, photos: npt.NDArray[np.uint8]) -> _Outputs:
     """Return the outputs, by graph and name, of the graphs that take photos alone."""
     return {
         (graph, name): array
@@ -168,7 +176,7 @@ def _find_problems(check: EngineCheck, allowed: Tolerances) -> Iterator[str]:
     """Describe what is exceeded; the comparisons fail for NaN."""
     if not check.mask_bits_differing <= allowed.mask_bits:
         yield f"{check.mask_bits_differing:.2%} of the mask bits differ (at most {allowed.mask_bits:.2%})"
-    if not check.output_error <= allowed.distance:
+    if check.output_error is not None and not check.output_error <= allowed.distance:
         yield f"outputs differ by {check.output_error:.2g} (at most {allowed.distance:.2g})"
         return
     if not check.distance_error <= allowed.distance:

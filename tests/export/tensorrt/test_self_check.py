@@ -14,8 +14,8 @@ from PIL import Image
 from hmdrn_export.tensorrt import engines
 from hmdrn_export.tensorrt.builder import BuildOptions
 from hmdrn_export.tensorrt.engines import build_engines
-from hmdrn_export.tensorrt.samples import read_samples
-from hmdrn_export.tensorrt.self_check import check_engines
+from hmdrn_export.tensorrt.samples import draw_samples, read_samples
+from hmdrn_export.tensorrt.self_check import check_engines, compare_with_float32, find_excess
 from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
@@ -45,14 +45,17 @@ def bundle(written, tmp_path, monkeypatch):
 
 @pytest.fixture
 def build(bundle, monkeypatch):
-    """Build engines of the stand-in, wrong in a way by precision: build(fp16="scaled")."""
-    cuda = FakeCuda()
-    trt = fake_trt(cuda, "10.13.0")
+    """Build engines of the stand-in, wrong in a way by the graphs' variant: build.run(fp16="scaled").
 
-    def run(**wrong):
+    TensorRT 11 has strong typing alone, so each variant is built in one way.
+    """
+    cuda = FakeCuda()
+
+    def run(version="11.4.0", **wrong):
+        trt = fake_trt(cuda, version)
+
         def compile_graph(trt, path, shapes, options, report):
-            precision = "fp16" if path.parent.name == "fp16" else "fp32"
-            plan = make_plan(path, {"batch": 8, "classes": 20}, wrong=wrong.get(precision, ""))
+            plan = make_plan(path, {"batch": 8, "classes": 20}, wrong=wrong.get(path.parent.name, ""))
             return SimpleNamespace(plan=plan, timing_cache=b"")
 
         monkeypatch.setattr(engines, "build_engine", compile_graph)
@@ -64,7 +67,10 @@ def build(bundle, monkeypatch):
             open_backend=lambda opened, files: TensorRTBackend(opened, files, trt, cuda),
         )
 
-    return SimpleNamespace(run=run, cuda=cuda, platform=detect_platform(trt, ORIN))
+    def find(version="11.4.0"):
+        return find_engines(bundle, detect_platform(fake_trt(cuda, version), ORIN))
+
+    return SimpleNamespace(run=run, cuda=cuda, find=find)
 
 
 def test_onnx_runtime_agrees_with_itself(exported):
@@ -74,9 +80,37 @@ def test_onnx_runtime_agrees_with_itself(exported):
     assert check.top1_agreement == 100.0
 
 
+class FlipsABit(OnnxRuntimeBackend):
+    """Every photo has one mask bit that differs, as with INT8, and features `scale` times as large."""
+
+    scale = 1.0
+
+    def run(self, graph, inputs):
+        outputs = {name: array.copy() for name, array in super().run(graph, inputs).items()}
+        for array in outputs.values():
+            if array.dtype == bool:
+                array.reshape(len(array), -1)[:, 0] ^= True
+            elif "images" in inputs:
+                array *= self.scale
+        return outputs
+
+
+def test_photos_that_all_have_a_flipped_bit_are_judged_by_distances(exported):
+    bundle = open_bundle(exported("conv4", "ridge"))
+    backend, samples = FlipsABit(bundle, threads=1), draw_samples(bundle.manifest.input.size, 2, 1, 1)
+    check = compare_with_float32(bundle, backend, samples, 0.4)
+    assert (check.output_error, check.distance_error, check.top1_agreement) == (None, 0.0, 100.0)
+    assert find_excess(check, "int8") == ""
+    backend.scale = 1.6
+    assert find_excess(compare_with_float32(bundle, backend, samples, 0.4), "int8").startswith("distances")
+    backend.scale = np.nan
+    excess = find_excess(compare_with_float32(bundle, backend, samples, 0.4), "int8")
+    assert excess.startswith("outputs differ by nan")
+
+
 def test_right_engines_are_kept_with_the_figures_of_their_check(build, bundle):
     folder = build.run()
-    fingerprint = find_engines(bundle, build.platform).fingerprint
+    fingerprint = build.find().fingerprint
     assert fingerprint.precision == "fp16"
     assert fingerprint.check["rejected"] == {}
     assert 0 < fingerprint.check["distance_error"] < 0.02
@@ -87,20 +121,28 @@ def test_right_engines_are_kept_with_the_figures_of_their_check(build, bundle):
 @pytest.mark.parametrize("wrong", FIGURES)
 def test_wrong_half_engines_give_way_to_float32_ones_with_the_reason(build, bundle, wrong):
     build.run(fp16=wrong)
-    fingerprint = find_engines(bundle, build.platform).fingerprint
+    fingerprint = build.find().fingerprint
     assert fingerprint.precision == "fp32"
     with pytest.raises(BackendError, match=FIGURES[wrong]):
         raise BackendError(fingerprint.check["rejected"]["fp16"])
 
 
+def test_wrong_strongly_typed_engines_give_way_to_those_by_flags(build):
+    build.run("10.3.0", fp16="nan")  # by flags they come from the float32 graphs
+    fingerprint = build.find("10.3.0").fingerprint
+    assert (fingerprint.precision, fingerprint.variant) == ("fp16", "fp32")
+    reason = "strongly typed: outputs differ by nan (at most 0.02)"
+    assert fingerprint.check["rejected"] == {"fp16": reason}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", FIGURES)
 def test_where_all_engines_are_wrong_none_is_kept(build, bundle, wrong):
-    with pytest.raises(BackendError, match=f"tensorrt 10.13.0 builds wrong engines .*fp32: {FIGURES[wrong]}"):
+    with pytest.raises(BackendError, match=f"tensorrt 11.4.0 builds no right engines .*fp32: {FIGURES[wrong]}"):
         build.run(fp16=wrong, fp32=wrong)
     assert not (bundle.path / "engines").exists()
     with pytest.raises(BackendError, match="the bundle has no engines"):
-        find_engines(bundle, build.platform)
+        build.find()
 
 
 @pytest.fixture
@@ -150,6 +192,6 @@ def test_engines_wrong_on_photographs_alone_are_refused(photographs, bundle):
 
 def test_engines_that_cannot_run_are_not_kept_either(build, bundle):
     build.cuda.full = True
-    with pytest.raises(BackendError, match=r"builds wrong engines .*make an execution context"):
+    with pytest.raises(BackendError, match=r"builds no right engines .*make an execution context"):
         build.run()
     assert not (bundle.path / "engines").exists()
