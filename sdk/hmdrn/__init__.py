@@ -52,6 +52,10 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn.watching.results import WatchResult as WatchResult
     from hmdrn.watching.smoothing import SmoothedLabel as SmoothedLabel
     from hmdrn.watching.smoothing import Smoothing as Smoothing
+    from hmdrn.watching.status import DiaryStatus as DiaryStatus
+    from hmdrn.watching.status import Health as Health
+    from hmdrn.watching.status import WatchStatus as WatchStatus
+    from hmdrn.watching.status import assess_health as assess_health
     from hmdrn.watching.summary import LatencyHistogram as LatencyHistogram
     from hmdrn.watching.summary import SpeciesCount as SpeciesCount
     from hmdrn.watching.summary import WatchSummary as WatchSummary
@@ -152,6 +156,7 @@ _NAMES_BY_MODULE = {
     "hmdrn.watching.frames": "Detector Frame",
     "hmdrn.watching.results": "Sighting SourceEvent WatchResult",
     "hmdrn.watching.smoothing": "SmoothedLabel Smoothing",
+    "hmdrn.watching.status": "DiaryStatus Health WatchStatus assess_health",
     "hmdrn.watching.summary": "LatencyHistogram SpeciesCount WatchSummary",
     "hmdrn.watching.watch": "watch",
     "hmdrn.watching.watch_loop": "Watch",

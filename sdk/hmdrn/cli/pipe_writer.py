@@ -6,6 +6,7 @@ import io
 import os
 import select
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Literal, TextIO
@@ -24,16 +25,21 @@ _CHUNK = min(select.PIPE_BUF, 4096) if hasattr(select, "PIPE_BUF") else 0
 class PipeWriter:
     """Writes lines to a standard stream, and gives up on a full pipe once `is_ending()` is true.
 
-    Lines for standard output are JSON.
+    Lines for standard output are JSON. Lines of several threads do not mix.
     """
 
     def __init__(self, stream: Literal["stdout", "stderr"], is_ending: Callable[[], bool]) -> None:
         self._stream, self._is_ending = stream, is_ending
         self._deadline: float | None = None
         self._broken = False
+        self._lock = threading.Lock()
 
     def __call__(self, line: str) -> None:
         """Write a line; raise BrokenPipeError if the reader has closed its end."""
+        with self._lock:
+            self._write(line)
+
+    def _write(self, line: str) -> None:
         stream = getattr(sys, self._stream)
         descriptor = _descriptor(stream)
         if descriptor is None:

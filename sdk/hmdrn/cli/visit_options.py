@@ -21,6 +21,7 @@ from hmdrn.visits.visit import Visit
 from hmdrn.watching.mqtt import MqttPublisher
 from hmdrn.watching.results import WatchResult
 from hmdrn.watching.sources import Source
+from hmdrn.watching.status import DiaryStatus
 from hmdrn_runtime.recognizer import Recognizer
 
 
@@ -104,6 +105,10 @@ class Diary:
 
     def __init__(self, recorder: VisitRecorder | None, receivers: list[Callable[[Visit], None]]) -> None:
         self._recorder, self._receivers = recorder, receivers
+
+    def status(self) -> DiaryStatus | None:
+        """Return the state of the diary; None without one."""
+        return None if self._recorder is None else self._recorder.status()
 
     def add(self, result: WatchResult) -> None:
         """Record a frame."""

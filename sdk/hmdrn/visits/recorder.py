@@ -15,6 +15,7 @@ from hmdrn.visits.visit import Visit
 from hmdrn.watching.frame_classifier import WHOLE_FRAME
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.results import Sighting, WatchResult
+from hmdrn.watching.status import DiaryStatus
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -88,6 +89,8 @@ class VisitRecorder:
         self._open: dict[int, _OpenVisit] = {}
         self._waiting: deque[Visit] = deque(maxlen=_MAX_WAITING)
         self._is_failing = False
+        self._without_pictures = 0
+        self._last: Visit | None = None
         self._reserve = Reserve(store.path)
         self.count: int = 0
         store.close_open()
@@ -111,6 +114,14 @@ class VisitRecorder:
                 self._open[sighting.track] = visit
             self._update(visit, sighting, result.frame, clock, time)
         return [visit for visit in ended if visit is not None]
+
+    def status(self) -> DiaryStatus:
+        """Return the present state of the diary; from any thread."""
+        last = self._last
+        name, end = (None, None) if last is None else (last.naming.text, last.end)
+        return DiaryStatus(
+            self.count, len(self._waiting), self._without_pictures, self._is_failing, name, end
+        )
 
     def close(self) -> list[Visit]:
         """End all visits, and return them."""
@@ -154,7 +165,8 @@ class VisitRecorder:
         if not visit.is_decided:
             return None
         self.count += 1
-        return self._write(self._make(visit, track, is_closed=True))
+        self._last = self._write(self._make(visit, track, is_closed=True))
+        return self._last
 
     def _make(self, visit: _OpenVisit, track: int, is_closed: bool) -> Visit:
         network, gallery = self.recognizer.bundle.manifest.network, self.recognizer.gallery
@@ -188,6 +200,7 @@ class VisitRecorder:
                     self._reserve.fill()
                 return stored
         self._store.shrink_log()
+        self._without_pictures += visit.closed and bool(visit.pictures)
         try:
             self._write_waiting()
             return self._store.save(visit, has_pictures=False)

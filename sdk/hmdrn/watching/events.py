@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from hmdrn.watching.results import Sighting, SourceEvent, WatchResult
 from hmdrn.watching.smoothing import SmoothedLabel
+from hmdrn.watching.status import Health, WatchStatus
 from hmdrn.watching.summary import WatchSummary
 from hmdrn_runtime.io.json_document import is_encodable
 
@@ -41,6 +42,12 @@ def build_result_events(result: WatchResult, every: bool) -> Iterator[Event]:
 def build_source_event(event: SourceEvent) -> Event:
     """Return an event of the source."""
     return {**_event("source", event.time), "state": event.state, "message": event.message}
+
+
+def build_status_event(status: WatchStatus, health: Health, time: float) -> Event:
+    """Return an event of the state; `time` is in seconds since 1970 (UTC)."""
+    values = {"state": health.state, "healthy": health.is_ok, **status.to_dict()}
+    return {**_event("status", time), **values}
 
 
 def build_summary_event(summary: WatchSummary, time: float) -> Event:

@@ -68,7 +68,8 @@ class MqttPublisher:
             self._pending += 1
         info = self._client.publish(topic, payload, qos=AT_LEAST_ONCE, retain=retain)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-            self.lost += 1
+            with self._changed:
+                self.lost += 1
             self._on_publish()
 
     def wait(self, seconds: float) -> bool:

@@ -37,6 +37,7 @@ class ReaderThread:
         ended: Whether there will be no more frames.
         error: The reason if it did not end as a file does.
         last_frame_time: Time of the last frame on the monotonic clock; of the start before the first.
+        has_frame: Whether it gave a frame, or a picture that had not changed.
     """
 
     dropped: int
@@ -45,6 +46,8 @@ class ReaderThread:
 
     ended: bool
 
+    has_frame: bool
+
     def __init__(
         self, source: Source, every_frame: bool, stall_after: float, first_index: int, start: float
     ) -> None:
@@ -52,7 +55,7 @@ class ReaderThread:
         self._index, self._start = first_index, start
         self._pending: Frame | None = None
         self._changed = threading.Condition()
-        self._closed = self.ended = False
+        self._closed = self.ended = self.has_frame = False
         self.rate: float = 0.0
         self.missing = self.dropped = 0
         self.error: HmdrnError | None = None
@@ -103,7 +106,7 @@ class ReaderThread:
             while not self._closed:
                 pixels = capture.read()
                 if isinstance(pixels, Unchanged):
-                    self.last_frame_time = time.monotonic()
+                    self.last_frame_time, self.has_frame = time.monotonic(), True
                     continue
                 if pixels is None:
                     self.missing = max(0, capture.frames - count)
@@ -127,5 +130,5 @@ class ReaderThread:
                 return
             self.dropped += self._pending is not None
             self._pending = frame
-            self.last_frame_time = time.monotonic()
+            self.last_frame_time, self.has_frame = time.monotonic(), True
             self._changed.notify_all()

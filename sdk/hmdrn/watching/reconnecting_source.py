@@ -42,6 +42,8 @@ class ReconnectingSource:
     Attributes:
         reconnects: Times that the source came back.
         ended: Whether there will be no more frames.
+        last_frame_time: Time of the last frame, or of an unchanged picture, on the monotonic clock; None
+            before the first.
     """
 
     def __init__(
@@ -56,12 +58,18 @@ class ReconnectingSource:
         self._retry_at = 0.0
         self.reconnects: int = 0
         self.ended: bool = False
+        self.last_frame_time: float | None = None
         self._reader: ReaderThread | None = self._open()
 
     @property
     def rate(self) -> float:
         """Frames a second, as the source reports it; 0 until it is open."""
         return self._reader.rate if self._reader is not None else 0.0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the source is lost and being opened again."""
+        return self._attempt > 0
 
     @property
     def dropped(self) -> int:
@@ -85,6 +93,8 @@ class ReconnectingSource:
             self._retry(seconds)
             return None
         frame = reader.take(seconds)
+        if reader.has_frame:
+            self.last_frame_time = reader.last_frame_time
         if frame is not None:
             if self._attempt:
                 self.reconnects += 1

@@ -17,10 +17,12 @@ from hmdrn.watching.results import SourceEvent, SourceState, WatchResult
 from hmdrn.watching.seen_photos import SeenPhotos
 from hmdrn.watching.settings import WatchSettings
 from hmdrn.watching.sources import Source
+from hmdrn.watching.status import LoopMonitor, WatchStatus, read_memory
 from hmdrn.watching.summary import WatchSummary
 from hmdrn_runtime.credentials import mask_secrets
 from hmdrn_runtime.errors import HmdrnError, ImageError, SourceError
 from hmdrn_runtime.images.preprocessing import Box
+from hmdrn_runtime.recognizer import Recognizer
 
 _POLL_SECONDS = 0.05
 """Seconds of waiting after which a stop is noticed."""
@@ -51,6 +53,8 @@ class Watch:
         self._stopped = threading.Event()
         self._start: float | None = None
         """Start of iterating, on the monotonic clock."""
+        self._monitor = LoopMonitor(time.monotonic())
+        self._frames: ReconnectingSource | None = None
         self._bad_photos: set[str] = set()
 
     def stop(self) -> None:
@@ -69,6 +73,28 @@ class Watch:
         if region is not None and detector is not None:
             detector, region = RegionDetector(detector, region), None
         self._settings = replace(self._settings, region=region, boxes=detector)
+
+    def status(self) -> WatchStatus:
+        """Return the present state, without a diary; from any thread."""
+        now, source, summary, classifier = time.monotonic(), self._frames, self.summary, self._classifier
+        last = None if source is None else source.last_frame_time
+        loop_age, rate = self._monitor.measure(now)
+        return WatchStatus(
+            self.source.name,
+            self._seconds(),
+            summary.read,
+            summary.classified,
+            summary.dropped,
+            summary.reconnects,
+            rate,
+            frame_age=None if last is None else max(0.0, now - last),
+            loop_age=loop_age,
+            interval=1 / self.rate if self.rate else 0.0,
+            waits=self.source.seen_file is not None,
+            is_lost=source is not None and source.is_lost,
+            generation=classifier.gallery.generation if isinstance(classifier, Recognizer) else None,
+            memory=read_memory(),
+        )
 
     def report_gallery(self, message: str) -> None:
         """Report that the gallery's file cannot be used; for `Recognizer.follow_gallery`."""
@@ -96,6 +122,7 @@ class Watch:
         source = ReconnectingSource(
             self.source, settings.every_frame, settings.loop, settings.stall_after, self._report
         )
+        self._frames = source
         seen = self._open_seen()
         try:
             while not (source.ended or self._is_over()):
@@ -164,6 +191,7 @@ class Watch:
         if isinstance(detector, DetectorInput):
             summary.bad_lines, summary.unused_lines = detector.bad, detector.unused
         summary.seconds = self._seconds()
+        self._monitor.step(time.monotonic(), summary.classified)
 
     def _report_bad_frame(self, frame: Frame, error: ImageError) -> None:
         """Report a frame that cannot be used; a photo once, however often a loop comes back to it."""

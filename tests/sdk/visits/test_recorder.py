@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import timedelta
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_classifier import make_prediction
 from PIL import Image
 from visit_examples import MORNING
+from watched_frames import JAY, STRANGER, UNDECIDED, WREN, FullDisk, make_recorder, record, see
 
-from hmdrn.visits.recorder import VisitRecorder
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn.watching.smoothing import SmoothedLabel
-
-JAY, WREN = make_prediction("Jay", 0.9), make_prediction("Wren", 0.8, other="Jay")
-STRANGER = make_prediction("Jay", 0.6, known=False)
-UNDECIDED = SmoothedLabel()
-RECOGNIZER = SimpleNamespace(
-    bundle=SimpleNamespace(manifest=SimpleNamespace(network=SimpleNamespace(fingerprint="f00d"))),
-    gallery=SimpleNamespace(generation=3),
-)
-
-
-def make_recorder(store, **options):
-    return VisitRecorder(store, RECOGNIZER, "camera 0", **options)
-
-
-def see(position, *sightings, gone=(), clock=None, pixels=None):
-    """A frame at a time in seconds; sightings are (track, box, prediction, state)."""
-    if pixels is None:
-        pixels = np.random.default_rng(int(10 * position)).integers(0, 256, (120, 160, 3), dtype=np.uint8)
-    time = MORNING.timestamp() + (position if clock is None else clock)
-    frame = Frame(round(10 * position), position, time, position, pixels)
-    seen = []
-    for track, box, prediction, *state in sightings:
-        is_unknown = prediction is STRANGER
-        label = SmoothedLabel("unknown") if is_unknown else SmoothedLabel("species", prediction.label)
-        seen.append(Sighting(track, box, prediction, state[0] if state else label, UNDECIDED))
-    return WatchResult(frame, tuple(seen), tuple(gone), 0.01)
-
-
-def record(recorder, *results):
-    return [visit for result in results for visit in recorder.add(result)] + recorder.close()
-
+from hmdrn.watching.status import DiaryStatus
 
 BOX = (10.0, 20.0, 90.0, 110.0)
 
@@ -158,21 +125,6 @@ def test_photos_are_visits_by_their_times_of_capture(store, tmp_path):
     assert visits[0].start == MORNING
 
 
-class FullDisk:
-    """Stands before a connection; pictures, or everything, do not fit."""
-
-    def __init__(self, connection, refuses):
-        self._connection, self.refuses = connection, refuses
-
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
-    def execute(self, sql, *arguments):
-        if self.refuses in sql:
-            raise sqlite3.OperationalError("database or disk is full")
-        return self._connection.execute(sql, *arguments)
-
-
 def test_on_a_full_disk_visits_have_no_pictures_and_it_is_said_once(store):
     messages: list[str] = []
     recorder = make_recorder(store, report=messages.append)
@@ -181,6 +133,7 @@ def test_on_a_full_disk_visits_have_no_pictures_and_it_is_said_once(store):
         recorder.add(see(t, (0, None, JAY)))
     store._connection.refuses = "nothing"
     recorder.add(see(80, (0, None, JAY)))
+    assert recorder.status() == DiaryStatus(3, 0, 2, False, "Jay", MORNING + timedelta(seconds=40))
     recorder.close()
     assert [bool(v.pictures) for v in store.find()] == [False, False, True, True]
     assert len(messages) == 1
@@ -209,8 +162,11 @@ def test_visits_wait_in_memory_while_nothing_can_be_written(store):
     for t in range(0, 80, 20):
         recorder.add(see(t, (0, None, JAY)))
     assert store.count() == 0
+    status = recorder.status()
+    assert (status.visits, status.waiting, status.without_pictures, status.is_failing) == (3, 3, 3, True)
     store._connection.refuses = "nothing"
     recorder.close()
     assert store.count() == 4
+    assert not recorder.status().is_failing
     assert recorder.count == 4
     assert len(messages) == 1

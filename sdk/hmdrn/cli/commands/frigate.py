@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from hmdrn.cli.gallery_notes import load_with_notes, warn_of_slow_backend
+from hmdrn.cli.health_options import HealthOptions, health_options, start_supervision
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, gallery_option, option, threads_option
 from hmdrn.cli.output import with_schema
@@ -22,7 +23,9 @@ from hmdrn.cli.signals import StopOnSignal
 from hmdrn.integrations.frigate.api import FrigateApi, FrigateError
 from hmdrn.integrations.frigate.event_namer import ANIMALS, EventNamer, NamedEvent
 from hmdrn.integrations.frigate.events import FrigateEvents
+from hmdrn.integrations.frigate.progress import FrigateProgress
 from hmdrn.visits.store import MAX_MEGABYTES, VisitStore
+from hmdrn.watching.events import to_json_line
 from hmdrn_runtime.errors import GalleryError, HmdrnError
 
 _POLL_SECONDS = 0.2
@@ -46,6 +49,7 @@ _POLL_SECONDS = 0.2
 @option("--unknown", metavar="TEXT", help="Sub-label of what shows no enrolled species.  [default: none]")
 @option("--visits", type=PATH, help="Diary to write: every event that has ended; see `hmdrn visits`.")
 @option("--visits-mb", type=FiniteRange(1), default=MAX_MEGABYTES, metavar="MB", help="Most megabytes of it.")
+@health_options
 @option("--max-seconds", type=FiniteRange(0, min_open=True), metavar="S", help="Most seconds to run.")
 @option("--max-events", type=click.IntRange(1), metavar="N", help="Most events to name to their end.")
 @threads_option
@@ -58,6 +62,7 @@ def command(
     unknown: str | None,
     visits: Path | None,
     visits_mb: float,
+    supervision: HealthOptions,
     max_seconds: float | None,
     max_events: int | None,
     threads: int | None,
@@ -93,10 +98,15 @@ def command(
         namer = EventNamer(api, recognizer, classes, store, unknown or "", print_message)
         ended = threading.Event()
         stop.call(ended.set)
+        progress = FrigateProgress(api.name, recognizer, namer, events)
+        start_supervision(
+            supervision, progress.status, lambda event: out(to_json_line(event)), print_message, stack
+        )
         deadline = None if max_seconds is None else time.monotonic() + max_seconds
         remaining = float("inf") if max_events is None else max_events
         while remaining and not ended.is_set() and (deadline is None or time.monotonic() < deadline):
             event = events.take(_POLL_SECONDS)
+            progress.step(event is not None)
             named = None if event is None else namer.handle(event)
             remaining -= named is not None and named.event.kind == "end"
             if named is not None and (named.written or named.event.kind == "end"):

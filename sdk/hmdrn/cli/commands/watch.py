@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 
 from hmdrn.cli.detector_options import DetectorOptions, detector_options, open_detector
 from hmdrn.cli.gallery_notes import SINGLE_SPECIES, load_with_notes, warn_of_slow_backend
+from hmdrn.cli.health_options import HealthOptions, health_options, start_supervision
 from hmdrn.cli.messages import format_message, print_message
 from hmdrn.cli.options import PATH, bundle_argument, gallery_option, json_option, option, threads_option
 from hmdrn.cli.output import print_facts
@@ -99,6 +101,7 @@ _DEFAULT = Smoothing()
 @visit_options
 @option("--overlay", type=PATH, help="Film to write (.mp4, .avi), with boxes and labels.")
 @option("--window", is_flag=True, help="Show the same in a window; q closes it.")
+@health_options
 @option("--max-seconds", type=FiniteRange(0, min_open=True), metavar="S", help="Most seconds to watch.")
 @option("--max-frames", type=click.IntRange(1), metavar="N", help="Most frames to answer.")
 @threads_option
@@ -119,6 +122,7 @@ def command(
     snapshot_every: float,
     snapshot_folders: int,
     diary: VisitOptions,
+    supervision: HealthOptions,
     overlay: Path | None,
     window: bool,
     follow: bool,
@@ -187,6 +191,10 @@ def command(
         if follow_gallery:
             recognizer.follow_gallery(gallery, watching.report_gallery)
         stop.call(watching.stop)
+        watched = stack.enter_context(contextlib.ExitStack())
+        start_supervision(
+            supervision, lambda: replace(watching.status(), diary=visits.status()), sink, err, watched
+        )
         for result in watching:
             for event in build_result_events(result, every):
                 sink(event)
@@ -197,6 +205,7 @@ def command(
             if screen is not None and not screen.show(result):
                 watching.stop()
         visits.close()
+        watched.close()
         _finish(watching.summary, publisher, out if as_json else None, err)
     if stop.received == signal.SIGINT:
         return 130

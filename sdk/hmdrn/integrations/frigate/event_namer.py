@@ -66,6 +66,10 @@ class EventNamer:
 
     Attributes:
         failures: Requests that failed.
+        pictures: Pictures that were classified.
+        is_failing: Whether the last request, or the store, failed.
+        visits: Events that have ended with a name.
+        last: The last of them; None before the first.
     """
 
     def __init__(
@@ -80,8 +84,11 @@ class EventNamer:
         self._api, self._recognizer, self._labels = api, recognizer, frozenset(labels)
         self._store, self._unknown, self._report = store, unknown, report
         self._open: dict[str, _OpenEvent] = {}
-        self._is_failing = False
+        self.is_failing: bool = False
         self.failures: int = 0
+        self.pictures: int = 0
+        self.visits: int = 0
+        self.last: NamedEvent | None = None
 
     def handle(self, event: FrigateEvent) -> NamedEvent | None:
         """Name an event, and write its sub-label if the name is new; None if there is nothing to name yet."""
@@ -101,7 +108,10 @@ class EventNamer:
         written = self._write(event, state, naming)
         if event.kind == "end":
             self._save(event, state, naming)
-        return NamedEvent(event, naming, state.tally.count, written)
+        named = NamedEvent(event, naming, state.tally.count, written)
+        if event.kind == "end":
+            self.visits, self.last = self.visits + 1, named
+        return named
 
     def _look(self, event: FrigateEvent, state: _OpenEvent) -> None:
         """Classify the event's picture if it is a better one than that of the last message."""
@@ -118,7 +128,8 @@ class EventNamer:
         except (FrigateError, ImageError) as error:
             self._fail(str(error))
             return
-        self._is_failing = False
+        self.is_failing = False
+        self.pictures += 1
         state.snapshot_time = event.snapshot_time or 0.0
         seconds = event.snapshot_time or event.start
         state.tally.add(prediction)
@@ -154,6 +165,6 @@ class EventNamer:
 
     def _fail(self, message: str) -> None:
         self.failures += 1
-        if not self._is_failing:
+        if not self.is_failing:
             self._report(message)
-        self._is_failing = True
+        self.is_failing = True

@@ -87,6 +87,11 @@ class FrigateEvents:
 
         connect_client(self._client, address, url, subscribe)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is there."""
+        return bool(self._client.is_connected())
+
     def take(self, seconds: float) -> FrigateEvent | None:
         """Return the next event, or None if none comes within some seconds."""
         try:

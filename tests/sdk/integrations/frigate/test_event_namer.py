@@ -267,7 +267,8 @@ def test_the_command_names_what_the_broker_reports(hmdrn, frigate, birds, drawn,
         threading.Thread(target=send, daemon=True).start()
         addresses = ("--url", frigate.url, "--mqtt", f"mqtt://127.0.0.1:{broker.port}/frigate")
         files = ("--gallery", tmp_path / "a.gallery", "--visits", tmp_path / "a.visits")
-        done = hmdrn("frigate", *addresses, *files, "--max-events", 1, "--max-seconds", 60)
+        health = ("--health", 0, "--status", 60)
+        done = hmdrn("frigate", *addresses, *files, *health, "--max-events", 1, "--max-seconds", 60)
         stop.set()
         sender.disconnect()
         sender.loop_stop()
@@ -276,6 +277,7 @@ def test_the_command_names_what_the_broker_reports(hmdrn, frigate, birds, drawn,
     assert lines[0]["schema"] == "hmdrn.frigate/1"
     assert (lines[0]["label"], lines[0]["camera"], lines[0]["written"]) == ("Jay", "front_door", True)
     assert "Frigate 0.16.1-test" in done.err
+    assert "the state is at http://127.0.0.1:" in done.err
     with VisitStore(tmp_path / "a.visits") as store:
         assert {visit.label for visit in store.find()} == {"Jay"}
 
