@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from hmdrn.fonts import draw_text, measure_text
 from hmdrn.watching.opencv import encode_name, has_windows, open_cv2
-from hmdrn.watching.results import WatchResult
+from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import check_parent_folder, expand_path
 
@@ -24,26 +26,56 @@ _MAX_HOLD = 2.0
 """Most seconds of video that one frame stands for."""
 _TITLE = "hmdrn watch"
 
+Line: TypeAlias = tuple[str, int, tuple[int, int, int]]
+"""A line of text with its size in pixels and its color."""
+
 
 def draw_overlay(result: WatchResult) -> Image.Image:
     """Draw a frame with its boxes and smoothed labels, RGB."""
     image = result.frame.image.copy()
+    draw_sightings(image, result.sightings)
+    return image
+
+
+def draw_sightings(
+    image: Image.Image, sightings: Sequence[Sighting], reduction: int = 1, evidence: Sequence[str] = ()
+) -> None:
+    """Draw boxes and smoothed labels on a frame.
+
+    Args:
+        image: The frame, RGB; it is drawn on.
+        sightings: The subjects.
+        reduction: Sides of the frame as it was captured over those of the image.
+        evidence: A second line for each subject; none if empty.
+    """
     draw = ImageDraw.Draw(image)
     size = max(12, image.height // 24)
-    for sighting in result.sightings:
+    for sighting, reason in itertools.zip_longest(sightings, evidence, fillvalue=""):
         smoothed = sighting.smoothed
         color = _COLORS[smoothed.state]
-        left, top = 0.0, 0.0
-        if sighting.box is not None:
-            draw.rectangle(sighting.box, outline=color, width=max(2, size // 8))
-            left, top = max(0.0, sighting.box[0]), max(0.0, sighting.box[1] - 1.4 * size)
         text = smoothed.text
         if smoothed.probability is not None and smoothed.state == "species":
             text = f"{text}  {100 * smoothed.probability:.0f} %"
-        width = measure_text(text, size) + size // 2
+        lines = [(text, size, color)]
+        if reason:
+            lines.append((reason, max(11, 3 * size // 4), (255, 255, 255)))
+        box = None if sighting.box is None else [side / reduction for side in sighting.box]
+        if box is not None:
+            draw.rectangle(box, outline=color, width=max(2, size // 8))
+        _draw_label(draw, (0.0, 0.0) if box is None else (box[0], box[1]), lines, image.width)
+
+
+def _draw_label(
+    draw: ImageDraw.ImageDraw, corner: tuple[float, float], lines: Sequence[Line], limit: int
+) -> None:
+    """Draw lines of text above a box's corner, or in it at the frame's upper edge."""
+    width = max(measure_text(text, size) + size // 2 for text, size, _ in lines)
+    left = max(0.0, min(corner[0], limit - width))
+    top = max(0.0, corner[1] - sum(1.4 * size for _, size, _ in lines))
+    for text, size, color in lines:
         draw.rectangle((left, top, left + width, top + 1.4 * size), fill=(0, 0, 0))
         draw_text(draw, (left + size // 4, top + 0.1 * size), text, size, color)
-    return image
+        top += 1.4 * size
 
 
 class OverlayVideo:

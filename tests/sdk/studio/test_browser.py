@@ -225,7 +225,6 @@ def test_live_pictures_and_the_browsers_camera_are_named(session, files, serve, 
     for s in range(2):
         session.enroll({f"Species {s}": [prepare(session, path) for path in files[s][:3]]})
     view = LiveView(session.recognizer, str(camera))
-    view.look()
     view.start()
     address = serve(session, view=view)
     page = open_page(address)
@@ -298,7 +297,6 @@ def test_a_region_is_dragged_and_cleared(session, files, serve, open_page, tmp_p
     camera.mkdir()
     shutil.copy(files[0][3], camera)
     view = LiveView(session.recognizer, str(camera))
-    view.look()
     view.start()
     page = open_page(address := serve(session, view=view))
     page.goto(f"{address}/live", wait_until="domcontentloaded")  # the picture never ends

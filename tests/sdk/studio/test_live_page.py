@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import time
 
@@ -18,6 +20,10 @@ pytest.importorskip("starlette", reason="needs the extra `studio`")
 
 from starlette.testclient import TestClient
 
+from hmdrn.studio.pages import live as live_page
+from hmdrn.studio.pages.live import LivePage
+from hmdrn.studio.requests import Notices
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -33,7 +39,6 @@ def folder(tmp_path):
 def view(studio, folder):
     opened = LiveView(studio.session.recognizer, str(folder))
     studio.client = TestClient(create_app(studio.session, Access(), opened), base_url="http://localhost:8420")
-    opened.look()
     opened.start()
     yield opened
     opened.close()
@@ -47,10 +52,10 @@ def wait_for(condition) -> None:
 
 
 def test_names_and_picture_are_live(studio, view):
-    wait_for(lambda: view.status.subjects and view.look()[0])
+    wait_for(lambda: view.status.subjects and view.picture.look()[0])
     status = studio.client.get("/live/status").json()
     assert status["subjects"][0]["name"] == name_species(0)
-    assert Image.open(io.BytesIO(view.look()[1])).size == (128, 128)
+    assert Image.open(io.BytesIO(view.picture.look()[1])).size == (128, 128)
 
 
 def test_the_stream_ends_with_the_source(studio, view):
@@ -58,6 +63,47 @@ def test_the_stream_ends_with_the_source(studio, view):
     stream = studio.client.get("/live/picture")
     assert stream.headers["content-type"] == "multipart/x-mixed-replace; boundary=frame"
     assert stream.content.startswith(b"--frame\r\nContent-Type: image/jpeg")
+
+
+def read_stream(studio, view, seconds: float, viewers: int = 1) -> list[list[bytes]]:
+    """The parts that viewers get at once within some seconds."""
+    page = LivePage(studio.session, view, Notices())
+
+    async def read(parts: list[bytes]) -> None:
+        async for part in page._stream_parts(view):
+            parts.append(part)
+
+    async def read_all(streams: list[list[bytes]]) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*map(read, streams)), seconds)
+
+    streams = [[] for _ in range(viewers)]
+    asyncio.run(read_all(streams))
+    assert page._viewers == 0
+    return streams
+
+
+def test_a_paused_picture_is_sent_twice_since_browsers_show_the_last_but_one(studio, held):
+    ((_, *parts),) = read_stream(studio, held, 0.6)
+    assert len(parts) == 2
+    assert parts[0] == parts[1]
+
+
+def test_many_viewers_get_fewer_pictures_each(studio, held, monkeypatch):
+    monkeypatch.setattr(live_page, "_MAX_SENT", 20.0)
+    numbers = iter(range(1, 10_000))
+    monkeypatch.setattr(held.picture, "look", lambda: (next(numbers), b"jpeg"))
+    streams = read_stream(studio, held, 0.6, viewers=10)
+    assert 10 <= sum(len(parts) - 1 for parts in streams) <= 30
+
+
+def test_the_stream_ends_when_the_studio_does(studio, held):
+    held.stop()
+    assert studio.client.get("/live/picture").content.startswith(b"--frame\r\n")
+
+
+def test_without_a_rate_the_page_says_that_strangers_are_named_too(studio, held):
+    assert "Set how many strangers may pass" in studio.get("/live")
 
 
 def test_pausing_holds_all_viewers(studio, view):
@@ -76,9 +122,8 @@ def test_the_last_seconds_are_enrolled(studio, view, gallery):
 def test_an_empty_gallery_shows_the_source_too(make_studio, folder, tmp_path):
     studio = make_studio(tmp_path / "new.gallery")
     opened = LiveView(studio.session.recognizer, str(folder))
-    opened.look()
     opened.start()
-    wait_for(lambda: opened.status.subjects and opened.look()[0])
+    wait_for(lambda: opened.status.subjects and opened.picture.look()[0])
     assert opened.status.subjects[0].state == "unknown"
     opened.close()
 
@@ -95,7 +140,6 @@ def held(studio, folder):
         studio.session.recognizer, str(folder), detector=lambda frame: [(0, 0, 40, 40), (60, 60, 128, 128)]
     )
     studio.client = TestClient(create_app(studio.session, Access(), opened), base_url="http://localhost:8420")
-    opened.look()
     opened.pause(True)
     opened.start()
     wait_for(lambda: opened.status.subjects)
@@ -112,13 +156,15 @@ def test_a_region_limits_detection_and_is_drawn(studio, held):
     assert len(held.status.subjects) == 2
     assert "The region is watched" in watch_part(studio, "given", 50, 50, 100, 500)
     assert held.status.region == (50, 50, 100, 128)
-    before = held.look()[0]
     held.pause(False)
-    wait_for(lambda: held.look()[0] > before)
-    assert len(held.status.subjects) == 1
-    picture = Image.open(io.BytesIO(held.look()[1])).convert("RGB")
-    outline = [picture.getpixel((50, y)) for y in range(56, 120, 4)]
-    assert sum(map(sum, outline)) / len(outline) < 3 * 100
+    wait_for(lambda: len(held.status.subjects) == 1)
+
+    def is_outlined() -> bool:
+        picture = Image.open(io.BytesIO(held.picture.look()[1])).convert("RGB")
+        outline = [picture.getpixel((50, y)) for y in range(56, 120, 4)]
+        return sum(map(sum, outline)) / len(outline) < 3 * 100
+
+    wait_for(is_outlined)
 
 
 def test_a_region_without_detector_is_named_alone(studio, held):

@@ -87,6 +87,8 @@ def command(
 
         def end() -> None:
             server.should_exit = True
+            if view is not None:
+                view.stop()  # or the server would wait for the viewers of the live picture
 
         if view is not None:
             stack.callback(view.close)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from hmdrn.studio.boxes import BOX_SIDES, box_fields, parse_box
 from hmdrn.studio.html import Html, element
 from hmdrn.studio.layout import button, form, render_page, species_field
-from hmdrn.studio.live import GIVEN, MAX_RATE, MOTION, NO_DETECTOR, LiveView
+from hmdrn.studio.live import LiveView
+from hmdrn.studio.live_picture import MAX_RATE
+from hmdrn.studio.live_status import GIVEN, MOTION, NO_DETECTOR
+from hmdrn.studio.pages.enroll_job import run_enrollment
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn_runtime.errors import HmdrnError
@@ -20,6 +26,10 @@ from hmdrn_runtime.errors import HmdrnError
 e = element
 _PAGE = "/live"
 _BOUNDARY = "frame"
+_MAX_SENT = 120.0
+"""Pictures a second to all viewers together: many of them get fewer each, so that naming goes on."""
+_REPEAT_SECONDS = 0.25
+"""Seconds until a picture is sent again if no new one comes: Chromium shows one when the next begins."""
 _DETECTORS = {
     NO_DETECTOR: "nothing: all of it is one subject",
     MOTION: "motion, before a camera that does not move",
@@ -45,6 +55,7 @@ class LivePage:
 
     def __init__(self, session: StudioSession, live: LiveView | None, notices: Notices) -> None:
         self._session, self._live, self._notices = session, live, notices
+        self._viewers = 0
 
     def show(self, sent: Sent) -> Response:
         """Show the live picture."""
@@ -81,7 +92,9 @@ class LivePage:
                 data_pick="live-view",
             ),
             e("p", "", id="live-answer", role="status"),
+            e("p", "", id="live-evidence"),
             e("p", "", id="live-figures"),
+            _explain_unchecked(session),
             e("section", pause, enrolling),
             _render_view(live),
             notice=self._notices.find(sent),
@@ -92,7 +105,31 @@ class LivePage:
         if self._live is None:
             return PlainTextResponse("no source is watched\n", 404)
         media_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
-        return StreamingResponse(_stream_parts(self._live), media_type=media_type)
+        return StreamingResponse(self._stream_parts(self._live), media_type=media_type)
+
+    async def _stream_parts(self, view: LiveView) -> AsyncIterator[bytes]:
+        """Yield the pictures as parts; no thread waits, however many viewers there are."""
+        # The boundary comes after each picture: browsers show one when they see it.
+        boundary, last = f"--{_BOUNDARY}\r\n".encode(), 0
+        repeat_at = math.inf
+        self._viewers += 1
+        try:
+            yield boundary
+            while True:
+                number, jpeg = await run_in_threadpool(view.picture.look)
+                now = time.monotonic()
+                if number != last or now >= repeat_at:
+                    repeat_at = now + _REPEAT_SECONDS if number != last else math.inf
+                    last = number
+                    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                    yield head.encode() + jpeg + b"\r\n" + boundary
+                elif view.status.has_ended:
+                    return
+                interval = max(1 / MAX_RATE, self._viewers / _MAX_SENT)
+                # All viewers look at the same moments, and so share the picture.
+                await asyncio.sleep(interval - time.monotonic() % interval)
+        finally:
+            self._viewers -= 1
 
     def send_status(self, sent: Sent) -> Response:
         """Send names and figures."""
@@ -120,9 +157,10 @@ class LivePage:
     def enroll(self, sent: Sent) -> Response:
         """Enroll the most useful of the last frames."""
         frames = [] if self._live is None else self._live.list_frames()
-        batch = self._session.enroll_frames(sent.text("label"), frames)
-        (report,) = batch.reports
-        return self._notices.redirect("/enroll", f"{len(report.added)} new frames of {report.label}.")
+        session, label = self._session, sent.text("label")
+        return run_enrollment(
+            session, self._notices, lambda progress: session.enroll_frames(label, frames, progress), "frames"
+        )
 
 
 def _render_view(live: LiveView) -> Html:
@@ -152,17 +190,14 @@ def _render_view(live: LiveView) -> Html:
     )
 
 
-async def _stream_parts(view: LiveView) -> AsyncIterator[bytes]:
-    """Yield the pictures as parts; no thread waits, however many viewers there are."""
-    # The boundary comes after each picture: browsers show one when they see it.
-    boundary, last = f"--{_BOUNDARY}\r\n".encode(), 0
-    yield boundary
-    while True:
-        number, jpeg = view.look()
-        if number != last:
-            last = number
-            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            yield head.encode() + jpeg + b"\r\n" + boundary
-        elif view.status.has_ended:
-            return
-        await asyncio.sleep(1 / MAX_RATE)
+def _explain_unchecked(session: StudioSession) -> Html | None:
+    """Return the reason for which nothing is called known or unknown, if nothing is."""
+    if session.rate is not None or not len(session.gallery):
+        return None
+    link = e("a", "Set how many strangers may pass", href="/gallery#rate")
+    return e(
+        "p",
+        "Whatever it is, it gets the name of an enrolled species. ",
+        link,
+        " to have strangers called unknown.",
+    )

@@ -144,16 +144,23 @@ for (const area of document.querySelectorAll("[data-pick]")) {
 
 const liveAnswer = document.getElementById("live-answer");
 if (liveAnswer) {
+  const evidence = document.getElementById("live-evidence");
   const figures = document.getElementById("live-figures");
+  const picture = document.querySelector("[data-live]");
+  // A page that nobody sees costs the device nothing.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) picture.removeAttribute("src"); else picture.src = "/live/picture";
+  });
+  const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
   setInterval(async () => {
     if (document.hidden) return;
     try {
       const status = await (await fetch("/live/status")).json();
-      const names = status.subjects.map((s) => s.probability && s.state === "species"
-        ? `${s.name}, ${Math.round(100 * s.probability)} %` : s.name);
-      const text = status.is_paused ? "paused" : status.has_ended ? "ended" : names.join("; ") || "nothing there";
-      // Only changes, which a screen reader says aloud.
-      if (liveAnswer.textContent !== text) liveAnswer.textContent = text;
+      const names = status.subjects.map((s) => s.known && s.state === "species" ? `${s.name}, known` : s.name);
+      // A screen reader says this one aloud, so it has no figures.
+      say(liveAnswer, status.is_paused ? "paused" : status.has_ended ? "ended" : names.join("; ") || "nothing there");
+      say(evidence, status.subjects.map((s) => [s.name, s.state === "species" && s.probability !== null &&
+        `${Math.round(100 * s.probability)} %`, s.evidence].filter(Boolean).join(", ")).join("; "));
       figures.textContent = `${status.rate.toFixed(1)} frames a second, ` +
         `${Math.round(1000 * status.latency)} ms from capture to name. ${status.message}`;
     } catch { /* the server is away for a moment */ }
