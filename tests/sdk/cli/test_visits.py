@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
-from visit_examples import make_visit, show_specimens
+from visit_examples import make_clip, make_visit, show_specimens
 
 import hmdrn as sdk
 from hmdrn.visits.store import VisitStore
@@ -37,6 +37,7 @@ def test_visits_are_listed_as_json_with_their_pictures(hmdrn, diary):
     first = values["visits"][0]
     assert {"id", "start", "end", "label", "known", "source", "pictures"} <= set(first)
     assert (first["start"], first["end"]) == ("2026-05-01T08:30:00.000Z", "2026-05-01T08:30:04.000Z")
+    assert first["clip"] is None
     assert [set(p) for p in first["pictures"]] == [{"id", "reasons", "time", "width", "height", "box"}] * 2
 
 
@@ -88,6 +89,41 @@ def test_visits_are_exported_as_csv_json_and_folders(hmdrn, diary, tmp_path):
     refused = hmdrn("visits", "export", diary, "-o", diary)
     assert refused.code == 2
     assert "would replace an input" in refused.err
+
+
+def test_clips_are_written_for_their_user_alone(hmdrn, diary, tmp_path):
+    with VisitStore(diary) as store:
+        store.save_clip(2, make_clip(webm=b"film of a wren"))
+        store.save_clip(3, make_clip(webm=b"film of a stranger"))
+    done = hmdrn("visits", "show", diary, "2", "--clip", tmp_path / "wren.webm", "--json")
+    values = json.loads(done.out)
+    assert values["files"] == [str(tmp_path / "wren.webm")]
+    assert values["visit"]["clip"] == {
+        "start": "2026-05-01T08:30:00.000Z",
+        "duration": 9.5,
+        "width": 64,
+        "height": 36,
+    }
+    assert "64x36, 9.5 s" in hmdrn("visits", "show", diary, "2").out
+    done = hmdrn("visits", "export", diary, "--clips", tmp_path / "clips")
+    assert [row["clip"] for row in csv.DictReader(io.StringIO(done.out))] == ["0", "1", "1", "0"]
+    assert "wrote 2 clips" in done.err
+    files = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.webm")}
+    assert {name: path.read_bytes() for name, path in files.items()} == {
+        "wren.webm": b"film of a wren",
+        "clips/Wren/2.webm": b"film of a wren",
+        "clips/unknown/3.webm": b"film of a stranger",
+    }
+    assert {path.stat().st_mode & 0o777 for path in files.values()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "words"),
+    [("1", "a.webm", "no clip of visit 1"), ("2", "a.mp4", "ends with .webm")],
+)
+def test_a_clip_that_cannot_be_written_is_said(hmdrn, diary, tmp_path, number, name, words):
+    done = hmdrn("visits", "show", diary, number, "--clip", tmp_path / name)
+    assert (done.code, words in done.err) == (2, True), done
 
 
 def test_a_sheet_and_a_chart_are_drawn(hmdrn, diary, tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hmdrn.cli.commands.visits.clips import write_clip
 from hmdrn.cli.commands.visits.options import (
     file_argument,
     filter_options,
@@ -62,15 +63,21 @@ def list_visits(file: Path, where: VisitFilter, limit: int | None, as_json: bool
 @file_argument
 @click.argument("number", metavar="ID", type=int)
 @option("--pictures", "-p", type=PATH, metavar="FOLDER", help="Write its pictures into this folder.")
+@option("--clip", "-c", type=PATH, help="Write its clip to this file, .webm; browsers and players play it.")
 @json_option
-def show(file: Path, number: int, pictures: Path | None, as_json: bool) -> None:
-    """Show one visit, and write its pictures as files.
+def show(file: Path, number: int, pictures: Path | None, clip: Path | None, as_json: bool) -> None:
+    """Show one visit, and write its pictures and its clip as files.
 
     Example: hmdrn visits show site7.visits 1 --pictures visit1/
     """
+    if clip is not None:
+        clip = check_output_path(clip, "clip", [file], (".webm",))
     with VisitStore(file) as store:
         visit = store.get(number)
         files = [] if pictures is None else _write_pictures(store, number, pictures)
+        if clip is not None:
+            write_clip(store, number, clip)
+            files.append(str(clip))
     if as_json:
         print_json("visits.show", {"file": str(file), "visit": visit.to_dict(), "files": files})
         return
@@ -87,6 +94,11 @@ def show(file: Path, number: int, pictures: Path | None, as_json: bool) -> None:
         *(
             (f"picture {picture.id}", f"{picture.width}x{picture.height}, {', '.join(picture.reasons)}")
             for picture in visit.pictures
+        ),
+        *(
+            [("clip", f"{visit.clip.width}x{visit.clip.height}, {format_duration(visit.clip.duration)}")]
+            if visit.clip
+            else []
         ),
         *(("file", name) for name in files),
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import PIL.Image
 
+from hmdrn.cli.commands.visits.clips import write_clip
 from hmdrn.cli.commands.visits.options import file_argument, filter_options, format_local, limit_option
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, option
@@ -26,7 +27,7 @@ from hmdrn_runtime.io.files import check_not_input, describe_os_error, expand_pa
 
 CSV_COLUMNS = (
     *("id", "start", "end", "duration", "label", "known", "probability", "score", "nearest", "verdict"),
-    *("source", "track", "frames", "model", "generation", "closed", "pictures"),
+    *("source", "track", "frames", "model", "generation", "closed", "pictures", "clip"),
 )
 
 
@@ -40,8 +41,16 @@ CSV_COLUMNS = (
     metavar="FOLDER",
     help="Write the pictures too, FOLDER/<species>/<visit>-<n>.jpg, as `hmdrn enroll` reads them.",
 )
-def export(file: Path, where: VisitFilter, output: Path | None, pictures: Path | None) -> None:
-    """Write visits as CSV or JSON, and their pictures as files.
+@option(
+    "--clips",
+    type=PATH,
+    metavar="FOLDER",
+    help="Write the clips too, FOLDER/<species>/<visit>.webm, which only you can read.",
+)
+def export(
+    file: Path, where: VisitFilter, output: Path | None, pictures: Path | None, clips: Path | None
+) -> None:
+    """Write visits as CSV or JSON, and their pictures and clips as files.
 
     Example: hmdrn visits export site7.visits --output visits.csv --pictures seen/
     """
@@ -50,6 +59,7 @@ def export(file: Path, where: VisitFilter, output: Path | None, pictures: Path |
     with VisitStore(file) as store:
         visits = store.find(where)
         count = 0 if pictures is None else _write_pictures(store, visits, pictures)
+        clip_count = 0 if clips is None else _write_clips(store, visits, clips)
     if output is None:
         click.echo(_to_csv(visits), nl=False)
     else:
@@ -62,6 +72,8 @@ def export(file: Path, where: VisitFilter, output: Path | None, pictures: Path |
         print_message(f"wrote {len(visits)} visits to {output}")
     if pictures is not None:
         print_message(f"wrote {count} pictures to {pictures}")
+    if clips is not None:
+        print_message(f"wrote {clip_count} clips to {clips}")
 
 
 @click.command("sheet")
@@ -102,7 +114,7 @@ def _to_csv(visits: Sequence[Visit]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for visit in visits:
-        values = {**visit.to_dict(), "pictures": len(visit.pictures)}
+        values = {**visit.to_dict(), "pictures": len(visit.pictures), "clip": visit.clip is not None}
         writer.writerow([_to_cell(values[column]) for column in CSV_COLUMNS])
     return text.getvalue()
 
@@ -126,3 +138,11 @@ def _write_pictures(store: VisitStore, visits: Sequence[Visit], folder: Path) ->
     except OSError as error:
         raise HmdrnError(f"cannot write pictures into {folder}: {describe_os_error(error)}") from error
     return count
+
+
+def _write_clips(store: VisitStore, visits: Sequence[Visit], folder: Path) -> int:
+    target = expand_path(folder, HmdrnError)
+    with_clips = [visit for visit in visits if visit.clip is not None]
+    for visit in with_clips:
+        write_clip(store, visit.id, target / name_folder(visit.naming.text) / f"{visit.id}.webm")
+    return len(with_clips)
