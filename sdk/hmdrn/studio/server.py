@@ -18,7 +18,18 @@ from starlette.types import ASGIApp
 
 from hmdrn.studio.access import Access, Gate
 from hmdrn.studio.live import LiveView
-from hmdrn.studio.pages import classify, enroll, gallery, jobs, live, models, selftest, species, visits
+from hmdrn.studio.pages import (
+    classify,
+    enroll,
+    enroll_visits,
+    gallery,
+    jobs,
+    live,
+    models,
+    selftest,
+    species,
+    visits,
+)
 from hmdrn.studio.requests import Notices, Sent, answer, track_version
 from hmdrn.studio.session import StudioSession
 from hmdrn_runtime.errors import HmdrnError
@@ -49,6 +60,7 @@ def create_app(session: StudioSession, access: Access, view: LiveView | None = N
         *gallery.list_routes(session, notices),
         *species.list_routes(session, notices),
         *enroll.list_routes(session, notices),
+        *enroll_visits.list_routes(session, notices),
         *classify.list_routes(session, notices),
         *live.list_routes(session, view, notices),
         *jobs.list_routes(session, notices),

@@ -10,8 +10,9 @@ from hmdrn.studio.enrollment import EnrollmentBatch, TrialGallery, enroll_specie
 from hmdrn.studio.gallery_editor import GalleryEditor
 from hmdrn.studio.jobs import Jobs
 from hmdrn.visits.changes import VisitChange
-from hmdrn.visits.corrections import Correction, correct_visits, undo_change
+from hmdrn.visits.corrections import Correction, correct_visits, read_photos, undo_change
 from hmdrn.visits.store import VisitStore
+from hmdrn_runtime.enrollment.forecast import Forecast
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError, HmdrnError
 from hmdrn_runtime.images.preprocessing import hash_pixels
@@ -160,16 +161,39 @@ class StudioSession(GalleryEditor):
             raise HmdrnError("no diary is open: start the studio with --visits FILE")
         return self.visits
 
-    def correct_visits(self, ids: Sequence[int], label: str | None) -> Correction:
+    def correct_visits(
+        self, ids: Sequence[int], label: str | None, report: ProgressCallback = ignore_progress
+    ) -> Correction:
         """Give visits their right name, and teach the gallery; as `hmdrn.correct_visits`."""
         with self._lock:
             self._changes += 1
-            return correct_visits(self.diary, ids, label, self.recognizer, self.gallery_path)
+            return correct_visits(self.diary, ids, label, self.recognizer, self.gallery_path, report)
+
+    def enroll_visits(
+        self, ids: Sequence[int], label: str, report: ProgressCallback = ignore_progress
+    ) -> EnrollmentBatch:
+        """Give visits their right name, and show how their pictures were enrolled; `report` as for `enroll`.
+
+        Raises:
+            HmdrnError: As `hmdrn.correct_visits`; or no picture of the visits is kept.
+        """
+        before = self.forecast()
+        with self._lock:
+            correction = self.correct_visits(ids, label, report)
+            if correction.enrollment is None:
+                raise HmdrnError(f"no picture of these visits is kept: they are named {label}, none enrolled")
+            photos = [
+                photo
+                for visit in correction.visits
+                for photo in read_photos(self.diary, visit, self.recognizer)
+            ]
+            return self._show([correction.enrollment], {correction.enrollment.label: photos}, (), before)
 
     def undo_correction(self) -> VisitChange:
         """Undo the last correction of visits; as `hmdrn.undo_change`."""
         with self._lock:
             self._changes += 1
+            self.batch = None
             return undo_change(self.diary, self.recognizer, self.gallery_path)
 
     def _enroll(
@@ -184,12 +208,19 @@ class StudioSession(GalleryEditor):
         report("writing", 0, 0)
         with self._lock:
             self.apply(recognizer, state, enrolled)
-            number = 1 if self.batch is None else self.batch.number + 1
-            photos = list_photos(reports, species)
-            self.batch = EnrollmentBatch(
-                number, tuple(reports), photos, tuple(problems), before, self.forecast()
-            )
-            return self.batch
+            return self._show(reports, species, problems, before)
+
+    def _show(
+        self,
+        reports: Sequence[EnrollmentReport],
+        species: Mapping[str, Sequence[PreparedPhoto]],
+        problems: Sequence[str],
+        before: Forecast | None,
+    ) -> EnrollmentBatch:
+        number = 1 if self.batch is None else self.batch.number + 1
+        photos = list_photos(reports, species)
+        self.batch = EnrollmentBatch(number, tuple(reports), photos, tuple(problems), before, self.forecast())
+        return self.batch
 
 
 def _count(frames: Sequence[PreparedPhoto], report: ProgressCallback) -> Iterator[PreparedPhoto]:

@@ -11,12 +11,13 @@ from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.naming import NameTally
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Naming, Verdict, Visit
+from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import GalleryError, HmdrnError
 from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.images.preprocessing import hash_pixels
 from hmdrn_runtime.images.quality import PreparedPhoto, measure_quality, prepare_photo
 from hmdrn_runtime.matching.base import BATCH
-from hmdrn_runtime.progress import ProgressCallback
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 from hmdrn_runtime.recognizer import Recognizer
 
 NEW_LABEL = "New species"
@@ -33,6 +34,7 @@ class Correction:
         visits: The visits with their new name.
         enrolled: Pictures that the gallery has learned.
         removed: Pictures that it has forgotten, because an earlier correction was wrong.
+        enrollment: Report on the pictures that it has learned; None if it has learned none.
 
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
@@ -46,6 +48,7 @@ class Correction:
     visits: tuple[Visit, ...]
     enrolled: int
     removed: int
+    enrollment: EnrollmentReport | None = None
 
 
 def correct_visits(
@@ -54,6 +57,7 @@ def correct_visits(
     label: str | None,
     recognizer: Recognizer | None = None,
     gallery: str | os.PathLike[str] | None = None,
+    report: ProgressCallback = ignore_progress,
 ) -> Correction:
     """Give visits their right name, and enroll their pictures.
 
@@ -66,6 +70,7 @@ def correct_visits(
         label: The species, new or known; None if the pictures show no subject.
         recognizer: Learns the pictures; may be None without a label, if no earlier correction taught it some.
         gallery: File that the recognizer's gallery is written to; None leaves that to the caller.
+        report: Called with the progress while nothing is changed yet: what it raises ends the work.
 
     Raises:
         HmdrnError: No such visit, a bad label, pictures that cannot be enrolled, or a file that cannot be
@@ -85,7 +90,11 @@ def correct_visits(
     is_new = recognizer is not None and label is not None and label not in recognizer.gallery
     photos: list[tuple[int, PreparedPhoto]] = []
     if recognizer is not None and label is not None:
-        photos = [(visit.id, photo) for visit in visits for photo in _read_photos(store, visit, recognizer)]
+        for done, visit in enumerate(visits):
+            report("reading pictures", done, len(visits))
+            photos += [(visit.id, photo) for photo in read_photos(store, visit, recognizer)]
+    report("enrolling", 0, 0)
+    enrollment: EnrollmentReport | None = None
     with store.transaction() as connection:
         removed: list[EnrolledPhoto] = []
         enrolled: list[EnrolledPhoto] = []
@@ -93,7 +102,7 @@ def correct_visits(
             if recognizer is not None:
                 removed = [photo for photo in wrong if _forget(recognizer, photo)]
             if recognizer is not None and label is not None and photos:
-                recognizer.enroll(label, [photo for _, photo in photos])
+                enrollment = recognizer.enroll(label, [photo for _, photo in photos])
                 enrolled = [(label, hash_pixels(photo.pixels), visit) for visit, photo in photos]
             names = {visit.id: _name_by_person(visit.naming, label, recognizer) for visit in visits}
             path = None if gallery is None else str(gallery)
@@ -105,14 +114,14 @@ def correct_visits(
                 _revert(store, recognizer, enrolled, removed)
             raise
     corrected = tuple(store.get(visit.id) for visit in visits)
-    return Correction(label, is_new, corrected, len(enrolled), len(removed))
+    return Correction(label, is_new, corrected, len(enrolled), len(removed), enrollment)
 
 
 def rename_visits(
     store: VisitStore,
     recognizer: Recognizer,
     where: VisitFilter | None = None,
-    report: ProgressCallback = lambda what, done, total: None,
+    report: ProgressCallback = ignore_progress,
 ) -> list[tuple[Visit, Visit]]:
     """Name visits anew by their pictures, with the present gallery; names that a person gave stay.
 
@@ -184,6 +193,23 @@ def choose_new_label(recognizer: Recognizer) -> str:
     return f"{NEW_LABEL} {number}"
 
 
+def read_photos(store: VisitStore, visit: Visit, recognizer: Recognizer) -> list[PreparedPhoto]:
+    """Return a visit's pictures prepared to be enrolled: those of good quality, if there are any.
+
+    Their time of capture is the visit's start, for they are one burst: pictures that are alike count as one.
+    """
+    photos = [
+        replace(
+            prepare_photo(
+                store.read_picture(picture.id), recognizer.preprocessing, f"a picture of visit {visit.id}"
+            ),
+            taken=visit.start,
+        )
+        for picture in visit.pictures
+    ]
+    return [photo for photo in photos if not measure_quality(photo).issues] or photos
+
+
 def _name_by_person(naming: Naming, label: str | None, recognizer: Recognizer | None) -> Naming:
     verdict: Verdict = "not-a-subject" if label is None else "species"
     named = replace(naming, label=label, known=None if label is None else True, verdict=verdict)
@@ -191,17 +217,6 @@ def _name_by_person(naming: Naming, label: str | None, recognizer: Recognizer | 
     if recognizer is None:
         return named
     return replace(named, generation=recognizer.gallery.generation)
-
-
-def _read_photos(store: VisitStore, visit: Visit, recognizer: Recognizer) -> list[PreparedPhoto]:
-    """Return a visit's pictures prepared to be enrolled: those of good quality, if there are any."""
-    photos = [
-        prepare_photo(
-            store.read_picture(picture.id), recognizer.preprocessing, f"a picture of visit {visit.id}"
-        )
-        for picture in visit.pictures
-    ]
-    return [photo for photo in photos if not measure_quality(photo).issues] or photos
 
 
 def _find_enrolled(store: VisitStore, visits: Sequence[int]) -> list[EnrolledPhoto]:
@@ -235,7 +250,7 @@ def _revert(
         _forget(recognizer, photo)
     for number in dict.fromkeys(visit for _, _, visit in removed):
         photos = {
-            hash_pixels(photo.pixels): photo for photo in _read_photos(store, store.get(number), recognizer)
+            hash_pixels(photo.pixels): photo for photo in read_photos(store, store.get(number), recognizer)
         }
         for label, digest, visit in removed:
             if visit == number and digest in photos:

@@ -10,6 +10,9 @@ from visit_examples import make_visit, show_specimens
 import hmdrn
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.specimens.drawing import draw_specimens
+from hmdrn_runtime.specimens.traits import name_species
+
+FIRST = name_species(0)
 
 
 @pytest.fixture
@@ -71,6 +74,44 @@ def test_strangers_are_named_by_group(studio, store):
     )
     assert "No unknown visits" in answer.text
     assert {store.get(n).label for n in (2, 3)} == {"Both"}
+
+
+def test_a_visit_is_enrolled_and_its_pictures_get_verdicts(studio, store, gallery):
+    entry = re.search(r'<li [^>]*id="visit-2".*?</li>', studio.client.get("/visits").text, re.DOTALL).group()
+    assert 'formaction="/enroll/visits"' in entry
+    text = studio.post("/enroll/visits", visit="2", label="Newcomer")
+    assert "2 new pictures of Newcomer." in text
+    assert text.count('class="verdict"') == 2
+    assert "get the right name (before:" in text
+    assert store.get(2).label == "Newcomer"
+    studio.post("/enroll/decide", batch="1", photo="0", action="leave-out")
+    assert hmdrn.load_gallery(gallery).species["Newcomer"].shots == 1
+    studio.post("/visits/undo")
+    assert store.get(2).label is None
+    assert "Newcomer" not in hmdrn.load_gallery(gallery).species
+
+
+def test_visits_are_chosen_on_the_page_where_photos_are_enrolled(studio, store, gallery):
+    text = studio.get("/enroll")
+    assert re.findall(r'type="checkbox" name="visit" value="(\d)"', text) == ["3", "2", "1"]
+    fields = {"visit": ["2", "3"], "label": FIRST}
+    assert f"4 new pictures of {FIRST}." in studio.client.post("/enroll/visits", data=fields).text
+    assert hmdrn.load_gallery(gallery).species[FIRST].shots == 7
+    assert 'name="visit" value="2"' not in studio.get("/enroll")
+    assert "give the number of at least one" in studio.post("/enroll/visits", label=FIRST)
+
+
+def test_a_group_of_strangers_is_enrolled_with_verdicts(studio):
+    text = studio.client.get("/inbox").text
+    assert 'formaction="/enroll/visits"' in text
+    assert "Enroll th" in text
+
+
+def test_many_visits_are_named_as_a_job(studio, store, monkeypatch):
+    monkeypatch.setattr("hmdrn.studio.pages.visits._AT_ONCE", 1)
+    data = {"visit": ["2", "3"], "label": "Both", "back": "/inbox"}
+    assert "2 visits: Both. 4 pictures enrolled." in studio.client.post("/visits/correct", data=data).text
+    assert studio.session.jobs.status.title == "Naming visits"
 
 
 def test_a_right_name_is_confirmed_with_one_button(studio, store):

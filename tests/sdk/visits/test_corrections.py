@@ -134,10 +134,34 @@ def test_a_correction_that_fails_changes_nothing(store, birds, tmp_path, drawn):
     assert list_changes(store) == []
 
 
+def test_a_correction_that_is_given_up_changes_nothing(store, birds, drawn):
+    ids = [store.save(show_specimens(drawn[STRANGER][n : n + 1])).id for n in range(2)]
+    before, steps = digests(birds), []
+
+    def give_up(*progress):
+        steps.append(progress)
+        if progress[0] == "enrolling":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        correct_visits(store, ids, "Blackcap", birds, report=give_up)
+    assert steps == [("reading pictures", 0, 2), ("reading pictures", 1, 2), ("enrolling", 0, 0)]
+    assert (digests(birds), list_changes(store)) == (before, [])
+
+
+def test_pictures_of_a_visit_are_one_burst_and_get_verdicts(store, birds, drawn):
+    visit = store.save(show_specimens(drawn[STRANGER][:2], label="Jay"))
+    correction = correct_visits(store, [visit.id], "Blackcap", birds)
+    photos = birds.gallery.species["Blackcap"].photos
+    assert {photo.record.taken for photo in photos.values()} == {f"{visit.start:%Y-%m-%dT%H:%M:%SZ}"}
+    assert {photo.digest for photo in correction.enrollment.photos} == set(photos)
+
+
 def test_a_visit_without_pictures_gets_its_name_and_teaches_nothing(store, birds, gallery):
     visit = store.save(make_visit(pictures=0))
     correction = correct_visits(store, [visit.id], "Blackcap", birds, gallery)
     assert (correction.enrolled, correction.visits[0].label) == (0, "Blackcap")
+    assert correction.enrollment is None
     assert "Blackcap" not in birds.gallery
 
 

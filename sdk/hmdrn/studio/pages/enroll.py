@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 
 from PIL import Image
@@ -16,7 +16,9 @@ from hmdrn.studio.enrollment import EnrollmentBatch
 from hmdrn.studio.html import element
 from hmdrn.studio.jobs import JobProgress
 from hmdrn.studio.layout import button, form, render_page, species_field
+from hmdrn.studio.pages.enroll_job import run_enrollment
 from hmdrn.studio.pages.enroll_report import render_batch
+from hmdrn.studio.pages.enroll_visits import render_visits
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.studio.upload_folder import MAX_BYTES, UploadFolders
@@ -88,6 +90,7 @@ class EnrollPage:
             "Enroll",
             e("section", upload, e("script", src="/static/enroll.js", defer=True)),
             None if batch is None else render_batch(batch, session.rate),
+            render_visits(session),
             notice=self._notices.find(sent),
         )
 
@@ -128,28 +131,6 @@ class EnrollPage:
         file = io.BytesIO()
         Image.fromarray(batch.photos[index].photo.pixels).save(file, "JPEG", quality=90)
         return Response(file.getvalue(), media_type="image/jpeg")
-
-
-def run_enrollment(
-    session: StudioSession, notices: Notices, work: Callable[[JobProgress], EnrollmentBatch], what: str
-) -> Response:
-    """Enroll as a job, and lead to its result, or to its progress if it takes long.
-
-    Args:
-        session: The studio.
-        notices: Receives the result in words.
-        work: Enrolls.
-        what: Word for the pictures, e.g. "photos".
-    """
-
-    def enroll(progress: JobProgress) -> str:
-        batch = work(progress)
-        added = sum(len(report.added) for report in batch.reports)
-        names = ", ".join(report.label for report in batch.reports)
-        return f"{added} new {what} of {names}."
-
-    text = session.jobs.run(f"Adding {what}", _PAGE, enroll, session.patience)
-    return notices.redirect(_PAGE, text or "")
 
 
 def _read_boxes(texts: Sequence[str]) -> dict[int, Box]:

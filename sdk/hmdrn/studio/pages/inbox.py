@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from hmdrn.studio.html import Html, element
 from hmdrn.studio.layout import button, form, hidden, render_page, species_field
-from hmdrn.studio.pages.visit_parts import CORRECT, render_media
+from hmdrn.studio.pages.visit_parts import CORRECT, render_enroll_button, render_media
 from hmdrn.studio.requests import Notices, Sent, answer
 from hmdrn.studio.session import StudioSession
 from hmdrn.visits.inbox import VisitGroup, group_unknown_visits
@@ -62,6 +62,13 @@ def _render_group(group: VisitGroup) -> Html:
         e("p", f"Seen {days}.{like}"),
         e("div", *(render_media(visit) for visit in group.visits[:_IN_GROUP]), class_="row"),
         e("p", f"and {more} more") if more > 0 else None,
-        form(CORRECT, *fields, species_field("It is"), button(title), class_="row"),
+        form(
+            CORRECT,
+            *fields,
+            species_field("It is"),
+            button(title),
+            render_enroll_button("this visit" if count == 1 else f"these {count} visits"),
+            class_="row",
+        ),
         form(CORRECT, *fields, nothing),
     )

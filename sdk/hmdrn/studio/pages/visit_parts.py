@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 
 from hmdrn.studio.html import Html, element, join
 from hmdrn.studio.layout import button, form, hidden, percent, species_field
+from hmdrn.studio.requests import Sent
 from hmdrn.visits.visit import Visit
 
 e = element
 CORRECT = "/visits/correct"
+ENROLL = "/enroll/visits"
 
 
 def render_visit(visit: Visit, names: Sequence[str], back: str) -> Html:
@@ -69,6 +71,7 @@ def render_visit(visit: Visit, names: Sequence[str], back: str) -> Html:
                 *fields,
                 species_field("It is"),
                 button("Name it", f"Name {what}"),
+                render_enroll_button(what) if visit.pictures else None,
                 class_="row name-it",
             ),
         ),
@@ -77,6 +80,16 @@ def render_visit(visit: Visit, names: Sequence[str], back: str) -> Html:
         tabindex=-1,
         data_visit=visit.id,
     )
+
+
+def render_enroll_button(what: str) -> Html:
+    """Return a button that names visits, and leads to their pictures' verdicts; `what` is read aloud."""
+    return button("Enroll and see verdicts", f"Enroll {what}, and see verdicts", formaction=ENROLL)
+
+
+def list_visits(sent: Sent) -> list[int]:
+    """Return the numbers of the visits that a form is about."""
+    return [int(text) for text in sent.fields.get("visit", []) if text.isdecimal() and len(text) < 16]
 
 
 def render_media(visit: Visit) -> Html:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from urllib.parse import parse_qsl, urlencode
 
@@ -14,17 +15,20 @@ from hmdrn.studio.html import Html, element, join
 from hmdrn.studio.layout import button, form, render_page
 from hmdrn.studio.pages import inbox, visit_statistics
 from hmdrn.studio.pages.visit_filter import FILTER, PAGE, parse_filter, render_filter
-from hmdrn.studio.pages.visit_parts import CORRECT, render_visit
+from hmdrn.studio.pages.visit_parts import CORRECT, list_visits, render_visit
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Visit
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 e = element
 _SHOWN = 100
 _KEYS = 9
+_AT_ONCE = 20
+"""Visits that are corrected while the browser waits; more are a job with progress."""
 
 
 def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
@@ -95,19 +99,29 @@ class VisitsPage:
 
     def correct(self, sent: Sent) -> Response:
         """Give visits their right name, and teach the gallery."""
-        ids = [int(text) for text in sent.fields.get("visit", []) if text.isdecimal() and len(text) < 16]
+        ids = list_visits(sent)
         label = None if sent.text("action") == "not-a-subject" else sent.text("label")
-        correction = self._session.correct_visits(ids, label)
+        back = self._find_way_back(sent, ids)
+        if len(ids) <= _AT_ONCE:
+            return self._notices.redirect(back, self._correct(ids, label, ignore_progress))
+        session = self._session
+        text = session.jobs.run("Naming visits", PAGE, partial(self._correct, ids, label), session.patience)
+        return self._notices.redirect(back, text or "")
+
+    def _correct(self, ids: Sequence[int], label: str | None, report: ProgressCallback) -> str:
+        correction = self._session.correct_visits(ids, label, report)
         what = correction.label or "not a subject"
         pictures = correction.enrolled
         taught = f" {pictures} picture{'s' * (pictures != 1)} enrolled." if pictures else ""
         count = len(correction.visits)
-        back = inbox.PAGE
-        if sent.text("back") != inbox.PAGE:
-            # Rebuilt from its parts: a form cannot lead to another page.
-            filter_ = urlencode([pair for pair in parse_qsl(sent.text("back")) if pair[0] in FILTER])
-            back = f"{PAGE}{'?' * bool(filter_)}{filter_}#visit-{ids[0]}"
-        return self._notices.redirect(back, f"{count} visit{'s' * (count != 1)}: {what}.{taught}")
+        return f"{count} visit{'s' * (count != 1)}: {what}.{taught}"
+
+    def _find_way_back(self, sent: Sent, ids: Sequence[int]) -> str:
+        if sent.text("back") == inbox.PAGE:
+            return inbox.PAGE
+        # Rebuilt from its parts: a form cannot lead to another page.
+        filter_ = urlencode([pair for pair in parse_qsl(sent.text("back")) if pair[0] in FILTER])
+        return f"{PAGE}{'?' * bool(filter_)}{filter_}#visit-{ids[0] if ids else ''}"
 
     def undo(self, sent: Sent) -> Response:
         """Undo the last correction, in the gallery too."""
