@@ -10,6 +10,7 @@ import ctypes
 import itertools
 import json
 import threading
+import uuid
 import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -25,6 +26,8 @@ DTYPES = {
     "tensor(uint8)": ("UINT8", np.uint8),
     "tensor(bool)": ("BOOL", np.bool_),
 }
+ACTIVATIONS = 4096
+"""Bytes of activations for each input and output of an engine."""
 
 
 def _scale(arrays):
@@ -174,7 +177,7 @@ class FakeCuda(Cuda):
 class _Context:
     def __init__(self, engine):
         self.engine, self.shapes, self.addresses, self.running = engine, {}, {}, threading.Lock()
-        self.profiler = None
+        self.profiler, self.memory = None, 0
         # TensorRT still makes the context, but without a profile it cannot run.
         self.has_profile = engine.shares_profile or not engine.living
         if not self.has_profile:
@@ -201,13 +204,33 @@ class _Context:
         self.addresses[name] = address
         return address % 256 == 0
 
+    def __getattr__(self, name):
+        if name == "set_device_memory" and self.engine.version >= (10, 1):
+            return self._set_device_memory
+        raise AttributeError(name)
+
+    @property
+    def device_memory(self):
+        return self.memory
+
+    @device_memory.setter
+    def device_memory(self, address):
+        self._set_device_memory(address, self.engine.activation_size)
+
+    def _set_device_memory(self, address, size):
+        assert address % 256 == 0, "activations must be aligned"
+        assert size >= self.engine.activation_size, "too little memory for the activations"
+        self.memory = address
+
     def execute_async_v3(self, handle):
+        assert self.memory, "a context without memory for its activations"
         cuda, addresses, shapes = self.engine.cuda, dict(self.addresses), dict(self.shapes)
+        memory = self.memory
         if self.engine.failing:
             if self.engine.failing is True:
                 self.engine.log.log("ERROR", "the device is on fire")
             return False
-        cuda.enqueue(handle, lambda: self._run(cuda, addresses, shapes))
+        cuda.enqueue(handle, lambda: self._run(cuda, memory, addresses, shapes))
         if self.profiler is not None:
             assert cuda.streams[handle].recording is None, "a profiler synchronizes, which a capture forbids"
             cuda.synchronize(handle)
@@ -215,9 +238,12 @@ class _Context:
                 self.profiler.report_layer_time(layer, ms)
         return True
 
-    def _run(self, cuda, addresses, shapes):
+    def _run(self, cuda, memory, addresses, shapes):
         assert self.running.acquire(blocking=False), "two threads at once in one context"
         try:
+            mark = np.frombuffer(uuid.uuid4().bytes, np.uint8)
+            activations = _view(cuda, memory, (self.engine.activation_size // 16, 16), np.uint8)
+            activations[:] = mark
             session = self.engine.session
             kinds = {t.name: DTYPES[t.type][1] for t in (*session.get_inputs(), *session.get_outputs())}
             inputs = {n: _view(cuda, addresses[n], shape, kinds[n]).copy() for n, shape in shapes.items()}
@@ -225,6 +251,7 @@ class _Context:
             arrays = WRONGNESS[self.engine.wrong](session.run(names, inputs))
             for name, array in zip(names, arrays, strict=True):
                 _view(cuda, addresses[name], array.shape, kinds[name])[...] = array
+            assert (activations == mark).all(), "two runs at once in one memory for activations"
         finally:
             self.running.release()
 
@@ -233,15 +260,26 @@ class _Engine:
     def __init__(self, cuda, log, plan, version):
         values = json.loads(plan)
         # Before TensorRT 10 a profile serves one context at a time, unless it was built to be shared.
-        self.shares_profile = values["sharing"] or int(version.split(".")[0]) >= 10
+        self.version = tuple(map(int, version.split(".")[:2]))
+        self.shares_profile = values["sharing"] or self.version >= (10, 0)
         self.living = weakref.WeakSet()
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         self.cuda, self.log, self.max_sizes, self.failing = cuda, log, values["max_sizes"], False
         self.session = ort.InferenceSession(values["path"], options, providers=["CPUExecutionProvider"])
         self._io = [*self.session.get_inputs(), *self.session.get_outputs()]
+        self.activation_size = ACTIVATIONS * len(self._io)
         self.contexts, self.wrong = 0, values["wrong"]
         self.layers = {"conv + relu": 0.5, "gemm": 0.25}
+
+    def __getattr__(self, name):
+        if name == "device_memory_size_v2" and self.version >= (10, 1):
+            return self.activation_size
+        if name == "device_memory_size" and self.version < (11, 0):
+            return self.activation_size
+        if name == "create_execution_context_without_device_memory" and self.version < (11, 0):
+            return self._create_context
+        raise AttributeError(name)
 
     @property
     def num_io_tensors(self):
@@ -267,7 +305,11 @@ class _Engine:
         layers = [{"Name": "conv + relu", "LayerType": "CaskConvolution"}, "gemm"]
         return SimpleNamespace(get_engine_information=lambda form: json.dumps({"Layers": layers}))
 
-    def create_execution_context(self):
+    def create_execution_context(self, strategy):
+        assert strategy == "USER_MANAGED"
+        return self._create_context()
+
+    def _create_context(self):
         self.cuda.check()
         if self.cuda.full:
             self.log.log("ERROR", "out of memory")
@@ -316,6 +358,8 @@ def fake_trt(cuda, version="10.3.0"):
         engines=engines,
         driverless=False,
     )
+    if int(version.split(".")[0]) >= 10:
+        module.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="USER_MANAGED")
     return module
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import FORKED, Backend, GraphInputs, GraphOutputs, ResidentArray
 from hmdrn_runtime.backends.tensorrt import batching
+from hmdrn_runtime.backends.tensorrt.activations import ActivationMemory
 from hmdrn_runtime.backends.tensorrt.context_pool import ContextPool
 from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda, DeviceBuffer, Stream
 from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
@@ -52,8 +53,9 @@ class TensorRTBackend(Backend):
         self._bundle, self._files, self._trt, self._cuda = bundle, files, trt, cuda
         self._lock = threading.Lock()
         self._pools: dict[str, ContextPool] = {}
+        self._activations = ActivationMemory(cuda)
         # Runs before the interpreter unloads the modules that the destructors need.
-        self.close = weakref.finalize(self, _close, cuda, self._pools)
+        self.close = weakref.finalize(self, _close, cuda, self._pools, self._activations)
         with cuda.current():
             try:
                 classify = self._get_pool("classify")
@@ -110,6 +112,7 @@ class TensorRTBackend(Backend):
             # Idle executions may have taken all memory: arrays come before them.
             for pool in tuple(self._pools.values()):
                 pool.clear()
+            self._activations.clear()
             return DeviceBuffer(self._cuda, size)
 
     def run(self, graph: str, inputs: GraphInputs) -> GraphOutputs:
@@ -194,7 +197,9 @@ class TensorRTBackend(Backend):
                     loaded = LoadedEngine(
                         self._trt, plan, graph, self._bundle.graph(graph), fingerprint.dla_core
                     )
-                    self._pools[graph] = ContextPool(self._cuda, loaded, fingerprint.single_context)
+                    self._pools[graph] = ContextPool(
+                        self._cuda, loaded, self._activations, fingerprint.single_context
+                    )
         return self._pools[graph]
 
     def _check_sizes(self, name: str, sizes: batching.Sizes, max_sizes: batching.Sizes) -> None:
@@ -221,8 +226,9 @@ def _slice(value: Value, tensor: Tensor, block: batching.Block) -> Value:
     return np.ascontiguousarray(value[index])
 
 
-def _close(cuda: Cuda, pools: dict[str, ContextPool]) -> None:
+def _close(cuda: Cuda, pools: dict[str, ContextPool], activations: ActivationMemory) -> None:
     with cuda.current():
         for pool in pools.values():
             pool.clear()  # before its engine
         pools.clear()
+        activations.clear()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
+from hmdrn_runtime.backends.tensorrt.activations import ActivationMemory
 from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda
 from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
 from hmdrn_runtime.backends.tensorrt.execution import DeviceArray, Execution, Inputs, describe_binding
@@ -16,7 +17,8 @@ T = TypeVar("T")
 
 MAX_EXECUTIONS = 3
 """Executions kept even for fewer threads, each with its own captured graph: new inputs invalidate a context's
-graph. Each one holds device memory for the whole network. A camera with a growing gallery needs two."""
+graph. They share their activations, but each holds its inputs, its outputs and what TensorRT keeps between
+runs. A camera with a growing gallery needs two."""
 
 
 class ContextPool:
@@ -27,12 +29,15 @@ class ContextPool:
     Args:
         cuda: Its context is current in every call.
         loaded: The engine.
+        activations: Memory that its executions run in.
         single_context: The engine admits one execution context: threads take turns.
     """
 
-    def __init__(self, cuda: Cuda, loaded: LoadedEngine, single_context: bool = False) -> None:
+    def __init__(
+        self, cuda: Cuda, loaded: LoadedEngine, activations: ActivationMemory, single_context: bool = False
+    ) -> None:
         self.loaded = loaded
-        self._cuda, self._single_context = cuda, single_context
+        self._cuda, self._activations, self._single_context = cuda, activations, single_context
         self._turn: AbstractContextManager[Any] = threading.Lock() if single_context else nullcontext()
         self._lock = threading.Lock()
         self._idle: list[Execution] = []
@@ -63,15 +68,17 @@ class ContextPool:
                         self._idle.append(execution)
 
     def warm_up(self) -> None:
-        """Make an execution for the first call; BackendError if TensorRT has no memory for a context."""
-        self._idle.append(Execution(self._cuda, self.loaded))
+        """Make an execution for the first call; BackendError if a context or its activations do not fit."""
+        self._idle.append(self._make_execution())
+        with self._activations.borrow(self.loaded.activation_size):
+            pass
 
     def profile(self, profiler: Any, work: Callable[[Execution], None]) -> None:
         """Call `work` with a new execution that reports to a profiler and is freed afterwards."""
         with self._turn:
             if self._single_context:
                 self.clear()
-            execution = Execution(self._cuda, self.loaded, profiler)
+            execution = self._make_execution(profiler)
             try:
                 work(execution)
             finally:
@@ -91,7 +98,7 @@ class ContextPool:
         if execution is not None:
             return execution
         try:
-            return Execution(self._cuda, self.loaded)
+            return self._make_execution()
         except BaseException as error:
             with self._lock:
                 # Without memory for another one, an idle one serves, if more slowly.
@@ -99,6 +106,9 @@ class ContextPool:
                     return self._idle.pop(0)
                 self._in_use -= 1
             raise
+
+    def _make_execution(self, profiler: Any = None) -> Execution:
+        return Execution(self._cuda, self.loaded, self._activations, profiler)
 
     def _choose(self, inputs: Inputs) -> Execution | None:
         """Return the idle execution that suits the inputs best; None if a new one is needed."""

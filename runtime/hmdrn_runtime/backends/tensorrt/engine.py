@@ -25,6 +25,7 @@ class LoadedEngine:
 
     Attributes:
         max_sizes: Maximum size of every free axis of its inputs.
+        activation_size: Bytes of device memory that a run at these sizes needs for its activations.
         capturable: True if its runs may be captured in CUDA graphs.
 
     Raises:
@@ -45,17 +46,31 @@ class LoadedEngine:
             raise self.make_error("load its engine")
         self._check_tensors()
         self.max_sizes = self._read_max_sizes()
+        self.activation_size = self._read_activation_size()
 
     def create_context(self, profiler: Any = None) -> Any:
-        """Create an execution context, for one thread at a time; with a profiler it waits for each run."""
+        """Create an execution context, for one thread at a time; with a profiler it waits for each run.
+
+        It has no memory for activations: `give_memory` sets it before a run.
+        """
         self.log.begin_call()
-        engine = self._engine
-        context = engine.create_execution_context()
+        engine, trt = self._engine, self._trt
+        if hasattr(trt, "ExecutionContextAllocationStrategy"):  # from TensorRT 10 on
+            context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        else:
+            context = engine.create_execution_context_without_device_memory()
         if context is None:
             raise self.make_error("make an execution context, which takes device memory,")
         if profiler is not None:
             context.profiler = profiler
         return context
+
+    def give_memory(self, context: Any, address: int) -> None:
+        """Let a context keep its activations at an address, `activation_size` bytes aligned to 256."""
+        if hasattr(context, "set_device_memory"):  # from TensorRT 10.1 on
+            context.set_device_memory(address, self.activation_size)
+        else:
+            context.device_memory = address
 
     def read_layer_types(self) -> dict[str, str]:
         """Return the types of its layers by name, e.g. "gemm", as far as the engine describes them."""
@@ -87,6 +102,14 @@ class LoadedEngine:
                 f"the engine of graph {self.name!r} belongs to another graph: it has "
                 f"{_format_tensors(tensors)}, the manifest says {_format_tensors(expected)}"
             )
+
+    def _read_activation_size(self) -> int:
+        engine = self._engine
+        if hasattr(engine, "device_memory_size_v2"):  # from TensorRT 10.1 on
+            size = engine.device_memory_size_v2
+        else:
+            size = engine.device_memory_size
+        return int(size)
 
     def _read_max_sizes(self) -> dict[str, int]:
         engine = self._engine

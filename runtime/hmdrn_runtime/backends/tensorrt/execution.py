@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmdrn_runtime.backends.base import GraphOutputs
+from hmdrn_runtime.backends.tensorrt.activations import ActivationMemory
 from hmdrn_runtime.backends.tensorrt.cuda.base import CapturedGraph, Cuda, DeviceBuffer, PinnedBuffer, Stream
 from hmdrn_runtime.backends.tensorrt.engine import LoadedEngine
 from hmdrn_runtime.backends.timing import TransferTimes
@@ -109,14 +111,19 @@ class Execution:
     Args:
         cuda: Its context is current, here and in `run`.
         loaded: The engine.
+        activations: Lends it the memory for its activations, for one run at a time. Where another buffer is
+            lent than for the run before, that run is not a captured graph.
         profiler: TensorRT's IProfiler that receives the layers' times; None to capture graphs.
 
     Attributes:
         binding: The inputs that the context was last given; empty if none.
     """
 
-    def __init__(self, cuda: Cuda, loaded: LoadedEngine, profiler: Any = None) -> None:
-        self._cuda, self._loaded = cuda, loaded
+    def __init__(
+        self, cuda: Cuda, loaded: LoadedEngine, activations: ActivationMemory, profiler: Any = None
+    ) -> None:
+        self._cuda, self._loaded, self._activations = cuda, loaded, activations
+        self._activation_address = 0
         self._context = loaded.create_context(profiler)
         self._stream = Stream(cuda)
         names = [tensor.name for tensor in (*loaded.graph.inputs, *loaded.graph.outputs)]
@@ -135,11 +142,12 @@ class Execution:
         The inputs are within the engine's maximum sizes; host arrays are C-contiguous. After a BackendError
         the execution must be reset or dropped.
         """
-        self._stage(inputs)
-        try:
-            self._submit()
-        finally:  # after an error too: pending copies must not outlive their memory
-            self._cuda.synchronize(self._stream.stream)
+        with self._borrow_memory():
+            self._stage(inputs)
+            try:
+                self._submit()
+            finally:  # after an error too: pending copies must not outlive their memory
+                self._cuda.synchronize(self._stream.stream)
         return {name: array.copy() for name, array in self._outputs.items()}
 
     def run_timed(self, inputs: Inputs) -> tuple[GraphOutputs, TransferTimes]:
@@ -147,8 +155,9 @@ class Execution:
 
         The times are those of the host's clock, and include waiting for each part to finish.
         """
-        self._stage(inputs)
-        seconds = [self._time(steps) for steps in (self._uploads, [self._enqueue], self._downloads)]
+        with self._borrow_memory():
+            self._stage(inputs)
+            seconds = [self._time(steps) for steps in (self._uploads, [self._enqueue], self._downloads)]
         return {name: array.copy() for name, array in self._outputs.items()}, TransferTimes(*seconds)
 
     def reset(self) -> None:
@@ -160,9 +169,19 @@ class Execution:
         self.reset()
         self._context = None
 
+    @contextmanager
+    def _borrow_memory(self) -> Iterator[None]:
+        """Have memory for activations during a run."""
+        self._loaded.log.begin_call()
+        with self._activations.borrow(self._loaded.activation_size, self._activation_address) as buffer:
+            if buffer.address != self._activation_address:
+                self.reset()  # a captured graph uses the previous memory
+                self._loaded.give_memory(self._context, buffer.address)
+                self._activation_address = buffer.address
+            yield
+
     def _stage(self, inputs: Inputs) -> None:
         """Copy host inputs to page-locked memory, and give the context new shapes and addresses."""
-        self._loaded.log.begin_call()
         # Equal shapes use the same staging memory: an unchanged binding is still valid.
         if self.binding != (binding := describe_binding(inputs)):
             self._bind(inputs)

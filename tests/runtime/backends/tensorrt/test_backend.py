@@ -122,10 +122,10 @@ def test_every_graph_gives_what_onnx_runtime_gives(opened, reference, pixels, gr
 def test_placed_arrays_stay_on_the_device_and_are_read_block_by_block(opened, reference, pixels, operator):
     cuda = FakeCuda()
     backend = opened(cuda)
-    mine = operator.copy()
+    mine, before = operator.copy(), set(cuda.memory)
     placed = backend.place(mine)
     # One class of padding: the last block is as large as the others.
-    assert list(cuda.memory.values()) == [mine.nbytes // 8 * 9]
+    assert [cuda.memory[address] for address in cuda.memory.keys() - before] == [mine.nbytes // 8 * 9]
     mine[:] = 0
     expected = reference.run("classify", {"images": pixels, "operator": operator})
     for _ in range(2):
@@ -148,6 +148,40 @@ def test_blocks_at_unaligned_addresses_are_moved_on_the_device(opened, reference
                 backend.run("classify", {"images": pixels[:1], "operator": placed}),
                 reference.run("classify", {"images": pixels[:1], "operator": operators}),
             )
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.0.1", "10.3.0", "11.4.0"])
+def test_contexts_of_all_graphs_share_one_set_of_activations(opened, reference, pixels, operator, version):
+    backend = opened(FakeCuda(), version=version, sharing=True)
+    galleries = [operator[n : n + 3] for n in range(MAX_EXECUTIONS)]
+    for placed, rows in [(backend.place(rows), rows) for rows in galleries]:
+        inputs = {"images": pixels[:1], "operator": placed}
+        assert_equal(backend.run("classify", inputs), reference.run("classify", {**inputs, "operator": rows}))
+    for graph in ("enroll", "encode", "explain"):
+        assert_equal(backend.run(graph, {"images": pixels[:1]}), reference.run(graph, {"images": pixels[:1]}))
+    engines = backend._trt.engines
+    assert sum(engine.contexts for engine in engines) == MAX_EXECUTIONS + 3
+    (buffer,) = backend._activations._idle
+    assert buffer.size == max(engine.activation_size for engine in engines)
+
+
+def test_a_captured_graph_is_not_launched_in_memory_that_another_run_has(opened, reference, pixels, operator):
+    cuda = FakeCuda()
+    backend = opened(cuda)
+    inputs = {"images": pixels[:1], "operator": operator[:3]}
+    expected = reference.run("classify", inputs)
+
+    def run():
+        for _ in range(3):
+            assert_equal(backend.run("classify", inputs), expected)
+
+    run()
+    assert (cuda.captures, cuda.launches) == (1, 2)
+    with cuda.current(), backend._activations.borrow(1):
+        run()
+    assert (cuda.captures, cuda.launches) == (2, 4)
+    run()
+    assert (cuda.captures, cuda.launches) == (2, 7)
 
 
 def test_memory_is_given_back_with_what_was_placed_and_with_the_backend(opened, pixels, operator):
@@ -397,6 +431,7 @@ def test_threads_have_a_context_each_if_allowed_and_later_ones_reuse_them(
     assert at_once(4, work) == []
     (engine,) = backend._trt.engines
     assert 1 <= engine.contexts <= most
+    assert 1 <= len(backend._activations._idle) <= most
 
 
 @pytest.mark.slow
