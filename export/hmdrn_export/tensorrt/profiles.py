@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hmdrn_runtime.backends.tensorrt.batching import pad_class_count
+from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.bundle.manifest import Graph, Level, Network
 from hmdrn_runtime.errors import ExportError
+from hmdrn_runtime.gallery.gallery import Gallery
+from hmdrn_runtime.gallery.photo_statistics import check_network
 from hmdrn_runtime.matching.ridge import SOLVE_BATCH
+from hmdrn_runtime.open_set.background import open_background
+from hmdrn_runtime.open_set.threshold import active_calibration
 
 SizeRange = tuple[int, int, int]
 """The smallest size, the one to optimize for, and the largest."""
@@ -23,7 +29,7 @@ class ShapeBounds:
 
     Attributes:
         batch: Photos at once.
-        classes: Enrolled species.
+        classes: Species that a photo is compared with, at once.
         shots: Photos of a species; matters where a class is all of its tokens (the attention head).
     """
 
@@ -64,6 +70,32 @@ def default_bounds(model: Network) -> ShapeBounds:
         return ShapeBounds(classes=(1, 5, 20))
     least, usual, most = ShapeBounds.classes
     return ShapeBounds(classes=(least, usual, max(usual, min(most, _OPERATOR_MEMORY // (4 * model.packed)))))
+
+
+def fit_gallery(bounds: ShapeBounds, bundle: Bundle, gallery: Gallery | None = None) -> ShapeBounds:
+    """Return bounds optimized for the number of classes that the backend runs for a gallery.
+
+    These are the gallery's species, followed by the bundle's background species if it is calibrated with
+    them, and padded as on the device.
+
+    Args:
+        bounds: The bounds; the range of classes stays.
+        bundle: The bundle.
+        gallery: The gallery that will run; None for the bounds' usual number of species, calibrated.
+
+    Raises:
+        BundleError: The bundle's background is damaged.
+        GalleryError: The gallery is of another network, or its calibration is damaged.
+    """
+    least, species, most = bounds.classes
+    background = open_background(bundle)
+    if gallery is not None:
+        check_network(bundle.manifest.network, gallery.network, "the gallery")
+        species = max(len(gallery), 1)
+        if active_calibration(gallery.calibration, background) is None:
+            background = None
+    classes = species + (0 if background is None else len(background.operators))
+    return replace(bounds, classes=(least, min(pad_class_count(classes, most), most), most))
 
 
 def profile_shapes(name: str, graph: Graph, levels: tuple[Level, ...], bounds: ShapeBounds) -> Shapes:
