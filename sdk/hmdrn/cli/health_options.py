@@ -120,7 +120,11 @@ def describe_status(status: WatchStatus, state: str) -> str:
     if status.diary is not None:
         last = f", last {status.diary.last}" if status.diary.last is not None else ""
         parts.append(f"{status.diary.visits} visits{last}")
-        lost = {"without pictures": status.diary.without_pictures, "waiting": status.diary.waiting}
+        lost = {
+            "without pictures": status.diary.without_pictures,
+            "without a clip": status.diary.without_clips,
+            "waiting": status.diary.waiting,
+        }
         parts += [f"{count} {name}" for name, count in lost.items() if count]
     if status.memory is not None:
         parts.append(f"{status.memory / 1e6:.0f} MB")

@@ -15,6 +15,7 @@ from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, option
 from hmdrn.cli.output_paths import check_output_path
 from hmdrn.cli.parameters import FiniteRange
+from hmdrn.visits.clip_recorder import CLIP_MARGIN, MAX_MARGIN
 from hmdrn.visits.recorder import VisitRecorder
 from hmdrn.visits.store import MAX_MEGABYTES, VisitStore
 from hmdrn.visits.visit import Visit
@@ -33,6 +34,7 @@ class VisitOptions:
         visits: The diary's file; None for no diary.
         visits_mb: Most megabytes of it.
         visits_days: Age at which visits are deleted; None keeps them.
+        clips: Seconds before and after a visit that its clip has; None for no clips.
         home_assistant: Topic that Home Assistant looks for devices at; None to announce none.
         notify: Addresses of Apprise.
         notify_every: Seconds between two notifications of one species.
@@ -41,6 +43,7 @@ class VisitOptions:
     visits: Path | None
     visits_mb: float
     visits_days: float | None
+    clips: float | None
     home_assistant: str | None
     notify: tuple[str, ...]
     notify_every: float
@@ -74,6 +77,15 @@ def visit_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Age at which visits are deleted.  [default: never]",
         ),
         option(
+            "--clips",
+            type=FiniteRange(0, MAX_MARGIN),
+            metavar="S",
+            is_flag=False,
+            flag_value=str(CLIP_MARGIN),
+            help="With --visits: keep a clip of each visit, of 30 seconds at most, with S seconds before and "
+            f"after it, {CLIP_MARGIN:g} if left out. They take at most half of the diary.",
+        ),
+        option(
             "--home-assistant",
             metavar="PREFIX",
             is_flag=False,
@@ -105,6 +117,7 @@ class Diary:
 
     def __init__(self, recorder: VisitRecorder | None, receivers: list[Callable[[Visit], None]]) -> None:
         self._recorder, self._receivers = recorder, receivers
+        self._is_closed = False
 
     def status(self) -> DiaryStatus | None:
         """Return the state of the diary; None without one."""
@@ -117,8 +130,16 @@ class Diary:
 
     def close(self) -> None:
         """End all visits."""
-        if self._recorder is not None:
-            self._pass_on(self._recorder.close())
+        if self._recorder is None:
+            return
+        self._pass_on(self._recorder.close())
+        missing = self._recorder.missing_clips
+        if missing and not self._is_closed:
+            print_message(
+                f"{missing} visit{'s' * (missing != 1)} without a clip: encoding was too slow, or there was "
+                "no room on the disk"
+            )
+        self._is_closed = True
 
     def _pass_on(self, visits: Iterable[Visit]) -> None:
         for visit in visits:
@@ -141,11 +162,15 @@ def open_diary(
         HmdrnError: The file cannot be opened, or an address is wrong.
     """
     if options.visits is None:
-        if options.notify or options.home_assistant is not None:
-            raise click.UsageError("--notify and --home-assistant are about visits: give --visits FILE too")
+        if options.notify or options.home_assistant is not None or options.clips is not None:
+            raise click.UsageError(
+                "--clips, --notify and --home-assistant are about visits: give --visits FILE too"
+            )
         return Diary(None, [])
     if options.home_assistant is not None and publisher is None:
         raise click.UsageError("--home-assistant needs a broker: give --mqtt too")
+    if options.clips is not None and source.kind == "photos":
+        raise click.UsageError("--clips needs a camera or a film: photos of a folder have no clips")
     inputs = [gallery, *filter(None, [source.path])]
     path = check_output_path(options.visits, "visits", inputs)
     store = stack.enter_context(VisitStore(path, True, options.visits_mb, options.visits_days))
@@ -160,6 +185,7 @@ def open_diary(
         notifier = Notifier(options.notify, store, options.notify_every, print_message)
         stack.callback(notifier.close)
         receivers.append(notifier.publish)
-    diary = Diary(VisitRecorder(store, recognizer, source.name, source.live, print_message), receivers)
+    recorder = VisitRecorder(store, recognizer, source.name, source.live, print_message, options.clips)
+    diary = Diary(recorder, receivers)
     stack.callback(diary.close)
     return diary

@@ -59,7 +59,7 @@ class ClipBuffer:
         """Add a frame.
 
         Args:
-            clock: Its time in seconds; one that runs backwards empties the buffer: a film begins anew.
+            clock: Its time in seconds; one that runs backwards empties the buffer.
             jpeg: Its picture; one that does not fit beside the clips that wait is left out.
         """
         slot = _find_slot(clock)

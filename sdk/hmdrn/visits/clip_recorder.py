@@ -20,6 +20,8 @@ from hmdrn.visits.visit import Visit, VisitClip
 from hmdrn.watching.frames import Frame
 from hmdrn_runtime.errors import HmdrnError
 
+CLIP_MARGIN = 5.0
+"""Seconds before and after a visit that show how it comes and goes."""
 MAX_MARGIN = 10.0
 """Most seconds before and after a visit."""
 _MAX_JOBS = 8
@@ -73,7 +75,6 @@ class ClipRecorder:
         self._store, self._seconds, self._waits, self._report = store, seconds, waits, report
         self._buffer = ClipBuffer()
         self._requests: list[_Request] = []
-        self._clock = float("-inf")
         self._jobs: queue.Queue[_Job | None] = queue.Queue(_MAX_JOBS)
         self._is_failing = False
         self._lock = threading.Lock()
@@ -85,9 +86,6 @@ class ClipRecorder:
         """Keep a frame, and begin to encode the clips that are complete with it."""
         if frame.file is not None or not isinstance(frame.pixels, np.ndarray):
             return
-        if clock < self._clock:  # a film that begins anew
-            self._submit(float("inf"))
-        self._clock = clock
         if self._buffer.is_due(clock):
             self._buffer.add(clock, encode_frame(frame.pixels))
         self._submit(clock)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
+from hmdrn.visits.clip_recorder import ClipRecorder
 from hmdrn.visits.naming import NameTally
 from hmdrn.visits.pictures import EVERY_SECONDS, PictureChooser
 from hmdrn.visits.reserve import Reserve
@@ -39,6 +40,7 @@ class _OpenVisit:
     saved: float = 0.0
     label: str | None = None
     is_decided: bool = False
+    has_clip: bool = False
     id: int = 0
 
 
@@ -56,10 +58,16 @@ class VisitRecorder:
         source: Name of the source, without passwords: `watching.source.name`.
         live: True if frames come at their own time; the times of a film continue from its first frame.
         report: Called once when the file begins to fail.
+        clips: Seconds before and after a visit, 0 to 10, to keep a clip of it, of 30 seconds at most; None
+            for no clips. A clip is stored some seconds after its visit; photos have none.
 
     Attributes:
         recognizer: The recognizer that names the visits; replace it where the model is switched.
         count: Visits that have ended so far.
+
+    Raises:
+        MissingDependencyError: Clips need OpenCV (extra `camera`).
+        HmdrnError: `clips` is out of its range, or OpenCV cannot write them.
 
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
@@ -80,10 +88,12 @@ class VisitRecorder:
         source: str,
         live: bool = True,
         report: Callable[[str], None] = lambda message: None,
+        clips: float | None = None,
     ) -> None:
         self.recognizer: Recognizer = recognizer
         self._store, self._source, self._report = store, source, report
         self._live = live
+        self._clips = None if clips is None else ClipRecorder(store, clips, not live, report)
         self._offset: float | None = None
         """Seconds since 1970 at which a film begins."""
         self._open: dict[int, _OpenVisit] = {}
@@ -103,6 +113,8 @@ class VisitRecorder:
         """
         ended = [self._close(track) for track in result.gone if track in self._open]
         clock, time = self._read_clock(result.frame)
+        if self._clips is not None:
+            self._clips.add(result.frame, clock)
         for sighting in result.sightings:
             visit = self._open.get(sighting.track)
             if visit is not None and _is_over(visit, sighting, clock, result.frame):
@@ -120,12 +132,25 @@ class VisitRecorder:
         last = self._last
         name, end = (None, None) if last is None else (last.naming.text, last.end)
         return DiaryStatus(
-            self.count, len(self._waiting), self._without_pictures, self._is_failing, name, end
+            self.count,
+            len(self._waiting),
+            self._without_pictures,
+            self._is_failing,
+            name,
+            end,
+            self.missing_clips,
         )
 
+    @property
+    def missing_clips(self) -> int:
+        """Number of visits that stayed without the clip that they should have."""
+        return 0 if self._clips is None else self._clips.missing
+
     def close(self) -> list[Visit]:
-        """End all visits, and return them."""
+        """End all visits, and return them, once their clips are stored."""
         ended = [self._close(track) for track in list(self._open)]
+        if self._clips is not None:
+            self._clips.close()
         self._reserve.release()
         return [visit for visit in ended if visit is not None]
 
@@ -155,9 +180,13 @@ class VisitRecorder:
         )
         # The next photo of a folder may come much later, and this one is not answered again.
         is_due = frame.file is not None or clock - visit.saved >= SAVE_SECONDS
-        if visit.is_decided and is_due:
+        fills_clip = self._clips is not None and self._clips.is_full(visit.start, clock)
+        if visit.is_decided and (is_due or (fills_clip and not visit.has_clip)):
             visit.saved = clock
-            visit.id = self._write(self._make(visit, sighting.track, is_closed=False)).id
+            stored = self._write(self._make(visit, sighting.track, is_closed=False))
+            visit.id = stored.id
+            if fills_clip:
+                self._request_clip(visit, stored)
 
     def _close(self, track: int) -> Visit | None:
         """End a visit; returns it as it is stored, None if it has no name."""
@@ -166,7 +195,13 @@ class VisitRecorder:
             return None
         self.count += 1
         self._last = self._write(self._make(visit, track, is_closed=True))
+        self._request_clip(visit, self._last)
         return self._last
+
+    def _request_clip(self, visit: _OpenVisit, stored: Visit) -> None:
+        if self._clips is not None and not visit.has_clip:
+            visit.has_clip = True
+            self._clips.request(stored, visit.start, visit.last)
 
     def _make(self, visit: _OpenVisit, track: int, is_closed: bool) -> Visit:
         network, gallery = self.recognizer.bundle.manifest.network, self.recognizer.gallery

@@ -29,6 +29,7 @@ class DiaryStatus:
         is_failing: Whether the file cannot be written as it should.
         last: The last visit's species, "unknown" or "not a subject"; None before the first.
         last_end: Time of its end (UTC).
+        without_clips: Visits that stayed without the clip that they should have.
 
     Examples:
         >>> hmdrn.DiaryStatus(visits=12, waiting=2).waiting
@@ -41,6 +42,7 @@ class DiaryStatus:
     is_failing: bool = False
     last: str | None = None
     last_end: datetime | None = None
+    without_clips: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -49,7 +51,7 @@ class DiaryStatus:
             end = self.last_end.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             last = {"species": self.last, "end": end}
         counts = {"ended": self.visits, "waiting": self.waiting, "without_pictures": self.without_pictures}
-        return {**counts, "last": last}
+        return {**counts, "without_clips": self.without_clips, "last": last}
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def test_the_oldest_frames_leave_first():
     assert [frame.slot for frame in buffer.take(0.0, 9.0)] == [20, 30, 40]
 
 
-def test_a_film_that_begins_anew_empties_the_buffer():
+def test_a_clock_that_runs_backwards_empties_the_buffer():
     buffer = ClipBuffer()
     for clock in (7.0, 8.0, 0.0, 1.0):
         buffer.add(clock, b"x")

@@ -66,12 +66,13 @@ def test_the_rate_is_that_of_the_last_seconds_and_falls_while_the_loop_hangs():
 
 def test_a_status_is_json_ready():
     end = datetime(2026, 5, 1, 8, 30, tzinfo=timezone.utc)
-    diary = DiaryStatus(3, 1, 2, True, "Jay", end)
+    diary = DiaryStatus(3, 1, 2, True, "Jay", end, 4)
     values = replace(RUNNING, memory=123_400_000, generation=7, rate=9.876, diary=diary).to_dict()
     assert values["visits"] == {
         "ended": 3,
         "waiting": 1,
         "without_pictures": 2,
+        "without_clips": 4,
         "last": {"species": "Jay", "end": "2026-05-01T08:30:00.000Z"},
     }
     numbers = [values[name] for name in ("memory_mb", "gallery_generation", "frames_per_second")]
