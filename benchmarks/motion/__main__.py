@@ -28,7 +28,6 @@ from hmdrn.cli.output import print_facts
 from hmdrn_runtime.datasets.dataset import Photo, open_dataset
 from hmdrn_runtime.images.preprocessing import Box, crop_box
 
-RATE = 15.0
 SIDE = 256
 """Side in pixels of the photos that are pasted."""
 NAME_EVERY = 5
@@ -83,6 +82,7 @@ def score_film(species: Species, film: Film, score: MotionScore) -> float:
 @click.option("--films", default=5, help="Number of films.")
 @click.option("--minutes", default=2.0, help="Length of each film.")
 @click.option("--size", default="1920x1080", help="Width and height.")
+@click.option("--rate", default=15.0, help="Frames a second.")
 @click.option("--way", default=5, help="Species in a film.")
 @click.option("--shots", default=5, help="Photos of each that are enrolled.")
 @click.option("--noise", default=Conditions().noise, help="Noise, 0-255.")
@@ -94,6 +94,7 @@ def main(
     films: int,
     minutes: float,
     size: str,
+    rate: float,
     way: int,
     shots: int,
     noise: float,
@@ -107,9 +108,9 @@ def main(
     score, spent = MotionScore(), 0.0
     for index in range(seed, seed + films):
         species = Species(groups[index % len(groups)], way, shots, index)
-        settings = FilmSettings(60 * minutes, RATE, (width, height), seed=index)
+        settings = FilmSettings(60 * minutes, rate, (width, height), seed=index)
         spent += score_film(species, Film(species.subjects, settings, Conditions(noise=noise)), score)
-    values = {**score.to_dict(), "cpu_ms_a_frame": round(1e3 * spent / (score.seconds * RATE), 2)}
+    values = {**score.to_dict(), "cpu_ms_a_frame": round(1e3 * spent / (score.seconds * rate), 2)}
     if as_json:
         json.dump({"schema": "hmdrn.benchmark.motion/1", **values}, sys.stdout, indent=2)
         print()

@@ -70,12 +70,14 @@ def test_names_are_counted_by_frames_and_by_visits():
         true = hmdrn.Prediction("A", 1.0, 1.0, None, (hmdrn.Match("A", 1.0, 0.0, {}),))
         wrong = hmdrn.Prediction("B", 1.0, 1.0, None, (hmdrn.Match("B", 1.0, 0.0, {}),))
         scorer.add_names(0, "A", {"motion": motion, "true boxes": true, "whole frame": wrong})
+    scorer.add_names(1, "A", {"motion": wrong, "true boxes": true, "whole frame": wrong})
     scorer.finish(2.0, 10.0)
     values = score.to_dict()
-    assert (values["named_crops"], values["named_visits"]) == (3, 1)
-    assert values["accuracy"] == {"motion": 33.3, "true boxes": 100.0, "whole frame": 0.0}
-    assert values["accuracy_of_visits"] == {"motion": 100.0, "true boxes": 100.0, "whole frame": 0.0}
-    assert values["motion_less_true_boxes"] == [-66.67, 0.0]
+    assert (values["named_crops"], values["named_visits"]) == (4, 2)
+    assert values["accuracy"] == {"motion": 25.0, "true boxes": 100.0, "whole frame": 0.0}
+    assert values["accuracy_of_visits"] == {"motion": 50.0, "true boxes": 100.0, "whole frame": 0.0}
+    assert values["motion_less_true_boxes"] == [-75.0, 17.68]
+    assert values["visits_motion_less_true_boxes"] == [-50.0, 70.71]
 
 
 @pytest.mark.slow
