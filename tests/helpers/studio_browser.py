@@ -8,7 +8,13 @@ from contextlib import contextmanager
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-OPTIONS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+INSECURE = "studio.example"
+"""A name of this machine that browsers do not know as such: pages there get no camera without https."""
+OPTIONS = [
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream",
+    f"--host-resolver-rules=MAP {INSECURE} 127.0.0.1",
+]
 
 
 @contextmanager
@@ -19,6 +25,17 @@ def served(session, access=None, view=None):
 
     with run_in_thread(create_app(session, access or Access(), view)) as address:
         yield address
+
+
+def drag(page, picture, start, end) -> None:
+    """Drag over a picture from one place to another, in shares of its sides."""
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    page.mouse.move(*points[1], steps=4)
+    page.mouse.up()
 
 
 _LOAD_STYLES = """() => Promise.all([...document.querySelectorAll("link[rel=stylesheet]")].map((link) =>

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import io
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from html import unescape
 
 import pytest
 from PIL import Image
+from studio_browser import CHROMIUM, OPTIONS, served
 
 import hmdrn
 from hmdrn_runtime.specimens.drawing import draw_specimens
@@ -101,3 +103,45 @@ def photos():
         [("photos", (f"{s}-{n}.png", encode_png(image), "image/png")) for n, image in enumerate(images)]
         for s, images in enumerate(drawn)
     ]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium with a fake camera, for the tests of a module."""
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def serve():
+    """Serve a studio until the pages are closed: a page that asks a server that is gone reports an error."""
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(served(*arguments, **options))
+
+
+@pytest.fixture
+def open_page(browser, serve):
+    """Open a page in a browser session of its own; requests to other machines and errors fail the test."""
+    contexts, problems = [], []
+
+    def make(address: str, **options):
+        context = browser.new_context(**{"permissions": ["camera"], **options})
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+
+        def check(request):
+            if not request.url.startswith((address, "blob:")):
+                problems.append(request.url)
+
+        page.on("request", check)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+        contexts.append(context)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert problems == []

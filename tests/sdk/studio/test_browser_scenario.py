@@ -69,7 +69,7 @@ class Browser:
         self.problems: list[str] = []
 
     def open(self, address: str, **options):
-        page = self.chromium.new_context(**options).new_page()
+        page = self.chromium.new_context(permissions=["camera"], **options).new_page()
         page.set_default_timeout(30_000)
 
         def check(request) -> None:
@@ -215,7 +215,7 @@ def test_long_work_shows_progress_and_is_cancelled(session, drawn, tmp_path):
 def test_a_missing_camera_is_said_with_what_to_do(session):
     with served(session) as address, sync_playwright() as driver:
         browser = Browser(driver, None)
-        page = browser.open(address, permissions=["camera"])
+        page = browser.open(address)
         page.goto(f"{address}/classify")
         page.get_by_role("button", name="Start the camera").click()
         status(page, "There is no camera here: connect one")
