@@ -24,12 +24,14 @@ import click
 import cv2
 import numpy as np
 
-from benchmarks.motion.__main__ import RATE, Species
+from benchmarks.motion.__main__ import Species
 from benchmarks.motion.film import Film, FilmSettings
 from hmdrn.cli.output import print_facts
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import HmdrnError
 
+RATE = 15.0
+"""Frames a second of the film."""
 SETTLE_SECONDS, MIN_SECONDS = 60.0, 120.0
 """Seconds after which memory counts as settled, and the least seconds from there to measure its growth."""
 INTERVAL = 5.0

@@ -50,7 +50,7 @@ def draw_sightings(
     """
     draw = ImageDraw.Draw(image)
     size = max(12, image.height // 24)
-    for sighting, reason in itertools.zip_longest(sightings, evidence, fillvalue=""):
+    for sighting, reason in zip(sightings, evidence or itertools.repeat(""), strict=False):
         smoothed = sighting.smoothed
         color = _COLORS[smoothed.state]
         text = smoothed.text

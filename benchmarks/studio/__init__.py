@@ -1,0 +1,1 @@
+"""What viewers and idle hours of `hmdrn studio` cost."""
