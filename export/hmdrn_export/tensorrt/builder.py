@@ -27,9 +27,10 @@ class BuildOptions:
         targets: GPUs to compile for, such as "SM86"; for compilers that work ahead of time.
         timing_cache: Timings of an earlier build, which make this one faster.
         dla_core: Deep-learning accelerator to run on, with the GPU for unsupported layers; None for the GPU.
-        float32_nodes: For versions before strong typing: nodes that stay float32 while others become half;
-            None if nothing becomes half.
-        quantized: The graph has Q/DQ, for which versions before strong typing need a flag.
+        strongly_typed: Take the precision from the graph's types, where the compiler can; else from flags.
+        float32_nodes: With flags: nodes that stay float32 while others become half; None if nothing becomes
+            half.
+        quantized: The graph has Q/DQ, which needs a flag without strong typing.
 
     Examples:
         >>> hmdrn.BuildOptions(workspace_mib=512).workspace_mib
@@ -40,8 +41,13 @@ class BuildOptions:
     targets: tuple[str, ...] = ()
     timing_cache: bytes = b""
     dla_core: int | None = None
+    strongly_typed: bool = True
     float32_nodes: frozenset[str] | None = None
     quantized: bool = False
+
+
+class GraphRefusedError(BackendError):
+    """A graph that the compiler does not take in the way that it was given: another way may do."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ def build_engine(
     """Parse and compile an ONNX file, with its weights beside it, by the compiler's module `trt`.
 
     Raises:
-        BackendError: The compiler refuses the graph; the message quotes it.
+        GraphRefusedError: The compiler refuses the graph; the message quotes it.
+        BackendError: The compiler cannot be used here, or not with these options.
     """
     log = get_logger(trt)
     with log.record() as record:
@@ -95,7 +102,7 @@ def _build(
     flags = 0
     if features.explicit_batch:
         flags |= 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
-    if features.strong_typing:
+    if features.strong_typing and options.strongly_typed:
         flags |= 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, log)
@@ -104,7 +111,7 @@ def _build(
         texts = [f"node {error.node()}: {error.desc()}" for error in errors]
         raise _make_refusal(features, path, "parse", texts or record.errors)
     config = _configure(trt, features, builder, options, report)
-    if not features.strong_typing and options.float32_nodes is not None:
+    if features.precision_flags and not options.strongly_typed and options.float32_nodes is not None:
         _pin_float32(trt, features, network, options.float32_nodes)
     profile = builder.create_optimization_profile()
     for name, (least, best, most) in shapes.items():
@@ -152,11 +159,12 @@ def _configure(
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = options.dla_core
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-    if not features.strong_typing and options.float32_nodes is not None:
-        config.set_flag(trt.BuilderFlag.FP16)
-        config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    if not features.strong_typing and options.quantized:
-        config.set_flag(trt.BuilderFlag.INT8)
+    if features.precision_flags and not options.strongly_typed:
+        if options.float32_nodes is not None:
+            config.set_flag(trt.BuilderFlag.FP16)
+            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        if options.quantized:
+            config.set_flag(trt.BuilderFlag.INT8)
     return config
 
 
@@ -169,12 +177,12 @@ def _set_timing_cache(config: Any, timings: bytes) -> None:
 
 
 def _pin_float32(trt: Any, features: CompilerFeatures, network: Any, names: frozenset[str]) -> None:
-    """Keep layers in float32 by the names of their nodes, for versions before strong typing.
+    """Keep layers in float32 by the names of their nodes, where flags decide the precision.
 
     Layers that the parser adds by itself follow those whose results they move.
 
     Raises:
-        BackendError: Most of the names belong to no layer: the rest would be rounded silently.
+        GraphRefusedError: Most of the names belong to no layer: the rest would be rounded silently.
     """
     matched, pinned = set[str](), set[str]()
     for i in range(network.num_layers):
@@ -185,7 +193,7 @@ def _pin_float32(trt: Any, features: CompilerFeatures, network: Any, names: froz
         if layer.name not in names and not added:
             continue
         matched.add(layer.name)
-        if not features.strong_typing:
+        if features.precision_flags:
             layer.precision = trt.float32
             for j in range(layer.num_outputs):
                 tensor = layer.get_output(j)
@@ -194,7 +202,7 @@ def _pin_float32(trt: Any, features: CompilerFeatures, network: Any, names: froz
                     pinned.add(tensor.name)
     # The names are those of all graphs, which share most of them.
     if 4 * len(matched & names) < len(names):
-        raise BackendError(
+        raise GraphRefusedError(
             f"{features.module} knows {len(matched & names)} of {len(names)} layers that are to stay float32 "
             "by name: build from the float32 graphs (hmdrn-export --precision fp32), or use ONNX Runtime"
         )
@@ -210,11 +218,11 @@ def _list_node_types(network: Any) -> dict[str, tuple[str, ...]]:
     return types
 
 
-def _make_refusal(features: CompilerFeatures, path: Path, step: str, errors: list[str]) -> BackendError:
+def _make_refusal(features: CompilerFeatures, path: Path, step: str, errors: list[str]) -> GraphRefusedError:
     # The first names the cause, the last the call that failed by it.
     reasons = dict.fromkeys(" ".join(text.split()) for text in (*errors[:1], *errors[-1:]))
     reason = "; then: ".join(reasons) or "it gives no reason"
-    return BackendError(f"{features.module} could not {step} {path}: {reason}")
+    return GraphRefusedError(f"{features.module} could not {step} {path}: {reason}")
 
 
 def make_monitor(trt: Any, report: ProgressCallback) -> Any:

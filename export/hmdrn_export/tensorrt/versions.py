@@ -16,7 +16,8 @@ class CompilerFeatures:
     Attributes:
         module: Name of its Python module.
         since: First version of the range; it ends before the next range of the same module.
-        strong_typing: The graph's types decide the precision. Otherwise flags do, and float32 layers by name.
+        strong_typing: The graph's types can decide the precision.
+        precision_flags: Flags can decide the precision, with float32 layers by name.
         explicit_batch: A network must be created with an explicit batch.
         progress: It has IProgressMonitor.
         timing_cache: Timings of kernels can be kept for the next build.
@@ -29,6 +30,7 @@ class CompilerFeatures:
     module: str
     since: tuple[int, int]
     strong_typing: bool
+    precision_flags: bool
     explicit_batch: bool
     progress: bool
     timing_cache: bool
@@ -38,14 +40,13 @@ class CompilerFeatures:
 
 
 FEATURES = (
-    CompilerFeatures("tensorrt", (8, 5), False, True, False, True, False, 17),
-    CompilerFeatures("tensorrt", (8, 6), False, True, False, True, False, 17, profile_sharing=True),
-    CompilerFeatures("tensorrt", (10, 0), False, False, True, True, False, 18),
-    # Strong typing exists since 10.0, and takes all of our graphs since 10.12.
-    CompilerFeatures("tensorrt", (10, 12), True, False, True, True, False, 18),
-    CompilerFeatures("tensorrt_rtx", (1, 7), True, False, True, False, True, 18),
+    CompilerFeatures("tensorrt", (8, 5), False, True, True, False, True, False, 17),
+    CompilerFeatures("tensorrt", (8, 6), False, True, True, False, True, False, 17, profile_sharing=True),
+    CompilerFeatures("tensorrt", (10, 0), True, True, False, True, True, False, 18),
+    CompilerFeatures("tensorrt", (11, 0), True, False, False, True, True, False, 18),
+    CompilerFeatures("tensorrt_rtx", (1, 7), True, False, False, True, False, True, 18),
 )
-"""Ranges of each module in order. TensorRT 11 has the features of 10.12, and no precision flags."""
+"""Ranges of each module in order."""
 
 
 def find_features(module: str, version: str) -> CompilerFeatures:

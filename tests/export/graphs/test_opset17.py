@@ -10,7 +10,7 @@ from onnx_graphs import load_graph
 
 from hmdrn_export.exporter import export_bundle
 from hmdrn_export.graphs.opset17 import convert_to_opset17
-from hmdrn_export.tensorrt.engines import choose_source
+from hmdrn_export.tensorrt.sources import list_sources
 from hmdrn_export.tensorrt.versions import find_features
 from hmdrn_network.checkpoints import load_checkpoint
 from hmdrn_runtime.backends.selection import open_backend
@@ -116,7 +116,7 @@ def test_an_opset_17_bundle_is_verified_and_older_compilers_choose_it(
     assert {graph.opset for graph in manifest.variants["fp32-opset17"].values()} == {17}
     assert manifest.variants["fp32-opset17"].keys() == manifest.variants["fp32"].keys()
     old, new = (find_features("tensorrt", version) for version in ("8.5.2", "10.3.0"))
-    assert choose_source(manifest, old, "8.5.2").variant == "fp32-opset17"
-    assert choose_source(manifest, new, "10.3.0").variant == "fp32"
+    assert list_sources(manifest, old, "8.5.2")[0].variant == "fp32-opset17"
+    assert list_sources(manifest, new, "10.3.0")[0].variant == "fp32"
     with pytest.raises(BackendError, match=r"variant 'fp32-opset17' of .* is for tensorrt"):
         open_backend(open_bundle(path, "fp32-opset17"))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import onnx
 import pytest
 
+from hmdrn.cli.engine_check import describe_engine_check
 from hmdrn_export.precision.rules import list_values
-from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
-from hmdrn_export.tensorrt.engines import build_engines, list_float32_nodes
+from hmdrn_export.tensorrt import engines
+from hmdrn_export.tensorrt.builder import BuildOptions, GraphRefusedError, build_engine
+from hmdrn_export.tensorrt.engines import build_engines
+from hmdrn_export.tensorrt.self_check import EngineCheck
+from hmdrn_export.tensorrt.sources import list_float32_nodes
 from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import BackendError
@@ -40,11 +45,13 @@ class Layer:
 class TensorRT:
     """As much of TensorRT 10.3 as the builder meets, for graphs of ours.
 
-    It refuses timings of another device, as TensorRT does; without any, it returns its own.
+    It refuses timings of another device, as TensorRT does; without any, it returns its own. It compiles no
+    graph whose network was created with the flags `refused`.
     """
 
     __name__, __version__ = "tensorrt", "10.3.0"
     float32 = "float32"
+    NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
     DeviceType = SimpleNamespace(DLA="DLA", GPU="GPU")
     MemoryPoolType = SimpleNamespace(WORKSPACE="WORKSPACE")
     ProfilingVerbosity = SimpleNamespace(DETAILED="DETAILED")
@@ -58,22 +65,30 @@ class TensorRT:
     class IProgressMonitor:
         pass
 
-    def __init__(self, timings_of="orin", cores=0, renamed=False):
-        self.timings_of, self.cores, self.renamed = timings_of, cores, renamed
-        self.configs, self.layers, self.profiles = [], [], []
+    def __init__(self, timings_of="orin", cores=0, renamed=False, refused=()):
+        self.timings_of, self.cores, self.renamed, self.refused = timings_of, cores, renamed, refused
+        self.configs, self.layers, self.profiles, self.built = [], [], [], []
 
     def Builder(self, log):
+        def compile_network(network, config):
+            self.built.append((network.flags, network.variant, frozenset(config.flags)))
+            if network.flags in self.refused:
+                log.log(self.ILogger.ERROR, "no implementation for node gram.mid/MatMul")
+                return None
+            return b"plan"
+
         return SimpleNamespace(
             num_DLA_cores=self.cores,
-            create_network=lambda flags: SimpleNamespace(num_layers=0, get_layer=None),
+            create_network=lambda flags: SimpleNamespace(num_layers=0, get_layer=None, flags=flags),
             create_builder_config=self._config,
             create_optimization_profile=self._profile,
-            build_serialized_network=lambda network, config: b"plan",
+            build_serialized_network=compile_network,
         )
 
     def OnnxParser(self, network, log):
         def parse(path):
             self.layers = self._layers(onnx.load(path, load_external_data=False))
+            network.variant = Path(path).parent.name
             network.num_layers, network.get_layer = len(self.layers), self.layers.__getitem__
             return True
 
@@ -147,10 +162,72 @@ def _types_of_real_engines(monkeypatch):
     monkeypatch.setattr("hmdrn_export.tensorrt.builder._list_node_types", lambda network: {})
 
 
-def test_before_strong_typing_the_float32_nodes_are_pinned(half):
+def by_flags(bundle):
+    return BuildOptions(strongly_typed=False, float32_nodes=list_float32_nodes(bundle.manifest))
+
+
+STRONG, WEAK, FLAGS = 1 << 1, 0, frozenset({"FP16", "OBEY_PRECISION_CONSTRAINTS"})
+
+
+def test_strong_typing_builds_the_half_graphs_without_flags(half):
     trt = TensorRT()
-    names = list_float32_nodes(half.manifest)
-    build_engine(trt, half.graph_path("enroll"), {}, BuildOptions(float32_nodes=names))
+    folder = build_engines(trt, half, ORIN, BuildOptions())
+    # The half variant's solve is the float32 one.
+    assert set(trt.built) == {(STRONG, "fp16", frozenset()), (STRONG, "fp32", frozenset())}
+    assert json.loads((folder / "fingerprint.json").read_text())["options"]["strongly_typed"] is True
+    assert not any(layer.precision for layer in trt.layers)
+
+
+def test_graphs_that_are_refused_strongly_typed_are_built_by_flags(half):
+    trt = TensorRT(refused={STRONG})
+    folder = build_engines(trt, half, ORIN, BuildOptions())
+    refused, *built = trt.built
+    assert refused == (STRONG, "fp16", frozenset())
+    assert set(built) == {(WEAK, "fp32", FLAGS), (WEAK, "fp32", frozenset())}  # the solve has no half
+    fingerprint = json.loads((folder / "fingerprint.json").read_text())
+    assert fingerprint["options"]["strongly_typed"] is False
+    assert (fingerprint["variant"], fingerprint["precision"]) == ("fp32", "fp16")
+
+
+def test_graphs_that_are_refused_in_every_way_end_with_each_reason(half):
+    trt = TensorRT(refused={STRONG, WEAK})
+    with pytest.raises(BackendError, match=r"tensorrt 10.3.0 builds no right engines of ") as raised:
+        build_engines(trt, half, ORIN, BuildOptions())
+    text = str(raised.value)
+    for start in ("(fp16: strongly typed: ", "; weakly typed: ", "; fp32: strongly typed: "):
+        assert f"{start}tensorrt could not compile" in text
+    assert text.count("no implementation for node gram.mid/MatMul") == 4
+    assert [flags for flags, *_ in trt.built] == [STRONG, WEAK] * 2
+    assert not (half.path / "engines").exists()  # nothing was compared, so nothing is recorded
+
+
+def test_a_refusal_is_in_the_report_of_the_engines_that_are_kept(half, monkeypatch):
+    right = EngineCheck(0.0, 0.0, 0.0, 100.0, accuracy=80.0, reference_accuracy=80.0)
+    monkeypatch.setattr(engines, "check_engines", lambda *_: right)
+    trt = TensorRT(refused={STRONG})
+    folder = build_engines(trt, half, ORIN, BuildOptions(), open_backend=lambda *_: None)
+    check = json.loads((folder / "fingerprint.json").read_text())["check"]
+    reason = check["rejected"]["fp16"]
+    assert reason.startswith("strongly typed: tensorrt could not compile ")
+    assert f"not kept: fp16 engines, {reason}" in describe_engine_check(check)
+
+
+def test_a_compiler_that_does_not_start_is_not_asked_again(half):
+    trt = TensorRT()
+
+    def fail(log):
+        trt.built.append("started")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    trt.Builder = fail
+    with pytest.raises(BackendError, match="hmdrn doctor"):
+        build_engines(trt, half, ORIN, BuildOptions())
+    assert trt.built == ["started"]
+
+
+def test_without_strong_typing_the_float32_nodes_are_pinned(half):
+    trt = TensorRT()
+    build_engine(trt, half.graph_path("enroll"), {}, by_flags(half))
     pinned = {layer.name for layer in trt.layers if layer.precision == trt.float32}
     assert {"gram.mid/MatMul", "gram.mid/GatherElements", "hmdrn/Concat_3"} <= pinned
     assert any(name.startswith("ONNXTRT_ShapeShuffle") for name in pinned)
@@ -163,9 +240,8 @@ def test_before_strong_typing_the_float32_nodes_are_pinned(half):
 
 
 def test_names_that_the_parser_does_not_know_are_an_error(half):
-    names = list_float32_nodes(half.manifest)
-    with pytest.raises(BackendError, match=r"knows 0 of \d+ layers that are to stay float32"):
-        build_engine(TensorRT(renamed=True), half.graph_path("enroll"), {}, BuildOptions(float32_nodes=names))
+    with pytest.raises(GraphRefusedError, match=r"knows 0 of \d+ layers that are to stay float32"):
+        build_engine(TensorRT(renamed=True), half.graph_path("enroll"), {}, by_flags(half))
 
 
 def test_timings_of_this_device_and_user_are_used_again_and_no_others(half):

@@ -192,7 +192,7 @@ def test_a_run_reports_accuracy_agreement_and_latency(written):
 def stand_in(written, tmp_path, monkeypatch):
     """A bundle, and stand-ins for TensorRT and CUDA; stand_in(wrong) sets the half engines' wrongness."""
     cuda = FakeCuda()
-    trt = fake_trt(cuda, "10.13.0")
+    trt = fake_trt(cuda, "11.4.0")
     path = tmp_path / "b.hmdrn"
     shutil.copytree(written("conv4", "ridge", "fp32").path, path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -217,7 +217,7 @@ def test_engines_of_each_precision_are_built_over_the_stand_in(stand_in):
     path = stand_in()
     for precision in ("fp16", "fp32"):
         answer = parts.build_part(path, precision, "")
-        assert (answer["precision"], answer["compiler"]) == (precision, "tensorrt 10.13.0")
+        assert (answer["precision"], answer["compiler"]) == (precision, "tensorrt 11.4.0")
         assert math.isfinite(answer["check"]["distance_error"])
         assert "problem" not in answer
 

@@ -115,7 +115,7 @@ class Fingerprint:
 
     def find_differences(self, platform: Platform, manifest: Manifest) -> Iterator[str]:
         """Yield each reason why the engines do not fit a platform or the bundle that holds them."""
-        built, here = _find_binding(self.platform), _find_binding(platform)
+        built, here = find_binding(self.platform), find_binding(platform)
         for key, name in _NAMES.items():
             if built[key] != here[key]:
                 yield f"built for {name} {built[key] or 'none'}, here is {here[key] or 'none'}"
@@ -138,8 +138,8 @@ def detect_platform(trt: Any, gpu: Gpu) -> Platform:
     return Platform(gpu.name, gpu.compute_capability, compiler, read_l4t_release(), gpu.multiprocessors)
 
 
-def _find_binding(platform: Platform) -> dict[str, str | None]:
-    """Return the parts that bind an engine, by the attribute's name."""
+def find_binding(platform: Platform) -> dict[str, str | None]:
+    """Return the parts of a platform that bind an engine, by the attribute's name."""
     l4t = platform.l4t and (find_l4t_feature(platform.l4t) or platform.l4t)
     return {
         "gpu": platform.gpu,
