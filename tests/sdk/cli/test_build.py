@@ -9,13 +9,22 @@ from types import SimpleNamespace
 
 import pytest
 from fake_tensorrt import FakeCuda, fake_trt, make_plan
+from gallery_files import photo
 
 from hmdrn.cli.commands import build
+from hmdrn.loading import resolve_bundle
 from hmdrn_export.tensorrt import engines
+from hmdrn_export.tensorrt.builder import GraphRefusedError
+from hmdrn_export.tensorrt.engines import build_engines as real_build_engines
+from hmdrn_export.tensorrt.profiles import ShapeBounds
+from hmdrn_export.tensorrt.self_check import EngineCheck
 from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
 from hmdrn_runtime.backends.tensorrt import open as opening
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
+from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.gallery.file import save_gallery
+from hmdrn_runtime.gallery.gallery import Gallery
 
 
 @pytest.fixture
@@ -66,6 +75,10 @@ def test_the_backends_of_the_command_line_are_those_of_the_runtime():
     assert tuple(option.type.choices) == BACKENDS
 
 
+RIGHT = EngineCheck(0.0, 0.0, 0.0, 100.0, accuracy=80.0, reference_accuracy=80.0)
+TENSORRT = SimpleNamespace(__name__="tensorrt", __version__="10.3.0")
+
+
 @pytest.fixture
 def device(monkeypatch, tmp_path):
     """A stand-in for a device: `engines` are those that run, None if none do; `built` counts the builds."""
@@ -85,9 +98,9 @@ def device(monkeypatch, tmp_path):
         return state.folder
 
     monkeypatch.setattr(build, "find_gpu", lambda: Gpu("Orin (nvgpu)", "8.7"))
-    monkeypatch.setattr(build, "require_device", lambda: (Gpu("Orin (nvgpu)", "8.7"), None))
+    monkeypatch.setattr(build, "require_device", lambda: (Gpu("Orin (nvgpu)", "8.7"), TENSORRT))
     monkeypatch.setattr(opening, "open_tensorrt", open_tensorrt)
-    monkeypatch.setattr(opening, "make_engine_opener", lambda trt: None)
+    monkeypatch.setattr(opening, "make_engine_opener", lambda trt: lambda *_: None)
     monkeypatch.setattr(engines, "build_engines", build_engines)
     return state
 
@@ -103,6 +116,46 @@ def test_build_if_needed_builds_only_where_no_engines_run(hmdrn, device):
     assert json.loads(hmdrn("build", "default", "--if-needed", "--json").out)["built"] is False
     assert json.loads(hmdrn("build", "default", "--json").out)["built"] is True
     assert device.built == 2
+
+
+def test_a_build_that_failed_is_not_repeated_until_something_changes(hmdrn, device, tmp_path, monkeypatch):
+    graphs = []
+
+    def refuse(trt, graph, *_):
+        graphs.append(graph)
+        raise GraphRefusedError("tensorrt could not compile it: no implementation")
+
+    monkeypatch.setattr(engines, "build_engines", real_build_engines)
+    monkeypatch.setattr(engines, "build_engine", refuse)
+    path = tmp_path / "b.hmdrn"
+    shutil.copytree(resolve_bundle("default"), path)
+    first = hmdrn("build", path, "--if-needed")
+    assert (first.code, len(graphs)) == (2, 2)  # strongly typed, then weakly
+    again = hmdrn("build", path, "--if-needed")
+    assert (again.code, again.err.count("\n"), len(graphs)) == (0, 1, 2)
+    assert "nothing has changed since tensorrt 10.3.0 builds no right engines" in again.err
+    assert f"hmdrn build {path} tries again" in again.err
+    assert (hmdrn("build", path).code, len(graphs)) == (2, 4)
+    monkeypatch.setattr(TENSORRT, "__version__", "10.13.0")
+    assert (hmdrn("build", path, "--if-needed").code, len(graphs)) == (2, 6)
+    monkeypatch.setattr(engines, "build_engine", lambda *_: SimpleNamespace(plan=b"plan", timing_cache=b""))
+    monkeypatch.setattr(engines, "check_engines", lambda *_: RIGHT)
+    assert hmdrn("build", path).code == 0
+    assert not list(path.rglob("refusal.json"))
+
+
+def test_a_gallery_sets_the_number_of_classes_that_engines_are_quickest_for(
+    hmdrn, device, tmp_path, monkeypatch
+):
+    gallery, built = Gallery(open_bundle(resolve_bundle("default")).manifest.network), []
+    for number in range(20):
+        gallery.add(f"species {number}", [photo(gallery.network, number)])
+    save_gallery(gallery, path := tmp_path / "site7.gallery")
+    monkeypatch.setattr(engines, "build_engines", lambda *arguments: built.append(arguments) or device.folder)
+    for options in ([], ["--gallery", path], ["--gallery", path, "--classes", 24]):
+        assert hmdrn("build", "default", *options).code == 0
+    bounds = [value.classes for arguments in built for value in arguments if isinstance(value, ShapeBounds)]
+    assert bounds == [(1, 256, 1000), (1, 32, 1000), (1, 24, 24)]
 
 
 def test_build_if_needed_has_nothing_to_do_without_a_gpu(hmdrn, no_gpu):
@@ -129,7 +182,7 @@ def test_build_reports_the_check_and_the_engines_that_it_did_not_keep(
     hmdrn, written, tmp_path, monkeypatch, specimens
 ):
     cuda = FakeCuda()
-    trt = fake_trt(cuda, "10.13.0")
+    trt = fake_trt(cuda, "11.4.0")
     path = tmp_path / "b.hmdrn"
     shutil.copytree(written("conv4", "ridge", "fp32").path, path)
 

@@ -62,7 +62,7 @@ class Fingerprint:
 
     @property
     def result_variant(self) -> str:
-        """Variant of the results. Before strong typing, half-precision engines come from float32 graphs."""
+        """Variant of the results. Half engines by flags, without strong typing, come from float32 graphs."""
         return "fp16" if self.precision == "fp16" else self.variant
 
     @property

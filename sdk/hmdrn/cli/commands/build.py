@@ -15,12 +15,13 @@ from hmdrn.cli.output import print_json, progress
 from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
 from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
-from hmdrn_runtime.backends.tensorrt.engine_files import FINGERPRINT
-from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint
+from hmdrn_runtime.backends.tensorrt.engine_files import FINGERPRINT, format_build_command
+from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, detect_platform
 from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
 from hmdrn_runtime.device.jetson import has_dla_compiler
 from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.gallery.file import load_gallery
 
 
 @click.command("build")
@@ -40,6 +41,9 @@ from hmdrn_runtime.errors import BackendError
 @option("--batch", type=click.IntRange(1), help="Most photos at once; more are run in turns.")
 @option("--classes", type=click.IntRange(1), help="Most species at once; more are run in turns.")
 @option("--shots", type=click.IntRange(1), help="Most photos of a species; for the attention head.")
+@option(
+    "--gallery", "-g", type=PATH, help="Gallery that will run: engines are made quickest for its species."
+)
 @option("--photos", type=PATH, help="Photos of your kind, a folder for each class, to check the engines on.")
 @option("--if-needed", is_flag=True, help="Build only if the bundle has no engines that run here.")
 @option(
@@ -50,6 +54,7 @@ def command(
     bundle: str,
     workspace: int,
     dla: int | None,
+    gallery: Path | None,
     photos: Path | None,
     if_needed: bool,
     sign: Path | None,
@@ -59,6 +64,7 @@ def command(
     """Build TensorRT engines of a bundle, on the device that will run them.
 
     Engines that do not answer as ONNX Runtime on the CPU are not kept: the next higher precision is built.
+    Where none are right, --if-needed builds no more until bundle, device, TensorRT or options change.
     They are compared on drawn specimens, and with --photos on up to 5 photos of each of 20 classes.
     ~/.local/state/hmdrn records that they were built here: engines from elsewhere are not run, unless a key
     in HMDRN_TRUSTED_KEYS signed them on a device with the same GPU, TensorRT and Jetson Linux.
@@ -70,6 +76,7 @@ def command(
     from hmdrn_export.tensorrt.signing import read_signing_key, sign_engines
 
     opened = open_bundle(resolve_bundle(bundle))
+    species = None if gallery is None else load_gallery(gallery)
     key = None if sign is None else read_signing_key(sign)
     preprocessing = opened.manifest.input.to_preprocessing()
     photographs = None if photos is None else read_samples(photos, preprocessing, SHOTS, QUERIES)
@@ -85,15 +92,16 @@ def command(
             print_message(f"there is nothing to build engines for: {error}")
             return
     gpu, trt = require_device()
-    present = _find_present_engines(opened) if if_needed else None
+    present, problem = _find_present_engines(opened) if if_needed else (None, "")
     if present is not None:
         if key is not None:
             sign_engines(opened, present, key)
         _report(opened, present, gpu, as_json, built=False)
         return
     from hmdrn_export.tensorrt.builder import BuildOptions
-    from hmdrn_export.tensorrt.engines import build_engines
-    from hmdrn_export.tensorrt.profiles import default_bounds
+    from hmdrn_export.tensorrt.engines import build_engines, locate_engines
+    from hmdrn_export.tensorrt.profiles import default_bounds, fit_gallery
+    from hmdrn_export.tensorrt.refusal import describe_build, find_refusal
     from hmdrn_runtime.backends.tensorrt.open import make_engine_opener
 
     bounds = default_bounds(opened.manifest.network)
@@ -101,8 +109,19 @@ def command(
         if largest is not None:
             smallest, usual, _ = getattr(bounds, name)
             bounds = replace(bounds, **{name: (smallest, min(usual, largest), largest)})
+    bounds = fit_gallery(bounds, opened, species)
+    options = BuildOptions(workspace_mib=workspace, dla_core=dla)
+    if if_needed:
+        build = describe_build(opened, detect_platform(trt, gpu), options, bounds, photographs)
+        reason = find_refusal(locate_engines(opened, gpu), build)
+        if reason is not None:
+            print_message(
+                f"no engines are built, because nothing has changed since {reason}; "
+                f"{format_build_command(opened)} tries again"
+            )
+            return
+        print_message(f"engines are needed: {problem}")
     with progress() as report:
-        options = BuildOptions(workspace_mib=workspace, dla_core=dla)
         opener = make_engine_opener(trt)
         folder = build_engines(trt, opened, gpu, options, report, bounds, opener, photographs)
     if key is not None:
@@ -110,17 +129,16 @@ def command(
     _report(opened, folder, gpu, as_json, built=True)
 
 
-def _find_present_engines(bundle: Bundle) -> Path | None:
-    """Return the folder of a bundle's engines that run here; if none do, say why and return None."""
+def _find_present_engines(bundle: Bundle) -> tuple[Path | None, str]:
+    """Return the folder of a bundle's engines that run here; if none do, None and the reason."""
     from hmdrn_runtime.backends.tensorrt.open import open_tensorrt
 
     try:
         _, backend = open_tensorrt(bundle)
     except BackendError as error:
-        print_message(f"engines are needed: {error}")
-        return None
+        return None, str(error)
     backend.close()
-    return backend.folder
+    return backend.folder, ""
 
 
 def _report(bundle: Bundle, folder: Path, gpu: Gpu, as_json: bool, built: bool) -> None:
