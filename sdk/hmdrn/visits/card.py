@@ -16,13 +16,16 @@ import PIL.Image
 from hmdrn_runtime.datasets.files import find_photos
 from hmdrn_runtime.errors import ImageError
 from hmdrn_runtime.images.capture_time import read_capture_time
-from hmdrn_runtime.images.decoding import load_image
+from hmdrn_runtime.images.decoding import MAX_PIXELS, load_image
 from hmdrn_runtime.images.formats import open_image_file
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.query_preprocessing import prepare_query
 
 KEPT_SIDE = 640
 """Pixels of the longer side of a photo that is kept in memory, and drawn from for a visit's pictures."""
+_MIN_REDUCTION = 2
+"""Least shorter side of a photo that is decoded in part, over `Preprocessing.resize`: the network's input
+then differs as little from that of the whole photo as `prepare_query` promises."""
 MAX_BURST_SECONDS = 600.0
 """Longest visit: a camera that takes a photo every few seconds all day does not make one of the day."""
 
@@ -110,6 +113,19 @@ def decode_photo(photo: CardPhoto, preprocessing: Preprocessing) -> DecodedPhoto
     return DecodedPhoto(photo, pixels, image)
 
 
+def find_divisor(width: int, height: int, resize: int) -> int:
+    """Return the largest divisor of a photo's sides that leaves enough pixels for all that is made of it."""
+    if width * height > MAX_PIXELS:
+        return 1
+    for divisor in (8, 4, 2):
+        # A rest would shift the picture by a part of a pixel.
+        is_whole = width % divisor == 0 and height % divisor == 0
+        has_detail = min(width, height) >= _MIN_REDUCTION * resize * divisor
+        if is_whole and has_detail and max(width, height) >= KEPT_SIDE * divisor:
+            return divisor
+    return 1
+
+
 def split_bursts(photos: Iterable[DecodedPhoto], gap: float) -> Iterator[list[DecodedPhoto]]:
     """Yield the bursts of photos that are sorted by time; photos without EXIF are by themselves.
 
@@ -136,15 +152,13 @@ def _belongs(photo: CardPhoto, first: CardPhoto, last: CardPhoto, gap: float) ->
 
 def _open_reduced(path: Path, preprocessing: Preprocessing) -> PIL.Image.Image | Path:
     """Return a large JPEG that decodes to a half, a quarter or an eighth, which is faster; else the path."""
-    wanted = max(4 * preprocessing.resize, KEPT_SIDE)
     try:
         with open_image_file(path, str(path)) as stream:
             image = PIL.Image.open(io.BytesIO(stream.read()), formats=["JPEG"])
-            if min(image.size) < 2 * wanted or image.mode != "RGB" or image.info.get("progressive"):
+            divisor = find_divisor(image.width, image.height, preprocessing.resize)
+            if divisor == 1 or image.mode != "RGB" or image.info.get("progressive"):
                 return path
-            image.draft(
-                "RGB", (wanted * image.width // min(image.size), wanted * image.height // min(image.size))
-            )
+            image.draft("RGB", (image.width // divisor, image.height // divisor))
             image.load()
             return image
     except Exception:  # not a JPEG, or damaged: the ordinary way gives the reason

@@ -7,16 +7,18 @@ import os
 import sys
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import hmdrn
-from hmdrn.visits.card import split_bursts
+from hmdrn.visits.card import CardPhoto, decode_photo, find_divisor, split_bursts
 from hmdrn.visits.card_files import list_files, sort_files
 from hmdrn.visits.folders import name_folder
 from hmdrn.visits.labeling import label_card
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 SPECIES = ("Jay", "Wren")
@@ -118,6 +120,34 @@ def test_large_photos_decoded_in_part_have_the_same_answer(store, birds, tmp_pat
     assert visit.label == expected.label == "Jay"
     assert visit.naming.probability == pytest.approx(expected.probability, abs=0.02)
     assert (visit.pictures[0].width, visit.pictures[0].height) == (640, 640)
+
+
+@pytest.mark.parametrize(
+    ("size", "divisor"),
+    [
+        ((1920, 1080), 2),
+        ((4000, 3000), 4),
+        ((6400, 4800), 8),
+        ((1280, 720), 2),
+        ((720, 1280), 2),
+        ((1278, 720), 1),  # the picture that is kept would be smaller
+        ((1280, 558), 1),  # so would the network's input
+        ((1921, 1080), 1),  # half a pixel off
+        ((9600, 9600), 1),  # too large to be read at all
+    ],
+)
+def test_photos_are_decoded_in_part_as_far_as_nothing_is_lost(size, divisor):
+    assert find_divisor(*size, resize=140) == divisor
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1296, 1944), (2592, 1944), (1921, 1080)])
+def test_the_input_of_photos_decoded_in_part_is_as_of_the_whole(birds, tmp_path, size):
+    (drawn,), path = draw_specimens([9], 1, size=512)[0], tmp_path / "a.jpg"
+    Image.fromarray(drawn).resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
+    decoded = decode_photo(CardPhoto(path, "a.jpg", 0, 0, DAY, False), birds.preprocessing)
+    whole = prepare(path, birds.preprocessing)
+    assert np.abs(decoded.pixels.astype(float) - whole).mean() < 0.6  # of 255; the promise is 1
+    assert max(decoded.image.size) == 640
 
 
 def test_photos_are_sorted_by_species_and_left_where_a_person_put_them(store, birds, card, tmp_path):
