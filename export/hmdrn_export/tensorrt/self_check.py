@@ -19,7 +19,7 @@ from hmdrn_export.verification.report import TOLERANCES, Tolerances
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
-from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.errors import BackendError, EnrollmentError
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.matching.base import Scores
 from hmdrn_runtime.matching.factory import open_matcher
@@ -94,6 +94,9 @@ def compare_with_float32(
     """Compare a backend with the bundle's float32 graphs in ONNX Runtime on the CPU.
 
     Nothing is classified if an output's error exceeds `max_output_error`: an enrollment might not even end.
+
+    Raises:
+        BackendError: A graph does not run, or its solves do not converge.
     """
     exact = open_bundle(bundle.path, "fp32")
     reference = OnnxRuntimeBackend(exact)
@@ -115,7 +118,12 @@ def compare_with_float32(
     )
     if check.output_error is not None and not check.output_error <= max_output_error:
         return check
-    scores, right = (_classify(*end, samples) for end in ((bundle, backend), (exact, reference)))
+    right = _classify(exact, reference, samples)
+    try:
+        scores = _classify(bundle, backend, samples)
+    except EnrollmentError as error:
+        reason, _, _ = str(error).partition(";")  # what to do is advice on the photos
+        raise BackendError(f"what ONNX Runtime enrolls they do not: {reason}") from error
     given, wanted = scores.logits.argmax(axis=1), right.logits.argmax(axis=1)
     return replace(
         check,
