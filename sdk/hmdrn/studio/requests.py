@@ -35,11 +35,13 @@ class Sent:
         query: Parameters of the address.
         fields: Fields of the form.
         uploads: Files of the form.
+        range: Part of a file that a player asks for, the header `Range`; empty for all of it.
     """
 
     query: dict[str, str]
     fields: dict[str, list[str]] = field(default_factory=dict)
     uploads: Sequence[Upload] = ()
+    range: str = ""
 
     def text(self, name: str) -> str:
         """Return a field, empty if it is missing."""
@@ -117,8 +119,9 @@ def answer(handler: Handler) -> Endpoint:
 
     async def respond(request: Request) -> Response:
         is_page = "text/html" in request.headers.get("accept", "")
+        sent = Sent(dict(request.query_params), range=request.headers.get("range", ""))
         try:
-            return await run_in_threadpool(handle, Sent(dict(request.query_params)), is_page)
+            return await run_in_threadpool(handle, sent, is_page)
         except HmdrnError as error:
             return PlainTextResponse(f"{error}\n", 404)
 

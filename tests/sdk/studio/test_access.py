@@ -136,5 +136,6 @@ def test_every_answer_forbids_loading_from_elsewhere(local):
     for answer in (local.get("/page"), local.get("/page", headers={"host": "evil.example"})):
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
+        assert "media-src 'self'" in policy
         assert "unsafe" not in policy
         assert answer.headers["x-frame-options"] == "DENY"

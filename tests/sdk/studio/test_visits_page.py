@@ -5,9 +5,10 @@ import re
 
 import pytest
 from PIL import Image
-from visit_examples import make_visit, show_specimens
+from visit_examples import make_clip, make_visit, show_specimens
 
 import hmdrn
+from hmdrn.studio.access import Access
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.specimens.drawing import draw_specimens
 from hmdrn_runtime.specimens.traits import name_species
@@ -48,6 +49,50 @@ def test_pictures_are_sent(studio, store):
     picture = studio.client.get("/visits/picture", params={"picture": str(number)})
     assert Image.open(io.BytesIO(picture.content)).format == "JPEG"
     assert studio.client.get("/visits/picture", params={"picture": "999"}).status_code == 404
+
+
+def test_a_clip_is_on_the_page_of_its_visit(studio, store):
+    store.save_clip(1, make_clip(webm=b"film"))
+    text = studio.client.get("/visits").text
+    (player,) = re.findall("<video [^>]*>", text)
+    visit = re.search(r'<li [^>]*id="visit-1".*?</li>', text).group()
+    assert player in visit
+    assert "controls" in player
+    address = re.search(r'src="([^"]*)"', player).group(1)
+    answer = studio.client.get(address)
+    assert (answer.content, answer.headers["content-type"]) == (b"film", "video/webm")
+    assert studio.client.get("/visits/clip", params={"visit": "2"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "part", "place"),
+    [
+        ("bytes=0-", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=2-4", 206, b"234", "bytes 2-4/10"),
+        ("bytes=7-99", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-3", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-99", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=10-", 416, b"", "bytes */10"),
+        ("bytes=4-2", 416, b"", "bytes */10"),
+        ("bytes=-0", 416, b"", "bytes */10"),
+        ("bytes=0-1,3-4", 200, b"0123456789", None),
+        ("lines=1-2", 200, b"0123456789", None),
+        ("bytes=-", 200, b"0123456789", None),
+    ],
+)
+def test_players_get_the_part_of_a_clip_that_they_ask_for(studio, store, wanted, status, part, place):
+    store.save_clip(1, make_clip(webm=b"0123456789"))
+    answer = studio.client.get("/visits/clip", params={"visit": "1"}, headers={"range": wanted})
+    assert (answer.status_code, answer.content) == (status, part)
+    assert answer.headers.get("content-range") == place
+    assert answer.headers["accept-ranges"] == "bytes"
+
+
+def test_a_stranger_gets_no_clip(make_studio, gallery, store):
+    store.save_clip(store.save(make_visit()).id, make_clip())
+    studio = make_studio(gallery, store, Access(token="secret"))
+    answer = studio.client.get("/visits/clip", params={"visit": "1"})
+    assert (answer.status_code, b"token" in answer.content) == (401, True)
 
 
 def test_a_visit_is_corrected_and_undone(studio, store, gallery):
@@ -169,4 +214,7 @@ def test_without_a_diary_the_page_says_what_to_do(make_studio, gallery):
 def test_a_changed_diary_changes_the_version(studio, store):
     before = studio.get("/version")
     store.save(make_visit(48, "Jay"))
-    assert studio.get("/version") != before
+    between = studio.get("/version")
+    assert between != before
+    store.save_clip(1, make_clip())
+    assert studio.get("/version") != between

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from hmdrn.studio.html import Html, element, join
 from hmdrn.studio.layout import button, form, hidden, percent, species_field
+from hmdrn.studio.pages.visit_clip import render_clip
 from hmdrn.studio.requests import Sent
 from hmdrn.visits.visit import Visit
 
@@ -49,6 +50,7 @@ def render_visit(visit: Visit, names: Sequence[str], back: str) -> Html:
     return e(
         "li",
         render_media(visit),
+        render_clip(visit),
         e("p", naming.text, class_="name"),
         e(
             "p",

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from hmdrn.studio.html import Html, element, join
 from hmdrn.studio.layout import button, form, render_page
-from hmdrn.studio.pages import inbox, visit_statistics
+from hmdrn.studio.pages import inbox, visit_clip, visit_statistics
 from hmdrn.studio.pages.visit_filter import FILTER, PAGE, parse_filter, render_filter
 from hmdrn.studio.pages.visit_parts import CORRECT, list_visits, render_visit
 from hmdrn.studio.requests import Notices, Sent, answer, change
@@ -41,6 +41,7 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
         Route("/visits/undo", change(page.undo, PAGE, notices), methods=["POST"]),
         *inbox.list_routes(session, notices),
         *visit_statistics.list_routes(session),
+        *visit_clip.list_routes(session),
     ]
 
 

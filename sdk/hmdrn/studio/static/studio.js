@@ -1,6 +1,6 @@
 "use strict";
 
-// A page whose content has changed elsewhere says so, and shows it by itself where nobody is typing.
+// A page whose content has changed elsewhere says so, and shows it by itself where nobody is typing or watching.
 const stale = document.getElementById("stale");
 let edited = false;
 document.addEventListener("input", () => { edited = true; });
@@ -9,7 +9,7 @@ async function checkVersion() {
   try {
     const answer = await fetch("/version", { cache: "no-store" });
     if (answer.ok && (await answer.text()) !== document.body.dataset.version) {
-      const busy = edited || document.hidden || document.querySelector("[data-live]");
+      const busy = edited || document.hidden || document.querySelector("[data-live], .clip[open]");
       if (busy) stale.hidden = false; else location.reload();
     }
   } catch { /* the server is away for a moment */ }
