@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from hmdrn.forecasting import forecast
@@ -171,4 +172,6 @@ class GalleryEditor:
                 self.gallery.update(lambda now: before)
                 raise
             self._changes += 1
-            self._steps.append(UndoStep(before, self.gallery.state, change or changed.history[-1]))
+            # Not the file's state, which has what other processes have changed: undoing must leave that.
+            after = replace(changed, calibration=self.gallery.calibration)
+            self._steps.append(UndoStep(before, after, change or changed.history[-1]))

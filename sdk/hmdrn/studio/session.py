@@ -21,8 +21,7 @@ from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 from hmdrn_runtime.recognizer import Recognizer
 
 _VISITS_VERSION = (
-    "SELECT count(*), max(id), (SELECT max(id) FROM changes), (SELECT sum(undone) FROM changes), "
-    "(SELECT count(*) FROM clips) FROM visits"
+    "SELECT count(*), max(id), (SELECT max(id) FROM changes), (SELECT sum(undone) FROM changes) FROM visits"
 )
 Enrolled: TypeAlias = tuple[Sequence[EnrollmentReport], Mapping[str, Sequence[PreparedPhoto]]]
 """Reports on species, and their photos by label."""
@@ -201,12 +200,13 @@ class StudioSession(GalleryEditor):
         self, attempt: Callable[[Recognizer], Enrolled], problems: Sequence[str], report: ProgressCallback
     ) -> EnrollmentBatch:
         """Enroll into a copy of the gallery, and take that over once all is done."""
+        report("forecasting", 0, 0)
         recognizer, before = self.recognizer, self.forecast()
         with self._trial.open(recognizer, self.gallery_path) as trial:
             state = trial.gallery.state
             reports, species = attempt(trial)
             enrolled = trial.gallery.state
-        report("writing", 0, 0)
+        report("writing the gallery", 0, 0)
         with self._lock:
             self.apply(recognizer, state, enrolled)
             return self._show(reports, species, problems, before)

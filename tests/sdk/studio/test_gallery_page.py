@@ -75,6 +75,24 @@ def test_undo_keeps_what_others_changed_since(studio, gallery):
     assert SECOND not in labels(gallery)
 
 
+def test_undo_keeps_what_others_changed_just_before(studio, gallery):
+    with hmdrn.edit_gallery(gallery) as other:
+        other.rename(SECOND, "Renamed elsewhere")
+    studio.post("/gallery/forget", label=FIRST)
+    assert labels(gallery) == {"Renamed elsewhere", name_species(2)}
+    studio.post("/gallery/undo")
+    assert labels(gallery) == {FIRST, "Renamed elsewhere", name_species(2)}
+
+
+def test_a_species_is_forgotten_and_the_history_says_so(studio, gallery):
+    text = studio.post("/gallery/forget", label=FIRST)
+    assert f"{FIRST} is forgotten." in text
+    assert labels(gallery) == {SECOND, name_species(2)}
+    studio.post("/gallery/rename", label=SECOND, new="Blue Morpho")
+    rows = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td></tr>", studio.get("/gallery"))
+    assert rows[:2] == [(f"renamed from '{SECOND}'", "Blue Morpho"), ("forgot", FIRST)]
+
+
 def test_a_merged_gallery_keeps_the_rate_and_undoes(studio, gallery, tmp_path):
     other = tmp_path / "other.gallery"
     shutil.copy(gallery, other)

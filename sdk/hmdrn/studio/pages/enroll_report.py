@@ -92,7 +92,7 @@ def _render_promise(batch: EnrollmentBatch, rate: float | None) -> Html:
     lines = [e("li", right)]
     if after.known is not None and rate is not None:
         known = _describe_share(after.known, "count as known", None if before is None else before.known)
-        lines.append(e("li", f"{known}, while {percent(rate)} of other species pass"))
+        lines.append(e("li", f"{known}, while at most {percent(rate)} of other species should pass"))
     elif rate is None:
         hint = e("a", "Set how many strangers may pass", href="/gallery#rate")
         lines.append(e("li", hint, ", and this says how many of these count as known"))
