@@ -21,7 +21,8 @@ from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 from hmdrn_runtime.recognizer import Recognizer
 
 _VISITS_VERSION = (
-    "SELECT count(*), max(id), (SELECT max(id) FROM changes), (SELECT sum(undone) FROM changes) FROM visits"
+    "SELECT count(*), max(id), (SELECT max(id) FROM changes), (SELECT sum(undone) FROM changes), "
+    "(SELECT count(*) FROM clips) FROM visits"
 )
 Enrolled: TypeAlias = tuple[Sequence[EnrollmentReport], Mapping[str, Sequence[PreparedPhoto]]]
 """Reports on species, and their photos by label."""
