@@ -13,6 +13,7 @@ import hmdrn
 from hmdrn.studio.access import Access
 from hmdrn.studio.live import LiveView
 from hmdrn.studio.server import create_app
+from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.specimens.drawing import draw_specimens
 from hmdrn_runtime.specimens.traits import name_species
 
@@ -55,6 +56,8 @@ def test_names_and_picture_are_live(studio, view):
     wait_for(lambda: view.status.subjects and view.picture.look()[0])
     status = studio.client.get("/live/status").json()
     assert status["subjects"][0]["name"] == name_species(0)
+    assert status["subjects"][0]["evidence"].startswith("else ")
+    assert status["frames"] >= 1
     assert Image.open(io.BytesIO(view.picture.look()[1])).size == (128, 128)
 
 
@@ -208,3 +211,15 @@ def test_motion_is_switched_on_before_a_film(studio, tmp_path):
     assert opened.status.detector == "motion"
     assert opened.status.size == (96, 96)
     assert opened.status.subjects == ()
+
+
+def test_visits_of_a_film_get_clips(studio, tmp_path):
+    path = film(tmp_path / "film.mp4", [Image.fromarray(draw_specimens([0], 1)[0][0])], seconds=0.8, side=96)
+    with VisitStore(tmp_path / "site.visits", create=True) as visits:
+        view = LiveView(studio.session.recognizer, str(path), visits=visits, clips=1)
+        view.start()
+        wait_for(lambda: view.status.has_ended)
+        view.close()
+        (visit,) = visits.find()
+    assert visit.label == name_species(0)
+    assert visit.clip.width == 96

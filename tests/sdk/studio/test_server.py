@@ -8,10 +8,13 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from outcomes import Outcome
+from PIL import Image
+
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 pytest.importorskip("starlette", reason="needs the extra `studio`")
 
@@ -51,20 +54,46 @@ def test_200_connections_are_refused_and_the_next_visitor_served(studio, monkeyp
         thread.join(20)
 
 
-@pytest.mark.slow
-def test_the_command_prints_its_link_and_ends_on_sigterm(gallery):
+@contextmanager
+def started(gallery, *options):
+    """A studio's process, and its link."""
     command = [sys.executable, "-m", "hmdrn", "studio", "-g", str(gallery), "--port", "0", "--threads", "1"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        [*command, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     try:
-        link = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+        yield process, re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_the_command_prints_its_link_and_ends_on_sigterm(gallery):
+    with started(gallery) as (process, link):
         with urllib.request.urlopen(f"{link}/gallery", timeout=60) as answer:
             assert b"3 species, 9 photos" in answer.read()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-    finally:
-        process.kill()
+
+
+@pytest.mark.slow
+def test_the_command_ends_quietly_while_somebody_watches(gallery, tmp_path):
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    for number, image in enumerate(draw_specimens([0], 60, size=96)[0]):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    with started(gallery, "--source", str(folder)) as (process, link):
+        with urllib.request.urlopen(f"{link}/live/picture", timeout=60) as stream:
+            assert stream.read(2000).startswith(b"--frame")
+            process.send_signal(signal.SIGTERM)
+            assert stream.read().endswith(b"--frame\r\n")
+        assert process.wait(60) == 0
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_a_missing_extra_is_one_line(hmdrn, tmp_path, monkeypatch) -> None:
