@@ -156,6 +156,8 @@ class GalleryEditor:
         """
         with self._lock:
             before, old_rate = self.gallery.state, self.rate
+            path, files = self.gallery_path.resolve(), self.gallery.files
+            stamp = files.get(path)
 
             def recalibrate() -> None:
                 rate = self.rate or (old_rate if keep_rate else None)
@@ -170,6 +172,8 @@ class GalleryEditor:
                 self.recognizer.save_gallery(self.gallery_path, recalibrate)
             except BaseException:
                 self.gallery.update(lambda now: before)
+                if stamp is not None:  # what was taken over from the file meanwhile comes with the next write
+                    files[path] = stamp
                 raise
             self._changes += 1
             # Not the file's state, which has what other processes have changed: undoing must leave that.

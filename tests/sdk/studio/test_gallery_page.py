@@ -84,6 +84,24 @@ def test_undo_keeps_what_others_changed_just_before(studio, gallery):
     assert labels(gallery) == {FIRST, "Renamed elsewhere", name_species(2)}
 
 
+def test_a_failed_write_loses_nothing_that_others_changed_meanwhile(studio, gallery, monkeypatch):
+    recognizer = studio.session.recognizer
+    recognizer.follow_gallery(gallery)
+
+    def change_elsewhere_and_fail(*arguments):
+        with hmdrn.edit_gallery(gallery) as other:
+            other.rename(SECOND, "Renamed elsewhere")
+        recognizer.solved_gallery._follower._next = 0.0
+        assert "Renamed elsewhere" in recognizer.gallery
+        raise hmdrn.GalleryError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recognizer, "save_gallery", change_elsewhere_and_fail)
+        assert "the disk is full" in studio.post("/gallery/forget", label=FIRST)
+    studio.post("/gallery/rename", label=FIRST, new="Blue Morpho")
+    assert labels(gallery) == {"Blue Morpho", "Renamed elsewhere", name_species(2)}
+
+
 def test_a_species_is_forgotten_and_the_history_says_so(studio, gallery):
     text = studio.post("/gallery/forget", label=FIRST)
     assert f"{FIRST} is forgotten." in text
