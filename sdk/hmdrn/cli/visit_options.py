@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hmdrn.cli.messages import print_message
-from hmdrn.cli.options import PATH, option
+from hmdrn.cli.options import PATH, Decorator, option
 from hmdrn.cli.output_paths import check_output_path
 from hmdrn.cli.parameters import FiniteRange
 from hmdrn.visits.clip_recorder import CLIP_MARGIN, MAX_MARGIN
@@ -24,6 +24,16 @@ from hmdrn.watching.results import WatchResult
 from hmdrn.watching.sources import Source
 from hmdrn.watching.status import DiaryStatus
 from hmdrn_runtime.recognizer import Recognizer
+
+clips_option: Decorator = option(
+    "--clips",
+    type=FiniteRange(0, MAX_MARGIN),
+    metavar="S",
+    is_flag=False,
+    flag_value=str(CLIP_MARGIN),
+    help="With --visits: keep a clip of each visit, of 30 seconds at most, with S seconds before and after "
+    f"it, {CLIP_MARGIN:g} if left out. They take at most half of the diary.",
+)
 
 
 @dataclass(frozen=True)
@@ -76,15 +86,7 @@ def visit_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="DAYS",
             help="Age at which visits are deleted.  [default: never]",
         ),
-        option(
-            "--clips",
-            type=FiniteRange(0, MAX_MARGIN),
-            metavar="S",
-            is_flag=False,
-            flag_value=str(CLIP_MARGIN),
-            help="With --visits: keep a clip of each visit, of 30 seconds at most, with S seconds before and "
-            f"after it, {CLIP_MARGIN:g} if left out. They take at most half of the diary.",
-        ),
+        clips_option,
         option(
             "--home-assistant",
             metavar="PREFIX",
@@ -107,9 +109,10 @@ def visit_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Seconds between two notifications of one species.",
         ),
     )
+    decorated: Callable[..., Any] = call
     for decorate in reversed(decorators):
-        call = decorate(call)
-    return call
+        decorated = decorate(decorated)
+    return decorated
 
 
 class Diary:
@@ -148,6 +151,16 @@ class Diary:
                     receive(visit)
 
 
+def check_clips(clips: float | None, source: Source | None) -> None:
+    """Check that a source has the frames that clips are made of.
+
+    Raises:
+        click.UsageError: It is missing, or a folder of photos.
+    """
+    if clips is not None and (source is None or source.kind == "photos"):
+        raise click.UsageError("--clips needs a camera or a film: photos of a folder have no clips")
+
+
 def open_diary(
     options: VisitOptions,
     recognizer: Recognizer,
@@ -169,8 +182,7 @@ def open_diary(
         return Diary(None, [])
     if options.home_assistant is not None and publisher is None:
         raise click.UsageError("--home-assistant needs a broker: give --mqtt too")
-    if options.clips is not None and source.kind == "photos":
-        raise click.UsageError("--clips needs a camera or a film: photos of a folder have no clips")
+    check_clips(options.clips, source)
     inputs = [gallery, *filter(None, [source.path])]
     path = check_output_path(options.visits, "visits", inputs)
     store = stack.enter_context(VisitStore(path, True, options.visits_mb, options.visits_days))

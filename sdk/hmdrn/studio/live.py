@@ -53,6 +53,7 @@ class LiveView:
         detector: Finds the subjects; None for the whole frame.
         visits: The diary to write; None for none.
         report: Called with what happens to the source.
+        clips: Seconds before and after a visit that its clip has; None for no clips.
     """
 
     recognizer: Recognizer
@@ -60,6 +61,7 @@ class LiveView:
     detector: Detector | None = None
     visits: VisitStore | None = None
     report: Callable[[str], None] = lambda message: None
+    clips: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _frames: deque[PreparedPhoto] = field(default_factory=lambda: deque(maxlen=_BURST))
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=30))
@@ -83,7 +85,16 @@ class LiveView:
         self._thread = threading.Thread(target=self._run, name="hmdrn-studio-live", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch.
+
+        Raises:
+            HmdrnError: Clips cannot be made here.
+        """
+        if self.visits is not None:
+            source = self._watch.source
+            self._recorder = VisitRecorder(
+                self.visits, self.recognizer, source.name, source.live, self.report, self.clips
+            )
         self._thread.start()
 
     def stop(self) -> None:
@@ -154,11 +165,7 @@ class LiveView:
             return list(self._frames)
 
     def _run(self) -> None:
-        recorder = None
-        if self.visits is not None:
-            source = self._watch.source
-            recorder = VisitRecorder(self.visits, self.recognizer, source.name, source.live, self.report)
-            self._recorder = recorder
+        recorder = self._recorder
         try:
             for result in self._watch:
                 if recorder is not None:

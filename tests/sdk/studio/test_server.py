@@ -119,3 +119,18 @@ def test_a_port_in_use_is_one_line(hmdrn, gallery) -> None:
         outcome = hmdrn("studio", "-g", gallery, "--port", taken.getsockname()[1])
     assert outcome.code == 2
     assert "give another --host or --port" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-s", "film.mp4"), "give --visits FILE too"),
+        (("--visits", "a.visits"), "needs a camera or a film"),
+        (("--visits", "a.visits", "-s", "."), "photos of a folder have no clips"),
+    ],
+)
+def test_clips_need_a_diary_and_moving_pictures(hmdrn, gallery, tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").touch()
+    outcome = hmdrn("studio", "-g", gallery, *options, "--clips")
+    assert (outcome.code, words in outcome.err) == (2, True), outcome

@@ -15,6 +15,7 @@ from hmdrn.cli.gallery_notes import load_with_notes
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, gallery_option, option, require_package, threads_option
 from hmdrn.cli.signals import StopOnSignal
+from hmdrn.cli.visit_options import check_clips, clips_option
 from hmdrn.loading import DEFAULT, load
 from hmdrn.visits.store import VisitStore
 from hmdrn.watching.sources import parse_source
@@ -34,6 +35,7 @@ from hmdrn_runtime.recognizer import Recognizer
 )
 @detector_options
 @option("--visits", type=PATH, help="Diary to show and correct; made if missing.")
+@clips_option
 @option(
     "--host", default="127.0.0.1", help="Address to listen on; any but loopback asks visitors for a token."
 )
@@ -47,6 +49,7 @@ def command(
     source: str | None,
     detector: DetectorOptions,
     visits: Path | None,
+    clips: float | None,
     host: str,
     port: int,
     certificate: Path | None,
@@ -68,6 +71,10 @@ def command(
     from hmdrn.studio.server import create_app, describe_links, make_server
     from hmdrn.studio.session import StudioSession
 
+    parsed = None if source is None else parse_source(source)
+    if clips is not None and visits is None:
+        raise click.UsageError("--clips is about visits: give --visits FILE too")
+    check_clips(clips, parsed)
     with StopOnSignal() as stop, contextlib.ExitStack() as stack:
         store = None if visits is None else stack.enter_context(VisitStore(visits, create=True))
         gallery = check_gallery_path(gallery)
@@ -76,9 +83,9 @@ def command(
         session.threads = threads
         stack.callback(session.jobs.close)
         view = None
-        if source is not None:
-            found_by = open_detector(detector, None, parse_source(source), threads, print_message)
-            view = LiveView(recognizer, source, found_by, store, print_message)
+        if source is not None and parsed is not None:
+            found_by = open_detector(detector, None, parsed, threads, print_message)
+            view = LiveView(recognizer, source, found_by, store, print_message, clips)
         access = Access.for_host(host, secure=certificate is not None)
         listener = stack.enter_context(_listen(host, port))
         server = make_server(create_app(session, access, view), host, port, certificate, certificate_key)
