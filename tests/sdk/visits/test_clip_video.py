@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hmdrn.visits.clip_buffer import ClipFrame
-from hmdrn.visits.clip_video import _to_webm, check_encoder, encode_clip, encode_frame
+from hmdrn.visits.clip_video import _open_writer, _to_webm, check_encoder, encode_clip, encode_frame
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -93,7 +93,10 @@ def test_nothing_is_left_in_the_temporary_folder(specimen, tmp_path, monkeypatch
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     check_encoder()
     encode_clip(make_frames([draw(specimen, 0)] * 3))
-    assert list(tmp_path.iterdir()) == []
+    writer, stream = _open_writer(cv2, (16, 16))
+    assert list(tmp_path.iterdir()) == [], "a kill while a film is written leaves nothing behind"
+    writer.release()
+    stream.close()
     assert capfd.readouterr() == ("", ""), "OpenCV's remarks are not for users"
 
 

@@ -11,17 +11,22 @@ import time
 from dataclasses import replace
 
 import pytest
-from visit_examples import make_visit
+from visit_examples import make_clip, make_visit
 
 from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.store import VisitStore
 
 VISITS, KILLS = (10_000, 100) if os.environ.get("HMDRN_SOAK") == "full" else (1_000, 20)
 SECONDS = 86_400 / VISITS
+CLIP_BYTES = 50_000
+"""More than a dozen pages: a kill may come between them."""
 
 
 def write_visits(path, out: int) -> None:
-    """Write visits where the last run ended, each in two steps; report the number of each that ended."""
+    """Write visits where the last run ended, each in two steps, and a clip of every third.
+
+    Reports the number of each that ended.
+    """
     example = make_visit()
     with VisitStore(path, create=True) as store:
         store.close_open()
@@ -31,6 +36,8 @@ def write_visits(path, out: int) -> None:
             visit = store.save(replace(visit, pictures=example.pictures[:1]))
             store.save(replace(visit, duration=8.0, closed=True, pictures=example.pictures))
             os.write(out, f"{number}\n".encode())
+            if number % 3 == 0:
+                store.save_clip(visit.id, make_clip(CLIP_BYTES))
 
 
 def run_until_killed(path, seconds: float) -> set[int]:
@@ -75,6 +82,8 @@ def test_no_closed_visit_is_lost_or_doubled_by_a_kill(tmp_path):
     assert len(reported) >= VISITS - KILLS  # a kill may come between the end of a visit and its report
     with VisitStore(path) as store:
         assert store.count() == store.count(VisitFilter(closed=True)) == VISITS
+        missing = VISITS // 3 - store.query("SELECT count(*) FROM clips")[0][0]
+        assert 0 <= missing <= KILLS, "a kill may come before a clip, which is not made again"
 
 
 def _check(path, reported: set[int]) -> None:
@@ -91,4 +100,8 @@ def _check(path, reported: set[int]) -> None:
         "GROUP BY visits.id"
     ).fetchall()
     assert {(duration, pictures) for duration, pictures in counts} <= {(8.0, 2), (4.0, 1)}
+    clips = file.execute("SELECT DISTINCT length(webm), track % 3 FROM clips JOIN visits ON id = visit")
+    assert set(clips.fetchall()) <= {(CLIP_BYTES, 0)}
+    visits_of_clips = "SELECT count(*), count(visits.id) FROM clips LEFT JOIN visits ON id = visit"
+    assert len(set(file.execute(visits_of_clips).fetchone())) == 1
     file.close()
