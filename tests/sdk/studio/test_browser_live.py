@@ -45,9 +45,34 @@ def paused(studio, tmp_path):
     view.close()
 
 
+def wait_for_picture(page) -> None:
+    picture = page.locator("[data-live]")
+    for _ in range(100):
+        if picture.evaluate("image => image.naturalWidth") == 160:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("no picture came")
+
+
 def test_a_page_that_is_opened_while_paused_shows_the_picture(studio, paused, page):
     with served(studio.session, view=paused) as address:
         page.goto(f"{address}/live", wait_until="domcontentloaded")
         page.get_by_text("paused").wait_for()
-        page.wait_for_function("document.querySelector('[data-live]').naturalWidth === 160")
+        wait_for_picture(page)
+        page.close()
+
+
+def test_a_hidden_page_asks_for_no_pictures_until_it_is_seen_again(studio, paused, page):
+    show = """isHidden => {
+      Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    picture = page.locator("[data-live]")
+    with served(studio.session, view=paused) as address:
+        page.goto(f"{address}/live", wait_until="domcontentloaded")
+        page.locator("#live-evidence").filter(has_text="else ").wait_for()
+        page.evaluate(show, True)
+        assert picture.get_attribute("src") is None
+        page.evaluate(show, False)
+        wait_for_picture(page)
         page.close()
