@@ -14,9 +14,11 @@ from PIL import Image
 
 import hmdrn
 from hmdrn.studio import uploads
+from hmdrn.studio.jobs import JobCancelledError
 from hmdrn_runtime.images.decoding import load_image
 from hmdrn_runtime.images.preprocessing import crop_box, hash_pixels
 from hmdrn_runtime.images.quality import prepare_photo
+from hmdrn_runtime.specimens.drawing import draw_specimens
 from hmdrn_runtime.specimens.traits import name_species
 
 FIRST = name_species(0)
@@ -344,3 +346,21 @@ def test_uploads_that_never_end_make_room_for_others(studio, photos, monkeypatch
     assert "send it again" in studio.post("/enroll", upload=first, label="Moth")
     monkeypatch.setattr("hmdrn.studio.upload_folder.MAX_BYTES", 1000)
     assert "0 MB at once" in studio.post("/enroll", files=photos[0], upload=keys[0], label="Moth")
+
+
+def test_a_burst_that_is_given_up_changes_nothing(studio, gallery):
+    session, before = studio.session, gallery.read_bytes()
+    (images,) = draw_specimens([7], 4, size=128)
+    frames = [prepare_photo(image, session.recognizer.preprocessing, "frame") for image in images]
+    steps: list[tuple[str, int, int]] = []
+
+    def give_up(*step):
+        steps.append(step)
+        if step[0] == "writing the gallery":
+            raise JobCancelledError
+
+    with pytest.raises(JobCancelledError):
+        session.enroll_frames("Moth", frames, give_up)
+    assert ("choosing frames", 3, 4) in steps
+    assert (gallery.read_bytes(), "Moth" in session.gallery) == (before, False)
+    assert len(session.enroll_frames("Moth", frames).photos) > 1
