@@ -135,9 +135,13 @@ def open_page(browser, serve):
             if not request.url.startswith((address, "blob:")):
                 problems.append(request.url)
 
+        def note(line) -> None:
+            if line.type == "error":
+                problems.append(f"{line.text} {line.location['url']}")
+
         page.on("request", check)
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+        page.on("console", note)
         contexts.append(context)
         return page
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from PIL import Image
-from studio_browser import CHROMIUM, drag, find_faults, served
+from studio_browser import CHROMIUM, drag, find_faults
 from visit_examples import show_specimens
 
 import hmdrn
@@ -20,8 +20,11 @@ pytest.importorskip("starlette", reason="needs the extra `studio`")
 pytest.importorskip("playwright", reason="needs playwright")
 
 
+from starlette.responses import HTMLResponse
+
 from hmdrn.studio.access import Access
 from hmdrn.studio.live import LiveView
+from hmdrn.studio.server import create_app, run_in_thread
 from hmdrn.studio.session import StudioSession
 from hmdrn.visits.store import VisitStore
 
@@ -206,28 +209,50 @@ def prepare(session, path):
     return prepare_upload(path.read_bytes(), path.name, session.recognizer.preprocessing)
 
 
-def test_another_sites_form_and_a_stranger_are_refused(session, browser):
+_SEND_FORM = """(target) =>
+  fetch(target, {method: "POST", mode: "no-cors", credentials: "include"}).then(() => "sent", () => "blocked")
+"""
+_OPEN_WEBSOCKET = """(target) => new Promise((done) => {
+  const socket = new WebSocket(target.replace("http", "ws"));
+  socket.onopen = () => done("open");
+  socket.onerror = () => done("refused");
+})"""
+
+
+def test_another_sites_page_and_a_stranger_are_refused(session, files, browser):
+    session.enroll({"Red Flyer": [prepare(session, path) for path in files[0][:3]]})
     access = Access(token="secret-of-the-link")
-    with served(session, access) as address, served(session) as other:
-        page = browser.new_context().new_page()
+    app, answers = create_app(session, access), []
+
+    async def note_answers(scope, receive, send):
+        async def note(message):
+            if message["type"] == "http.response.start":
+                has_cookie = any(name == b"cookie" for name, _ in scope["headers"])
+                answers.append((scope["method"], has_cookie, message["status"]))
+            await send(message)
+
+        await app(scope, receive, note)
+
+    evil = HTMLResponse("<p>Another page")
+    with run_in_thread(note_answers) as address, run_in_thread(evil) as other:
+        page = browser.new_page()
         assert page.goto(f"{address}/gallery").status == 401
+        assert page.evaluate(_OPEN_WEBSOCKET, f"{address}/live/picture") == "refused"
         assert page.goto(f"{address}/gallery?token=wrong").status == 401
         assert page.goto(f"{address}/gallery?token={access.token}").status == 200
         assert "token" not in page.url
-        # A page of another origin, in the browser that has the session.
-        page.goto(f"{other}/static/icon.svg")
-        status = page.evaluate(
-            """async (target) => {
-              try { await fetch(target, {method: "POST", mode: "no-cors", credentials: "include"}); }
-              catch (error) { return "blocked"; }
-              return "sent";
-            }""",
-            f"{address}/gallery/undo",
-        )
-        assert status in ("blocked", "sent")
+        assert page.evaluate(_OPEN_WEBSOCKET, f"{address}/live/picture") == "refused"
+        # A page of another origin, in the browser that has the session; cookies do not know ports.
+        page.goto(other)
+        page.evaluate(_SEND_FORM, f"{address}/gallery/undo")
+        assert answers[-1] == ("POST", True, 403)
+        assert page.evaluate(_OPEN_WEBSOCKET, f"{address}/live/picture") == "refused"
         answer = page.context.request.post(f"{address}/gallery/undo", headers={"origin": other})
         assert answer.status == 403
+        assert ("GET", False, 403) in answers
+        assert ("GET", True, 403) in answers
         page.context.close()
+    assert set(session.gallery.species) == {"Red Flyer"}
 
 
 def wait_for_picture(page, picture) -> None:

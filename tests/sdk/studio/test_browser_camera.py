@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from drawn_images import png_header
 
 from hmdrn_runtime.specimens.drawing import draw_specimens
 from hmdrn_runtime.specimens.traits import name_species
@@ -79,6 +80,12 @@ def test_a_bad_region_is_refused(studio, frames, region):
     code, named = send(studio, frames[0], region=region)
     assert code == 422
     assert named["error"]
+
+
+def test_a_frame_that_is_an_image_bomb_is_refused(studio):
+    code, named = send(studio, png_header(60_000, 60_000), camera="a")
+    assert code == 422
+    assert "60000" in named["error"]
 
 
 def test_the_camera_that_was_silent_for_longest_is_forgotten(studio):

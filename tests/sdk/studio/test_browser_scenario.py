@@ -76,9 +76,13 @@ class Browser:
             if not request.url.startswith((address, "blob:", "data:")):
                 self.problems.append(request.url)
 
+        def note(line) -> None:
+            if line.type == "error":
+                self.problems.append(f"{line.text} {line.location['url']}")
+
         page.on("request", check)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", lambda line: self.problems.append(line.text) if line.type == "error" else None)
+        page.on("console", note)
         return page
 
 
