@@ -152,7 +152,7 @@ if (liveAnswer) {
     if (document.hidden) picture.removeAttribute("src"); else picture.src = "/live/picture";
   });
   const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
-  setInterval(async () => {
+  const update = async () => {
     if (document.hidden) return;
     try {
       const status = await (await fetch("/live/status")).json();
@@ -164,5 +164,7 @@ if (liveAnswer) {
       figures.textContent = `${status.rate.toFixed(1)} frames a second, ` +
         `${Math.round(1000 * status.latency)} ms from capture to name. ${status.message}`;
     } catch { /* the server is away for a moment */ }
-  }, 700);
+  };
+  update();
+  setInterval(update, 700);
 }
