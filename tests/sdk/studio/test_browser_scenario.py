@@ -112,7 +112,7 @@ def test_a_user_does_everything_and_finds_it_again(session, drawn, conv4, tmp_pa
         page.goto(f"{address}/classify")
         page.get_by_role("button", name="Start the camera").click()
         page.get_by_text("No species is enrolled yet.").wait_for()
-        page.wait_for_timeout(5000)
+        page.wait_for_timeout(3000)
         page.get_by_label("What it shows is").fill(NAMES[0])
         page.get_by_role("button", name="Enroll the last seconds").click()
         status(page, f"new frames of {NAMES[0]}")
@@ -207,6 +207,7 @@ def test_long_work_shows_progress_and_is_cancelled(session, drawn, tmp_path):
         page.goto(f"{address}/selftest")
         page.get_by_role("button", name="Run the self-test").click()
         page.get_by_role("progressbar", name="Self-test").wait_for()
+        assert find_faults(page) == []
         page.goto(f"{address}/models")
         page.get_by_role("button", name="Cancel Self-test").click()
         status(page, "Self-test: cancelled")
