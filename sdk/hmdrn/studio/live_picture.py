@@ -7,13 +7,17 @@ import io
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import PIL.Image
 import PIL.ImageDraw
 
+from hmdrn.watching.frames import Frame
+from hmdrn.watching.opencv import open_cv2
 from hmdrn.watching.overlay import draw_sightings
 from hmdrn.watching.results import WatchResult
-from hmdrn_runtime.errors import ImageError
+from hmdrn_runtime.errors import ImageError, MissingDependencyError
 from hmdrn_runtime.images.preprocessing import Box
 
 MAX_RATE = 15.0
@@ -63,15 +67,29 @@ class LivePicture:
 
 def _draw(result: WatchResult, evidence: Sequence[str], region: Box | None) -> bytes:
     """Return a frame as JPEG, reduced before anything is drawn on it."""
-    frame = result.frame.image
-    reduction = -(-max(frame.size) // MAX_SIDE)
-    image = frame.copy() if reduction == 1 else frame.reduce(reduction)
+    image, reduction = _reduce(result.frame)
     draw_sightings(image, result.sightings, reduction, evidence)
     if region is not None:
         _draw_region(image, [side / reduction for side in region])
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)
     return file.getvalue()
+
+
+def _reduce(frame: Frame) -> tuple[PIL.Image.Image, int]:
+    """Return a frame with sides divided by a whole number, and the number."""
+    if isinstance(frame.pixels, Path):
+        reduction = -(-max(frame.image.size) // MAX_SIDE)
+    else:
+        height, width = frame.pixels.shape[:2]
+        reduction = -(-max(width, height) // MAX_SIDE)
+        with contextlib.suppress(MissingDependencyError):
+            # Before the conversion to RGB, which then costs less; a third of the time of Pillow's.
+            cv2 = open_cv2("reducing a frame")
+            size = -(-width // reduction), -(-height // reduction)
+            pixels = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
+            return replace(frame, pixels=pixels).image, reduction
+    return frame.image.copy() if reduction == 1 else frame.image.reduce(reduction), reduction
 
 
 def _draw_region(image: PIL.Image.Image, region: Sequence[float]) -> None:

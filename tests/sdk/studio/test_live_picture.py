@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -65,6 +66,21 @@ def test_large_frames_are_reduced_before_they_are_drawn(size, expected):
     picture = LivePicture()
     picture.show(make_result(*size), ["known"])
     assert Image.open(io.BytesIO(picture.look()[1])).size == expected
+
+
+def test_frames_are_reduced_alike_without_opencv(monkeypatch, clock):
+    drawn = []
+    for is_there in (True, False):
+        if not is_there:
+            monkeypatch.setitem(sys.modules, "cv2", None)
+        picture = LivePicture()
+        result = make_result(1920, 1080)
+        result.frame.pixels[:, 960:] = (200, 60, 20)
+        picture.show(result, [])
+        drawn.append(read_pixels(picture.look()[1]))
+    assert drawn[0].shape == (540, 960, 3)
+    assert np.abs(drawn[0] - drawn[1]).max() < 12
+    assert drawn[0][300, 700] == pytest.approx([20, 60, 200], abs=8)
 
 
 def test_boxes_are_where_they_are_in_the_reduced_picture():
