@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,19 @@ if TYPE_CHECKING:
     from hmdrn.watching.frames import Detector
 
 _EXPECTED = "give motion, or yolo:MODEL.onnx with the path of a detector"
+
+
+_classes_option = option(
+    "--detect-classes",
+    metavar="NAMES",
+    help="Classes of the yolo detector to keep, such as bird,cat.  [default: all]",
+)
+_score_option = option(
+    "--detect-score",
+    type=FiniteRange(0, 1),
+    default=0.25,
+    help="Least score of a yolo detector's box.",
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +51,8 @@ class DetectorOptions:
     detect: str | None
     detect_classes: str | None
     detect_score: float
-    ignore: tuple[Box, ...]
-    min_size: float
+    ignore: tuple[Box, ...] = ()
+    min_size: float = 0.02
 
 
 def detector_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,17 +70,8 @@ def detector_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Find the subjects: motion, before a camera that does not move, or yolo:MODEL.onnx, a YOLO "
             "detector that ultralytics exported. Each is answered, and followed from frame to frame.",
         ),
-        option(
-            "--detect-classes",
-            metavar="NAMES",
-            help="Classes of the yolo detector to keep, such as bird,cat.  [default: all]",
-        ),
-        option(
-            "--detect-score",
-            type=FiniteRange(0, 1),
-            default=0.25,
-            help="Least score of a yolo detector's box.",
-        ),
+        _classes_option,
+        _score_option,
         option(
             "--ignore",
             metavar="X0,Y0,X1,Y1",
@@ -85,12 +91,59 @@ def detector_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def photo_detector_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for single photos, which the function receives as `detector`."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **values: Any) -> Any:
+        names = ("detect", "detect_classes", "detect_score")
+        return function(
+            *arguments, detector=DetectorOptions(**{name: values.pop(name) for name in names}), **values
+        )
+
+    decorators = (
+        option(
+            "--detect",
+            metavar="HOW",
+            help="Name the subjects that a detector finds, in place of whole photos: yolo:MODEL.onnx, a YOLO "
+            "detector that ultralytics exported, or command:PROGRAM, which reads paths of photos and prints "
+            "boxes as JSON lines.",
+        ),
+        _classes_option,
+        _score_option,
+    )
+    for decorator in reversed(decorators):
+        call = decorator(call)
+    return call
+
+
+def open_photo_detector(
+    options: DetectorOptions, folder: Path, threads: int | None, stack: contextlib.ExitStack
+) -> Detector | None:
+    """Open the detector of `--detect` for a folder of photos; `stack` closes it; None without the option.
+
+    Raises:
+        HmdrnError: As `open_detector`; a program cannot be started.
+    """
+    kind, _, command = (options.detect or "").partition(":")
+    if kind != "command":
+        expected = "give yolo:MODEL.onnx with the path of a detector, or command:PROGRAM"
+        source = Source("photos", str(folder), str(folder))
+        return open_detector(options, None, source, threads, lambda message: None, expected)
+    if options.detect_classes is not None:
+        raise HmdrnError("--detect-classes is for --detect yolo:MODEL.onnx")
+    from hmdrn.detectors.command import CommandDetector
+
+    return stack.enter_context(contextlib.closing(CommandDetector(command)))
+
+
 def open_detector(
     options: DetectorOptions,
     boxes: str | None,
     source: Source,
     threads: int | None,
     report: Callable[[str], None],
+    expected: str = _EXPECTED,
 ) -> Detector | None:
     """Open the detector of `--detect`; None without the option.
 
@@ -100,6 +153,7 @@ def open_detector(
         source: The source to watch.
         threads: CPU threads; all cores if None.
         report: Called with what the detector notices of the camera.
+        expected: Advice if `--detect` has another value.
 
     Raises:
         HmdrnError: The options do not fit together, or the detector cannot be opened.
@@ -120,7 +174,7 @@ def open_detector(
 
         return MotionDetector(MotionSettings(options.min_size, options.ignore), report)
     if kind != "yolo" or not model:
-        raise HmdrnError(f"--detect is {options.detect!r}: {_EXPECTED}")
+        raise HmdrnError(f"--detect is {options.detect!r}: {expected}")
     from hmdrn.detectors.onnx_detector import OnnxDetector
 
     names = options.detect_classes

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ class LabeledFile:
 
     Attributes:
         path: Its path in the card's folder, with slashes.
-        species: The visit's species, "unknown" or "not a subject"; "" if it cannot be read.
+        species: The visit's species, "unknown" or "not a subject"; "" if it cannot be read, or its visit has
+            been deleted.
         row: The values of `CSV_COLUMNS`.
     """
 
@@ -54,13 +56,21 @@ def list_files(store: VisitStore, folder: Path) -> Iterator[LabeledFile]:
             continue
         if (status.st_size, status.st_mtime_ns) != (row["size"], row["modified"]):
             continue
-        species = "" if row["visit"] is None else Naming(row["species"], verdict=row["verdict"]).text
+        species = _find_species(row)
         values = (
             *(path, row["time"], row["visit"], species, row["species_known"]),
             *(row["species_probability"], row["verdict"], row["label"], row["known"]),
             *(row["probability"], row["error"]),
         )
         yield LabeledFile(path, species, values)
+
+
+def _find_species(row: sqlite3.Row) -> str:
+    if row["visit"] is not None:
+        return Naming(row["species"], verdict=row["verdict"]).text
+    # Without a visit, a photo cannot be read, was in one that was deleted, or shows nothing.
+    is_empty = row["error"] is None and row["probability"] is None
+    return Naming(verdict="not-a-subject").text if is_empty else ""
 
 
 def sort_files(

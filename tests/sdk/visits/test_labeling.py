@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import timezone
 
 import numpy as np
 import pytest
+from card_photos import DAY, SPECIES, draw_birds, write_photo
 from PIL import Image
 
 import hmdrn
-from hmdrn.visits.card import CardPhoto, decode_photo, find_divisor, split_bursts
+from hmdrn.visits.bursts import split_bursts
+from hmdrn.visits.card import CardPhoto
+from hmdrn.visits.card_decoding import PhotoDecoder, find_divisor
 from hmdrn.visits.card_files import list_files, sort_files
 from hmdrn.visits.folders import name_folder
 from hmdrn.visits.labeling import label_card
@@ -21,13 +24,10 @@ from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
-SPECIES = ("Jay", "Wren")
-DAY = datetime(2026, 5, 1, 8, 30)
-
 
 @pytest.fixture(scope="module")
 def drawn():
-    return draw_specimens((9, 22), 6, size=128)
+    return draw_birds()
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,6 @@ def birds(drawn):
     for label, photos in zip(SPECIES, drawn, strict=True):
         recognizer.enroll(label, list(photos[:3]))
     return recognizer
-
-
-def write_photo(path, pixels, seconds=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    exif = Image.Exif()
-    if seconds is not None:
-        exif.get_ifd(0x8769)[0x9003] = f"{DAY + timedelta(seconds=seconds):%Y:%m:%d %H:%M:%S}"
-    Image.fromarray(pixels).save(path, exif=exif, quality=95)
 
 
 @pytest.fixture
@@ -144,10 +136,10 @@ def test_photos_are_decoded_in_part_as_far_as_nothing_is_lost(size, divisor):
 def test_the_input_of_photos_decoded_in_part_is_as_of_the_whole(birds, tmp_path, size):
     (drawn,), path = draw_specimens([9], 1, size=512)[0], tmp_path / "a.jpg"
     Image.fromarray(drawn).resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
-    decoded = decode_photo(CardPhoto(path, "a.jpg", 0, 0, DAY, False), birds.preprocessing)
+    (subject,) = PhotoDecoder(birds.preprocessing).decode(CardPhoto(path, "a.jpg", 0, 0, DAY, False)).subjects
     whole = prepare(path, birds.preprocessing)
-    assert np.abs(decoded.pixels.astype(float) - whole).mean() < 0.6  # of 255; the promise is 1
-    assert max(decoded.image.size) == 640
+    assert np.abs(subject.pixels.astype(float) - whole).mean() < 0.6  # of 255; the promise is 1
+    assert max(subject.image.size) == 640
 
 
 def test_photos_are_sorted_by_species_and_left_where_a_person_put_them(store, birds, card, tmp_path):

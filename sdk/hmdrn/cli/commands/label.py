@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from hmdrn.cli.detector_options import DetectorOptions, open_photo_detector, photo_detector_options
 from hmdrn.cli.gallery_notes import load_with_notes
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, gallery_option, json_option, option, threads_option
@@ -35,6 +36,7 @@ _SHOWN_ERRORS = 10
     help="Diary to write, which also remembers the photos.  [default: the folder's name and .visits, here]",
 )
 @option("--gap", type=FiniteRange(0), default=GAP_SECONDS, metavar="S", help="Most seconds within one visit.")
+@photo_detector_options
 @option("--csv", "csv_file", type=PATH, help="Table to write, a line for each photo.")
 @option("--sort-into", type=PATH, metavar="FOLDER", help="Copy the photos to FOLDER/<species>/.")
 @option("--link", is_flag=True, help="With --sort-into: symbolic links in place of copies.")
@@ -53,6 +55,7 @@ def command(
     bundle: str,
     visits: Path | None,
     gap: float,
+    detector: DetectorOptions,
     csv_file: Path | None,
     sort_into: Path | None,
     link: bool,
@@ -62,6 +65,7 @@ def command(
 ) -> int:
     """Name the photos of a trail camera's card, DIR and its subfolders; nothing in DIR is changed.
 
+    With --detect each subject that a detector finds is named, and photos without any are "not a subject".
     The photos of one trigger, by the times in their EXIF, are one visit; `hmdrn visits` shows, corrects and
     exports visits. Interrupted, or run again after the next round, it continues with the photos that are not
     in the diary yet.
@@ -83,8 +87,9 @@ def command(
     recognizer = load_with_notes(bundle, gallery, threads=threads)
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(progress())
+        find = open_photo_detector(detector, card, threads, stack)
         store = stack.enter_context(VisitStore(diary, create=True, max_megabytes=visits_mb))
-        result = label_card(store, recognizer, card, gap, report)
+        result = label_card(store, recognizer, card, gap, report, find)
         files = list(list_files(store, card))
         if csv_file is not None:
             _write_csv(csv_file, files)
@@ -130,7 +135,7 @@ def _count(files: list[LabeledFile]) -> list[tuple[str, int, int]]:
     photos: dict[str, int] = {}
     for file in files:
         if file.species:
-            visits.setdefault(file.species, set()).add(file.row[2])
+            visits.setdefault(file.species, set()).update({file.row[2]} - {None})
             photos[file.species] = photos.get(file.species, 0) + 1
     return sorted(((text, len(v), photos[text]) for text, v in visits.items()), key=lambda c: (-c[2], c[0]))
 
