@@ -64,10 +64,11 @@ class ClipBuffer:
         """
         slot = _find_slot(clock)
         with self._lock:
-            while self._frames and not slot - self._max_slots < self._frames[0].slot <= slot:
-                self._drop(self._frames.popleft())
-            while self._frames and (self._frames[-1].slot > slot or self.size + len(jpeg) > self._max_bytes):
-                self._drop(self._frames.popleft())
+            is_backwards = bool(self._frames) and self._frames[-1].slot > slot
+            oldest = slot - self._max_slots
+            self._discard([frame for frame in self._frames if is_backwards or frame.slot <= oldest])
+            if self.size + len(jpeg) > self._max_bytes:
+                self._make_room(len(jpeg))
             if self.size + len(jpeg) <= self._max_bytes:
                 self._frames.append(ClipFrame(slot, jpeg))
                 self.size += len(jpeg)
@@ -86,6 +87,20 @@ class ClipBuffer:
         with self._lock:
             for frame in frames:
                 self._drop(frame)
+
+    def _make_room(self, incoming: int) -> None:
+        """Discard the oldest frames that no clip holds: to discard the others would free nothing."""
+        excess, discarded = self.size + incoming - self._max_bytes, []
+        for frame in self._frames:
+            if excess > 0 and frame.holders == 1:
+                excess -= len(frame.jpeg)
+                discarded.append(frame)
+        self._discard(discarded)
+
+    def _discard(self, frames: Iterable[ClipFrame]) -> None:
+        for frame in frames:
+            self._frames.remove(frame)
+            self._drop(frame)
 
     def _drop(self, frame: ClipFrame) -> None:
         frame.holders -= 1
