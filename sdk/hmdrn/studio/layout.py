@@ -61,7 +61,7 @@ def render_page(
         "body",
         e("a", "Skip to the content", href="#content", class_="skip"),
         e("header", e("nav", *links, aria_label="Pages")),
-        e("main", e("h1", title), message, _render_job(session), *content, id="content"),
+        e("main", e("h1", title), message, _render_job(session, path), *content, id="content"),
         e(
             "p",
             "Something has changed here. ",
@@ -76,7 +76,7 @@ def render_page(
     return HTMLResponse(Html("<!doctype html>") + e("html", head, body, lang="en"))
 
 
-def _render_job(session: StudioSession) -> Html | None:
+def _render_job(session: StudioSession, path: str) -> Html | None:
     """Return the running job with its progress, or the result of the last one until it is dismissed."""
     job = session.jobs.status
     if job is None or job.is_seen:
@@ -89,7 +89,7 @@ def _render_job(session: StudioSession) -> Html | None:
         cancel = form("/jobs/cancel", hidden("job", job.number), button("Cancel", f"Cancel {job.title}"))
         return e("section", text, bar, cancel, class_="job", id="job", aria_label="Long work")
     text = e("p", f"{job.title}: {job.message}", role="status")
-    link = e("a", "Show it", href=job.page, class_="button")
+    link = None if job.page == path else e("a", "Show it", href=job.page, class_="button")
     seen = form("/jobs/dismiss", hidden("job", job.number), button("Close", f"Close {job.title}"))
     return e("section", text, e("div", link, seen, class_="row"), class_="job", aria_label="Finished work")
 

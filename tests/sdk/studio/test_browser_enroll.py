@@ -115,7 +115,7 @@ def test_visits_are_chosen_and_enrolled(make_studio, gallery, page, tmp_path):
         studio = make_studio(gallery, store)
         with served(studio.session) as address:
             page.goto(f"{address}/enroll")
-            page.locator("summary").filter(has_text="Visits").click()
+            page.locator("summary").filter(has_text="Choose visits").click()
             for box in page.get_by_role("checkbox").all():
                 box.check()
             page.get_by_label("They show").fill("Newcomer")

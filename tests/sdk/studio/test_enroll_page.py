@@ -283,7 +283,10 @@ def test_changes_during_an_enrollment_stay(studio, photos, gallery, monkeypatch)
         other.forget(name_species(1))
     interruption.go_on.set()
     session.jobs.wait(60)
-    assert "Adding photos: 3 new photos of Ghost Moth." in studio.get("/enroll")
+    text = studio.get("/enroll")
+    assert "Adding photos: 3 new photos of Ghost Moth." in text
+    assert '<a href="/enroll" class="button">Show it</a>' not in text
+    assert '<a href="/enroll" class="button">Show it</a>' in studio.get("/gallery")
     assert set(hmdrn.load_gallery(gallery).species) == {"Blue Morpho", "Ghost Moth", name_species(2)}
     assert session.undoable == "added 3 photos (Ghost Moth)"
 

@@ -50,7 +50,7 @@ def render_visits(session: StudioSession) -> Html | None:
         button("Add their pictures"),
     )
     nothing = e("p", "No visit with pictures waits for a name.")
-    content = e("details", e("summary", "Visits"), choice if offered else nothing)
+    content = e("details", e("summary", "Choose visits"), choice if offered else nothing)
     return e("section", e("h2", "From visits"), content, e("p", inbox_link, visits_link))
 
 
