@@ -117,8 +117,15 @@ def measure_rounds(run: BenchmarkRun, studio: StudioProcess) -> dict[str, list[W
 
 
 def summarize(quiet: Sequence[Window], live: Sequence[Window], crowded: Sequence[Window]) -> dict[str, float]:
-    """Return rates and losses; those of processor time do not depend on what else runs on the machine."""
-    values = {"quiet_frames_a_second": statistics.median(window.rate for window in quiet)}
+    """Return rates and losses; other load on the machine hardly changes those of processor time."""
+    values = {
+        "quiet_frames_a_second": statistics.median(window.rate for window in quiet),
+        "quiet_cpu_ms_a_frame": statistics.median(1e3 * window.cpu / window.frames for window in quiet),
+        "live_cpu_ms_a_picture": statistics.median(
+            1e3 * (other.cpu - other.frames * window.cpu / window.frames) / max(other.pictures, 1)
+            for window, other in zip(quiet, live, strict=True)
+        ),
+    }
     for name, windows in {"live": live, "crowd": crowded}.items():
         losses = [100 * (1 - other.rate / window.rate) for window, other in zip(quiet, windows, strict=True)]
         processor = [

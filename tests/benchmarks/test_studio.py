@@ -67,6 +67,8 @@ def test_losses_are_medians_over_the_rounds():
     live = [Window(10.0, 450, 9.9, 150), Window(10.0, 392, 8.0, 140), Window(10.0, 50, 1.1, 20)]
     values = summarize(quiet, live, quiet)
     assert values["quiet_frames_a_second"] == 40.0
+    assert values["quiet_cpu_ms_a_frame"] == pytest.approx(20.0)
+    assert values["live_cpu_ms_a_picture"] == pytest.approx(5.0)  # 6, 1.1 and 5
     assert values["live_loss_percent"] == pytest.approx(10.0)
     assert (values["live_loss_least"], values["live_loss_most"]) == pytest.approx((2.0, 50.0))
     assert values["live_more_processor_time_a_frame_percent"] == pytest.approx(10.0)
