@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
@@ -80,6 +81,7 @@ def make_server(
         HmdrnError: The certificate or its key cannot be used.
     """
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what visitors send wrong is theirs
+    logging.getLogger("uvicorn.error").addFilter(_is_fault)
     config = uvicorn.Config(
         app,
         host,
@@ -104,6 +106,12 @@ def make_server(
             "and its key"
         ) from error
     return uvicorn.Server(config)
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Return False for requests that the end of the server breaks off."""
+    is_cancelled = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not is_cancelled and "graceful shutdown" not in record.getMessage()
 
 
 @contextmanager

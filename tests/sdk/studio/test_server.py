@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from hmdrn_runtime.specimens.drawing import draw_specimens
 pytest.importorskip("starlette", reason="needs the extra `studio`")
 
 from hmdrn.studio.access import Access
-from hmdrn.studio.server import describe_links
+from hmdrn.studio.server import describe_links, run_in_thread
 
 
 def test_links_have_the_token_and_the_devices_address():
@@ -68,6 +69,20 @@ def test_the_command_ends_quietly_while_somebody_watches(gallery, tmp_path):
             assert stream.read().endswith(b"--frame\r\n")
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.slow
+def test_requests_that_the_end_breaks_off_are_not_reported(capfd):
+    async def never_answer(scope, receive, send):
+        await asyncio.sleep(60)
+
+    with run_in_thread(never_answer) as address, socket.socket() as client:
+        client.connect(("127.0.0.1", int(address.rpartition(":")[2])))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_missing_extra_is_one_line(hmdrn, tmp_path, monkeypatch) -> None:
