@@ -30,7 +30,7 @@ def encode_film(specimen):
     frames = []
     for number in range(10 * SECONDS):
         wall = np.full((180, 320, 3), 140, np.uint8)
-        wall[40:136, 6 * number : 6 * number + 96] = cv2.resize(specimen, (96, 96))
+        wall[40:136, 6 * number : 6 * number + 96] = cv2.resize(specimen, (96, 96))[..., ::-1]
         frames.append(ClipFrame(number, encode_frame(wall)))
     return encode_clip(frames)
 
@@ -53,7 +53,8 @@ def test_a_clip_plays_and_is_sought_in(make_studio, gallery, store, serve, open_
     page.goto(f"{address}/visits?token=secret-of-the-link")
     page.get_by_text(f"Clip, {SECONDS} s").click()
     video = page.get_by_label("Clip of visit 1: unknown")
-    assert video.bounding_box()["width"] <= page.locator("#visit-1").bounding_box()["width"]
+    width, card = (place.bounding_box()["width"] for place in (video, page.locator("#visit-1")))
+    assert 0.7 * page.locator("main").bounding_box()["width"] < width < card
     assert find_faults(page) == []
     video.evaluate(
         "(video) => new Promise((done) => { video.addEventListener('ended', done, {once: true}); "
