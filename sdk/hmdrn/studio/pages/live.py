@@ -65,7 +65,7 @@ class LivePage:
                 "No source is watched. Start the studio with --source: a camera's number, a film, an address."
             )
             link = e("a", "This browser's camera", href="/classify")
-            return render_page(session, _PAGE, "Live", e("p", text), e("p", link, " can name single frames."))
+            return render_page(session, _PAGE, "Live", e("p", text), e("p", link, " can be named instead."))
         status = live.status
         pause = form(
             "/live/pause",
