@@ -22,6 +22,8 @@ from hmdrn_runtime.images.query_preprocessing import prepare_query
 
 KEPT_SIDE = 640
 """Pixels of the longer side of a picture that is kept in memory, and drawn from for a visit's pictures."""
+_MIN_KEPT_SIDE = 480
+"""Least longer side of a picture of a photo that is decoded in part."""
 MAX_SUBJECTS = 10
 """Most subjects of a photo, the detector's first: they wait in memory to be named."""
 _MIN_REDUCTION = 2
@@ -111,7 +113,7 @@ def find_divisor(width: int, height: int, resize: int) -> int:
         # A rest would shift the picture by a part of a pixel.
         is_whole = width % divisor == 0 and height % divisor == 0
         has_detail = min(width, height) >= _MIN_REDUCTION * resize * divisor
-        if is_whole and has_detail and max(width, height) >= KEPT_SIDE * divisor:
+        if is_whole and has_detail and max(width, height) >= _MIN_KEPT_SIDE * divisor:
             return divisor
     return 1
 
