@@ -83,8 +83,11 @@ class HealthServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server_version, sys_version = "hmdrn", ""
     timeout = _REQUEST_SECONDS
+
+    def version_string(self) -> str:
+        """Return the name of the server, without the version of Python."""
+        return "hmdrn"
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """Return the HTTP status and the answer."""
