@@ -145,7 +145,6 @@ def test_axe_finds_no_accessibility_fault(session, files, serve, open_page):
     page.get_by_role("button", name="Name it").click()
     page.get_by_role("heading", name=re.compile("^Species 0, ")).wait_for()
     check("named")
-    page.wait_for_load_state("networkidle")
     assert {place: lines for place, lines in faults.items() if lines} == {}
 
 
