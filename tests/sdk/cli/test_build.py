@@ -13,7 +13,7 @@ from gallery_files import photo
 
 from hmdrn.cli.commands import build
 from hmdrn.loading import resolve_bundle
-from hmdrn_export.tensorrt import engines
+from hmdrn_export.tensorrt import engines, self_check
 from hmdrn_export.tensorrt.builder import GraphRefusedError
 from hmdrn_export.tensorrt.engines import build_engines as real_build_engines
 from hmdrn_export.tensorrt.profiles import ShapeBounds
@@ -192,6 +192,7 @@ def test_build_reports_the_check_and_the_engines_that_it_did_not_keep(
         return SimpleNamespace(plan=plan, timing_cache=b"")
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(self_check, "SPECIES", 2)
     monkeypatch.setattr(engines, "build_engine", compile_graph)
     monkeypatch.setattr(build, "find_gpu", lambda: Gpu("Orin (nvgpu)", "8.7"))
     monkeypatch.setattr(build, "import_tensorrt", lambda: trt)
