@@ -99,7 +99,9 @@ def write_film(path: Path, species: Species, minutes: float, size: tuple[int, in
     writer.release()
 
 
-def watch_film(folder: Path, seconds: float, every_frame: bool) -> tuple[list[Reading], dict[str, int]]:
+def watch_film(
+    folder: Path, seconds: float, every_frame: bool, with_clips: bool = False
+) -> tuple[list[Reading], dict[str, int]]:
     """Watch the folder's film in another process; returns readings, and the summary that it prints.
 
     Raises:
@@ -108,7 +110,8 @@ def watch_film(folder: Path, seconds: float, every_frame: bool) -> tuple[list[Re
     places = ("--source", str(folder / "film.mp4"), "--gallery", str(folder / "film.gallery"))
     options = ("--detect", "motion", "--visits", str(folder / "film.visits"), "--threads", "1", "--json")
     pace = () if every_frame else ("--newest", "--loop", "--max-seconds", str(seconds))
-    command = [sys.executable, "-m", "hmdrn", "watch", "default", *places, *options, *pace]
+    clips = ("--clips",) if with_clips else ()
+    command = [sys.executable, "-m", "hmdrn", "watch", "default", *places, *options, *pace, *clips]
     start, readings = time.monotonic(), []
     with (folder / "events.jsonl").open("wb") as events:
         process = subprocess.Popen(command, stdout=events, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -131,6 +134,7 @@ def watch_film(folder: Path, seconds: float, every_frame: bool) -> tuple[list[Re
 @click.option("--film-minutes", default=2.0, help="Length of the film.")
 @click.option("--size", default="1920x1080", help="Width and height.")
 @click.option("--every-frame", is_flag=True, help="Play the film once, as fast as possible.")
+@click.option("--clips", "with_clips", is_flag=True, help="Keep clips of the visits, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(
     data: Sequence[Path],
@@ -139,6 +143,7 @@ def main(
     film_minutes: float,
     size: str,
     every_frame: bool,
+    with_clips: bool,
     as_json: bool,
 ) -> None:
     """Measure processor time and memory of watching a film."""
@@ -150,7 +155,7 @@ def main(
         species = Species(classes, 5, 5, 0)
         species.recognizer.save_gallery(folder / "film.gallery")
         write_film(folder / "film.mp4", species, film_minutes, (width, height))
-        readings, counts = watch_film(folder, 60 * minutes, every_frame)
+        readings, counts = watch_film(folder, 60 * minutes, every_frame, with_clips)
     cpu = readings[-1].cpu / max(counts["read"], 1)
     values = {**summarize(readings), **counts}
     values |= {"cpu_ms_a_frame": round(1e3 * cpu, 2), "core_percent": round(100 * cpu * RATE, 1)}
