@@ -72,6 +72,7 @@ def start_supervision(
     read_status: Callable[[], WatchStatus],
     sink: Sink,
     write_error: Callable[[str], None],
+    stop: Callable[[], None],
     stack: contextlib.ExitStack,
 ) -> None:
     """Start what the options ask for; `stack` ends it.
@@ -81,6 +82,7 @@ def start_supervision(
         read_status: Returns the present state; called in other threads.
         sink: Receives the events of status, in another thread.
         write_error: Writes a line on standard error, in another thread.
+        stop: Ends the command's loop; called in another thread when the reader of the events is gone.
         stack: Ends it.
 
     Raises:
@@ -99,10 +101,13 @@ def start_supervision(
             while not ended.wait(options.status):
                 status = read_status()
                 health = assess_health(status, options.health_after)
-                with contextlib.suppress(OSError):  # a closed pipe ends the command's own loop
+                try:
                     sink(build_status_event(status, health, time.time()))
                     if sys.stderr is not None and sys.stderr.isatty():
                         write_error(format_message(describe_status(status, health.state)))
+                except OSError:  # nobody reads any more
+                    stop()
+                    return
 
         thread = threading.Thread(target=report, name="hmdrn-status", daemon=True)
         thread.start()

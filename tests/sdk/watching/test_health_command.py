@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -12,7 +13,7 @@ from urllib.error import URLError
 import pytest
 from outcomes import assert_refused
 
-from hmdrn.cli.health_options import describe_status
+from hmdrn.cli.health_options import HealthOptions, describe_status, start_supervision
 from hmdrn.watching.status import DiaryStatus, WatchStatus
 
 
@@ -78,3 +79,16 @@ def test_a_status_is_a_line_for_people():
         "2 without pictures, 1 waiting, 123 MB"
     )
     assert describe_status(WatchStatus("camera 0"), "starting") == "starting: 0 frames named, 0.0 a second"
+
+
+def test_a_reader_of_the_status_that_is_gone_ends_the_command():
+    stopped = threading.Event()
+
+    def write_nowhere(event):
+        raise BrokenPipeError
+
+    with contextlib.ExitStack() as stack:
+        options = HealthOptions(None, 30.0, 0.01)
+        status = WatchStatus("camera 0")
+        start_supervision(options, lambda: status, write_nowhere, print, stopped.set, stack)
+        assert stopped.wait(10)

@@ -25,7 +25,7 @@ from hmdrn.integrations.frigate.event_namer import ANIMALS, EventNamer, NamedEve
 from hmdrn.integrations.frigate.events import FrigateEvents
 from hmdrn.integrations.frigate.progress import FrigateProgress
 from hmdrn.visits.store import MAX_MEGABYTES, VisitStore
-from hmdrn.watching.events import to_json_line
+from hmdrn.watching.events import Event, to_json_line
 from hmdrn_runtime.errors import GalleryError, HmdrnError
 
 _POLL_SECONDS = 0.2
@@ -99,9 +99,11 @@ def command(
         ended = threading.Event()
         stop.call(ended.set)
         progress = FrigateProgress(api.name, recognizer, namer, events)
-        start_supervision(
-            supervision, progress.status, lambda event: out(to_json_line(event)), print_message, stack
-        )
+
+        def report_status(event: Event) -> None:
+            out(to_json_line(event))
+
+        start_supervision(supervision, progress.status, report_status, print_message, ended.set, stack)
         deadline = None if max_seconds is None else time.monotonic() + max_seconds
         remaining = float("inf") if max_events is None else max_events
         while remaining and not ended.is_set() and (deadline is None or time.monotonic() < deadline):

@@ -41,6 +41,7 @@ from hmdrn.watching.settings import NO_SMOOTHING
 from hmdrn.watching.smoothing import Smoothing
 from hmdrn.watching.snapshots import MAX_FOLDERS, MAX_PICTURES, SnapshotWriter
 from hmdrn.watching.sources import Source, parse_source, poll_source
+from hmdrn.watching.status import WatchStatus
 from hmdrn.watching.summary import WatchSummary
 from hmdrn.watching.watch import watch
 from hmdrn_runtime.errors import GalleryError, HmdrnError
@@ -192,9 +193,11 @@ def command(
             recognizer.follow_gallery(gallery, watching.report_gallery)
         stop.call(watching.stop)
         watched = stack.enter_context(contextlib.ExitStack())
-        start_supervision(
-            supervision, lambda: replace(watching.status(), diary=visits.status()), sink, err, watched
-        )
+
+        def read_status() -> WatchStatus:
+            return replace(watching.status(), diary=visits.status())
+
+        start_supervision(supervision, read_status, sink, err, watching.stop, watched)
         for result in watching:
             for event in build_result_events(result, every):
                 sink(event)
