@@ -43,7 +43,7 @@ ENGINES = ("build", "keygen")
 
 
 @pytest.fixture
-def device(drawn, tmp_path, monkeypatch):
+def device(drawn, untraced, tmp_path, monkeypatch):
     """A device with TensorRT 10.3 and CUDA, whose current folder has photos and nothing else."""
     pytest.importorskip("tensorrt_rtx", reason="hmdrn-export --check-tensorrt needs NVIDIA's compiler")
     pytest.importorskip("cryptography", reason="signing needs the extra fleet")
@@ -54,6 +54,7 @@ def device(drawn, tmp_path, monkeypatch):
     shutil.copy(drawn / "a.jpg", folder)
     # Engines of the package's own model must not go into the package.
     shutil.copytree(loading.resolve_bundle("default"), tmp_path / "models" / "default.hmdrn")
+    untraced(tmp_path / "models" / "default.hmdrn")
     monkeypatch.setattr(loading, "_MODELS", tmp_path / "models")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(folder)

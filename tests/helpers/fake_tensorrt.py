@@ -13,6 +13,8 @@ import threading
 import uuid
 import weakref
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -260,6 +262,14 @@ class _Context:
             self.running.release()
 
 
+@lru_cache(maxsize=8)
+def _open_session(path, changed):
+    """Open a graph; engines of one graph share its session, because tests open it again and again."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 class _Engine:
     def __init__(self, cuda, log, plan, version):
         values = json.loads(plan)
@@ -267,10 +277,8 @@ class _Engine:
         self.version = tuple(map(int, version.split(".")[:2]))
         self.shares_profile = values["sharing"] or self.version >= (10, 0)
         self.living = weakref.WeakSet()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
         self.cuda, self.log, self.max_sizes, self.failing = cuda, log, values["max_sizes"], False
-        self.session = ort.InferenceSession(values["path"], options, providers=["CPUExecutionProvider"])
+        self.session = _open_session(values["path"], Path(values["path"]).stat().st_mtime_ns)
         self._io = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.activation_size = ACTIVATIONS * len(self._io)
         self.contexts, self.wrong = 0, values["wrong"]
