@@ -129,7 +129,7 @@ def open_page(browser, serve):
     def make(address: str, **options):
         context = browser.new_context(**{"permissions": ["camera"], **options})
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(40_000)  # for busy machines
 
         def check(request):
             if not request.url.startswith((address, "blob:")):
