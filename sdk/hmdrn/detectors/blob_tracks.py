@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from hmdrn.detectors.blobs import Blob
 from hmdrn.watching.tracker import compute_iou
 from hmdrn_runtime.images.preprocessing import Box
 
-CONFIRM_SECONDS = 0.4
-"""Seconds for which a region must be there before it can be a subject."""
+CONFIRM_SECONDS, DOUBTFUL_SECONDS = 0.4, 0.85
+"""Seconds for which a region must be there to be a subject: a clearly new one, and one that may be a leaf."""
+CLEAR_NOVELTY = 0.5
+"""Novelty from which a region is clearly new."""
 CONFIRM_FRAMES = 3
 """Frames in which it must be there."""
 LOST_SECONDS = 0.6
@@ -25,6 +30,14 @@ MIN_NOVELTY = 0.12
 """Default least share of a subject's pixels in a color that was nowhere near before."""
 STILL_SECONDS = 1.0
 """Seconds in one place after which a region that moved sits still."""
+MAX_JUMP = 4.0
+"""Most of its own sides that a fast subject moves from its first frame to its second."""
+JUMP_FIT = 0.4
+"""Weight of such a jump against an overlap: the two frames must show regions of nearly one shape."""
+USUAL_FRAMES, USUAL_QUANTILE = 30, 0.35
+"""Frames whose sizes give the usual size of a subject, and their quantile: leaves enlarge some of them."""
+MAX_GROWTH = 1.2
+"""Growth against the usual size from which a leaf or a shadow touches the subject."""
 GAP_SECONDS = 0.4
 """Seconds for which a region must look like a gap to be one."""
 
@@ -44,6 +57,8 @@ class BlobTrack:
         frames: Frames since its first.
         confirmed: True if it is a subject.
         gap_since: Time since when it looks like the gap that a subject has left; None if it does not.
+        velocity: Pixels a second that its middle moves, right and down.
+        sizes: Its last widths and heights.
     """
 
     box: Box
@@ -56,6 +71,32 @@ class BlobTrack:
     frames: int = 1
     confirmed: bool = False
     gap_since: float | None = None
+    velocity: tuple[float, float] = 0.0, 0.0
+    sizes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=USUAL_FRAMES))
+
+    def measure_fit(self, box: Box, time: float) -> float:
+        """Return how well a region continues this one, 0-1: its intersection over union with the last place.
+
+        A subject that is so fast that its places do not overlap is looked for where it moves on to. Leaves
+        jump, too, but to and fro.
+        """
+        if self.sightings == 1 and compute_iou(self.box, box) < MIN_IOU:
+            shift = _measure_shift(self.box, box)
+            if max(map(abs, shift)) > MAX_JUMP * max(box[2] - box[0], box[3] - box[1]):
+                return 0.0
+            return JUMP_FIT * compute_iou(_move(self.box, shift), box)
+        dx, dy = (speed * (time - self.last_seen) for speed in self.velocity)
+        ahead = _move(self.box, (dx, dy))
+        is_slow = compute_iou(self.box, ahead) >= MIN_IOU
+        return max(compute_iou(ahead, box), compute_iou(self.box, box) if is_slow else 0.0)
+
+    def note_size(self, width: float, height: float) -> tuple[float, float]:
+        """Note the size of the whole subject, and return it, or the usual size if it has grown suddenly."""
+        self.sizes.append((width, height))
+        usual_width, usual_height = (float(side) for side in np.quantile(self.sizes, USUAL_QUANTILE, axis=0))
+        if width <= MAX_GROWTH * usual_width and height <= MAX_GROWTH * usual_height:
+            return width, height
+        return min(width, usual_width), min(height, usual_height)
 
     @property
     def may_be_gap(self) -> bool:
@@ -98,8 +139,8 @@ class BlobTracker:
         for track in free:
             track.frames += 1
         for blob in blobs:
-            match = max(free, key=lambda track: compute_iou(track.box, blob.box), default=None)
-            if match is not None and compute_iou(match.box, blob.box) >= MIN_IOU:
+            match = max(free, key=lambda track: track.measure_fit(blob.box, time), default=None)
+            if match is not None and match.measure_fit(blob.box, time) >= MIN_IOU:
                 free.remove(match)
                 self._advance(match, blob, time, min_novelty)
             else:
@@ -113,6 +154,9 @@ class BlobTracker:
         self.tracks = [track for track in self.tracks if track not in tracks]
 
     def _advance(self, track: BlobTrack, blob: Blob, time: float, min_novelty: float) -> None:
+        dx, dy = _measure_shift(track.box, blob.box)
+        elapsed = max(time - track.last_seen, 1e-3)
+        track.velocity = dx / elapsed, dy / elapsed
         track.box, track.last_seen = blob.box, time
         if compute_iou(track.anchor, blob.box) < STILL_IOU:
             track.anchor, track.still_since = blob.box, time
@@ -120,5 +164,17 @@ class BlobTracker:
         if track.confirmed or track.sightings < MIN_PRESENCE * track.frames:
             return
         track.novelty += (self._measure_novelty(blob, track.born) - track.novelty) / track.sightings
-        old_enough = time - track.born >= CONFIRM_SECONDS and track.sightings >= CONFIRM_FRAMES
+        seconds = CONFIRM_SECONDS if track.novelty >= CLEAR_NOVELTY else DOUBTFUL_SECONDS
+        old_enough = time - track.born >= seconds and track.sightings >= CONFIRM_FRAMES
         track.confirmed = old_enough and track.novelty >= min_novelty
+
+
+def _measure_shift(first: Box, second: Box) -> tuple[float, float]:
+    """Return the way in pixels from the middle of a box to that of another, right and down."""
+    x0, y0, x1, y1 = np.subtract(second, first).tolist()
+    return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def _move(box: Box, shift: tuple[float, float]) -> Box:
+    dx, dy = shift
+    return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy

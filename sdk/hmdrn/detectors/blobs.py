@@ -79,6 +79,25 @@ def trim_box(foreground: npt.NDArray[np.uint8], box: Box) -> Box:
     return box[0] + x0, box[1] + y0, box[0] + x1, box[1] + y1
 
 
+def find_fullest(foreground: npt.NDArray[np.uint8], box: Box, size: tuple[float, float]) -> Box:
+    """Return the part of a region's box that has a size in pixels and holds the most foreground.
+
+    Args:
+        foreground: Mask of the frame, above 0 where the region is.
+        box: The region's box, in whole pixels of the mask.
+        size: Width and height of the part; a side that is not shorter than the box keeps its length.
+    """
+    part = foreground[to_slices(box)] > 0
+    width, height = min(round(size[0]), part.shape[1]), min(round(size[1]), part.shape[0])
+    if (height, width) == part.shape:
+        return box
+    sums = np.pad(part, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    counts = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    rows, columns = np.nonzero(counts == counts.max())
+    x0, y0 = box[0] + round(columns.mean()), box[1] + round(rows.mean())
+    return x0, y0, x0 + width, y0 + height
+
+
 def to_slices(box: Box, margin: int = 0) -> tuple[slice, slice]:
     """Return the rows and columns of a box with a margin, in whole pixels."""
     x0, y0, x1, y1 = (int(side) for side in box)

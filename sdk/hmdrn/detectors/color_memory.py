@@ -65,8 +65,8 @@ class ColorMemory:
         x = np.clip(columns[:, None] + self._across, 0, width - 1)
         places = y * width + x
         colors = image[rows, columns].astype(np.int16)[:, None]
-        nearest = np.full(len(rows), 3 * 255)
-        for earlier in frames:
+        for earlier in reversed(frames):
             blue, green, red = np.moveaxis(np.abs(earlier.reshape(-1, 3)[places] - colors), 2, 0)
-            nearest = np.minimum(nearest, (blue + green + red).min(axis=1))
-        return float(np.mean(nearest > 3 * MAX_DIFFERENCE))
+            is_new = (blue + green + red).min(axis=1) > 3 * MAX_DIFFERENCE
+            places, colors = places[is_new], colors[is_new]
+        return len(places) / len(rows)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hmdrn.detectors.background import Background
 from hmdrn.detectors.blob_tracks import MIN_NOVELTY, BlobTrack, BlobTracker
-from hmdrn.detectors.blobs import find_blobs, trim_box
+from hmdrn.detectors.blobs import find_blobs, find_fullest, trim_box
 from hmdrn.detectors.color_memory import ColorMemory
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.opencv import open_cv2
@@ -31,6 +31,8 @@ DISTURBED_SHARE = 0.4
 """Share of foreground above which the light or the camera has changed, and no subject has appeared."""
 MOVING_SHARE, MOVING_SECONDS = 0.5, 5.0
 """Share of disturbed frames over some seconds above which the camera is not static."""
+PIXEL_MARGIN = 0.5
+"""Part of the pixels at a subject's sides that is background: a pixel is foreground if some of it is."""
 MAX_GAP = 10.0
 """Seconds between two frames after which the background is learned anew."""
 
@@ -73,8 +75,9 @@ class MotionSettings:
 class MotionDetector:
     """Finds what moves before a static camera; give it to `hmdrn.watch` as `boxes`.
 
-    Changes of the light, swaying leaves and noise are not subjects. A subject is found half a second
-    after it appears, and stays found while it sits still. Frames must come in the order of their `position`.
+    Changes of the light, swaying leaves and noise are not subjects. A subject is found half a second to a
+    second after it appears, and stays found while it sits still. Frames must come in the order of their
+    `position`.
 
     Args:
         settings: Sizes, zones and times; `MotionSettings()` if None.
@@ -167,8 +170,17 @@ class MotionDetector:
             self._background.absorb(empty)
         self._background.learn(empty, elapsed)
         self._memory.add(empty, self._time)
-        boxes = [trim_box(self._foreground, track.box) for track in subjects if track.last_seen == self._time]
+        boxes = [self._fit_box(track) for track in subjects if track.last_seen == self._time]
         return sorted(boxes, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
+
+    def _fit_box(self, track: BlobTrack) -> Box:
+        """Return the box of a subject, without what touches it."""
+        box = trim_box(self._foreground, track.box)
+        height, width = self._foreground.shape
+        if box[0] > 0 and box[1] > 0 and box[2] < width and box[3] < height:  # the whole subject is in sight
+            size = track.note_size(box[2] - box[0], box[3] - box[1])
+            box = find_fullest(self._foreground, box, size)
+        return box[0] + PIXEL_MARGIN, box[1] + PIXEL_MARGIN, box[2] - PIXEL_MARGIN, box[3] - PIXEL_MARGIN
 
     def _is_gap(self, track: BlobTrack, image: UInt8) -> bool:
         if not track.may_be_gap or track.last_seen != self._time:

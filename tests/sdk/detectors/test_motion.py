@@ -8,7 +8,7 @@ import pytest
 
 import hmdrn
 from benchmarks.motion.film import Conditions, Film, FilmSettings
-from hmdrn.detectors.blobs import find_blobs, trim_box
+from hmdrn.detectors.blobs import find_blobs, find_fullest, trim_box
 from hmdrn.detectors.color_memory import ColorMemory
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.tracker import compute_iou
@@ -88,6 +88,17 @@ def test_the_box_of_a_subject_is_its_own():
     assert all(isinstance(side, float) for side in box)
 
 
+def test_a_leaf_that_touches_a_subject_for_a_moment_does_not_enlarge_its_box():
+    detector = hmdrn.MotionDetector()
+    for pixels, _, time in Scene(10, lambda time: time >= 6):
+        if 9 <= time < 9.6:
+            pixels[34:50, 84:110] = (0, 200, 200)
+        boxes = detector(Frame(0, time, time, time, pixels))
+        if time >= 9:
+            (box,) = boxes
+            assert compute_iou(box, SQUARE) > 0.8
+
+
 def test_a_subject_is_new_also_once_it_has_been_remembered():
     gray, red = np.full((40, 60, 3), 90, np.uint8), np.full((40, 60, 3), 90, np.uint8)
     red[10:20, 10:20] = (0, 0, 200)
@@ -120,6 +131,15 @@ def test_nearly_empty_sides_of_a_region_are_trimmed_and_a_tail_by_little():
     foreground[20, 40:60] = 255
     assert trim_box(foreground, (20.0, 10.0, 60.0, 30.0)) == (20, 10, 54, 30)
     assert trim_box(foreground, (0.0, 0.0, 10.0, 10.0)) == (0, 0, 10, 10)
+
+
+def test_the_fullest_part_of_a_region_is_the_subject_and_not_a_leaf_that_touches_it():
+    foreground = np.zeros((60, 80), np.uint8)
+    foreground[10:30, 20:40] = 255
+    foreground[12:16, 40:70] = 255
+    foreground[30:50, 24:27] = 255
+    assert find_fullest(foreground, (20.0, 10.0, 70.0, 50.0), (20.0, 20.0)) == (20, 10, 40, 30)
+    assert find_fullest(foreground, (20.0, 10.0, 70.0, 50.0), (50.0, 40.0)) == (20, 10, 70, 50)
 
 
 def test_what_was_put_down_for_good_becomes_background():
