@@ -62,7 +62,7 @@ def test_a_zip_that_claims_to_unpack_to_4_gb_changes_nothing(studio, photos, gal
 
 def test_a_zip_that_unpacks_to_more_than_it_claims_is_not_unpacked(studio, photos, gallery):
     member = "Ghost Moth/bomb.png"
-    text = send_zip(studio, claim(pack(photos[0], ("bomb.png", bytes(32 << 20))), member, 1000))
+    text = send_zip(studio, claim(pack(photos[0], ("bomb.png", bytes(4 << 20))), member, 1000))
     assert "bomb.png" in text
     assert hmdrn.load_gallery(gallery).species["Ghost Moth"].shots == 3
 
