@@ -129,6 +129,15 @@ class BackendError(HmdrnError):
     """
 
 
+class GraphRefusedError(BackendError):
+    """A graph that a compiler does not take in the way that it was given: another way or precision may do.
+
+    Examples:
+        >>> issubclass(hmdrn.GraphRefusedError, hmdrn.BackendError)
+        True
+    """
+
+
 class CheckpointError(HmdrnError):
     """Trained weights that cannot be read, or that are not those of an HMDRN.
 

@@ -103,6 +103,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn_runtime.errors import ExportError as ExportError
     from hmdrn_runtime.errors import FrameDroppedError as FrameDroppedError
     from hmdrn_runtime.errors import GalleryError as GalleryError
+    from hmdrn_runtime.errors import GraphRefusedError as GraphRefusedError
     from hmdrn_runtime.errors import HmdrnError as HmdrnError
     from hmdrn_runtime.errors import ImageError as ImageError
     from hmdrn_runtime.errors import MissingDependencyError as MissingDependencyError
@@ -179,7 +180,7 @@ _NAMES_BY_MODULE = {
     "hmdrn_runtime.enrollment.report": "Confusion EnrollmentReport Neighbor PhotoReport",
     "hmdrn_runtime.errors": (
         "BackendError BundleError CheckpointError DatasetError EnrollmentError ExportError "
-        "FrameDroppedError GalleryError HmdrnError ImageError MissingDependencyError "
+        "FrameDroppedError GalleryError GraphRefusedError HmdrnError ImageError MissingDependencyError "
         "SourceError TrainingError VerificationError"
     ),
     "hmdrn_runtime.evaluation.evaluation": (

@@ -12,7 +12,7 @@ from hmdrn_export.tensorrt.layers import EngineLayer, parse_layers
 from hmdrn_export.tensorrt.profiles import Shapes
 from hmdrn_export.tensorrt.versions import CompilerFeatures, detect_features
 from hmdrn_runtime.backends.tensorrt.logger import LogRecord, get_logger, start_with_log
-from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.errors import BackendError, GraphRefusedError
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 _ADDED_BY_PARSER = "ONNXTRT_"
@@ -44,10 +44,6 @@ class BuildOptions:
     strongly_typed: bool = True
     float32_nodes: frozenset[str] | None = None
     quantized: bool = False
-
-
-class GraphRefusedError(BackendError):
-    """A graph that the compiler does not take in the way that it was given: another way may do."""
 
 
 @dataclass(frozen=True)

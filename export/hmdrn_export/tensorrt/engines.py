@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from hmdrn_export.bundle_writer.publication import publish_atomically
-from hmdrn_export.tensorrt.builder import BuildOptions, GraphRefusedError, build_engine
+from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
 from hmdrn_export.tensorrt.profiles import ShapeBounds, default_bounds, fit_gallery, profile_shapes
 from hmdrn_export.tensorrt.refusal import describe_build, record_refusal
 from hmdrn_export.tensorrt.samples import Samples
@@ -24,7 +24,7 @@ from hmdrn_runtime.backends.tensorrt.engine_files import ENGINES, FINGERPRINT, E
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, detect_platform, select_digests
 from hmdrn_runtime.backends.tensorrt.trust import is_trusted, trust
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
-from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.errors import BackendError, GraphRefusedError
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 TIMING_CACHE = "timing.cache"

@@ -13,13 +13,13 @@ import pytest
 from hmdrn.cli.engine_check import describe_engine_check
 from hmdrn_export.precision.rules import list_values
 from hmdrn_export.tensorrt import engines
-from hmdrn_export.tensorrt.builder import BuildOptions, GraphRefusedError, build_engine
+from hmdrn_export.tensorrt.builder import BuildOptions, build_engine
 from hmdrn_export.tensorrt.engines import build_engines
 from hmdrn_export.tensorrt.self_check import EngineCheck
 from hmdrn_export.tensorrt.sources import list_float32_nodes
 from hmdrn_runtime.backends.cuda_driver import Gpu
 from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.errors import BackendError, GraphRefusedError
 
 ORIN = Gpu("Orin (nvgpu)", "8.7")
 

@@ -14,7 +14,6 @@ from gallery_files import photo
 from hmdrn.cli.commands import build
 from hmdrn.loading import resolve_bundle
 from hmdrn_export.tensorrt import engines, self_check
-from hmdrn_export.tensorrt.builder import GraphRefusedError
 from hmdrn_export.tensorrt.engines import build_engines as real_build_engines
 from hmdrn_export.tensorrt.profiles import ShapeBounds
 from hmdrn_export.tensorrt.self_check import EngineCheck
@@ -22,7 +21,7 @@ from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
 from hmdrn_runtime.backends.tensorrt import open as opening
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, Platform
 from hmdrn_runtime.bundle.bundle import open_bundle
-from hmdrn_runtime.errors import BackendError
+from hmdrn_runtime.errors import BackendError, GraphRefusedError
 from hmdrn_runtime.gallery.file import save_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
 
