@@ -74,7 +74,8 @@ def describe_subject(sighting: Sighting) -> LiveSubject:
         evidence = "nothing is enrolled yet"
     elif smoothed.state == "species":
         others = [match for match in prediction.ranking if match.label != smoothed.label]
-        evidence = f"else {others[0].label}, {percent(others[0].probability)}" if others else ""
+        word = "else" if prediction.label == smoothed.label else "in this frame"
+        evidence = f"{word} {others[0].label}, {percent(others[0].probability)}" if others else ""
         evidence = ", ".join(filter(None, ("known" if known else "", evidence)))
     else:
         evidence = f"most like {prediction.label}, {percent(prediction.probability)}"

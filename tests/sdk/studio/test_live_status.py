@@ -29,6 +29,12 @@ def test_a_subject_is_described_with_its_evidence(smoothed, known, expected):
     assert (subject.name, subject.known, subject.evidence) == expected
 
 
+def test_another_likeliest_species_is_said_to_be_this_frames():
+    prediction = make_prediction("Magpie", 0.6, True, "Jay")
+    subject = describe_subject(Sighting(1, None, prediction, JAY, UNDECIDED))
+    assert (subject.name, subject.evidence) == ("Jay", "known, in this frame Magpie, 60 %")
+
+
 def test_the_only_species_has_nothing_beside_it():
     prediction = make_prediction("Jay", 0.9, True, "Jay")
     assert describe_subject(Sighting(1, None, prediction, JAY, UNDECIDED)).evidence == "known"
