@@ -133,7 +133,8 @@ class FilmScorer:
         self._score = score
         self._tracker = Tracker(Smoothing())
         self._shown: Counter[int] = Counter()
-        self._covered: Counter[int] = Counter()
+        self._covered: Counter[tuple[int, int]] = Counter()
+        """Frames of a visit that a track covers, by the numbers of both."""
         self._frames: Counter[int] = Counter()
         self._best: dict[int, float] = defaultdict(float)
         self._names: dict[int, VisitNames] = {}
@@ -152,11 +153,12 @@ class FilmScorer:
         for visit, true in truth:
             self._shown[visit] += 1
             self._score.present += 1
-            found = max(boxes, key=lambda box, true=true: compute_iou(true, box), default=None)  # type: ignore[misc]
-            if found is not None and (overlap := compute_iou(true, found)) > MIN_FALSE_IOU:
-                self._score.overlaps.append(overlap)
-                self._covered[visit] += 1
-                matches.append((visit, true, found))
+            overlaps = [compute_iou(true, box) for box in boxes]
+            if max(overlaps, default=0.0) > MIN_FALSE_IOU:
+                best = int(np.argmax(overlaps))
+                self._score.overlaps.append(overlaps[best])
+                self._covered[visit, tracks[best].number] += 1
+                matches.append((visit, true, boxes[best]))
         return matches
 
     def add_names(self, visit: int, label: str, predictions: Mapping[str, Prediction]) -> None:
@@ -170,7 +172,8 @@ class FilmScorer:
         score.names += self._names.values()
         long = [visit for visit, frames in self._shown.items() if frames >= rate]
         score.visits += len(long)
-        score.found += sum(self._covered[visit] >= MIN_VISIT_FRAMES for visit in long)
+        found = {visit for (visit, _), frames in self._covered.items() if frames >= MIN_VISIT_FRAMES}
+        score.found += len(found.intersection(long))
         score.false_visits += sum(
             frames >= MIN_VISIT_FRAMES and self._best[number] < MIN_FALSE_IOU
             for number, frames in self._frames.items()

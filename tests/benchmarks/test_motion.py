@@ -60,6 +60,16 @@ def test_visits_false_visits_and_overlaps_are_counted():
     assert values["accuracy"] == {}
 
 
+def test_a_visit_whose_boxes_do_not_make_a_track_is_not_found():
+    score = MotionScore()
+    scorer = FilmScorer(score)
+    for index in range(20):
+        box = (100.0 * index, 0.0, 100.0 * index + 10, 10.0)
+        assert scorer.add([box], [(0, box)], index / 10)
+    scorer.finish(2.0, 10.0)
+    assert (score.visits, score.found, score.present) == (1, 0, 20)
+
+
 def test_names_are_counted_by_frames_and_by_visits():
     score = MotionScore()
     scorer = FilmScorer(score)

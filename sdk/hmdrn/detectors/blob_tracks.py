@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hmdrn.detectors.blobs import Blob
-from hmdrn.watching.tracker import compute_iou
+from hmdrn.watching.tracker import compute_iou, measure_jump, measure_velocity, move_box
 from hmdrn_runtime.images.preprocessing import Box
 
 CONFIRM_SECONDS, DOUBTFUL_SECONDS = 0.4, 0.85
@@ -30,10 +30,6 @@ MIN_NOVELTY = 0.12
 """Default least share of a subject's pixels in a color that was nowhere near before."""
 STILL_SECONDS = 1.0
 """Seconds in one place after which a region that moved sits still."""
-MAX_JUMP = 4.0
-"""Most of its own sides that a fast subject moves from its first frame to its second."""
-JUMP_FIT = 0.4
-"""Weight of such a jump against an overlap: the two frames must show regions of nearly one shape."""
 USUAL_FRAMES, USUAL_QUANTILE = 30, 0.35
 """Frames whose sizes give the usual size of a subject, and their quantile: leaves enlarge some of them."""
 MAX_GROWTH = 1.2
@@ -81,12 +77,9 @@ class BlobTrack:
         jump, too, but to and fro.
         """
         if self.sightings == 1 and compute_iou(self.box, box) < MIN_IOU:
-            shift = _measure_shift(self.box, box)
-            if max(map(abs, shift)) > MAX_JUMP * max(box[2] - box[0], box[3] - box[1]):
-                return 0.0
-            return JUMP_FIT * compute_iou(_move(self.box, shift), box)
+            return measure_jump(self.box, box, MIN_IOU)
         dx, dy = (speed * (time - self.last_seen) for speed in self.velocity)
-        ahead = _move(self.box, (dx, dy))
+        ahead = move_box(self.box, dx, dy)
         is_slow = compute_iou(self.box, ahead) >= MIN_IOU
         return max(compute_iou(ahead, box), compute_iou(self.box, box) if is_slow else 0.0)
 
@@ -154,9 +147,7 @@ class BlobTracker:
         self.tracks = [track for track in self.tracks if track not in tracks]
 
     def _advance(self, track: BlobTrack, blob: Blob, time: float, min_novelty: float) -> None:
-        dx, dy = _measure_shift(track.box, blob.box)
-        elapsed = max(time - track.last_seen, 1e-3)
-        track.velocity = dx / elapsed, dy / elapsed
+        track.velocity = measure_velocity(track.box, blob.box, max(time - track.last_seen, 1e-3))
         track.box, track.last_seen = blob.box, time
         if compute_iou(track.anchor, blob.box) < STILL_IOU:
             track.anchor, track.still_since = blob.box, time
@@ -167,14 +158,3 @@ class BlobTracker:
         seconds = CONFIRM_SECONDS if track.novelty >= CLEAR_NOVELTY else DOUBTFUL_SECONDS
         old_enough = time - track.born >= seconds and track.sightings >= CONFIRM_FRAMES
         track.confirmed = old_enough and track.novelty >= min_novelty
-
-
-def _measure_shift(first: Box, second: Box) -> tuple[float, float]:
-    """Return the way in pixels from the middle of a box to that of another, right and down."""
-    x0, y0, x1, y1 = np.subtract(second, first).tolist()
-    return (x0 + x1) / 2, (y0 + y1) / 2
-
-
-def _move(box: Box, shift: tuple[float, float]) -> Box:
-    dx, dy = shift
-    return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy

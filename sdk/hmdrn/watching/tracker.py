@@ -10,6 +10,8 @@ from hmdrn_runtime.images.preprocessing import Box
 
 MIN_IOU = 0.3
 """Least intersection over union of two boxes of one subject in successive frames."""
+MAX_JUMP = 4.0
+"""Most of its own sides that a fast subject moves from its first frame to its second."""
 LOST_SECONDS = 1.0
 """Seconds without a box after which a subject counts as gone."""
 
@@ -23,18 +25,29 @@ class Track:
         smoother: Its label.
         box: Its last place.
         last_seen: Time of that, in seconds.
+        velocity: Pixels a second that its middle moves, right and down; None after one frame.
     """
 
     number: int
     smoother: Smoother
     box: Box
     last_seen: float
+    velocity: tuple[float, float] | None = None
+
+    def measure_fit(self, box: Box, time: float) -> float:
+        """Return how well a box continues the track, 0-1: its overlap with the last place or the next one."""
+        fit = compute_iou(self.box, box)
+        if self.velocity is None:  # an overlap goes before a jump
+            return max(fit, min(MIN_IOU, measure_jump(self.box, box, MIN_IOU)))
+        dx, dy = (speed * (time - self.last_seen) for speed in self.velocity)
+        return max(fit, compute_iou(move_box(self.box, dx, dy), box))
 
 
 class Tracker:
     """Follows boxes from frame to frame by their overlap, the largest first.
 
-    (The association of IOU tracking: Bochinski et al., AVSS 2017, without its limits on length and score.)
+    A subject that is so fast that its places do not overlap is looked for where it moves on to. (The
+    association of IOU tracking: Bochinski et al., AVSS 2017, without its limits on length and score.)
     """
 
     def __init__(self, smoothing: Smoothing) -> None:
@@ -45,10 +58,10 @@ class Tracker:
     def match(self, boxes: Sequence[Box], time: float) -> list[Track]:
         """Return the track of each box, in the boxes' order; a new one if no track overlaps enough."""
         pairs = sorted(
-            (-iou, track.number, index)
+            (-fit, track.number, index)
             for track in self._tracks
             for index, box in enumerate(boxes)
-            if (iou := compute_iou(track.box, box)) >= MIN_IOU
+            if (fit := track.measure_fit(box, time)) >= MIN_IOU
         )
         number_of: dict[int, int] = {}
         for _, number, index in pairs:
@@ -68,6 +81,8 @@ class Tracker:
             self._count += 1
             track = Track(self._count, Smoother(self._smoothing), box, time)
             self._tracks.append(track)
+        elif time > track.last_seen:
+            track.velocity = measure_velocity(track.box, box, time - track.last_seen)
         track.box, track.last_seen = box, time
         return track
 
@@ -81,3 +96,25 @@ def compute_iou(first: Box, second: Box) -> float:
     intersection = width * height
     areas = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (first, second))
     return intersection / (areas - intersection)
+
+
+def measure_velocity(first: Box, second: Box, elapsed: float) -> tuple[float, float]:
+    """Return the pixels a second, right and down, by which the middle of a box has moved."""
+    x, y = ((second[i] + second[i + 2] - first[i] - first[i + 2]) / 2 for i in (0, 1))
+    return x / elapsed, y / elapsed
+
+
+def move_box(box: Box, right: float, down: float) -> Box:
+    """Return a box at another place, some pixels to the right and down."""
+    return box[0] + right, box[1] + down, box[2] + right, box[3] + down
+
+
+def measure_jump(first: Box, second: Box, min_fit: float) -> float:
+    """Return how well a box continues one that it need not overlap, 0-1.
+
+    That is 0 if it is far away, and at least `min_fit` if it is near and half of its shape is the same.
+    """
+    dx, dy = measure_velocity(first, second, 1.0)
+    if max(abs(dx), abs(dy)) > MAX_JUMP * max(second[2] - second[0], second[3] - second[1]):
+        return 0.0
+    return 2 * min_fit * compute_iou(move_box(first, dx, dy), second)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmdrn.watching.smoothing import Smoothing
-from hmdrn.watching.tracker import LOST_SECONDS, MIN_IOU, Tracker, compute_iou
+from hmdrn.watching.tracker import LOST_SECONDS, MAX_JUMP, MIN_IOU, Tracker, compute_iou
 
 sides = st.integers(0, 30)
 rectangles = st.tuples(sides, sides, st.integers(1, 30), st.integers(1, 30)).map(
@@ -18,6 +18,10 @@ rectangles = st.tuples(sides, sides, st.integers(1, 30), st.integers(1, 30)).map
 
 def numbers(tracker, boxes, time):
     return [track.number for track in tracker.match(boxes, time)]
+
+
+def center(box):
+    return np.add(box[:2], box[2:]) / 2
 
 
 @given(rectangles, rectangles)
@@ -55,12 +59,36 @@ def test_a_subject_that_is_missed_for_a_moment_keeps_its_number():
     assert numbers(tracker, [(1, 1, 11, 11)], 0.9) == [1]
 
 
+def test_a_subject_too_fast_for_its_places_to_overlap_keeps_its_number():
+    tracker = Tracker(Smoothing())
+    for step in range(8):
+        x = 25.0 * step
+        assert numbers(tracker, [(x, 0.0, x + 10, 12.0)], 0.1 * step) == [1]
+    assert numbers(tracker, [(600.0, 0.0, 610.0, 12.0)], 0.8) == [2]
+
+
+def test_a_box_that_overlaps_goes_before_one_that_would_be_a_jump():
+    tracker = Tracker(Smoothing())
+    assert numbers(tracker, [(0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0)], 0.0) == [1, 2]
+    assert numbers(tracker, [(24.0, 0.0, 34.0, 10.0)], 0.1) == [2]
+
+
+@settings(deadline=None)
 @given(st.lists(st.lists(rectangles, max_size=5), max_size=8))
-def test_boxes_of_a_frame_are_different_subjects_and_matches_overlap(frames):
+def test_boxes_of_a_frame_are_different_subjects_near_their_last_places(frames):
     tracker, last = Tracker(Smoothing()), {}
     for time, boxes in enumerate(frames):
         tracks = numbers(tracker, boxes, 0.1 * time)
         assert len(set(tracks)) == len(tracks)
         for number, box in zip(tracks, boxes, strict=True):
-            assert number not in last or compute_iou(last[number], box) >= MIN_IOU
-            last[number] = box
+            places = last.setdefault(number, [])
+            if len(places) == 1 and compute_iou(places[0][1], box) < MIN_IOU:
+                assert abs(center(box) - center(places[0][1])).max() <= MAX_JUMP * max(
+                    np.subtract(box[2:], box[:2])
+                )
+            elif places:
+                (before, first), (after, second) = places[-2:] if len(places) > 1 else places * 2
+                step = (center(second) - center(first)) / max(after - before, 1) * (time - after)
+                moved = tuple(np.add(second, [*step, *step]))
+                assert max(compute_iou(second, box), compute_iou(moved, box)) >= MIN_IOU - 1e-9
+            places.append((time, box))
