@@ -116,11 +116,16 @@ def visit_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Diary:
-    """Records visits, and passes each that has ended on."""
+    """Records visits, and passes each that has ended on.
+
+    Attributes:
+        is_ending: Whether the last visits, and their clips, are being completed.
+    """
 
     def __init__(self, recorder: VisitRecorder | None, receivers: list[Callable[[Visit], None]]) -> None:
         self._recorder, self._receivers = recorder, receivers
         self._is_closed = False
+        self.is_ending: bool = False
 
     def status(self) -> DiaryStatus | None:
         """Return the state of the diary; None without one."""
@@ -132,9 +137,10 @@ class Diary:
             self._pass_on(self._recorder.add(result))
 
     def close(self) -> None:
-        """End all visits."""
+        """End all visits, and wait for their clips."""
         if self._recorder is None:
             return
+        self.is_ending = True
         self._pass_on(self._recorder.close())
         missing = self._recorder.missing_clips
         if missing and not self._is_closed:

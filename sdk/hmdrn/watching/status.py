@@ -11,7 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 from hmdrn_runtime.errors import HmdrnError
 
-HealthState: TypeAlias = Literal["ok", "starting", "source lost", "no frames", "hanging", "disk full"]
+HealthState: TypeAlias = Literal[
+    "ok", "starting", "source lost", "no frames", "hanging", "disk full", "ending"
+]
 SILENCE_SECONDS = 30.0
 """Seconds without a frame, or without a step of the loop, after which a watch is not healthy."""
 _MARKS = 10
@@ -74,6 +76,7 @@ class WatchStatus:
         generation: Generation of the gallery; None if unknown.
         memory: Resident memory of the process in bytes; None where the system does not say.
         diary: The diary; None without one.
+        is_ending: Whether the last frame is done and the diary is being completed, clips included.
 
     Examples:
         >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery", max_frames=5)
@@ -97,6 +100,7 @@ class WatchStatus:
     generation: int | None = None
     memory: int | None = None
     diary: DiaryStatus | None = None
+    is_ending: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -122,7 +126,8 @@ class Health:
     Attributes:
         is_ok: False if it must be looked after: no frame has come for too long, or the loop hangs.
         state: "ok"; "starting" (no frame yet); "source lost" (it is being opened again); "no frames" for too
-            long; "hanging" (the loop does not go on); "disk full" (visits lose pictures, or wait).
+            long; "hanging" (the loop does not go on); "disk full" (visits lose pictures, or wait);
+            "ending" (the last clips are encoded).
 
     Examples:
         >>> health = hmdrn.assess_health(hmdrn.WatchStatus("camera 0", seconds=90, read=1, frame_age=60))
@@ -153,6 +158,8 @@ def assess_health(status: WatchStatus, silence: float = SILENCE_SECONDS) -> Heal
     """
     if not silence > 0:
         raise HmdrnError(f"silence is {silence}: give more than 0 seconds")
+    if status.is_ending:
+        return Health(True, "ending")
     if status.loop_age > silence:
         return Health(False, "hanging")
     frame_age = status.seconds if status.frame_age is None else status.frame_age

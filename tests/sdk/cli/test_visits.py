@@ -91,7 +91,7 @@ def test_visits_are_exported_as_csv_json_and_folders(hmdrn, diary, tmp_path):
     assert "would replace an input" in refused.err
 
 
-def test_clips_are_written_for_their_user_alone(hmdrn, diary, tmp_path):
+def test_clips_and_pictures_are_written_for_their_user_alone(hmdrn, diary, tmp_path):
     with VisitStore(diary) as store:
         store.save_clip(2, make_clip(webm=b"film of a wren"))
         store.save_clip(3, make_clip(webm=b"film of a stranger"))
@@ -114,7 +114,11 @@ def test_clips_are_written_for_their_user_alone(hmdrn, diary, tmp_path):
         "clips/Wren/2.webm": b"film of a wren",
         "clips/unknown/3.webm": b"film of a stranger",
     }
-    assert {path.stat().st_mode & 0o777 for path in files.values()} == {0o600}
+    hmdrn("visits", "show", diary, "2", "--pictures", tmp_path / "wren")
+    hmdrn("visits", "export", diary, "--pictures", tmp_path / "pictures")
+    pictures = sorted(tmp_path.rglob("*.jpg"))
+    assert len(pictures) == 3 + 7
+    assert {path.stat().st_mode & 0o777 for path in [*files.values(), *pictures]} == {0o600}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -34,6 +37,18 @@ def test_each_visit_of_a_film_has_a_clip_that_shows_it(hmdrn, site, diary, tmp_p
     others = cv2.resize(cv2.imread(str(site.photos[0])), (160, 160)).astype(float)
     middle = frames[len(frames) // 2]
     assert np.abs(middle - shown).mean() < 0.6 * np.abs(middle - others).mean()
+
+
+def test_a_film_whose_last_clips_are_encoded_is_ending_and_not_hanging(hmdrn, site, diary, monkeypatch):
+    def encode_slowly(frames):
+        time.sleep(0.5)
+        raise HmdrnError("cannot make a clip")
+
+    monkeypatch.setattr(clip_recorder, "encode_clip", encode_slowly)
+    watched = ("-s", site.film, "-g", site.gallery, "--max-frames", "12", "--visits", diary, "--clips")
+    done = hmdrn("watch", "default", *watched, "--status", "0.1", "--health-after", "0.2")
+    states = [json.loads(line) for line in done.out.splitlines() if '"event": "status"' in line]
+    assert (states[-1]["state"], states[-1]["healthy"]) == ("ending", True)
 
 
 def test_clips_that_fail_are_counted_at_the_end(hmdrn, site, diary, monkeypatch):

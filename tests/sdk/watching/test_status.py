@@ -34,6 +34,7 @@ FULL = DiaryStatus(visits=3, without_pictures=1, is_failing=True)
         ({"frame_age": 31, "is_lost": True}, (False, "source lost")),
         ({"loop_age": 31}, (False, "hanging")),
         ({"loop_age": 31, "waits": True}, (False, "hanging")),
+        ({"loop_age": 31, "is_ending": True}, (True, "ending")),
         ({"diary": FULL}, (True, "disk full")),
         ({"diary": replace(FULL, is_failing=False)}, (True, "ok")),
         ({"diary": FULL, "frame_age": 31}, (False, "no frames")),

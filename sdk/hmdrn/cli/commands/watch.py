@@ -195,7 +195,7 @@ def command(
         watched = stack.enter_context(contextlib.ExitStack())
 
         def read_status() -> WatchStatus:
-            return replace(watching.status(), diary=visits.status())
+            return replace(watching.status(), diary=visits.status(), is_ending=visits.is_ending)
 
         start_supervision(supervision, read_status, sink, err, watching.stop, watched)
         for result in watching:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hmdrn.cli.commands.visits.clips import write_clip
+from hmdrn.cli.commands.visits.media_files import write_clip, write_pictures
 from hmdrn.cli.commands.visits.options import (
     file_argument,
     filter_options,
@@ -23,7 +23,7 @@ from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.statistics import VisitStatistics, count_visits
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.errors import HmdrnError
-from hmdrn_runtime.io.files import describe_os_error, expand_path
+from hmdrn_runtime.io.files import expand_path
 
 
 @click.command("list")
@@ -74,7 +74,10 @@ def show(file: Path, number: int, pictures: Path | None, clip: Path | None, as_j
         clip = check_output_path(clip, "clip", [file], (".webm",))
     with VisitStore(file) as store:
         visit = store.get(number)
-        files = [] if pictures is None else _write_pictures(store, number, pictures)
+        files = []
+        if pictures is not None:
+            written = write_pictures(store, visit, expand_path(pictures, HmdrnError))
+            files = [str(path) for path in written]
         if clip is not None:
             write_clip(store, number, clip)
             files.append(str(clip))
@@ -152,17 +155,3 @@ def _rows(statistics: VisitStatistics) -> list[list[str]]:
             ]
         )
     return rows
-
-
-def _write_pictures(store: VisitStore, number: int, folder: Path) -> list[str]:
-    target = expand_path(folder, HmdrnError)
-    files = []
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for place, picture in enumerate(store.get(number).pictures, 1):
-            path = target / f"{number}-{place}.jpg"
-            path.write_bytes(store.read_picture(picture.id))
-            files.append(str(path))
-    except OSError as error:
-        raise HmdrnError(f"cannot write pictures into {folder}: {describe_os_error(error)}") from error
-    return files

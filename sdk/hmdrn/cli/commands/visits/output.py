@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import PIL.Image
 
-from hmdrn.cli.commands.visits.clips import write_clip
+from hmdrn.cli.commands.visits.media_files import write_clip, write_pictures
 from hmdrn.cli.commands.visits.options import file_argument, filter_options, format_local, limit_option
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, option
@@ -39,7 +39,8 @@ CSV_COLUMNS = (
     "--pictures",
     type=PATH,
     metavar="FOLDER",
-    help="Write the pictures too, FOLDER/<species>/<visit>-<n>.jpg, as `hmdrn enroll` reads them.",
+    help="Write the pictures too, FOLDER/<species>/<visit>-<n>.jpg, as `hmdrn enroll` reads them; only you "
+    "can read them.",
 )
 @option(
     "--clips",
@@ -127,17 +128,8 @@ def _to_cell(value: object) -> object:
 
 
 def _write_pictures(store: VisitStore, visits: Sequence[Visit], folder: Path) -> int:
-    target, count = expand_path(folder, HmdrnError), 0
-    try:
-        for visit in visits:
-            parent = target / name_folder(visit.naming.text)
-            for place, picture in enumerate(visit.pictures, 1):
-                parent.mkdir(parents=True, exist_ok=True)
-                (parent / f"{visit.id}-{place}.jpg").write_bytes(store.read_picture(picture.id))
-                count += 1
-    except OSError as error:
-        raise HmdrnError(f"cannot write pictures into {folder}: {describe_os_error(error)}") from error
-    return count
+    target = expand_path(folder, HmdrnError)
+    return sum(len(write_pictures(store, visit, target / name_folder(visit.naming.text))) for visit in visits)
 
 
 def _write_clips(store: VisitStore, visits: Sequence[Visit], folder: Path) -> int:
