@@ -23,7 +23,7 @@ from hmdrn_runtime.io.files import describe_os_error, write_atomically
 from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.background import FILE, Background, open_background
-from hmdrn_runtime.open_set.threshold import Calibration, active_calibration
+from hmdrn_runtime.open_set.threshold import Calibration, active_calibration, false_accept_rate
 from hmdrn_runtime.progress import ProgressCallback
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -53,6 +53,20 @@ def calibrate_threshold(recognizer: Recognizer, far: float = 0.05) -> Calibratio
     calibration = fit_calibration(recognizer.matcher, recognizer.gallery.species, background, far)
     recognizer.gallery.calibrate(calibration.to_dict())
     return calibration
+
+
+def recalibrate_threshold(recognizer: Recognizer, far: float | None = None) -> None:
+    """Fit a gallery's threshold anew after a change of its species.
+
+    Nothing is done without a rate, a species or a background.
+
+    Args:
+        recognizer: Recognizer with the changed gallery.
+        far: As in `calibrate_threshold`; the rate of the gallery's calibration if None.
+    """
+    far = far or false_accept_rate(recognizer.gallery.calibration)
+    if far is not None and len(recognizer.gallery) and recognizer.background is not None:
+        calibrate_threshold(recognizer, far)
 
 
 def evaluate_acceptance(recognizer: Recognizer) -> AcceptanceReport:

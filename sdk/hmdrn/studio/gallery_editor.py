@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hmdrn.forecasting import forecast
-from hmdrn.open_set import calibrate_threshold
+from hmdrn.open_set import calibrate_threshold, recalibrate_threshold
 from hmdrn.studio.rates import RateCosts
 from hmdrn.studio.undo import UndoStep
 from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport
@@ -160,9 +160,7 @@ class GalleryEditor:
             stamp = files.get(path)
 
             def recalibrate() -> None:
-                rate = self.rate or (old_rate if keep_rate else None)
-                if rate is not None and len(self.gallery) and self.recognizer.background is not None:
-                    calibrate_threshold(self.recognizer, rate)
+                recalibrate_threshold(self.recognizer, self.rate or (old_rate if keep_rate else None))
 
             try:
                 yield

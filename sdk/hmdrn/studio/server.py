@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from hmdrn.studio.access import Access, Gate
+from hmdrn.studio.connections import PatientProtocol
 from hmdrn.studio.live import LiveView
 from hmdrn.studio.pages import (
     classify,
@@ -86,6 +87,7 @@ def make_server(
         app,
         host,
         port,
+        http=PatientProtocol,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hmdrn.open_set import recalibrate_threshold
 from hmdrn.visits.changes import EnrolledPhoto, VisitChange, list_changes, log_change, restore_names
 from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.naming import NameTally
@@ -69,7 +70,8 @@ def correct_visits(
         ids: Numbers of the visits; at least one.
         label: The species, new or known; None if the pictures show no subject.
         recognizer: Learns the pictures; may be None without a label, if no earlier correction taught it some.
-        gallery: File that the recognizer's gallery is written to; None leaves that to the caller.
+        gallery: File that the recognizer's gallery is written to, calibrated anew if it was calibrated; None
+            leaves that to the caller.
         report: Called with the progress while nothing is changed yet: what it raises ends the work.
 
     Raises:
@@ -95,6 +97,7 @@ def correct_visits(
             photos += [(visit.id, photo) for photo in read_photos(store, visit, recognizer)]
     report("enrolling", 0, 0)
     enrollment: EnrollmentReport | None = None
+    calibration = None if recognizer is None else recognizer.gallery.calibration
     with store.transaction() as connection:
         removed: list[EnrolledPhoto] = []
         enrolled: list[EnrolledPhoto] = []
@@ -108,10 +111,11 @@ def correct_visits(
             path = None if gallery is None else str(gallery)
             log_change(connection, "correct", names, path, enrolled, removed)
             if recognizer is not None and gallery is not None and (enrolled or removed):
-                recognizer.save_gallery(gallery)
+                _save(recognizer, gallery)
         except BaseException:
             if recognizer is not None:
                 _revert(store, recognizer, enrolled, removed)
+                recognizer.gallery.calibrate(calibration)
             raise
     corrected = tuple(store.get(visit.id) for visit in visits)
     return Correction(label, is_new, corrected, len(enrolled), len(removed), enrollment)
@@ -181,7 +185,7 @@ def undo_change(
         if recognizer is not None and (change.enrolled or change.removed):
             _revert(store, recognizer, change.enrolled, change.removed)
             if gallery is not None:
-                recognizer.save_gallery(gallery)
+                _save(recognizer, gallery)
     return change
 
 
@@ -237,6 +241,11 @@ def _forget(recognizer: Recognizer, photo: EnrolledPhoto) -> bool:
     except GalleryError:
         return False
     return True
+
+
+def _save(recognizer: Recognizer, gallery: str | os.PathLike[str]) -> None:
+    """Write the changed gallery, calibrated anew if it was calibrated."""
+    recognizer.save_gallery(gallery, lambda: recalibrate_threshold(recognizer))
 
 
 def _revert(

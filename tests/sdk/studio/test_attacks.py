@@ -6,6 +6,7 @@ import http.client
 import io
 import socket
 import struct
+import time
 import zipfile
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ import hmdrn
 
 pytest.importorskip("starlette", reason="needs the extra `studio`")
 
+from hmdrn.studio import connections
 from hmdrn.studio import server as server_module
 from hmdrn.studio.access import COOKIE, Access
 
@@ -121,3 +123,41 @@ def test_of_200_connections_100_are_served_and_nothing_is_lost(studio, photos, g
         assert ask(port, "GET", "/version")[2].decode() == studio.session.version
         assert ask(port, "POST", "/gallery/undo")[0] == 303
     assert "Ghost Moth" not in hmdrn.load_gallery(gallery).species
+
+
+@pytest.mark.parametrize("parts", [[], [b"GET /version HTTP/1.1\r\n", b"Host: loc", b"alho"]])
+def test_100_connections_without_a_request_keep_nobody_out_for_long(studio, monkeypatch, parts):
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.3)
+    with ExitStack() as stack:
+        port = serve(stack, studio, Access(token="secret"))
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            for _ in range(server_module.MAX_CONNECTIONS)
+        ]
+        for part in parts:
+            for client in clients:
+                client.sendall(part)
+        for client in clients:
+            assert client.recv(1000) == b""
+        assert ask(port, "GET", "/gallery?token=secret")[0] == 303
+
+
+def test_the_body_of_a_refused_request_does_not_keep_a_connection_open(studio, monkeypatch):
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.3)
+    with ExitStack() as stack:
+        port = serve(stack, studio, Access(token="secret"))
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+        client.sendall(b"POST /enroll HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+        assert client.recv(2000).startswith(b"HTTP/1.1 401")
+        began = time.monotonic()
+        client.sendall(b"1")
+        while client.recv(1000):
+            pass
+        assert time.monotonic() - began < 8  # an idle connection stays for ten seconds
+
+
+def test_a_request_that_takes_long_to_answer_is_answered(studio, monkeypatch):
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(type(studio.session), "version", property(lambda session: time.sleep(0.4) or "late"))
+    with ExitStack() as stack:
+        assert ask(serve(stack, studio, Access()), "GET", "/version")[2] == b"late"

@@ -102,6 +102,27 @@ def test_a_second_correction_takes_the_first_out_of_the_gallery(store, birds, ga
     assert digests(birds) == before
 
 
+def fail(*arguments):
+    raise OSError("no space")
+
+
+def test_a_calibrated_gallery_is_calibrated_anew(store, birds, gallery, drawn, monkeypatch):
+    visit = store.save(show_specimens(drawn[STRANGER][:3], label="Jay"))
+    before = hmdrn.calibrate_threshold(birds, 0.1).to_dict()
+    birds.save_gallery(gallery)
+    correct_visits(store, [visit.id], "Blackcap", birds, gallery)
+    stored = hmdrn.load("default", gallery, threads=1)
+    assert stored.gallery.calibration != before
+    assert stored.gallery.calibration == hmdrn.calibrate_threshold(stored, 0.1).to_dict()
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr("hmdrn_runtime.gallery.file._write", fail)
+        with pytest.raises(OSError, match="no space"):
+            correct_visits(store, [visit.id], "Wren", birds, gallery)
+    assert birds.gallery.calibration == stored.gallery.calibration
+    undo_change(store, birds, gallery)
+    assert hmdrn.load_gallery(gallery).calibration == before
+
+
 def test_not_a_subject_needs_no_gallery_unless_one_was_taught(store, birds, gallery, drawn):
     visit = store.save(show_specimens(drawn[STRANGER][:2], label="Jay"))
     (corrected,) = correct_visits(store, [visit.id], None).visits

@@ -10,11 +10,10 @@ from hmdrn.cli.gallery_notes import warn_of_lookalikes
 from hmdrn.cli.options import PATH, backend_option, json_option, option, threads_option
 from hmdrn.cli.output import print_json
 from hmdrn.loading import DEFAULT, load
-from hmdrn.open_set import calibrate_threshold
+from hmdrn.open_set import recalibrate_threshold
 from hmdrn_runtime.enrollment.correction import PhotoCorrection
 from hmdrn_runtime.errors import GalleryError, ImageError
 from hmdrn_runtime.io.files import expand_path
-from hmdrn_runtime.open_set.threshold import false_accept_rate
 
 
 @click.command("correct")
@@ -51,9 +50,8 @@ def command(
     correction = recognizer.correct(image, species)
 
     def recalibrate() -> None:
-        rate = false_accept_rate(recognizer.gallery.calibration)
-        if correction.changed and rate is not None and recognizer.background is not None:
-            calibrate_threshold(recognizer, rate)
+        if correction.changed:
+            recalibrate_threshold(recognizer)
 
     recognizer.save_gallery(gallery, recalibrate)
     warn_of_lookalikes(correction.label, correction.enrollment.similar)

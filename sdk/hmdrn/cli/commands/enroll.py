@@ -25,7 +25,7 @@ from hmdrn.cli.output_paths import list_dataset_paths
 from hmdrn.cli.threshold_summary import describe_passing, describe_rate
 from hmdrn.forecasting import forecast
 from hmdrn.loading import load, resolve_bundle
-from hmdrn.open_set import calibrate_threshold, evaluate_acceptance, require_background
+from hmdrn.open_set import evaluate_acceptance, recalibrate_threshold, require_background
 from hmdrn.plotting.contact_sheet import check_sheet_path, draw_contact_sheet
 from hmdrn_runtime.datasets.dataset import Dataset, open_species
 from hmdrn_runtime.datasets.reading import raise_together
@@ -113,16 +113,9 @@ def command(
     if strict:
         _refuse_doubtful(reports)
 
-    def current_rate() -> float | None:
-        return false_accept_rate or rate_of_calibration(recognizer.gallery.calibration)
-
-    def recalibrate() -> None:
-        if (rate := current_rate()) is not None and recognizer.background is not None:
-            calibrate_threshold(recognizer, rate)
-
     # Called once the changes that other processes saved meanwhile are in: the rate may be one of theirs.
-    recognizer.save_gallery(gallery, recalibrate)
-    rate = current_rate()
+    recognizer.save_gallery(gallery, lambda: recalibrate_threshold(recognizer, false_accept_rate))
+    rate = false_accept_rate or rate_of_calibration(recognizer.gallery.calibration)
     cost = None if rate is None or recognizer.background is None else evaluate_acceptance(recognizer)
     expected = forecast(recognizer)
     drawn = True
