@@ -116,6 +116,7 @@ def command_line(unit: configparser.ConfigParser, settings: dict[str, str]) -> l
     return [sys.executable, "-m", "hmdrn", *words[1:]]
 
 
+@pytest.mark.slow
 def test_the_units_command_watches_until_sigterm_and_ends_with_a_summary(
     unit, settings, calibrated, film, tmp_path, environment
 ):

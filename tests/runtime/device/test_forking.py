@@ -59,6 +59,7 @@ def run_script(script):
     return errors
 
 
+@pytest.mark.slow
 def test_a_child_recognizes_and_ends_even_if_other_threads_held_the_locks():
     run_script(
         PARENT

@@ -143,6 +143,7 @@ def test_species_that_several_processes_enroll_at_once_are_all_there(tmp_path):
     assert set(names(tmp_path)) - {"site.gallery.operators"} == {"site.gallery", "site.gallery.previous"}
 
 
+@pytest.mark.slow
 def test_commands_that_enroll_at_once_lose_nothing_of_each_other(tmp_path, photos_of):
     path = tmp_path / "site.gallery"
     code = "import sys; from hmdrn._entry_points import main; sys.exit(main())"

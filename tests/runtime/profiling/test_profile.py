@@ -81,6 +81,7 @@ def test_the_budget_applies_to_the_slowest_source(recognizer):
     assert replace(last, stages={}).p90 is None
 
 
+@pytest.mark.slow
 def test_energy_is_power_times_latency(recognizer):
     *_, last = profile_bundle(recognizer, ProfileSettings(("jpeg",), (), (), (), 1, QUICK))
     assert last.joules is None or last.conditions.watts is not None
@@ -119,6 +120,7 @@ def test_a_gpu_is_reported_before_and_after(recognizer, tmp_path, monkeypatch):
     assert (before.mhz, after.mhz, after.watts) == (1980, 1200, 310.5)
 
 
+@pytest.mark.slow
 def test_species_are_invented_from_compacted_ones_too(recognizer):
     compacted = Gallery(recognizer.gallery.network, recognizer.gallery.species)
     compacted.compact()

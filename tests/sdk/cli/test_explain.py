@@ -64,6 +64,7 @@ def test_picture_and_arrays_are_written_and_named(hmdrn, gallery, image, tmp_pat
         assert np.array_equal(saved["pixels"], prepare(image, DEFAULT))
 
 
+@pytest.mark.slow
 def test_a_part_of_the_photo_is_explained_beside_the_species_asked_for(hmdrn, gallery, image, tmp_path):
     labels = [m.label for m in package.load("default", gallery).classify(image, top=4).ranking]
     done = hmdrn(
@@ -76,6 +77,7 @@ def test_a_part_of_the_photo_is_explained_beside_the_species_asked_for(hmdrn, ga
     assert (tmp_path / "why.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_with_one_species_there_is_a_picture_too(hmdrn, photo, tmp_path):
     image = photo("species/Jay/a.png")
     assert hmdrn("enroll", "default", tmp_path / "species", "--gallery", tmp_path / "g").code == 0

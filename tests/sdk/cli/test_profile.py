@@ -18,6 +18,7 @@ CPU = "onnxruntime"
 SMALL = (*QUICK, "--source", "jpeg", "--batches", "2", "--species", "5,7", "--thread-counts", "1")
 
 
+@pytest.mark.slow
 def test_all_that_is_asked_for_is_in_the_json_and_in_the_picture(hmdrn, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(module, "_DRAWN", 2)

@@ -45,6 +45,7 @@ def test_a_few_steps_leave_a_checkpoint_with_a_record_of_its_data(hmdrn, specime
     assert "2-way instead of 3-way" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_dry_run_estimates_the_duration_and_leaves_no_run(hmdrn, specimens, tmp_path):
     outcome = hmdrn(
         *("train", specimens, "--output", tmp_path / "run", "--pretrain-steps", 40, "--episodes", 40, *SMALL),

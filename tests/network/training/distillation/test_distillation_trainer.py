@@ -17,7 +17,7 @@ def through_a_file(state):
     return torch.load(buffer, weights_only=True)
 
 
-@pytest.mark.parametrize("at", [1, 3, 4])
+@pytest.mark.parametrize("at", [1, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 4))])
 def test_a_restored_run_continues_bit_for_bit(at):
     whole = trainer()
     losses = [p.loss for p in whole.run()]
