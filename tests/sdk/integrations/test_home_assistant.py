@@ -12,6 +12,7 @@ from hmdrn.integrations.home_assistant import HomeAssistantDevice, make_identifi
 from hmdrn.visits.store import VisitStore
 from hmdrn.watching.mqtt import MqttPublisher
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.specimens.traits import name_species
 
 
 class Collector:
@@ -100,6 +101,22 @@ def test_a_subscriber_that_comes_later_gets_everything(store):
         assert messages["garden/image"][0].startswith(b"\xff\xd8")
         publisher.close()
         subscriber.close()
+
+
+def test_the_command_announces_the_visits_of_a_species(hmdrn, specimens, gallery, tmp_path):
+    species = name_species(0)
+    with running_broker() as broker:
+        subscriber = Subscriber(broker.port, "garden/#")
+        address = f"mqtt://127.0.0.1:{broker.port}/garden"
+        inputs = ("watch", "default", "-s", specimens / species, "-g", gallery, "--max-frames", 1)
+        done = hmdrn(*inputs, "--visits", tmp_path / "a.visits", "--mqtt", address, "--home-assistant")
+        assert done.code == 0, done
+        messages = subscriber.take(7)
+        subscriber.close()
+    assert json.loads(messages["garden/last_visit"][0])["species"] == species
+    assert json.loads(messages[f"garden/species/{make_identifier(species)}"][0])["visits"] == 1
+    assert messages["garden/image"][0].startswith(b"\xff\xd8")
+    assert messages["garden/availability"][0] == b"offline"
 
 
 def test_a_prefix_with_wildcards_is_refused(store):

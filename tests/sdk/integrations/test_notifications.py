@@ -13,6 +13,7 @@ from visit_examples import make_visit
 from hmdrn.integrations.notifications import Notifier, describe
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.specimens.traits import name_species
 
 
 @pytest.fixture
@@ -55,6 +56,15 @@ def test_a_visit_is_sent_with_its_picture_once_in_a_while(store, server):
     assert base64.b64decode(attachment["base64"]) == store.read_picture(first.pictures[0].id)
     assert "90 %, camera 0" in received[0]["message"]
     assert "most like Jay" in received[1]["message"]
+
+
+def test_the_command_sends_the_picture_of_a_visit(hmdrn, specimens, gallery, server, tmp_path):
+    port, received = server
+    inputs = ("watch", "default", "-s", specimens / name_species(0), "-g", gallery, "--max-frames", 1)
+    done = hmdrn(*inputs, "--visits", tmp_path / "a.visits", "--notify", f"json://127.0.0.1:{port}")
+    assert done.code == 0, done
+    assert [message["title"] for message in received] == [name_species(0)]
+    assert received[0]["attachments"]
 
 
 def test_a_failure_is_said_once_and_ends_nothing(store):
