@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,8 @@ FOLDER = "folder"
 """Name of the form's field for the files of a folder."""
 MAX_PHOTOS = 1000
 """Most photos of one upload."""
+_MAX_LIST = 4 << 20
+"""Most bytes of a zip's list of members: enough for 10,000 long names."""
 FOLDER_PREFIX = "hmdrn-studio-"
 """Beginning of the names of folders for uploads, among the system's temporary files."""
 
@@ -180,7 +183,29 @@ def _zip_folder(uploads: Sequence[StoredUpload]) -> Iterator[Path]:
         yield path
 
 
+class _Archive(io.FileIO):
+    """A zip whose list of members is not read if it is longer than an upload needs."""
+
+    is_long = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_LIST:
+            self.is_long = True
+            raise OSError("too long")
+        return super().read(size) or b""
+
+
+def _check_count(path: Path) -> None:
+    """Refuse a zip of millions of members: their list alone would take gigabytes of memory."""
+    with _Archive(path) as file:
+        with suppress(Exception):  # `open_files` says what else is wrong
+            zipfile.ZipFile(file)
+        if file.is_long:
+            raise EnrollmentError(describe_excess())
+
+
 def _list_members(path: Path, name: str, label: str) -> list[_Member]:
+    _check_count(path)
     try:
         if label:
             _, files, listing = open_files(path)

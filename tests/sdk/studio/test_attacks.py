@@ -69,6 +69,17 @@ def test_a_zip_that_unpacks_to_more_than_it_claims_is_not_unpacked(studio, photo
     assert hmdrn.load_gallery(gallery).species["Ghost Moth"].shots == 3
 
 
+def test_a_zip_of_a_hundred_thousand_members_is_refused_unlisted(studio, photos, gallery):
+    before, count = gallery.read_bytes(), 100_000
+    archive = bytes(pack(photos[0][:1]))
+    start, end = archive.index(b"PK\x01\x02"), archive.index(b"PK\x05\x06")
+    members = archive[start:end] * count
+    tail = archive[end : end + 8] + struct.pack("<HHIIH", 65535, 65535, len(members), start, 0)
+    text = send_zip(studio, archive[:start] + members + tail)
+    assert "there are too many files, at most 1000 at once" in text
+    assert gallery.read_bytes() == before
+
+
 def serve(stack: ExitStack, studio, access: Access) -> int:
     """The port of loopback where a studio is up."""
     return urlsplit(stack.enter_context(served(studio.session, access))).port
