@@ -20,6 +20,14 @@ _ANY_ERROR = float("inf")
 _ORDER = ("int8", "fp16", "fp32")
 
 
+def check_package(package: str) -> dict[str, Any]:
+    """Copy memory through a package for CUDA, "cuda-python" or "pycuda"."""
+    from hmdrn.selftest.adapter import check_adapter
+    from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda, open_cuda
+
+    return check_adapter(open_cuda([kind for kind in find_cuda() if kind.package == package]))
+
+
 def build_part(bundle: str, precision: str, photos: str) -> dict[str, Any]:
     """Build and check the engines of a bundle in its folder; `photos` is a folder, or empty."""
     from hmdrn_export.tensorrt.builder import BuildOptions
@@ -33,6 +41,7 @@ def build_part(bundle: str, precision: str, photos: str) -> dict[str, Any]:
     from hmdrn_runtime.backends.tensorrt.open import make_engine_opener
     from hmdrn_runtime.backends.tensorrt.requirements import import_tensorrt, require_all
     from hmdrn_runtime.bundle.bundle import open_bundle
+    from hmdrn_runtime.profiling.fresh_process import read_peak_mib
 
     opened = open_bundle(Path(bundle))
     variants = {
@@ -55,6 +64,7 @@ def build_part(bundle: str, precision: str, photos: str) -> dict[str, Any]:
         "compiler": fingerprint.platform.compiler,
         "precision": fingerprint.precision,
         "check": fingerprint.check,
+        "peak_mib": read_peak_mib(),
     }
     rejected = (fingerprint.check or {}).get("rejected", {})
     if fingerprint.precision != precision:
@@ -110,7 +120,11 @@ def find_precision(graphs: Mapping[str, Graph]) -> str:
     return min((graph.precision for graph in graphs.values()), key=_ORDER.index)
 
 
-PARTS: dict[str, Callable[..., dict[str, Any]]] = {"build": build_part, "run": run_part}
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "build": build_part,
+    "cuda": check_package,
+    "run": run_part,
+}
 
 if __name__ == "__main__":
     answer_call(PARTS, *sys.argv[1:])

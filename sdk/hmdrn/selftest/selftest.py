@@ -16,10 +16,11 @@ from hmdrn.doctor.probe_runner import run_probe
 from hmdrn.doctor.report import DeviceReport, collect_report
 from hmdrn.selftest.parts import find_precision
 from hmdrn_runtime.backends.onnxruntime_cuda import PROVIDER
+from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
 from hmdrn_runtime.bundle.manifest import Manifest
 from hmdrn_runtime.bundle.variants import find_incompatibility
-from hmdrn_runtime.errors import HmdrnError
+from hmdrn_runtime.errors import BackendError, HmdrnError
 from hmdrn_runtime.messages import format_error
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
@@ -171,6 +172,7 @@ def _run_parts(
                 yield PartResult(name, SKIPPED, reason)
             else:
                 yield run_variant(name, bundle.path, backend, variant)
+    yield from _check_packages(device, deadline, report)
     reason = _find_tensorrt_problem(device)
     if reason or quick:
         uses_engines = device is not None and device.choice.get("backend") == "tensorrt"
@@ -188,6 +190,25 @@ def _run_parts(
         yield built
         if built.status == PASSED:
             yield run_variant(f"{precision} engines on tensorrt", copy, "tensorrt", "")
+
+
+def _check_packages(
+    device: DeviceReport | None, deadline: _Deadline, report: ProgressCallback
+) -> Iterator[PartResult]:
+    """Try each installed package for CUDA, whether TensorRT is there or not."""
+    try:
+        if device is None:
+            raise BackendError("the device could not be read")
+        if "error" in device.gpu:
+            raise BackendError(f"there is no GPU that can be used: {device.gpu['error']}")
+        kinds = find_cuda()
+    except BackendError as error:
+        yield PartResult("memory of the GPU", SKIPPED, str(error))
+        return
+    for kind in kinds:
+        name = f"memory of the GPU through {kind.package}"
+        report(name, 0, 1)
+        yield deadline.run(name, "cuda", kind.package)
 
 
 def _list_precisions(manifest: Manifest) -> list[str]:

@@ -14,6 +14,7 @@ from fake_tensorrt import FakeCuda, fake_trt, make_plan
 from hmdrn.cli.commands import selftest as command_module
 from hmdrn.doctor.report import collect_report
 from hmdrn.selftest import parts, selftest
+from hmdrn.selftest.adapter import check_adapter
 from hmdrn.selftest.selftest import run_selftest
 from hmdrn_export.tensorrt import engines, self_check
 from hmdrn_runtime.backends import cuda_driver
@@ -66,6 +67,12 @@ def collect(tmp_path):
     return make
 
 
+@pytest.fixture(autouse=True)
+def cuda_packages(monkeypatch):
+    """One package for CUDA, whatever is installed here."""
+    monkeypatch.setattr(selftest, "find_cuda", lambda: [SimpleNamespace(package="cuda-python")])
+
+
 @pytest.fixture
 def run_default(conv4):
     """Run the self-test of a bundle with FP32 graphs with a runner of probes: run_default(run, collect)."""
@@ -88,6 +95,7 @@ def test_a_part_that_crashes_is_reported_and_the_others_run(run_default, collect
         "device": "passed",
         "fp32 on onnxruntime": "passed",
         "fp32 on onnxruntime-cuda": "failed",
+        "memory of the GPU through cuda-python": "passed",
         "building fp32 engines": "passed",
         "fp32 engines on tensorrt": "passed",
     }
@@ -111,7 +119,8 @@ def test_engines_are_built_in_a_copy_and_recorded_nowhere_else(run_default, coll
     run_default(run, collect())
     bundle = str(conv4)
     assert [call[:2] for call in calls[:2]] == [("run", bundle)] * 2
-    build, engines_run = calls[2:]
+    assert calls[2][:2] == ("cuda", "cuda-python")
+    build, engines_run = calls[3:]
     assert build[1] == engines_run[1] == f"{build[2]}/{conv4.name}"
     assert all(call[3] == "hmdrn.selftest.parts" and 0 < call[4] <= 300 for call in calls)
 
@@ -120,7 +129,8 @@ def test_what_is_not_there_is_skipped_and_what_is_broken_fails(run_default, coll
     none = {"error": "no NVIDIA driver is installed"}
     here = run_default(lambda *_, **__: RUN, collect(gpu=none))
     assert here.works
-    assert states(here)["tensorrt"] == states(here)["onnxruntime-cuda"] == "skipped"
+    for part in ("tensorrt", "onnxruntime-cuda", "memory of the GPU"):
+        assert states(here)[part] == "skipped"
     broken = run_default(
         lambda *_, **__: RUN, collect(provider={"used": [], "complaint": "libcudnn.so.9: cannot open"})
     )
@@ -147,7 +157,7 @@ def test_without_time_the_rest_is_skipped(run_default, collect, monkeypatch):
 
 
 def test_the_quick_test_builds_no_engines_and_runs_those_in_use(run_default, collect):
-    run = lambda name, *_, **__: RUN if name == "run" else pytest.fail("an engine was built")  # noqa: E731
+    run = lambda name, *_, **__: RUN if name != "build" else pytest.fail("an engine was built")  # noqa: E731
     assert states(run_default(run, collect(), quick=True))["tensorrt"] == "skipped"
     used = collect(choice={**ANSWERS["choice"], "backend": "tensorrt"})
     assert states(run_default(run, used, quick=True))["engines on tensorrt"] == "passed"
@@ -188,6 +198,42 @@ def test_a_run_reports_accuracy_agreement_and_latency(written):
     assert "problem" not in answer
 
 
+class WithoutGraphs(FakeCuda):
+    package = "pycuda"
+
+    def __init__(self):
+        super().__init__(capturing=False)
+
+
+class CopiesNothing(FakeCuda):
+    package = "pycuda"
+
+    def copy(self, target, source, size, stream):
+        pass
+
+
+class ReplaysNothing(FakeCuda):
+    package = "pycuda"
+
+    def launch(self, graph, stream):
+        pass
+
+
+def test_each_package_for_cuda_copies_without_tensorrt(monkeypatch):
+    monkeypatch.setattr(find, "find_cuda", lambda: [SimpleNamespace(package="cuda-python"), WithoutGraphs])
+    assert parts.check_package("pycuda") == {"package": "pycuda", "captures_graphs": False}
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [(CopiesNothing, "copies and a captured graph"), (ReplaysNothing, "a captured graph")],
+)
+def test_other_bytes_than_those_sent_are_the_packages_problem(kind, wrong):
+    cuda = kind()
+    assert check_adapter(cuda)["problem"] == f"other bytes come back from {wrong}"
+    assert (cuda.memory, cuda.pinned) == ({}, {})
+
+
 @pytest.fixture
 def stand_in(written, tmp_path, monkeypatch):
     """A bundle, and stand-ins for TensorRT and CUDA; stand_in(wrong) sets the half engines' wrongness."""
@@ -220,6 +266,7 @@ def test_engines_of_each_precision_are_built_over_the_stand_in(stand_in):
         answer = parts.build_part(path, precision, "")
         assert (answer["precision"], answer["compiler"]) == (precision, "tensorrt 11.4.0")
         assert math.isfinite(answer["check"]["distance_error"])
+        assert answer["peak_mib"] > 10
         assert "problem" not in answer
 
 

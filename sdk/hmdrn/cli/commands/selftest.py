@@ -26,9 +26,9 @@ def command(bundle: str, photos: Path | None, output: Path | None, quick: bool, 
     """Try and measure all that hmdrn does on this device, in at most ten minutes.
 
     Reports what `hmdrn doctor` finds, and for every backend that works here and every variant of BUNDLE's
-    graphs accuracy, agreement with the FP32 graphs on the CPU, and latency by stage. Where TensorRT is,
-    engines of every precision are built and checked, in a copy of BUNDLE. Accuracy is that on drawn
-    specimens, and with --photos on up to 20 classes of photographs.
+    graphs accuracy, agreement with the FP32 graphs on the CPU, and latency by stage. Each package for CUDA
+    copies memory. Where TensorRT is, engines of every precision are built and checked, in a copy of BUNDLE.
+    Accuracy is that on drawn specimens, and with --photos on up to 20 classes of photographs.
 
     A part that fails is reported and ends no other; the exit code is then 2. Send in the files of --output:
     they name neither user nor host, no folders and no serial numbers.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from stub_driver import NOTHING, StubDriver, open_checked_cuda
 
+from hmdrn.selftest.adapter import check_adapter
 from hmdrn_runtime.backends.tensorrt.cuda.base import CapturedGraph, DeviceBuffer, PinnedBuffer, Stream
 from hmdrn_runtime.errors import BackendError
 
@@ -261,3 +262,9 @@ def test_the_primary_context_outlives_every_adapter(cuda, driver):
     assert (driver.count("references"), driver.count("depth")) == (references + 1, 0)
     with cuda.current():
         make_all(cuda)
+
+
+def test_the_self_test_finds_nothing_wrong(cuda, driver):
+    before = driver.count("launches")
+    assert check_adapter(cuda) == {"package": cuda.package, "captures_graphs": cuda.captures_graphs}
+    assert driver.count("launches") - before == int(cuda.captures_graphs)
