@@ -13,6 +13,8 @@ _LITTLE_MEMORY = 400
 _HOT = 85.0
 """Degrees Celsius."""
 _CUDA = "CUDAExecutionProvider"
+_TENSORRT_OF_OLD_PYTHON = ("4", "5")
+"""JetPacks whose TensorRT is for a Python that hmdrn does not run on: they run on the CPU."""
 _REINSTALL = "pip install --force-reinstall onnxruntime"
 
 
@@ -86,7 +88,7 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
             "python3 -m venv --system-site-packages hmdrn-env && hmdrn-env/bin/pip install .",
         )
     elif "error" in report.tensorrt:
-        if report.jetson is not None:
+        if report.jetson is not None and report.jetson.jetpack not in _TENSORRT_OF_OLD_PYTHON:
             problem = f"TensorRT, which is fastest on a Jetson, cannot be used: {report.tensorrt['error']}"
             yield Advice(problem, "sudo apt-get install python3-libnvinfer")
     elif "error" in report.cuda_bindings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 """Packages that each extra installs, by their import names."""
 
 _SYSTEM_TENSORRT = "usr/lib/python3*/dist-packages/tensorrt"
+_TOO_OLD = re.compile(r"python3\.[0-9]$")
+"""Folders of Pythons that hmdrn does not run on, such as that of JetPack 5."""
 
 Answer = Mapping[str, Any]
 
@@ -112,7 +115,7 @@ def collect_report(
         gpu_state=None if "error" in gpu.result() else read_gpu_state(),
         cuda_toolkit=read_cuda_toolkit(root),
         tensorrt=tensorrt.result() if sees_tensorrt else {"error": "it is not installed"},
-        system_tensorrt=not sees_tensorrt and any(root.glob(_SYSTEM_TENSORRT)),
+        system_tensorrt=not sees_tensorrt and bool(_list_system_tensorrt(root)),
         hidden_tensorrt=_is_system_tensorrt_hidden(root),
         cuda_bindings=bindings.result(),
         onnxruntime={key: listed[key] for key in ("version", "error") if key in listed},
@@ -131,8 +134,12 @@ def find_provider_problem(provider: str, answer: Answer) -> str | None:
     return None if answer["right"] else "it computes 1 + 1 wrongly"
 
 
+def _list_system_tensorrt(root: Path) -> list[Path]:
+    return [path for path in root.glob(_SYSTEM_TENSORRT) if not _TOO_OLD.match(path.parts[-3])]
+
+
 def _is_system_tensorrt_hidden(root: Path) -> bool:
-    folders = list(root.glob(_SYSTEM_TENSORRT))
+    folders = _list_system_tensorrt(root)
     spec = importlib.util.find_spec("tensorrt")
     if not folders or spec is None or spec.origin is None:
         return False

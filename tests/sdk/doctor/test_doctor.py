@@ -18,10 +18,16 @@ from hmdrn.doctor import probes as child
 from hmdrn.doctor.advice import advise
 from hmdrn.doctor.probe_runner import run_probe
 from hmdrn.doctor.redaction import private_names, redact, redact_text
-from hmdrn.doctor.report import EXTRAS, DeviceReport, collect_report, find_provider_problem
+from hmdrn.doctor.report import (
+    EXTRAS,
+    DeviceReport,
+    _list_system_tensorrt,
+    collect_report,
+    find_provider_problem,
+)
 from hmdrn_runtime.device.clocks import Clock
 from hmdrn_runtime.device.cpu import Cpu, Memory
-from hmdrn_runtime.device.jetson import Jetson
+from hmdrn_runtime.device.jetson import Jetson, read_jetson
 from hmdrn_runtime.device.power import PowerMode
 from hmdrn_runtime.device.state import DeviceState
 
@@ -350,6 +356,21 @@ def test_a_tensorrt_that_hides_the_systems_is_noticed(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(str(seen.parent))
         report = collect_report("default", tmp_path, lambda *_: answer)
         assert (report.hidden_tensorrt, report.system_tensorrt) == (hidden, False)
+
+
+def test_the_tensorrt_of_jetpack_5_is_not_advised(tmp_path):
+    """It is for Python 3.8."""
+    release = tmp_path / "etc/nv_tegra_release"
+    release.parent.mkdir()
+    release.write_text("# R35 (release), REVISION: 6.0, GCID: 1, BOARD: t186ref")
+    (tmp_path / "usr/lib/python3.8/dist-packages/tensorrt").mkdir(parents=True)
+    report = dataclasses.replace(
+        jetson(), jetson=read_jetson(tmp_path), system_tensorrt=bool(_list_system_tensorrt(tmp_path))
+    )
+    commands = [advice.command for advice in advise(report)]
+    assert commands == ["hmdrn enroll birds.hmdrn FOLDER --gallery my.gallery"]
+    (tmp_path / "usr/lib/python3.10/dist-packages/tensorrt").mkdir(parents=True)
+    assert len(_list_system_tensorrt(tmp_path)) == 1
 
 
 def test_doctor_itself_needs_no_onnxruntime(fake_onnxruntime):
