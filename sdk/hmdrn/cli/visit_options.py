@@ -136,6 +136,11 @@ class Diary:
         if self._recorder is not None:
             self._pass_on(self._recorder.add(result))
 
+    def end_pause(self) -> None:
+        """End the visits if no frame has come for long."""
+        if self._recorder is not None:
+            self._pass_on(self._recorder.end_pause())
+
     def close(self) -> None:
         """End all visits, and wait for their clips."""
         if self._recorder is None:

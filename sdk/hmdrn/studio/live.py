@@ -95,6 +95,7 @@ class LiveView:
             self._recorder = VisitRecorder(
                 self.visits, self.recognizer, source.name, source.live, self.report, self.clips
             )
+            self._watch.on_pause = self._end_pause
         self._thread.start()
 
     def stop(self) -> None:
@@ -179,6 +180,10 @@ class LiveView:
             if recorder is not None:
                 recorder.close()
             self._update(has_ended=True)
+
+    def _end_pause(self) -> None:
+        if self._recorder is not None:
+            self._recorder.end_pause()
 
     def _show(self, result: WatchResult) -> None:
         now = time.monotonic()

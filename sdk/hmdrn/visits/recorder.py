@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,6 +24,8 @@ from hmdrn_runtime.recognizer import Recognizer
 
 GAP_SECONDS = 10.0
 """Seconds without a frame after which the next one begins another visit."""
+PHOTO_PAUSE_SECONDS = 60.0
+"""Seconds without a photo after which those of a folder that is followed are a whole visit."""
 SAVE_SECONDS = 30.0
 """Seconds after which a visit that goes on is written, so that a power cut loses no more."""
 _MAX_WAITING = 1000
@@ -94,6 +98,8 @@ class VisitRecorder:
         self._store, self._source, self._report = store, source, report
         self._live = live
         self._clips = None if clips is None else ClipRecorder(store, clips, not live, report)
+        self._pause_end = math.inf
+        """When the visits end if no frame comes until then, on the monotonic clock."""
         self._offset: float | None = None
         """Seconds since 1970 at which a film begins."""
         self._open: dict[int, _OpenVisit] = {}
@@ -112,7 +118,7 @@ class VisitRecorder:
             ImageError: The frame cannot be read.
         """
         ended = [self._close(track) for track in result.gone if track in self._open]
-        clock, time = self._read_clock(result.frame)
+        clock, captured = self._read_clock(result.frame)
         if self._clips is not None:
             self._clips.add(result.frame, clock)
         for sighting in result.sightings:
@@ -122,9 +128,21 @@ class VisitRecorder:
                 visit = None
             if visit is None:
                 every = 0.0 if result.frame.file is not None else EVERY_SECONDS
-                visit = _OpenVisit(clock, time, PictureChooser(every), saved=clock)
+                visit = _OpenVisit(clock, captured, PictureChooser(every), saved=clock)
                 self._open[sighting.track] = visit
-            self._update(visit, sighting, result.frame, clock, time)
+            self._update(visit, sighting, result.frame, clock, captured)
+        if result.frame.file is not None:
+            self._pause_end = time.monotonic() + PHOTO_PAUSE_SECONDS
+        elif self._live:
+            self._pause_end = time.monotonic() + GAP_SECONDS
+        return [visit for visit in ended if visit is not None]
+
+    def end_pause(self) -> list[Visit]:
+        """End the visits, and return them, if no frame has come for ten seconds, no photo for a minute."""
+        if time.monotonic() < self._pause_end:
+            return []
+        self._pause_end = math.inf
+        ended = [self._close(track) for track in list(self._open)]
         return [visit for visit in ended if visit is not None]
 
     def status(self) -> DiaryStatus:

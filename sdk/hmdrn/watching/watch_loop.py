@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Watch:
         source: The source.
         summary: Summary of the frames so far.
         rate: Frames a second, as the source reports it; 0 until the first frame.
+        on_pause: Called by the loop, 20 times a second, while no frame comes.
 
     Examples:
         >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery")
@@ -49,6 +50,7 @@ class Watch:
         self.source = source
         self.summary: WatchSummary = WatchSummary()
         self.rate: float = 0.0
+        self.on_pause: Callable[[], None] = lambda: None
         self._classifier, self._settings = classifier, settings
         self._stopped = threading.Event()
         self._start: float | None = None
@@ -128,7 +130,9 @@ class Watch:
             while not (source.ended or self._is_over()):
                 frame = source.take(_POLL_SECONDS)
                 result = None
-                if frame is not None:
+                if frame is None:
+                    self.on_pause()
+                else:
                     self.rate = source.rate
                     if self._settings is not settings:
                         settings = self._settings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from visit_examples import MORNING
 from watched_frames import JAY, STRANGER, UNDECIDED, WREN, FullDisk, make_recorder, record, see
 
+from hmdrn.visits import recorder
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.results import Sighting, WatchResult
 from hmdrn.watching.smoothing import SmoothedLabel
@@ -123,6 +126,33 @@ def test_photos_are_visits_by_their_times_of_capture(store, tmp_path):
     assert [(v.frames, v.duration) for v in visits] == [(3, 9.0), (1, 0.0)]
     assert store.count() == 2
     assert visits[0].start == MORNING
+
+
+@pytest.mark.parametrize(("is_photo", "seconds"), [(False, 10), (True, 60)])
+def test_a_visit_ends_without_a_further_frame(store, tmp_path, monkeypatch, is_photo, seconds):
+    now = [100.0]
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    result = see(0, (0, None, JAY))
+    if is_photo:
+        path = tmp_path / "a.png"
+        Image.effect_noise((80, 60), 90).convert("RGB").save(path)
+        result = replace(result, frame=Frame(0, 0.0, MORNING.timestamp(), 0.0, path))
+    visits = make_recorder(store)
+    assert visits.end_pause() == []
+    visits.add(result)
+    now[0] += seconds - 0.1
+    assert visits.end_pause() == []
+    now[0] += 0.2
+    assert [(visit.label, visit.closed) for visit in visits.end_pause()] == [("Jay", True)]
+    assert visits.end_pause() == visits.close() == []
+    assert [visit.closed for visit in store.find()] == [True]
+
+
+def test_a_pause_in_reading_a_film_ends_no_visit(store, monkeypatch):
+    visits = make_recorder(store, live=False)
+    visits.add(see(0, (1, BOX, JAY)))
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=lambda: 1e9))
+    assert visits.end_pause() == []
 
 
 def test_on_a_full_disk_visits_have_no_pictures_and_it_is_said_once(store):

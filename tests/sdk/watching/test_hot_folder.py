@@ -13,6 +13,7 @@ from outcomes import assert_refused
 from PIL import Image
 
 import hmdrn
+from hmdrn.visits import recorder
 from hmdrn.watching import hot_folder
 from hmdrn.watching.hot_folder import HotFolderCapture
 from hmdrn.watching.seen_photos import STATE_NAME, SeenPhotos
@@ -153,6 +154,15 @@ def test_the_command_follows_a_folder_with_its_list_elsewhere(hmdrn, site, folde
     assert_refused(hmdrn(*arguments, "--loop"), "follow or loop")
     refused = hmdrn("watch", "default", "-g", site.gallery, "-s", site.film, "--follow")
     assert_refused(refused, "cannot follow", "give a folder")
+
+
+def test_the_visit_of_the_last_photo_ends_while_no_other_comes(hmdrn, site, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "PHOTO_PAUSE_SECONDS", 0.1)
+    save(folder / "a.jpg", 90)
+    watched = ("watch", "default", "-g", site.gallery, "-s", folder, "--threads", 1, "--follow")
+    done = hmdrn(*watched, "--visits", tmp_path / "a.visits", "--status", "0.1", "--max-seconds", 1.5)
+    states = [json.loads(line) for line in done.out.splitlines() if '"status"' in line]
+    assert states[-1]["visits"]["ended"] == 1
 
 
 def test_a_new_list_of_seen_photos_can_be_opened_twice_at_once(tmp_path):

@@ -191,6 +191,7 @@ def command(
         )
         if follow_gallery:
             recognizer.follow_gallery(gallery, watching.report_gallery)
+        watching.on_pause = visits.end_pause
         stop.call(watching.stop)
         watched = stack.enter_context(contextlib.ExitStack())
 
