@@ -32,6 +32,7 @@ class ClassifiedPhoto:
         data: Its file.
         prediction: Its name, by the gallery of that moment.
         digest: Digest of the enrolled photo that it is the thumbnail of; empty if it is none.
+        visit: Number of the visit that it is a picture of; None if it is none.
     """
 
     key: str
@@ -39,6 +40,7 @@ class ClassifiedPhoto:
     data: bytes = field(repr=False)
     prediction: Prediction
     digest: str = ""
+    visit: int | None = None
 
 
 class ClassifiedPhotos:
@@ -48,8 +50,10 @@ class ClassifiedPhotos:
         self._photos: OrderedDict[str, ClassifiedPhoto] = OrderedDict()
         self._lock = threading.Lock()
 
-    def classify(self, recognizer: Recognizer, data: bytes, name: str, digest: str = "") -> ClassifiedPhoto:
-        """Name a photo, and keep it.
+    def classify(
+        self, recognizer: Recognizer, data: bytes, name: str, digest: str = "", visit: int | None = None
+    ) -> ClassifiedPhoto:
+        """Name a photo, and keep it; `digest` and `visit` are those of `ClassifiedPhoto`.
 
         Raises:
             ImageError: It cannot be read.
@@ -59,7 +63,7 @@ class ClassifiedPhotos:
             prediction = recognizer.classify(data)
         except ImageError as error:
             raise ImageError(str(error).replace(describe_source(data), name, 1)) from error
-        photo = ClassifiedPhoto(secrets.token_urlsafe(12), name, data, prediction, digest)
+        photo = ClassifiedPhoto(secrets.token_urlsafe(12), name, data, prediction, digest, visit)
         with self._lock:
             self._photos[photo.key] = photo
             while len(self._photos) > 1 and (

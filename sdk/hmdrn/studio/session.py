@@ -10,7 +10,7 @@ from hmdrn.studio.enrollment import EnrollmentBatch, TrialGallery, enroll_specie
 from hmdrn.studio.gallery_editor import GalleryEditor
 from hmdrn.studio.jobs import Jobs
 from hmdrn.visits.changes import VisitChange
-from hmdrn.visits.corrections import Correction, correct_visits, read_photos, undo_change
+from hmdrn.visits.corrections import Correction, correct_visits, read_photos, rename_visits, undo_change
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.enrollment.forecast import Forecast
 from hmdrn_runtime.enrollment.report import EnrollmentReport
@@ -189,6 +189,10 @@ class StudioSession(GalleryEditor):
                 for photo in read_photos(self.diary, visit, self.recognizer)
             ]
             return self._show([correction.enrollment], {correction.enrollment.label: photos}, (), before)
+
+    def rename_visits(self, report: ProgressCallback = ignore_progress) -> int:
+        """Name visits anew, as `hmdrn.rename_visits`, and return how many have changed."""
+        return len(rename_visits(self.diary, self.recognizer, report=report))
 
     def undo_correction(self) -> VisitChange:
         """Undo the last correction of visits; as `hmdrn.undo_change`."""

@@ -157,7 +157,11 @@ def rename_visits(
     changed = [visit for visit in visits if visit.naming.text != names[visit.id].text]
     if changed:
         with store.transaction() as connection:
-            log_change(connection, "rename", {visit.id: names[visit.id] for visit in changed})
+            # Those that a person has corrected meanwhile keep that name.
+            still = {visit.id for visit in store.find(replace(where or VisitFilter(), corrected=False))}
+            changed = [visit for visit in changed if visit.id in still]
+            if changed:
+                log_change(connection, "rename", {visit.id: names[visit.id] for visit in changed})
     return [(visit, store.get(visit.id)) for visit in changed]
 
 

@@ -197,6 +197,27 @@ def test_a_visit_is_explained_beside_enrolled_photos(studio):
     assert studio.client.get("/why", params={"visit": "99"}).status_code == 404
 
 
+def test_naming_a_visit_from_its_explanation_corrects_it_and_teaches_the_gallery(studio, store):
+    key = re.search(
+        r'name="photo" value="([^"]*)"', studio.client.get("/why", params={"visit": "2"}).text
+    ).group(1)
+    assert "Visit 2 is Ghost Moth" in studio.post("/classify/correct", photo=key, label="Ghost Moth")
+    assert (store.get(2).label, store.get(2).naming.verdict) == ("Ghost Moth", "species")
+    assert studio.session.gallery.species["Ghost Moth"].shots == 2
+    studio.post("/visits/undo")
+    assert "Ghost Moth" not in studio.session.gallery
+
+
+@pytest.mark.parametrize("back", ["", "/inbox"])
+def test_visits_are_named_anew_with_what_the_gallery_has_learned(studio, store, back):
+    studio.post("/visits/correct", visit="2", label="Ghost Moth")
+    assert 'action="/visits/rename"' in studio.client.get(back or "/visits").text
+    assert "2 visits have another name now" in studio.post("/visits/rename", back=back)
+    assert (store.get(2).label, store.get(3).known) == ("Ghost Moth", None)
+    studio.post("/visits/undo")
+    assert store.get(3).known is False
+
+
 def test_older_visits_are_on_further_pages(studio, monkeypatch):
     monkeypatch.setattr("hmdrn.studio.pages.visits._SHOWN", 2)
     assert "Older visits" in studio.get("/visits")

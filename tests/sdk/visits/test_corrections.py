@@ -186,6 +186,17 @@ def test_a_visit_without_pictures_gets_its_name_and_teaches_nothing(store, birds
     assert "Blackcap" not in birds.gallery
 
 
+def test_a_visit_that_is_corrected_while_visits_are_renamed_keeps_that_name(store, birds, drawn):
+    visits = [store.save(show_specimens(drawn[0][n : n + 1], label="Wren")) for n in range(2)]
+
+    def correct(*progress):
+        if store.get(visits[0].id).naming.verdict is None:
+            correct_visits(store, [visits[0].id], None)
+
+    assert [new.id for _, new in rename_visits(store, birds, report=correct)] == [visits[1].id]
+    assert [store.get(visit.id).naming.text for visit in visits] == ["not a subject", "Jay"]
+
+
 def test_a_visit_that_goes_on_keeps_its_correction(store, drawn):
     visit = store.save(show_specimens(drawn[0][:1], label="Jay", closed=False))
     correct_visits(store, [visit.id], None)

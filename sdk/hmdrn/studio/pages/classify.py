@@ -83,28 +83,33 @@ class ClassifyPage:
 
     def explain(self, sent: Sent) -> Response:
         """Name the picture of a visit or an enrolled photo's thumbnail, and show why."""
-        data, name, digest = self._read_stored(sent.query)
-        photo = self._photos.classify(self._session.recognizer, data, name, digest)
+        photo = self._photos.classify(self._session.recognizer, *self._read_stored(sent.query))
         return self._notices.redirect(f"{_PAGE}?photo={quote(photo.key)}")
 
-    def _read_stored(self, query: Mapping[str, str]) -> tuple[bytes, str, str]:
-        """Return a picture that the studio has, its name, and the digest of an enrolled photo."""
+    def _read_stored(self, query: Mapping[str, str]) -> tuple[bytes, str, str, int | None]:
+        """Return a picture that the studio has, its name, and the enrolled photo's digest or the visit."""
         session = self._session
         if "visit" in query:
             text = query["visit"]
             visit = session.diary.get(int(text) if text.isdecimal() and len(text) < 16 else 0)
             if not visit.pictures:
                 raise HmdrnError(f"no picture of visit {visit.id} is kept: there is nothing to explain")
-            return session.diary.read_picture(visit.pictures[0].id), f"Visit {visit.id}", ""
+            return session.diary.read_picture(visit.pictures[0].id), f"Visit {visit.id}", "", visit.id
         (species,) = session.gallery.select([query.get("label", "")]).values()
         photo = species.photos.get(query.get("photo", ""))
         if photo is None or photo.thumbnail is None:
             raise HmdrnError("no picture of this photo is kept: there is nothing to explain")
-        return photo.thumbnail, photo.record.name or photo.digest[:12], photo.digest
+        return photo.thumbnail, photo.record.name or photo.digest[:12], photo.digest, None
 
     def correct(self, sent: Sent) -> Response:
-        """Enroll the photo under its right species."""
+        """Enroll the photo under its right species; if it is a visit's, that gets the name too."""
         photo = self._photos.find(sent.text("photo"))
+        if photo.visit is not None:
+            label = self._session.correct_visits([photo.visit], sent.text("label")).label
+            return self._notices.redirect(
+                f"{_PAGE}?photo={quote(photo.key)}",
+                f"{photo.name} is {label}, and the gallery has learned it.",
+            )
         prepared = prepare_upload(photo.data, photo.name, self._session.recognizer.preprocessing)
         correction = self._session.correct(prepared, sent.text("label"))
         count = correction.enrollment.shots

@@ -38,7 +38,10 @@ def _render_photo(batch: EnrollmentBatch, index: int, enrolled: EnrolledPhoto) -
     report = enrolled.report
     kind = "doubtful" if report.issues else "unsure" if (report.fit or 0) < 0 else "good"
     name = report.name or f"photo {index + 1}"
-    evidence = f"evidence {report.fit:+.1f}" if report.fit is not None else "no other photo to compare with"
+    missing = "species" if batch.after is None else "photo"
+    evidence = (
+        f"evidence {report.fit:+.1f}" if report.fit is not None else f"no other {missing} to compare with"
+    )
     decided: Html | None
     if enrolled.decision:
         decided = e("p", enrolled.decision, class_="decision")

@@ -185,7 +185,7 @@ def _render_card(species: Species, forecast: SpeciesForecast | None, whole: Fore
     label = species.label
     pictures = [photo for photo in species.list_photos() if photo.thumbnail is not None][:_ON_CARD]
     images = [thumbnail(label, photo.digest, "") for photo in pictures]
-    lines: list[Child] = [e("p", f"{species.shots} photos")]
+    lines: list[Child] = [e("p", f"{species.shots} photo{'s' * (species.shots != 1)}")]
     if forecast is not None:
         lines.append(e("p", f"expected right: {forecast.accuracy}"))
         if forecast.views < 2:

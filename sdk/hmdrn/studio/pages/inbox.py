@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from hmdrn.studio.html import Html, element
 from hmdrn.studio.layout import button, form, hidden, render_page, species_field
-from hmdrn.studio.pages.visit_parts import CORRECT, render_enroll_button, render_media
+from hmdrn.studio.pages.visit_parts import CORRECT, render_enroll_button, render_media, render_rename
 from hmdrn.studio.requests import Notices, Sent, answer
 from hmdrn.studio.session import StudioSession
 from hmdrn.visits.inbox import VisitGroup, group_unknown_visits
@@ -26,6 +26,8 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
         try:
             groups = group_unknown_visits(session.diary, session.recognizer)
             content = [_render_group(group) for group in groups]
+            if content:
+                content.append(render_rename(PAGE))
         except HmdrnError as error:
             content = [e("p", str(error), class_="warning")]
         if not content:

@@ -14,6 +14,7 @@ from hmdrn.visits.visit import Visit
 e = element
 CORRECT = "/visits/correct"
 ENROLL = "/enroll/visits"
+RENAME = "/visits/rename"
 
 
 def render_visit(visit: Visit, names: Sequence[str], back: str) -> Html:
@@ -87,6 +88,16 @@ def render_visit(visit: Visit, names: Sequence[str], back: str) -> Html:
 def render_enroll_button(what: str) -> Html:
     """Return a button that names visits, and leads to their pictures' verdicts; `what` is read aloud."""
     return button("Enroll and see verdicts", f"Enroll {what}, and see verdicts", formaction=ENROLL)
+
+
+def render_rename(back: str) -> Html:
+    """Return the button that names visits anew; `back` is the page to return to, as for corrections."""
+    return form(
+        RENAME,
+        hidden("back", back),
+        button("Name the visits anew"),
+        e("p", "With what the gallery has learned since they came. Names that you gave stay."),
+    )
 
 
 def list_visits(sent: Sent) -> list[int]:

@@ -15,7 +15,7 @@ from hmdrn.studio.html import Html, element, join
 from hmdrn.studio.layout import button, form, render_page
 from hmdrn.studio.pages import inbox, visit_clip, visit_statistics
 from hmdrn.studio.pages.visit_filter import FILTER, PAGE, parse_filter, render_filter
-from hmdrn.studio.pages.visit_parts import CORRECT, list_visits, render_visit
+from hmdrn.studio.pages.visit_parts import CORRECT, RENAME, list_visits, render_rename, render_visit
 from hmdrn.studio.requests import Notices, Sent, answer, change
 from hmdrn.studio.session import StudioSession
 from hmdrn.visits.filter import VisitFilter
@@ -38,6 +38,7 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
         Route(PAGE, answer(page.show)),
         Route("/visits/picture", answer(page.send_picture)),
         Route(CORRECT, change(page.correct, PAGE, notices), methods=["POST"]),
+        Route(RENAME, change(page.rename, PAGE, notices), methods=["POST"]),
         Route("/visits/undo", change(page.undo, PAGE, notices), methods=["POST"]),
         *inbox.list_routes(session, notices),
         *visit_statistics.list_routes(session),
@@ -94,6 +95,7 @@ class VisitsPage:
             e("p", e("a", "Older visits", href=f"{PAGE}?{urlencode(older)}", class_="button"))
             if total > len(found)
             else None,
+            render_rename(back) if visits else None,
             form("/visits/undo", button("Undo the last correction", data_action="undo")),
             notice=message,
         )
@@ -122,7 +124,17 @@ class VisitsPage:
             return inbox.PAGE
         # Rebuilt from its parts: a form cannot lead to another page.
         filter_ = urlencode([pair for pair in parse_qsl(sent.text("back")) if pair[0] in FILTER])
-        return f"{PAGE}{'?' * bool(filter_)}{filter_}#visit-{ids[0] if ids else ''}"
+        return f"{PAGE}{'?' * bool(filter_)}{filter_}{f'#visit-{ids[0]}' if ids else ''}"
+
+    def rename(self, sent: Sent) -> Response:
+        """Name visits anew with the present gallery, as a job."""
+        session = self._session
+        text = session.jobs.run("Naming visits anew", PAGE, self._rename, session.patience)
+        return self._notices.redirect(self._find_way_back(sent, []), text or "")
+
+    def _rename(self, report: ProgressCallback) -> str:
+        count = self._session.rename_visits(report)
+        return f"{count} visit{'s have' if count != 1 else ' has'} another name now."
 
     def undo(self, sent: Sent) -> Response:
         """Undo the last correction, in the gallery too."""
