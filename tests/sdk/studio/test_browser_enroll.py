@@ -85,6 +85,23 @@ def test_a_long_enrollment_shows_progress_and_is_cancelled(studio, site, page, m
         page.close()
 
 
+def test_photos_without_a_name_are_asked_for_it_and_stay_chosen(studio, site, page):
+    sent: list[str] = []
+    with served(studio.session) as address:
+        page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+        page.goto(f"{address}/enroll")
+        page.locator("input.drop").set_input_files(sorted((site / "Red Flyer").iterdir()))
+        page.get_by_role("button", name="Enroll", exact=True).click()
+        name = page.get_by_label("Species", exact=True)
+        assert name.evaluate("field => field.validationMessage") == "Give the species a name."
+        assert page.locator("#crops li").count() == 3
+        assert sent == []
+        name.fill("Red Flyer")
+        page.get_by_role("button", name="Enroll", exact=True).click()
+        say(page, "3 new photos of Red Flyer")
+        page.close()
+
+
 def test_a_large_folder_goes_in_several_requests_or_is_refused(studio, site, page, monkeypatch):
     monkeypatch.setattr("hmdrn.studio.pages.enroll._PART_BYTES", 20_000)
     sent: list[str] = []

@@ -6,7 +6,16 @@ if (crops) {
   const form = document.getElementById("enroll");
   const files = form.querySelector("input.drop");
   const note = document.getElementById("dropped");
+  const label = form.querySelector("input[name=label]");
   let dropped = [];
+
+  // Sent without it, the photos and crops would have to be chosen again.
+  function checkName() {
+    const isNeeded = [...files.files].some((file) => !file.name.toLowerCase().endsWith(".zip"));
+    label.setCustomValidity(isNeeded && !label.value.trim() ? "Give the species a name." : "");
+  }
+  label.addEventListener("input", checkName);
+  files.addEventListener("change", checkName);
 
   function say() {
     const species = new Set(dropped.map(({ path }) => path.split("/").slice(0, -1).join("/")));
