@@ -41,6 +41,12 @@ def _list_lines(values: Mapping[str, Any]) -> Iterator[str]:
             ("part", "stage", "p50", "p90", "runs"),
             [row for name, answer in runs for row in _latency_rows(name, answer)],
         )
+    peaks = [
+        (part["name"], f"{peak:.0f}") for part in parts if (peak := (part["answer"] or {}).get("peak_mib"))
+    ]
+    if peaks:
+        yield "Most memory of the part's process, in MiB:\n"
+        yield from _table(("part", "memory"), peaks)
 
 
 def _device_rows(device: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -51,6 +51,7 @@ LATENCY = {"p50": 1.5, "p90": 2.25, "runs": 100}
 RUN = {
     "checks": {"drawn specimens": CHECK},
     "latency": {"stages": {"network": LATENCY}, "total": LATENCY},
+    "peak_mib": 210.4,
 }
 
 
@@ -185,6 +186,7 @@ def test_the_report_is_written_as_json_and_page_without_private_names(
     assert "| fp32 on onnxruntime | failed |" in page
     assert "| fp32 on onnxruntime | drawn specimens | 16 | 80.0 | 81.2 | 100.0 | 1.0e-04 |" in page
     assert "| fp32 on onnxruntime | total | 1.50 | 2.25 | 100 |" in page
+    assert "| fp32 on onnxruntime | 210 |" in page
 
 
 def test_a_run_reports_accuracy_agreement_and_latency(written):
