@@ -16,7 +16,7 @@ from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.file_format import FORMAT_VERSION, FileHeader, decode, encode, read_header
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.photo_statistics import check_network
-from hmdrn_runtime.gallery.state import FileStamp
+from hmdrn_runtime.gallery.state import FileStamp, GalleryState
 from hmdrn_runtime.gallery.three_way_merge import merge_states
 from hmdrn_runtime.io.file_kinds import detect_file_kind
 from hmdrn_runtime.io.files import check_parent_folder, describe_os_error, expand_path, write_atomically
@@ -186,11 +186,16 @@ def _write(gallery: Gallery, path: Path) -> None:
         # If nothing changed, the previous generation must stay the previous one.
         header = read_header(path)
         if header is None or header.checksum != checksum or path.read_bytes() != data:
-            write_atomically(path, data, before_rename=lambda: _keep_previous(path))
+            mode = 0o600 if _has_thumbnails(state) else 0o666
+            write_atomically(path, data, before_rename=lambda: _keep_previous(path), mode=mode)
     except OSError as error:
         kept = "; the file stays as it was" if path.exists() else ""
         raise GalleryError(f"cannot write gallery {path}: {describe_os_error(error)}{kept}") from error
     gallery.files[path] = FileStamp(checksum, state)
+
+
+def _has_thumbnails(state: GalleryState) -> bool:
+    return any(photo.thumbnail for species in state.species.values() for photo in species.photos.values())
 
 
 def _remove_partial_files(path: Path) -> None:

@@ -68,6 +68,7 @@ def write_atomically(
     data: bytes | Iterable[bytes | memoryview],
     before_rename: Callable[[], None] = lambda: None,
     like: Path | None = None,
+    mode: int = 0o666,
 ) -> None:
     """Replace a file: write and fsync a temporary file beside it, rename it, fsync the folder.
 
@@ -78,6 +79,7 @@ def write_atomically(
         data: Its new content, or the pieces of it in order.
         before_rename: Called once the new content is safely on the disk, just before the rename.
         like: The file whose mode and group a new file gets; None for those that any new file gets.
+        mode: Mode of a new file without `like`, less the umask.
 
     Raises:
         OSError: The folder is not writable, or the disk is full; `path` is then unchanged.
@@ -86,7 +88,7 @@ def write_atomically(
     try:
         model = path if like is None or path.exists() else like
         # Not readable by others before it is known who may read it.
-        mode = 0o600 if model.exists() else 0o666
+        mode = 0o600 if model.exists() else mode
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.writelines((data,) if isinstance(data, bytes) else data)
             copy_permissions(model, temporary)

@@ -171,6 +171,18 @@ def test_a_private_gallery_and_the_generation_before_stay_private(path, monkeypa
         assert {stat.S_IMODE(file.stat().st_mode) for file in (path, previous_path(path))} == {0o600}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
+def test_a_new_gallery_with_thumbnails_is_for_its_user_alone(path):
+    gallery = sample()
+    gallery.add("seen", [replace(photo(RIDGE, 77), thumbnail=b"a small JPEG")])
+    save_gallery(gallery, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    gallery.add("seen", [replace(photo(RIDGE, 78), thumbnail=b"another")])
+    save_gallery(gallery, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
 def disk_full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
