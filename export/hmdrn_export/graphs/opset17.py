@@ -1,4 +1,4 @@
-"""Float32 graphs in operators of ONNX opset 17, for TensorRT 8.5 and 8.6 (JetPack 5)."""
+"""Float32 graphs in operators of ONNX opset 17, for TensorRT 8.5 and 8.6 (JetPack 6.0)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from hmdrn_runtime.backends.tensorrt.signature import (
 )
 from hmdrn_runtime.bundle.bundle import Bundle
 from hmdrn_runtime.errors import BackendError, MissingDependencyError
-from hmdrn_runtime.io.files import describe_os_error, write_atomically
+from hmdrn_runtime.io.files import describe_os_error, expand_path, write_atomically
 from hmdrn_runtime.io.json_document import canonical_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def create_key_pair(path: Path) -> Path:
     key_class = _import_key_class()
     from cryptography.hazmat.primitives import serialization
 
-    key, public = key_class.generate(), path.with_name(f"{path.name}.pub")
+    path = expand_path(path, BackendError)
+    key, public = key_class.generate(), Path(f"{path}.pub")
     private_text = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -44,6 +45,8 @@ def create_key_pair(path: Path) -> Path:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     for file in (path, public):
+        if file.is_dir():
+            raise BackendError(f"{file} is a folder: give the name of a new file")
         if file.exists():
             raise BackendError(f"{file} exists already: devices may trust its key, so give another name")
     for file, text, mode in ((path, private_text, 0o600), (public, public_text, 0o666)):
@@ -63,6 +66,7 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
         MissingDependencyError: The package cryptography is not installed.
     """
     key_class = _import_key_class()
+    path = expand_path(path, BackendError)
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 

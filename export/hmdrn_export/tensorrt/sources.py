@@ -60,7 +60,7 @@ def list_sources(
         raise BackendError(
             f"{features.module} {version} reads ONNX opset {features.newest_opset}, the bundle has "
             f"{_find_opset(manifest.variants['fp32'])}: export it again with hmdrn-export --opset 17, update "
-            "to TensorRT 10 (JetPack 6), or use ONNX Runtime"
+            "to TensorRT 10 (JetPack 6.1), or use ONNX Runtime"
         )
     typings = [True] * features.strong_typing + [False] * features.precision_flags
     if accelerator:

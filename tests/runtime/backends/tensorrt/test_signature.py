@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -147,6 +148,21 @@ def test_a_damaged_signature_is_refused(fleet, key, value, match):
     path = fleet.folder / SIGNATURE
     path.write_text(json.dumps({**json.loads(path.read_bytes()), key: value}))
     refused(fleet, match)
+
+
+@pytest.mark.parametrize("name", ["keys", "."])
+def test_keys_are_not_written_over_a_folder(tmp_path, monkeypatch, name):
+    (tmp_path / "keys").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BackendError, match="is a folder: give the name of a new file"):
+        create_key_pair(Path(name))
+    assert list(tmp_path.rglob("*")) == [tmp_path / "keys"]
+
+
+def test_keys_may_be_in_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert create_key_pair(Path("~/fleet.pem")) == tmp_path / "fleet.pem.pub"
+    read_signing_key(Path("~/fleet.pem"))
 
 
 def test_a_key_file_that_cannot_be_used_is_named(fleet, tmp_path):
