@@ -108,13 +108,13 @@ def test_many_species_are_matched_after_the_network(recognizer):
 
 def test_a_gpu_is_reported_before_and_after(recognizer, tmp_path, monkeypatch):
     clocks = tmp_path / "clocks"
-    clocks.write_text("1980")
+    clocks.write_text("1980\n")
     program = tmp_path / "nvidia-smi"
-    program.write_text(f'#!/bin/sh\necho "45, $(cat {clocks}), 1980, 310.5, 81559, 80000"\n')
+    program.write_text(f'#!/bin/sh\nread mhz < {clocks}\necho "45, $mhz, 1980, 310.5, 81559, 80000"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monitor = ConditionsMonitor()
-    clocks.write_text("1200")
+    clocks.write_text("1200\n")
     conditions = monitor.summarize()
     before, after = conditions.gpu_before, conditions.gpu_after
     assert (before.mhz, after.mhz, after.watts) == (1980, 1200, 310.5)
@@ -152,7 +152,7 @@ class DeviceBackend(Backend):
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self.copies = TransferTimes(0.25, 0.5, 0.125)
+        self.copies = TransferTimes(250.0, 500.0, 125.0)
 
     def place(self, array):
         return self.backend.place(array)
@@ -172,7 +172,7 @@ def test_the_times_of_a_backends_own_copies_are_used(recognizer):
     measured = measure_stages(device, make_jpeg_photo(), QUICK)
     stages = measured.stages
     assert [name for name in STAGES if name in stages] == list(stages)
-    # It reports 250 ms and 125 ms, longer than the whole run: the stages still sum up.
+    # It reports 250 s and 125 s, longer than the whole run: the stages still sum up.
     assert stages["device to host"].p50 == stages["network and matching"].p50 == 0
     assert sum(latency.mean for latency in stages.values()) == pytest.approx(measured.total.mean)
     device.backend.copies = TransferTimes(2e-6, 0.5, 1e-6)
