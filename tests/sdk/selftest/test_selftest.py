@@ -189,6 +189,13 @@ def test_the_report_is_written_as_json_and_page_without_private_names(
     assert "| fp32 on onnxruntime | 210 |" in page
 
 
+def test_photos_that_are_not_there_end_it_before_any_part(hmdrn, tmp_path, monkeypatch):
+    monkeypatch.setattr(command_module, "run_selftest", lambda *_: pytest.fail("a part ran"))
+    done = hmdrn("selftest", "--photos", tmp_path / "missing")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "missing does not exist" in done.err
+
+
 def test_a_run_reports_accuracy_agreement_and_latency(written):
     path = written("conv4", "ridge", "fp32").path
     answer = parts.run_part(str(path), "onnxruntime", "fp32", "", "quick")

@@ -12,6 +12,7 @@ from hmdrn.doctor.redaction import private_folders, private_names, redact
 from hmdrn.loading import DEFAULT, resolve_bundle
 from hmdrn.selftest.page import format_page
 from hmdrn.selftest.selftest import run_selftest
+from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import describe_os_error, expand_path
 
@@ -36,7 +37,9 @@ def command(bundle: str, photos: Path | None, output: Path | None, quick: bool, 
     Example: hmdrn selftest --output report --quick
     """
     path = resolve_bundle(bundle)
-    photos = None if photos is None else expand_path(photos, HmdrnError)
+    if photos is not None:
+        photos = expand_path(photos, HmdrnError)
+        open_dataset(photos)  # at once: not a failure of every part
     if output is not None:
         output = expand_path(output, HmdrnError)
         _make_folder(output)
