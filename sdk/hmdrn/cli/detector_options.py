@@ -20,7 +20,7 @@ from hmdrn_runtime.images.preprocessing import Box
 if TYPE_CHECKING:
     from hmdrn.watching.frames import Detector
 
-_EXPECTED = "give motion, or yolo:MODEL.onnx with the path of a detector"
+_EXPECTED = "give motion, yolo:MODEL.onnx with the path of a detector, or command:PROGRAM"
 
 
 _classes_option = option(
@@ -41,7 +41,7 @@ class DetectorOptions:
     """Values of the options.
 
     Attributes:
-        detect: "motion", "yolo:MODEL.onnx", or None.
+        detect: "motion", "yolo:MODEL.onnx", "command:PROGRAM", or None.
         detect_classes: Names of the detector's classes, separated by commas; all if None.
         detect_score: Least score of a detector's box.
         ignore: Zones without subjects.
@@ -68,7 +68,8 @@ def detector_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--detect",
             metavar="HOW",
             help="Find the subjects: motion, before a camera that does not move, or yolo:MODEL.onnx, a YOLO "
-            "detector that ultralytics exported. Each is answered, and followed from frame to frame.",
+            "detector that ultralytics exported, or, for photos of a folder, command:PROGRAM, which reads "
+            "their paths and prints boxes as JSON lines. Each is answered, and followed from frame to frame.",
         ),
         _classes_option,
         _score_option,
@@ -123,18 +124,11 @@ def open_photo_detector(
     """Open the detector of `--detect` for a folder of photos; `stack` closes it; None without the option.
 
     Raises:
-        HmdrnError: As `open_detector`; a program cannot be started.
+        HmdrnError: As `open_detector`.
     """
-    kind, _, command = (options.detect or "").partition(":")
-    if kind != "command":
-        expected = "give yolo:MODEL.onnx with the path of a detector, or command:PROGRAM"
-        source = Source("photos", str(folder), str(folder))
-        return open_detector(options, None, source, threads, lambda message: None, expected)
-    if options.detect_classes is not None:
-        raise HmdrnError("--detect-classes is for --detect yolo:MODEL.onnx")
-    from hmdrn.detectors.command import CommandDetector
-
-    return stack.enter_context(contextlib.closing(CommandDetector(command)))
+    expected = "give yolo:MODEL.onnx with the path of a detector, or command:PROGRAM"
+    source = Source("photos", str(folder), str(folder))
+    return open_detector(options, None, source, threads, lambda message: None, stack, expected)
 
 
 def open_detector(
@@ -143,6 +137,7 @@ def open_detector(
     source: Source,
     threads: int | None,
     report: Callable[[str], None],
+    stack: contextlib.ExitStack,
     expected: str = _EXPECTED,
 ) -> Detector | None:
     """Open the detector of `--detect`; None without the option.
@@ -153,6 +148,7 @@ def open_detector(
         source: The source to watch.
         threads: CPU threads; all cores if None.
         report: Called with what the detector notices of the camera.
+        stack: Ends a program that it starts.
         expected: Advice if `--detect` has another value.
 
     Raises:
@@ -173,6 +169,15 @@ def open_detector(
         from hmdrn.detectors.motion import MotionDetector, MotionSettings
 
         return MotionDetector(MotionSettings(options.min_size, options.ignore), report)
+    if kind == "command":
+        if source.kind != "photos":
+            raise HmdrnError(
+                "--detect command:PROGRAM is for photos of a folder: give the boxes of a program that sees "
+                "the same camera or film to --boxes"
+            )
+        from hmdrn.detectors.command import CommandDetector
+
+        return stack.enter_context(contextlib.closing(CommandDetector(model)))
     if kind != "yolo" or not model:
         raise HmdrnError(f"--detect is {options.detect!r}: {expected}")
     from hmdrn.detectors.onnx_detector import OnnxDetector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -67,6 +68,14 @@ def test_a_yolo_detector_finds_the_classes_that_are_wanted(watch, detector, squa
     assert sorted(both) == [[0, 0, 32, 32], [96, 32, 128, 64]]
     (cats,) = find_boxes(watch(squares, "--detect", f"yolo:{detector}", "--detect-classes", "cat", "--all"))
     assert cats == [[96, 32, 128, 64]]
+
+
+def test_a_program_finds_the_subjects_of_the_photos_of_a_folder(watch, site, squares, tmp_path):
+    line = '{"boxes": [[0, 0, 32, 32]]}'
+    (tmp_path / "find.py").write_text(f"import sys\nfor path in sys.stdin: print({line!r}, flush=True)\n")
+    command = f"command:{sys.executable} {tmp_path / 'find.py'}"
+    assert find_boxes(watch(squares, "--detect", command, "--all")) == [[[0, 0, 32, 32]]]
+    assert_refused(watch(site.film, "--detect", command), "photos of a folder", "--boxes")
 
 
 def test_options_of_a_detector_that_do_not_fit_are_refused(watch, site, squares, detector, tmp_path):

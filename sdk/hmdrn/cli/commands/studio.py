@@ -84,7 +84,7 @@ def command(
         stack.callback(session.jobs.close)
         view = None
         if source is not None and parsed is not None:
-            found_by = open_detector(detector, None, parsed, threads, print_message)
+            found_by = open_detector(detector, None, parsed, threads, print_message, stack)
             view = LiveView(recognizer, source, found_by, store, print_message, clips)
         access = Access.for_host(host, secure=certificate is not None)
         listener = stack.enter_context(_listen(host, port))

@@ -179,7 +179,7 @@ def command(
         def report_camera(message: str) -> None:
             report_event(SourceEvent("camera", message, time.time()))
 
-        found_by = open_detector(detector, boxes, parsed, threads, report_camera)
+        found_by = open_detector(detector, boxes, parsed, threads, report_camera, stack)
         watching = watch(
             recognizer,
             source,
