@@ -64,6 +64,12 @@ def test_the_table_names_species_evidence_and_strangers(hmdrn, diary):
     assert "unknown" in out
 
 
+def test_a_misspelled_species_is_answered_with_those_of_the_diary(hmdrn, diary):
+    done = hmdrn("visits", "list", diary, "--species", "wren", "--json")
+    assert (done.code, json.loads(done.out)["visits"]) == (0, [])
+    assert "no such visits of wren: the diary has =Jay, Jay, Wren" in done.err
+
+
 def test_a_visit_is_shown_and_its_pictures_written(hmdrn, diary, tmp_path):
     done = hmdrn("visits", "show", diary, "2", "--pictures", tmp_path / "seen")
     assert done.code == 0

@@ -16,6 +16,7 @@ from hmdrn.cli.commands.visits.options import (
     format_local,
     limit_option,
 )
+from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, json_option, option, require_package
 from hmdrn.cli.output import print_facts, print_json, print_table
 from hmdrn.cli.output_paths import check_output_path
@@ -38,6 +39,8 @@ def list_visits(file: Path, where: VisitFilter, limit: int | None, as_json: bool
     """
     with VisitStore(file) as store:
         visits = store.find(where, limit, newest_first=limit is not None)
+        if where.species and not visits:
+            _print_species(store, where)
     if limit is not None:
         visits.reverse()
     if as_json:
@@ -57,6 +60,12 @@ def list_visits(file: Path, where: VisitFilter, limit: int | None, as_json: bool
     ]
     columns = ["visit", "start", "duration", "species", "evidence", "pictures", "source"]
     print_table(f"{len(visits)} visits in {file}", columns, rows)
+
+
+def _print_species(store: VisitStore, where: VisitFilter) -> None:
+    rows = store.query("SELECT DISTINCT label FROM visits WHERE label IS NOT NULL ORDER BY label")
+    present = ", ".join(label for (label,) in rows) or "no species"
+    print_message(f"no such visits of {' or '.join(where.species)}: the diary has {present}")
 
 
 @click.command("show")
