@@ -251,8 +251,10 @@ def stand_in(written, tmp_path, monkeypatch):
     path = tmp_path / "b.hmdrn"
     shutil.copytree(written("conv4", "ridge", "fp32").path, path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(cuda_driver, "find_gpu", lambda: Gpu("Orin", "8.7"))
-    monkeypatch.setattr(requirements, "import_tensorrt", lambda: trt)
+    for module in (cuda_driver, opening):
+        monkeypatch.setattr(module, "find_gpu", lambda: Gpu("Orin", "8.7"))
+    for module in (requirements, opening):
+        monkeypatch.setattr(module, "import_tensorrt", lambda: trt)
     monkeypatch.setattr(find, "find_cuda", lambda: [lambda: cuda])
     monkeypatch.setattr(opening, "find_cuda", lambda: [lambda: cuda])
     monkeypatch.setattr(self_check, "SPECIES", 2)  # wrong engines are wrong on few photos as well
@@ -277,6 +279,18 @@ def test_engines_of_each_precision_are_built_over_the_stand_in(stand_in):
         assert math.isfinite(answer["check"]["distance_error"])
         assert answer["peak_mib"] > 10
         assert "problem" not in answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_engines_that_were_built_are_run_over_the_stand_in(stand_in, precision):
+    path = stand_in()
+    parts.build_part(path, precision, "")
+    answer = parts.run_part(path, "tensorrt", "", "", "quick")
+    assert (answer["backend"], answer["precision"]) == ("tensorrt", precision)
+    assert answer["checks"]["drawn specimens"]["top1_agreement"] >= 95
+    assert answer["latency"]["total"]["p50"] > 0
+    assert "problem" not in answer
 
 
 def test_wrong_half_engines_are_the_builds_problem(stand_in):
