@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -116,7 +115,7 @@ def held_up(one: Recognizer, monkeypatch: pytest.MonkeyPatch) -> tuple[threading
     def slow(graph: str, inputs: Any) -> Any:
         if graph == "solve":
             entered.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
         return run(graph, inputs)
 
     monkeypatch.setattr(one.backend, "run", slow)
@@ -124,17 +123,16 @@ def held_up(one: Recognizer, monkeypatch: pytest.MonkeyPatch) -> tuple[threading
 
 
 def test_classification_does_not_wait_for_a_solve(monkeypatch):
-    """The solve is held up for a second; frames are answered by the generation before until it is done."""
+    """The solve is held up; frames are answered by the generation before until it is done."""
     one = started()
     before = logits(one.classify(QUERY))
     entered, go_on = held_up(one, monkeypatch)
     enrolling = threading.Thread(target=one.enroll, args=("moth", photos(2, 1)))
     enrolling.start()
     assert entered.wait(20)
-    start = time.perf_counter()
     for _ in range(5):
         assert logits(one.classify(QUERY)) == before
-    assert time.perf_counter() - start < 5
+    assert enrolling.is_alive()
     go_on.set()
     enrolling.join()
     assert set(logits(one.classify(QUERY))) == {"always", "moth"}
