@@ -21,6 +21,7 @@ from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.gallery.file import load_gallery, save_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.migration import reenroll
+from hmdrn_runtime.open_set.background import open_background
 
 CARRY, KEEP, EMPTY = "carry", "keep", "empty"
 """Ways to go on: with the present photos, with the gallery that the model has, with an empty one."""
@@ -39,6 +40,7 @@ class SwitchPlan:
         lost_species: Species without any thumbnail.
         existing: Number of species of the gallery that the model has already; None if it has none.
         rate: False-accept rate that is set anew; None without a calibration.
+        knows_strangers: Whether the model has background species, without which a rate cannot be set.
     """
 
     fits: bool
@@ -49,6 +51,7 @@ class SwitchPlan:
     lost_species: tuple[str, ...]
     existing: int | None
     rate: float | None
+    knows_strangers: bool
 
 
 def find_models(session: StudioSession) -> tuple[list[ModelInfo], list[str]]:
@@ -93,6 +96,7 @@ def plan_switch(session: StudioSession, bundle: Bundle) -> SwitchPlan:
         lost_species=tuple(label for label, count in counts.items() if not count),
         existing=existing,
         rate=session.rate,
+        knows_strangers=open_background(bundle) is not None,
     )
 
 

@@ -40,7 +40,9 @@ def test_joining_and_undoing_restores_both_species(studio, gallery):
 
 
 def test_a_name_in_use_is_refused_with_advice(studio):
-    assert f"there is a species '{SECOND}' already" in studio.post("/gallery/rename", label=FIRST, new=SECOND)
+    text = studio.post("/gallery/rename", label=FIRST, new=f"{SECOND} ")
+    assert f"There is a species {SECOND} already: choose another name, or tick that the two join." in text
+    assert "Join with a species of that name" in text
 
 
 def test_one_photo_is_forgotten_from_the_species_page(studio, gallery):

@@ -44,6 +44,14 @@ def test_what_becomes_of_the_gallery_is_said_before(studio, gallery, conv4):
     assert "Begin with an empty gallery" in text
 
 
+def test_a_rate_that_the_other_model_cannot_have_is_said_before(studio, conv4, monkeypatch):
+    studio.post("/gallery/rate", rate="0.1")
+    page = {"model": hash_path(conv4)}
+    assert "No false-accept rate can be set with it" in studio.get("/models/switch", **page)
+    monkeypatch.setattr("hmdrn.studio.switching.open_background", lambda bundle: "some species")
+    assert "The false-accept rate of 10 % is set anew" in studio.get("/models/switch", **page)
+
+
 def test_photos_without_a_picture_are_named_as_lost(make_studio, loaded, tmp_path, conv4):
     (tmp_path / "other.hmdrn").symlink_to(conv4)
     studio = make_studio(tmp_path / "new.gallery")

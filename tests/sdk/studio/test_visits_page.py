@@ -208,6 +208,14 @@ def test_naming_a_visit_from_its_explanation_corrects_it_and_teaches_the_gallery
     assert "Ghost Moth" not in studio.session.gallery
 
 
+def test_the_inbox_of_a_model_without_background_asks_for_no_rate(studio, monkeypatch):
+    monkeypatch.setattr(hmdrn.Recognizer, "background", None)
+    text = studio.get("/inbox")
+    assert "default.hmdrn has no background species" in text
+    assert "until you set" not in text
+    assert str(studio.session.recognizer.bundle.path.parent) not in text
+
+
 @pytest.mark.parametrize("back", ["", "/inbox"])
 def test_visits_are_named_anew_with_what_the_gallery_has_learned(studio, store, back):
     studio.post("/visits/correct", visit="2", label="Ghost Moth")

@@ -75,7 +75,13 @@ class GalleryPage:
     def rename(self, sent: Sent) -> Response:
         """Rename a species."""
         label, new = sent.text("label"), sent.text("new")
-        self._session.rename(label, new, sent.text("join") == "yes")
+        is_joined = sent.text("join") == "yes"
+        if new.strip() != label and new.strip() in self._session.gallery and not is_joined:
+            text = (
+                f"There is a species {new.strip()} already: choose another name, or tick that the two join."
+            )
+            return self._notices.redirect(f"/species?label={quote(label, safe='')}", text, is_error=True)
+        self._session.rename(label, new, is_joined)
         return self._notices.redirect(_PAGE, f"{label} is {new.strip()} now.")
 
     def forget(self, sent: Sent) -> Response:

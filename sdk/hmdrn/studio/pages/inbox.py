@@ -29,10 +29,10 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
             if content:
                 content.append(render_rename(PAGE))
         except HmdrnError as error:
-            content = [e("p", str(error), class_="warning")]
+            content = [e("p", _describe(error, session), class_="warning")]
         if not content:
             content = [e("p", "No unknown visits with pictures.")]
-        if session.rate is None:
+        if session.rate is None and session.recognizer.background is not None:
             hint = e("a", "set how many strangers may pass", href="/gallery#rate")
             content.insert(0, e("p", "Nothing counts as unknown until you ", hint, "."))
         return render_page(
@@ -45,6 +45,12 @@ def list_routes(session: StudioSession, notices: Notices) -> list[Route]:
         )
 
     return [Route(PAGE, answer(show))]
+
+
+def _describe(error: HmdrnError, session: StudioSession) -> str:
+    """Return an error that names no folder of the device."""
+    bundle = session.recognizer.bundle.path
+    return str(error).replace(str(bundle), bundle.name)
 
 
 def _render_group(group: VisitGroup) -> Html:

@@ -219,6 +219,8 @@ def _render_way(way: str, text: str, checked: bool) -> Html:
 def _describe_rate(plan: SwitchPlan) -> str:
     if plan.rate is None:
         return "Numbers such as evidence and expected accuracy are computed anew."
+    if not plan.knows_strangers:
+        return "No false-accept rate can be set with it: every photo gets the name of a species."
     return f"The false-accept rate of {100 * plan.rate:g} % is set anew, for the other model."
 
 
