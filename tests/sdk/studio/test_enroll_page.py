@@ -367,3 +367,10 @@ def test_a_burst_that_is_given_up_changes_nothing(studio, gallery):
     assert ("choosing frames", 3, 4) in steps
     assert (gallery.read_bytes(), "Moth" in session.gallery) == (before, False)
     assert len(session.enroll_frames("Moth", frames).photos) > 1
+
+
+def test_photos_of_the_first_species_have_none_to_compare_with(make_studio, photos, tmp_path):
+    studio = make_studio(tmp_path / "new.gallery")
+    text = studio.post("/enroll", files=photos[0], label="Ghost Moth")
+    assert text.count("no other species to compare with") == 3
+    assert "no other photo" not in text
