@@ -111,6 +111,27 @@ def test_photos_that_all_have_a_flipped_bit_are_judged_by_distances(exported):
     assert excess.startswith("outputs differ by nan")
 
 
+class WrongForSinglePhotos(OnnxRuntimeBackend):
+    """Right for batches alone, as an engine whose captured graph is wrong."""
+
+    def run(self, graph, inputs):
+        outputs = super().run(graph, inputs)
+        if len(inputs.get("images", ())) != 1:
+            return outputs
+        return {name: array * 2 if array.dtype == np.float32 else array for name, array in outputs.items()}
+
+
+def test_single_photos_are_checked_as_well_as_batches(exported):
+    bundle = open_bundle(exported("conv4", "ridge"))
+    backend, samples = (
+        WrongForSinglePhotos(bundle, threads=1),
+        draw_samples(bundle.manifest.input.size, 2, 1, 1),
+    )
+    check = compare_with_float32(bundle, backend, samples, 0.4)
+    assert check.output_error == pytest.approx(1.0)
+    assert find_excess(check, "fp32").startswith("outputs differ by 1")
+
+
 def test_right_engines_are_kept_with_the_figures_of_their_check(build, bundle):
     folder = build.run()
     fingerprint = build.find().fingerprint
