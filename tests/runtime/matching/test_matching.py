@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+import hmdrn
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
@@ -27,7 +28,7 @@ from hmdrn_runtime.matching.ridge import MAX_RESIDUAL, RidgeMatcher
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 EPSILON = 2.0**-24
-PACKAGED = Path(__file__).parents[3] / "sdk/hmdrn/models/default.hmdrn"  # an EfficientNet-Lite0
+PACKAGED = Path(hmdrn.__file__).parent / "models" / "default.hmdrn"  # an EfficientNet-Lite0
 BACKBONES = ["conv4", pytest.param("resnet12", marks=pytest.mark.slow)]
 
 
