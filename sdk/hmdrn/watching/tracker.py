@@ -12,6 +12,8 @@ MIN_IOU = 0.3
 """Least intersection over union of two boxes of one subject in successive frames."""
 MAX_JUMP = 4.0
 """Most of its own sides that a fast subject moves from its first frame to its second."""
+START_JUMP = 1.0
+"""Most of its own sides that a subject which has been followed moves when it takes off."""
 LOST_SECONDS = 1.0
 """Seconds without a box after which a subject counts as gone."""
 
@@ -37,10 +39,13 @@ class Track:
     def measure_fit(self, box: Box, time: float) -> float:
         """Return how well a box continues the track, 0-1: its overlap with the last place or the next one."""
         fit = compute_iou(self.box, box)
-        if self.velocity is None:  # an overlap goes before a jump
-            return max(fit, min(MIN_IOU, measure_jump(self.box, box, MIN_IOU)))
-        dx, dy = (speed * (time - self.last_seen) for speed in self.velocity)
-        return max(fit, compute_iou(move_box(self.box, dx, dy), box))
+        limit = MAX_JUMP
+        if self.velocity is not None:
+            limit = START_JUMP
+            dx, dy = (speed * (time - self.last_seen) for speed in self.velocity)
+            fit = max(fit, compute_iou(move_box(self.box, dx, dy), box))
+        # An overlap goes before a jump.
+        return max(fit, min(MIN_IOU, measure_jump(self.box, box, MIN_IOU, limit)))
 
 
 class Tracker:
@@ -89,13 +94,14 @@ class Tracker:
 
 def compute_iou(first: Box, second: Box) -> float:
     """Return the intersection over union of two boxes, 0-1."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    intersection = width * height
-    areas = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (first, second))
-    return intersection / (areas - intersection)
+    intersection = _intersect(first, second)
+    union = _measure_area(first) + _measure_area(second) - intersection
+    return intersection / union if intersection else 0.0
+
+
+def measure_cover(place: Box, box: Box) -> float:
+    """Return the share of a place, 0-1, that a box covers."""
+    return _intersect(place, box) / _measure_area(place)
 
 
 def measure_velocity(first: Box, second: Box, elapsed: float) -> tuple[float, float]:
@@ -109,12 +115,24 @@ def move_box(box: Box, right: float, down: float) -> Box:
     return box[0] + right, box[1] + down, box[2] + right, box[3] + down
 
 
-def measure_jump(first: Box, second: Box, min_fit: float) -> float:
+def measure_jump(first: Box, second: Box, min_fit: float, limit: float = MAX_JUMP) -> float:
     """Return how well a box continues one that it need not overlap, 0-1.
 
-    That is 0 if it is far away, and at least `min_fit` if it is near and half of its shape is the same.
+    That is 0 if it is further away than `limit` of its sides, and at least `min_fit` if it is near and half
+    of its shape is the same.
     """
     dx, dy = measure_velocity(first, second, 1.0)
-    if max(abs(dx), abs(dy)) > MAX_JUMP * max(second[2] - second[0], second[3] - second[1]):
+    if max(abs(dx), abs(dy)) > limit * max(second[2] - second[0], second[3] - second[1]):
         return 0.0
     return 2 * min_fit * compute_iou(move_box(first, dx, dy), second)
+
+
+def _intersect(first: Box, second: Box) -> float:
+    """Return the area that two boxes share."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(0.0, width) * max(0.0, height)
+
+
+def _measure_area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
