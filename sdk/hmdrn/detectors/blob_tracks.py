@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hmdrn.detectors.blobs import Blob
-from hmdrn.watching.tracker import compute_iou, measure_jump, measure_velocity, move_box
+from hmdrn.watching.tracker import compute_iou, measure_cover, measure_jump, measure_velocity, move_box
 from hmdrn_runtime.images.preprocessing import Box
 
 CONFIRM_SECONDS, DOUBTFUL_SECONDS = 0.4, 0.85
@@ -21,7 +21,9 @@ CONFIRM_FRAMES = 3
 LOST_SECONDS = 0.6
 """Seconds without foreground after which a region is forgotten."""
 MIN_IOU = 0.2
-"""Least intersection over union of one region in successive frames."""
+"""Least intersection over union of one subject in successive frames."""
+MIN_COVER = 0.5
+"""Least share of a subject's place in a region that holds it."""
 STILL_IOU = 0.7
 """Least intersection over union with an earlier place of a region that sits still."""
 MIN_PRESENCE = 0.8
@@ -43,7 +45,8 @@ class BlobTrack:
     """A region over several frames.
 
     Attributes:
-        box: Its last place.
+        box: Its last place, with what touches it.
+        place: The last place of the subject in it.
         born: Time of its first frame, in seconds.
         last_seen: Time of its last frame.
         anchor: The place that it has not left since `still_since`.
@@ -58,6 +61,7 @@ class BlobTrack:
     """
 
     box: Box
+    place: Box
     born: float
     last_seen: float
     anchor: Box
@@ -71,17 +75,21 @@ class BlobTrack:
     sizes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=USUAL_FRAMES))
 
     def measure_fit(self, box: Box, time: float) -> float:
-        """Return how well a region continues this one, 0-1: its intersection over union with the last place.
+        """Return how well a region continues this one, 0-1: its intersection over union with a place.
 
-        A subject that is so fast that its places do not overlap is looked for where it moves on to. Leaves
-        jump, too, but to and fro.
+        That is the subject's last one, or its next one: a fast subject's places do not overlap. (Leaves jump,
+        too, but to and fro.) An overlap with all of the last region counts, too, but least, and for a subject
+        only if the region holds its place: a leaf that touches a subject is in its region, but does not take
+        its track when they part.
         """
         if self.sightings == 1 and compute_iou(self.box, box) < MIN_IOU:
             return measure_jump(self.box, box, MIN_IOU)
         dx, dy = (speed * (time - self.last_seen) for speed in self.velocity)
-        ahead = move_box(self.box, dx, dy)
-        is_slow = compute_iou(self.box, ahead) >= MIN_IOU
-        return max(compute_iou(ahead, box), compute_iou(self.box, box) if is_slow else 0.0)
+        places = self.place, move_box(self.place, dx, dy)
+        fit = max(compute_iou(place, box) for place in places)
+        if self.confirmed and max(measure_cover(place, box) for place in places) < MIN_COVER:
+            return fit
+        return max(fit, min(MIN_IOU, compute_iou(self.box, box)))
 
     def note_size(self, width: float, height: float) -> tuple[float, float]:
         """Note the size of the whole subject, and return it, or the usual size if it has grown suddenly."""
@@ -114,10 +122,15 @@ class BlobTracker:
     Args:
         measure_novelty: Returns the share of a region's pixels, 0-1, in a color that was nowhere near before
             a time in seconds, at which it was first seen.
+        locate: Returns the place of the subject in the region of a track.
     """
 
-    def __init__(self, measure_novelty: Callable[[Blob, float], float]) -> None:
-        self._measure_novelty = measure_novelty
+    def __init__(
+        self,
+        measure_novelty: Callable[[Blob, float], float],
+        locate: Callable[[BlobTrack], Box] = lambda track: track.box,
+    ) -> None:
+        self._measure_novelty, self._locate = measure_novelty, locate
         self.tracks: list[BlobTrack] = []
 
     def update(self, blobs: Sequence[Blob], time: float, min_novelty: float = MIN_NOVELTY) -> None:
@@ -126,35 +139,50 @@ class BlobTracker:
         Args:
             blobs: The regions.
             time: Time of the frame, in seconds.
-            min_novelty: Least mean novelty of a subject, 0-1.
+            min_novelty: Least novelty of a subject, 0-1: the mean, and that of its last frame.
         """
-        free = list(self.tracks)
-        for track in free:
+        for track in self.tracks:
             track.frames += 1
-        for blob in blobs:
-            match = max(free, key=lambda track: track.measure_fit(blob.box, time), default=None)
-            if match is not None and match.measure_fit(blob.box, time) >= MIN_IOU:
-                free.remove(match)
-                self._advance(match, blob, time, min_novelty)
+        track_of = self._match(blobs, time)
+        for index, blob in enumerate(blobs):
+            if index in track_of:
+                self._advance(track_of[index], blob, time, min_novelty)
             else:
-                self.tracks.append(
-                    BlobTrack(blob.box, time, time, blob.box, time, self._measure_novelty(blob, time))
-                )
+                novelty = self._measure_novelty(blob, time)
+                self.tracks.append(BlobTrack(blob.box, blob.box, time, time, blob.box, time, novelty))
         self.tracks = [track for track in self.tracks if time - track.last_seen <= LOST_SECONDS]
 
     def remove(self, tracks: Sequence[BlobTrack]) -> None:
         """Forget tracks that are not subjects after all."""
         self.tracks = [track for track in self.tracks if track not in tracks]
 
+    def _match(self, blobs: Sequence[Blob], time: float) -> dict[int, BlobTrack]:
+        """Return the track that each region continues, by the region's index, the best fit first."""
+        pairs = sorted(
+            (-fit, number, index)
+            for number, track in enumerate(self.tracks)
+            for index, blob in enumerate(blobs)
+            if (fit := track.measure_fit(blob.box, time)) >= MIN_IOU
+        )
+        number_of: dict[int, int] = {}
+        for _, number, index in pairs:
+            if index not in number_of and number not in number_of.values():
+                number_of[index] = number
+        return {index: self.tracks[number] for index, number in number_of.items()}
+
     def _advance(self, track: BlobTrack, blob: Blob, time: float, min_novelty: float) -> None:
-        track.velocity = measure_velocity(track.box, blob.box, max(time - track.last_seen, 1e-3))
+        elapsed = max(time - track.last_seen, 1e-3)
         track.box, track.last_seen = blob.box, time
+        place = self._locate(track)
+        track.velocity, track.place = measure_velocity(track.place, place, elapsed), place
         if compute_iou(track.anchor, blob.box) < STILL_IOU:
             track.anchor, track.still_since = blob.box, time
         track.sightings += 1
         if track.confirmed or track.sightings < MIN_PRESENCE * track.frames:
             return
-        track.novelty += (self._measure_novelty(blob, track.born) - track.novelty) / track.sightings
+        novelty = self._measure_novelty(blob, track.born)
+        track.novelty += (novelty - track.novelty) / track.sightings
         seconds = CONFIRM_SECONDS if track.novelty >= CLEAR_NOVELTY else DOUBTFUL_SECONDS
         old_enough = time - track.born >= seconds and track.sightings >= CONFIRM_FRAMES
-        track.confirmed = old_enough and track.novelty >= min_novelty
+        # a leaf that is where a subject has gone is not new, though the mean may be
+        track.confirmed = old_enough and min(novelty, track.novelty) >= min_novelty

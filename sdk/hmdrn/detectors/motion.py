@@ -138,7 +138,8 @@ class MotionDetector:
         self._memory = ColorMemory(small, self._time)
         self._image = self._foreground = small
         self._tracker = BlobTracker(
-            lambda blob, born: self._memory.measure_novelty(blob.box, self._image, self._foreground, born)
+            lambda blob, born: self._memory.measure_novelty(blob.box, self._image, self._foreground, born),
+            self._locate,
         )
         self._min_side = max(3.0, self._settings.min_size * len(small))
         self._watched = np.full(small.shape[:2], 255, np.uint8)
@@ -170,17 +171,17 @@ class MotionDetector:
             self._background.absorb(empty)
         self._background.learn(empty, elapsed)
         self._memory.add(empty, self._time)
-        boxes = [self._fit_box(track) for track in subjects if track.last_seen == self._time]
+        boxes = [_leave_margin(track.place) for track in subjects if track.last_seen == self._time]
         return sorted(boxes, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
 
-    def _fit_box(self, track: BlobTrack) -> Box:
-        """Return the box of a subject, without what touches it."""
+    def _locate(self, track: BlobTrack) -> Box:
+        """Return the box of the subject in a region, without what touches it."""
         box = trim_box(self._foreground, track.box)
         height, width = self._foreground.shape
         if box[0] > 0 and box[1] > 0 and box[2] < width and box[3] < height:  # the whole subject is in sight
             size = track.note_size(box[2] - box[0], box[3] - box[1])
             box = find_fullest(self._foreground, box, size)
-        return box[0] + PIXEL_MARGIN, box[1] + PIXEL_MARGIN, box[2] - PIXEL_MARGIN, box[3] - PIXEL_MARGIN
+        return box
 
     def _is_gap(self, track: BlobTrack, image: UInt8) -> bool:
         if not track.may_be_gap or track.last_seen != self._time:
@@ -195,6 +196,11 @@ class MotionDetector:
                 "most of the picture changes from frame to frame: motion needs a camera that does not move; "
                 "fix the camera, or use a detector (--detect yolo:MODEL.onnx)"
             )
+
+
+def _leave_margin(box: Box) -> Box:
+    """Return a box without the part of its outermost pixels that is background."""
+    return box[0] + PIXEL_MARGIN, box[1] + PIXEL_MARGIN, box[2] - PIXEL_MARGIN, box[3] - PIXEL_MARGIN
 
 
 def _to_bgr(frame: Frame) -> UInt8:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hmdrn.detectors.blob_tracks import BlobTrack, BlobTracker
+from hmdrn.detectors.blob_tracks import MIN_NOVELTY, BlobTrack, BlobTracker
 from hmdrn.detectors.blobs import Blob
 
 RATE = 10.0
@@ -35,9 +35,24 @@ def test_the_less_of_a_region_is_new_the_later_it_is_a_subject(novelty, first):
     assert confirmed == [first is not None and count >= first for count in range(1, 21)]
 
 
+def test_a_fast_subject_that_lands_is_one_subject():
+    (track,) = follow([(9.0 * index, 0.0) for index in range(4)] + [(28.0, 0.0)] * 6)
+    assert (track.confirmed, track.sightings) == (True, 10)
+
+
+def test_a_leaf_that_is_where_a_subject_has_gone_is_not_a_subject():
+    novelties = iter([0.9] * 4 + [0.0] * 16)
+    tracker = BlobTracker(lambda blob, born: next(novelties))
+    for index in range(20):
+        tracker.update([Blob((0.0, 0.0, 10.0, 10.0), 100.0)], index / RATE)
+    (track,) = tracker.tracks
+    assert track.novelty > MIN_NOVELTY
+    assert not track.confirmed
+
+
 def test_sudden_growth_is_not_of_the_subject_until_it_lasts():
     box = (0.0, 0.0, 10.0, 20.0)
-    track = BlobTrack(box, 0.0, 0.0, box, 0.0, 1.0)
+    track = BlobTrack(box, box, 0.0, 0.0, box, 0.0, 1.0)
     assert {track.note_size(10.0, 20.0) for _ in range(20)} == {(10.0, 20.0)}
     sizes = [track.note_size(30.0, 20.0) for _ in range(30)]
     assert sizes[:5] == [(10.0, 20.0)] * 5

@@ -99,6 +99,20 @@ def test_a_leaf_that_touches_a_subject_for_a_moment_does_not_enlarge_its_box():
             assert compute_iou(box, SQUARE) > 0.8
 
 
+def test_a_leaf_that_a_subject_has_touched_does_not_take_its_place():
+    detector = hmdrn.MotionDetector()
+    for pixels, _, time in Scene(8.5, lambda time: False, rate=10.0):
+        x = 20 + round(30 * (time - 6))
+        if 7.5 <= time < 8.2:
+            pixels[48:55, 36:70] = (0, 200, 200)
+        if time >= 6:
+            pixels[40:50, x : x + 10] = (200, 60, 200)
+        boxes = detector(Frame(0, time, time, time, pixels))
+        if time >= 7:
+            (box,) = boxes
+            assert compute_iou(box, (x, 40, x + 10, 50)) > 0.5
+
+
 def test_a_subject_is_new_also_once_it_has_been_remembered():
     gray, red = np.full((40, 60, 3), 90, np.uint8), np.full((40, 60, 3), 90, np.uint8)
     red[10:20, 10:20] = (0, 0, 200)
