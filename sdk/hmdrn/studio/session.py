@@ -46,6 +46,9 @@ class StudioSession(GalleryEditor):
         followers: Called with the recognizer of a model that is switched to.
     """
 
+    recognizer: Recognizer
+    gallery_path: Path
+
     def __init__(self, recognizer: Recognizer, gallery: Path, visits: VisitStore | None = None) -> None:
         super().__init__(recognizer, gallery)
         self.visits: VisitStore | None = visits
