@@ -35,7 +35,7 @@ class Watch:
         source: The source.
         summary: Summary of the frames so far.
         rate: Frames a second, as the source reports it; 0 until the first frame.
-        on_pause: Called by the loop, 20 times a second, while no frame comes.
+        on_pause: Called by the loop, 20 times a second, while no frame comes; None for nothing.
 
     Examples:
         >>> watching = hmdrn.watch("default", "film.mp4", gallery="site7.gallery")
@@ -50,7 +50,7 @@ class Watch:
         self.source = source
         self.summary: WatchSummary = WatchSummary()
         self.rate: float = 0.0
-        self.on_pause: Callable[[], None] = lambda: None
+        self.on_pause: Callable[[], None] | None = None
         self._classifier, self._settings = classifier, settings
         self._stopped = threading.Event()
         self._start: float | None = None
@@ -131,7 +131,8 @@ class Watch:
                 frame = source.take(_POLL_SECONDS)
                 result = None
                 if frame is None:
-                    self.on_pause()
+                    if self.on_pause is not None:
+                        self.on_pause()
                 else:
                     self.rate = source.rate
                     if self._settings is not settings:
