@@ -99,7 +99,9 @@ def test_the_check_of_a_bundle_finds_a_pair_that_was_taken_away(checked):
     assert any("backbone.blocks.2.norm/Conv" in problem for problem in problems), problems
 
 
-@pytest.mark.parametrize("backbone", ["conv4", "resnet12", "efficientnet-lite0"])
+@pytest.mark.parametrize(
+    "backbone", ["conv4", pytest.param("resnet12", marks=pytest.mark.soak), "efficientnet-lite0"]
+)
 @pytest.mark.parametrize("head", ["ridge", "attention"])
 def test_every_graph_of_every_network_compiles_with_all_its_layers_in_int8(backbone, head, written, tmp_path):
     compiler = pytest.importorskip("tensorrt_rtx")

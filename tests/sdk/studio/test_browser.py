@@ -82,7 +82,8 @@ def test_a_new_user_enrolls_names_undoes_and_finds_everything(session, files, se
     assert page.get_by_role("article").count() == 1
     pictures = page.locator("article img")
     assert pictures.count() == 3
-    assert pictures.evaluate_all("images => images.every(image => image.naturalWidth > 0)")
+    for picture in pictures.all():
+        wait_for_picture(page, picture)
     assert set(hmdrn.load_gallery(session.gallery_path).species) == {"Red Flyer"}
 
 
