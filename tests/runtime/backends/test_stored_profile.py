@@ -138,7 +138,7 @@ def test_a_damaged_file_leaves_the_choice_to_the_rule(bundle):
 
 def test_the_profile_of_another_cpu_is_ignored(bundle, monkeypatch):
     save_profile(bundle, CPU, FP32_FASTER)
-    monkeypatch.setattr(stored_profile, "read_cpu", lambda: Cpu("Cortex-A72", "aarch64", 4, ("NEON",)))
+    monkeypatch.setattr(stored_profile, "read_cpu", lambda: Cpu("Cortex-X1", "aarch64", 4, ("NEON",)))
     assert "another CPU" in load_profile(bundle, CPU).issue
 
 
