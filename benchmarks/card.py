@@ -26,7 +26,7 @@ import numpy as np
 import PIL.Image
 
 import hmdrn
-from hmdrn.cli.output import print_facts
+from benchmarks.common import print_values
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import HmdrnError
 
@@ -152,11 +152,7 @@ def main(
         }
         with hmdrn.VisitStore(folder / "card.visits") as store:
             values["visits"] = store.count()
-    if as_json:
-        json.dump({"schema": "hmdrn.benchmark.card/1", **values}, sys.stdout, indent=2)
-        print()
-        return
-    print_facts("", [(name.replace("_", " "), str(value)) for name, value in values.items()])
+    print_values("card/1", values, as_json)
 
 
 if __name__ == "__main__":

@@ -156,6 +156,15 @@ def main(
     return 0
 
 
+def print_values(name: str, values: Mapping[str, Any], as_json: bool) -> None:
+    """Print the values of a benchmark with a version of its JSON, such as "card/1": as JSON, or as facts."""
+    if as_json:
+        json.dump({"schema": f"hmdrn.benchmark.{name}", **values}, sys.stdout, indent=2)
+        print()
+        return
+    print_facts("", [(key.replace("_", " "), str(value)) for key, value in values.items()])
+
+
 def format_ms(seconds: float) -> str:
     """Format seconds as milliseconds with three significant digits."""
     return f"{1e3 * seconds:.3g} ms"

@@ -24,9 +24,9 @@ import click
 import cv2
 import numpy as np
 
+from benchmarks.common import print_values
 from benchmarks.motion.__main__ import Species
 from benchmarks.motion.film import Film, FilmSettings
-from hmdrn.cli.output import print_facts
 from hmdrn_runtime.datasets.dataset import open_dataset
 from hmdrn_runtime.errors import HmdrnError
 
@@ -159,11 +159,7 @@ def main(
     cpu = readings[-1].cpu / max(counts["read"], 1)
     values = {**summarize(readings), **counts}
     values |= {"cpu_ms_a_frame": round(1e3 * cpu, 2), "core_percent": round(100 * cpu * RATE, 1)}
-    if as_json:
-        json.dump({"schema": "hmdrn.benchmark.watching/1", **values}, sys.stdout, indent=2)
-        print()
-        return
-    print_facts("", [(name.replace("_", " "), str(value)) for name, value in values.items()])
+    print_values("watching/1", values, as_json)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ enrolled. CPU time is that of this process for the detector alone, without decod
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,9 +20,9 @@ import numpy as np
 import PIL.Image
 
 import hmdrn
+from benchmarks.common import print_values
 from benchmarks.motion.film import Conditions, Film, FilmSettings, UInt8
 from benchmarks.motion.score import CROPS, FilmScorer, MotionScore
-from hmdrn.cli.output import print_facts
 from hmdrn_runtime.datasets.dataset import Photo, open_dataset
 from hmdrn_runtime.images.preprocessing import Box, crop_box
 
@@ -111,11 +109,7 @@ def main(
         settings = FilmSettings(60 * minutes, rate, (width, height), seed=index)
         spent += score_film(species, Film(species.subjects, settings, Conditions(noise=noise)), score)
     values = {**score.to_dict(), "cpu_ms_a_frame": round(1e3 * spent / (score.seconds * rate), 2)}
-    if as_json:
-        json.dump({"schema": "hmdrn.benchmark.motion/1", **values}, sys.stdout, indent=2)
-        print()
-        return
-    print_facts("", [(name.replace("_", " "), str(value)) for name, value in values.items()])
+    print_values("motion/1", values, as_json)
 
 
 if __name__ == "__main__":

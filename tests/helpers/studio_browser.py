@@ -27,6 +27,14 @@ def served(session, access=None, view=None):
         yield address
 
 
+def wait_for_picture(page, picture) -> None:
+    for _ in range(200):
+        if picture.evaluate("image => image.naturalWidth"):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("no picture came")
+
+
 def drag(page, picture, start, end) -> None:
     """Drag over a picture from one place to another, in shares of its sides."""
     picture.scroll_into_view_if_needed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,20 +112,25 @@ def test_photos_that_all_have_a_flipped_bit_are_judged_by_distances(exported):
     assert excess.startswith("outputs differ by nan")
 
 
-class WrongForSinglePhotos(OnnxRuntimeBackend):
-    """Right for batches alone, as an engine whose captured graph is wrong."""
+class WrongWhenCaptured(OnnxRuntimeBackend):
+    """Right for batches, and for the first two runs of a single photo: its captured graph is wrong."""
+
+    def __init__(self, bundle, threads):
+        super().__init__(bundle, threads=threads)
+        self.frames = Counter()
 
     def run(self, graph, inputs):
         outputs = super().run(graph, inputs)
-        if len(inputs.get("images", ())) != 1:
+        self.frames[graph] += len(inputs.get("images", ())) == 1
+        if self.frames[graph] < 3:
             return outputs
         return {name: array * 2 if array.dtype == np.float32 else array for name, array in outputs.items()}
 
 
-def test_single_photos_are_checked_as_well_as_batches(exported):
+def test_frames_are_checked_as_a_captured_graph_gives_them(exported):
     bundle = open_bundle(exported("conv4", "ridge"))
     backend, samples = (
-        WrongForSinglePhotos(bundle, threads=1),
+        WrongWhenCaptured(bundle, threads=1),
         draw_samples(bundle.manifest.input.size, 2, 1, 1),
     )
     check = compare_with_float32(bundle, backend, samples, 0.4)

@@ -115,6 +115,20 @@ def browser():
 
 
 @pytest.fixture
+def page(browser):
+    """A page in a browser session of its own, for a studio that the test serves; errors fail the test."""
+    problems = []
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(40_000)  # for busy machines
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    yield page
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture
 def serve():
     """Serve a studio until the pages are closed: a page that asks a server that is gone reports an error."""
     with ExitStack() as stack:

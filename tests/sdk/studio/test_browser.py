@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from PIL import Image
-from studio_browser import CHROMIUM, drag, find_faults
+from studio_browser import CHROMIUM, drag, find_faults, wait_for_picture
 from visit_examples import show_specimens
 
 import hmdrn
@@ -200,10 +200,7 @@ def test_live_pictures_and_the_browsers_camera_are_named(session, files, serve, 
     page = open_page(address)
     page.goto(f"{address}/live")
     picture = page.locator("[data-live]")
-    for _ in range(200):
-        if picture.evaluate("image => image.naturalWidth"):
-            break
-        page.wait_for_timeout(100)
+    wait_for_picture(page, picture)
     assert picture.evaluate("image => image.naturalWidth") == 160
     page.get_by_text(re.compile("^Species 0, .* %, else Species 1, ")).wait_for()
     page.goto(f"{address}/classify")
@@ -263,14 +260,6 @@ def test_another_sites_page_and_a_stranger_are_refused(session, files, browser):
         assert ("GET", True, 403) in answers
         page.context.close()
     assert set(session.gallery.species) == {"Red Flyer"}
-
-
-def wait_for_picture(page, picture) -> None:
-    for _ in range(200):
-        if picture.evaluate("image => image.naturalWidth"):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError("no picture came")
 
 
 def test_a_region_is_dragged_and_cleared(session, files, serve, open_page, tmp_path):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from PIL import Image
-from studio_browser import CHROMIUM, OPTIONS, served
+from studio_browser import CHROMIUM, served
 from visit_examples import show_specimens
 
 import hmdrn
@@ -16,28 +16,12 @@ from hmdrn_runtime.specimens.drawing import draw_specimens
 pytest.importorskip("starlette", reason="needs the extra `studio`")
 pytest.importorskip("playwright", reason="needs playwright")
 
-from playwright.sync_api import sync_playwright
-
 from hmdrn.studio import uploads
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs the system's Chromium"),
 ]
-
-
-@pytest.fixture
-def page():
-    problems: list[str] = []
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = chromium.new_page()
-        page.set_default_timeout(30_000)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        yield page
-        chromium.close()
-    assert problems == []
 
 
 @pytest.fixture(scope="module")

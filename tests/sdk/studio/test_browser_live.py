@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from studio_browser import CHROMIUM, OPTIONS, served
+from studio_browser import CHROMIUM, served, wait_for_picture
 
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 pytest.importorskip("starlette", reason="needs the extra `studio`")
 pytest.importorskip("playwright", reason="needs playwright")
-
-from playwright.sync_api import sync_playwright
 
 from hmdrn.studio.live import LiveView
 
@@ -19,16 +17,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs the system's Chromium"),
 ]
-
-
-@pytest.fixture
-def page():
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = chromium.new_page()
-        page.set_default_timeout(20_000)
-        yield page
-        chromium.close()
 
 
 @pytest.fixture
@@ -45,20 +33,11 @@ def paused(studio, tmp_path):
     view.close()
 
 
-def wait_for_picture(page) -> None:
-    picture = page.locator("[data-live]")
-    for _ in range(100):
-        if picture.evaluate("image => image.naturalWidth") == 160:
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError("no picture came")
-
-
 def test_a_page_that_is_opened_while_paused_shows_the_picture(studio, paused, page):
     with served(studio.session, view=paused) as address:
         page.goto(f"{address}/live", wait_until="domcontentloaded")
         page.get_by_text("paused").wait_for()
-        wait_for_picture(page)
+        wait_for_picture(page, page.locator("[data-live]"))
         page.close()
 
 
@@ -74,5 +53,5 @@ def test_a_hidden_page_asks_for_no_pictures_until_it_is_seen_again(studio, pause
         page.evaluate(show, True)
         assert picture.get_attribute("src") is None
         page.evaluate(show, False)
-        wait_for_picture(page)
+        wait_for_picture(page, page.locator("[data-live]"))
         page.close()

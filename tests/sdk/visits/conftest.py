@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from card_photos import SPECIES, draw_birds
 
+import hmdrn
 from hmdrn.visits.store import VisitStore
 
 
@@ -9,3 +11,16 @@ from hmdrn.visits.store import VisitStore
 def store(tmp_path):
     with VisitStore(tmp_path / "site.visits", create=True) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_birds()
+
+
+@pytest.fixture(scope="module")
+def birds(drawn):
+    recognizer = hmdrn.load("default", threads=1)
+    for label, photos in zip(SPECIES, drawn, strict=True):
+        recognizer.enroll(label, list(photos[:3]))
+    return recognizer

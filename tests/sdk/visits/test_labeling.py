@@ -9,7 +9,7 @@ from datetime import timezone
 
 import numpy as np
 import pytest
-from card_photos import DAY, SPECIES, draw_birds, write_photo
+from card_photos import DAY, write_photo
 from PIL import Image
 
 import hmdrn
@@ -23,19 +23,6 @@ from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.images.preprocessing import prepare
 from hmdrn_runtime.specimens.drawing import draw_specimens
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return draw_birds()
-
-
-@pytest.fixture(scope="module")
-def birds(drawn):
-    recognizer = hmdrn.load("default", threads=1)
-    for label, photos in zip(SPECIES, drawn, strict=True):
-        recognizer.enroll(label, list(photos[:3]))
-    return recognizer
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from card_photos import SPECIES, draw_birds, write_photo
+from card_photos import write_photo
 from drawn_detectors import write_detector
 from outcomes import assert_refused
 from PIL import Image
 
-import hmdrn
 from hmdrn.detectors.command import CommandDetector
 from hmdrn.visits.card_decoding import MAX_SUBJECTS
 from hmdrn.visits.card_files import list_files, sort_files
@@ -32,19 +31,6 @@ for line in sys.stdin:
     answer = {"boxes": [[10, 10, 138, 138]] if name.startswith("left") else []}
     print("nonsense" if name == "bad.png" else json.dumps(answer), flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return draw_birds()
-
-
-@pytest.fixture(scope="module")
-def birds(drawn):
-    recognizer = hmdrn.load("default", threads=1)
-    for label, photos in zip(SPECIES, drawn, strict=True):
-        recognizer.enroll(label, list(photos[:3]))
-    return recognizer
 
 
 def paste(*subjects):
