@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from benchmarks.ablation import report as reports
-from benchmarks.ablation.experiment import Experiment, Outcome, write_file
-from benchmarks.ablation.summary import Summary
-from benchmarks.ablation.variants import FULL, VARIANTS
+from benchmarks.ablation.experiment import Experiment
+from benchmarks.ablation.running import make_reporter, parse_variants, publish, run_variants
+from benchmarks.ablation.variants import VARIANTS
 from hmdrn.cli.main import run
 from hmdrn.cli.options import json_option
-from hmdrn.cli.output import print_json, print_table, progress, with_schema
+from hmdrn.cli.output import progress
 from hmdrn.cli.parameters import FiniteRange
 from hmdrn_network.backbones.registry import BACKBONES
 from hmdrn_network.config import NetworkConfig
@@ -27,16 +24,6 @@ from hmdrn_network.training.workers import pick_device
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.images.preprocessing import PREPROCESSING_MODES, Preprocessing
 from hmdrn_runtime.io.files import expand_path
-from hmdrn_runtime.progress import ProgressCallback
-
-
-def _parse_variants(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    """Return the requested variants in the order of `VARIANTS`; `full`, the reference, is always included."""
-    requested = {FULL, *(part.strip() for part in value.split(","))}
-    unknown = sorted(requested - set(VARIANTS))
-    if unknown:
-        raise click.BadParameter(f"no variant {unknown[0]!r}: choose among {', '.join(VARIANTS)}")
-    return tuple(name for name in VARIANTS if name in requested)
 
 
 @click.command()
@@ -49,7 +36,7 @@ def _parse_variants(context: click.Context, parameter: click.Parameter, value: s
 )
 @click.option(
     "--variants",
-    callback=_parse_variants,
+    callback=parse_variants,
     default=",".join(VARIANTS),
     show_default=True,
     help="Variants to train; full is always included.",
@@ -116,7 +103,7 @@ def command(
     """
     output = expand_path(output, TrainingError)
     with progress() as display:
-        report = _make_reporter(display)
+        report = make_reporter(display)
         training = open_training_data(
             data, split, val_split, val_share, BACKBONES[backbone].default_side, output / "cache", report
         )
@@ -128,49 +115,8 @@ def command(
         for line in training.describe_problems(config.way):
             click.echo(line, err=True)
         experiment = Experiment(output, backbone, training, validation, config, pick_device(device), report)
-        # Seed by seed, so that the first one is complete as early as possible.
-        outcomes: dict[str, list[Outcome]] = {variant: [] for variant in variants}
-        try:
-            for seed in range(seeds):
-                for variant in variants:
-                    outcomes[variant].append(experiment.run(variant, seed))
-        except KeyboardInterrupt:
-            click.echo(
-                f"stopped; {output} holds all but the last minute: the same command resumes it", err=True
-            )
-            raise
-    summary = Summary(outcomes)
-    values = reports.build_results(summary, outcomes, experiment.identity)
-    write_file(output / "results.json", json.dumps(with_schema("ablation", values)).encode())
-    page = reports.format_markdown(summary, experiment.identity, seeds)
-    write_file(output / "results.md", page.encode())
-    reports.draw_figure(summary, output / "ablation.png")
-    if as_json:
-        # Thousands of single episodes go to the file alone.
-        print_json("ablation", {name: value for name, value in values.items() if name != "episodes"})
-        return
-    title, columns, rows = reports.build_tables(summary)[0]
-    print_table(
-        f"{backbone}, {title}; every variant starts from the same backbone of its seed", columns, rows
-    )
-    for sentence in reports.format_verdicts(summary):
-        click.echo(sentence.replace("*", "").replace("`", ""))
-    click.echo(f"by group, and the figure: {output / 'results.md'}, {output / 'ablation.png'}")
-
-
-def _make_reporter(display: ProgressCallback) -> ProgressCallback:
-    """Return the display, or without a terminal a callback that prints one line a minute."""
-    if sys.stderr.isatty():
-        return display
-    next_line = 0.0
-
-    def report(what: str, done: int, of: int) -> None:
-        nonlocal next_line
-        if time.monotonic() >= next_line:
-            next_line = time.monotonic() + 60
-            click.echo(f"{what} ({done} of {of})", err=True)
-
-    return report
+        outcomes = run_variants(experiment, variants, seeds)
+    publish(experiment, outcomes, f"every variant starts from the same {backbone} of its seed", as_json)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,15 @@ from typing import Any
 import torch
 
 from benchmarks.ablation.variants import FULL, VARIANTS
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
-from hmdrn_network.scoring import NetworkScorer
-from hmdrn_network.training.base_trainer import Progress
+from hmdrn_network.training.base_trainer import BaseTrainer, Progress
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import TrainingData
 from hmdrn_network.training.process import keep_freed_memory
 from hmdrn_network.training.run import read_state
 from hmdrn_network.training.trainer import Trainer
-from hmdrn_network.training.validation import Validation
+from hmdrn_network.training.validation import BaseValidation, Validation
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.evaluation.evaluation import EpisodeSetting, evaluate
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
@@ -39,16 +40,13 @@ Outcome = list[dict[str, Any]]
 """One variant from one seed: {"group", "way", "shot", "queries", "accuracies"}, accuracies 0-1."""
 
 
-class Experiment:
-    """Variants on the same photos, from the same backbones, with the same episodes.
+class BaseExperiment(ABC):
+    """Variants with the same episodes, from the same backbones.
 
     Args:
         folder: Folder of all files.
-        backbone: "conv4" or "resnet12".
-        data: Photos to train on.
+        identity: All that the results depend on, JSON-ready.
         validation: Photos and episodes to evaluate on.
-        config: Training settings; their seed is replaced by that of each run.
-        device: Device to train on.
         report: Receives the progress.
         save_interval: Seconds between two saved states.
 
@@ -59,31 +57,28 @@ class Experiment:
     def __init__(
         self,
         folder: Path,
-        backbone: str,
-        data: TrainingData,
-        validation: Validation,
-        config: TrainingConfig,
-        device: torch.device,
+        identity: Mapping[str, Any],
+        validation: BaseValidation,
         report: ProgressCallback,
         save_interval: float = 60.0,
     ) -> None:
-        self.folder, self.backbone, self.data, self.validation = folder, backbone, data, validation
-        self.config, self.device, self.report, self.save_interval = config, device, report, save_interval
-        training = dataclasses.asdict(config)
-        del training["seed"]
-        self.identity: dict[str, Any] = {
-            "backbone": backbone,
-            "preprocessing": validation.preprocessing.mode,
-            "training": training,
-            "evaluation": {
-                # Without the seed, which is that of the training.
-                name: [[s.way, s.shot, s.queries, s.episodes] for s in settings]
-                for name, settings in validation.settings.items()
-            },
-            "data": dict(data.record),
-            "evaluated_pixels_sha256": hash_evaluation(validation),
+        self.folder, self.validation = folder, validation
+        self.report, self.save_interval = report, save_interval
+        evaluation = {
+            # Without the seed, which is that of the training.
+            name: [[s.way, s.shot, s.queries, s.episodes] for s in settings]
+            for name, settings in validation.settings.items()
         }
+        self.identity: dict[str, Any] = {**identity, "evaluation": evaluation}
         self._claim_folder()
+
+    @abstractmethod
+    def _make_trainer(self, variant: str, seed: int) -> BaseTrainer:
+        """Return a trainer of a variant, before its first step."""
+
+    @abstractmethod
+    def _begin_episodes(self, trainer: BaseTrainer, seed: int) -> None:
+        """Bring a new trainer to its first episode, with the seed's backbone."""
 
     def run(self, variant: str, seed: int) -> Outcome:
         """Return the accuracies of a variant: read from its file, or after training and evaluating it."""
@@ -94,7 +89,7 @@ class Experiment:
         network = self.train(variant, seed)
         outcome = []
         for name, classes in self.validation.groups.items():
-            scorer = NetworkScorer(network.eval(), self.validation.preprocessing.mode)
+            scorer = self.validation.make_scorer(network.eval())
             settings = [_with_seed(setting, seed) for setting in self.validation.settings[name]]
             for result in evaluate(
                 scorer, classes, settings, self._with_title(f"seed {seed}, {variant}, {name}: ")
@@ -116,32 +111,13 @@ class Experiment:
         trainer = self._make_trainer(variant, seed)
         state = self._read_state(seed, variant)
         if state is None:
-            common = self._pretrain(seed)
-            # Shared transformers start alike too, not only the backbone.
-            own = trainer.network.state_dict()
-            trainer.network.load_state_dict({name: common.get(name, value) for name, value in own.items()})
-            trainer.step = trainer.config.pretrain_steps
+            self._begin_episodes(trainer, seed)
         else:
             trainer.restore(state)
         self._run_trainer(trainer, trainer.steps, f"seed {seed}, {variant}", self._state_file(seed, variant))
         return trainer.network
 
-    def _pretrain(self, seed: int) -> Mapping[str, torch.Tensor]:
-        """Return the weights of `full` after classification alone."""
-        trainer = self._make_trainer(FULL, seed)
-        state = self._read_state(seed, "pretrained")
-        if state is not None:
-            trainer.restore(state)
-        file = self._state_file(seed, "pretrained")
-        self._run_trainer(trainer, trainer.config.pretrain_steps, f"seed {seed}, backbone", file)
-        return trainer.network.state_dict()
-
-    def _make_trainer(self, variant: str, seed: int) -> Trainer:
-        torch.manual_seed(seed)
-        network = VARIANTS[variant].build(self.backbone).to(self.device)
-        return Trainer(network, self.data.groups, dataclasses.replace(self.config, seed=seed))
-
-    def _run_trainer(self, trainer: Trainer, until: int, title: str, file: Path) -> None:
+    def _run_trainer(self, trainer: BaseTrainer, until: int, title: str, file: Path) -> None:
         """Train until a step, saving at intervals and at the end."""
         if trainer.device.type == "cpu":
             keep_freed_memory()
@@ -168,7 +144,7 @@ class Experiment:
         path = self._state_file(seed, name)
         return read_state(path) if path.exists() else None
 
-    def _save(self, trainer: Trainer, file: Path) -> None:
+    def _save(self, trainer: BaseTrainer, file: Path) -> None:
         buffer = io.BytesIO()
         torch.save(trainer.state(), buffer)
         write_file(file, buffer.getvalue())
@@ -187,6 +163,77 @@ class Experiment:
                 f"{self.folder} holds an ablation with another {', another '.join(changed)} (see "
                 "ablation.json): give the same settings to resume it, or another folder for a new one"
             )
+
+
+class Experiment(BaseExperiment):
+    """Variants on backbones that are trained first, once for each seed, by classification.
+
+    Args:
+        folder: Folder of all files.
+        backbone: "conv4" or "resnet12".
+        data: Photos to train on.
+        validation: Photos and episodes to evaluate on.
+        config: Training settings; their seed is replaced by that of each run.
+        device: Device to train on.
+        report: Receives the progress.
+        save_interval: Seconds between two saved states.
+
+    Raises:
+        TrainingError: The folder holds an ablation of something else, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        backbone: str,
+        data: TrainingData,
+        validation: Validation,
+        config: TrainingConfig,
+        device: torch.device,
+        report: ProgressCallback,
+        save_interval: float = 60.0,
+    ) -> None:
+        self.backbone, self.data, self.config, self.device = backbone, data, config, device
+        identity = {
+            "backbone": backbone,
+            "preprocessing": validation.preprocessing.mode,
+            "training": describe_training(config),
+            "data": dict(data.record),
+            "evaluated_pixels_sha256": hash_evaluation(validation),
+        }
+        super().__init__(folder, identity, validation, report, save_interval)
+
+    def _make_trainer(self, variant: str, seed: int) -> Trainer:
+        torch.manual_seed(seed)
+        network = VARIANTS[variant].build(NetworkConfig(self.backbone)).to(self.device)
+        return Trainer(network, self.data.groups, dataclasses.replace(self.config, seed=seed))
+
+    def _begin_episodes(self, trainer: BaseTrainer, seed: int) -> None:
+        load_common(trainer.network, self._pretrain(seed))
+        trainer.step = trainer.config.pretrain_steps
+
+    def _pretrain(self, seed: int) -> Mapping[str, torch.Tensor]:
+        """Return the weights of `full` after classification alone."""
+        trainer = self._make_trainer(FULL, seed)
+        state = self._read_state(seed, "pretrained")
+        if state is not None:
+            trainer.restore(state)
+        file = self._state_file(seed, "pretrained")
+        self._run_trainer(trainer, trainer.config.pretrain_steps, f"seed {seed}, backbone", file)
+        return trainer.network.state_dict()
+
+
+def load_common(network: HMDRN, weights: Mapping[str, torch.Tensor]) -> None:
+    """Take over the weights that a variant shares with `full`: transformers start alike too."""
+    own = network.state_dict()
+    network.load_state_dict({name: weights.get(name, value) for name, value in own.items()})
+
+
+def describe_training(config: TrainingConfig) -> dict[str, Any]:
+    """Return the settings of a training without the seed."""
+    settings = dataclasses.asdict(config)
+    del settings["seed"]
+    return settings
 
 
 def write_file(file: Path, data: bytes) -> None:

@@ -139,11 +139,17 @@ def format_markdown(summary: Summary, settings: Mapping[str, Any], seeds: int) -
 def _describe_protocol(settings: Mapping[str, Any], seeds: int) -> list[str]:
     """Describe the protocol in lines of Markdown: paragraphs, each followed by an empty line."""
     training = settings["training"]
+    start = (
+        f"Every variant has the backbone and the projections of one checkpoint ({settings['start'][:12]}); "
+        "the backbone stays as it is."
+        if "start" in settings
+        else f"For every seed the backbone is pre-trained once, by {training['pretrain_steps']} steps of "
+        "classification on its mean-pooled high level, and every variant starts from it."
+    )
     return [
-        f"Backbone {settings['backbone']}; seeds: {seeds}. For every seed the backbone is pre-trained once, "
-        f"by {training['pretrain_steps']} steps of classification on its mean-pooled high level, and every "
-        f"variant starts from it. Each then trains on the same {training['episodes']} episodes "
-        f"({training['way']}-way, 1 to {training['max_shot']} shots, {training['queries']} queries a class) "
+        f"Backbone {settings['backbone']}; seeds: {seeds}. {start} Each then trains on "
+        f"the same {training['episodes']} episodes ({training['way']}-way, 1 to "
+        f"{training['max_shot']} shots, {training['queries']} queries a class) "
         "with the same settings. Its last weights are evaluated; none are chosen by validation.",
         "",
         "Evaluated on classes that were not trained on, by the same episodes for all variants of a seed:",

@@ -19,6 +19,7 @@ ALL_GROUPS = "all groups"
 CLAIMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Two levels are better than one", ("high", "mid")),
     ("The mask is better than none", ("no-mask",)),
+    ("Three transformer layers are better than one", ("one-layer",)),
     ("The transformers are better than none", ("no-transformer",)),
     ("Ridge is better than attention", ("attention",)),
     ("HMDRN is better than FRN", ("frn",)),

@@ -7,7 +7,7 @@ difference of an entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -46,7 +46,7 @@ class ProtoNet(HMDRN):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
         self.transformers, self.heads = nn.ModuleDict(), nn.ModuleDict()
-        self.fusion.divisor //= 25  # a photo has one token instead of 25
+        self.fusion.divisor //= config.level_specs[0].tokens  # a photo has one token
 
     def transform(self, maps: Mapping[LevelName, Tensor], masked: bool) -> dict[LevelName, Tensor]:
         """Mean-pool the maps to {level: (N, 1, d)}."""
@@ -67,42 +67,49 @@ class ProtoNet(HMDRN):
         return distances
 
 
+def _at(level: LevelName) -> Callable[[NetworkConfig], NetworkConfig]:
+    """Return a function that reduces a configuration to one level."""
+
+    def reduce(config: NetworkConfig) -> NetworkConfig:
+        projection = {name: width for name, width in (config.projection or {}).items() if name == level}
+        return replace(config, levels=(level,), projection=projection)
+
+    return reduce
+
+
+_HIGH, _MID = _at("high"), _at("mid")
+
+
 @dataclass(frozen=True)
 class Variant:
     """One network of the comparison.
 
     Attributes:
         description: Description in a few words.
-        build: Builds it, untrained.
+        build: Builds it, untrained, from the configuration of the full network.
     """
 
     description: str
-    build: Callable[[str], HMDRN]
+    build: Callable[[NetworkConfig], HMDRN]
 
 
 FULL = "full"
 VARIANTS: dict[str, Variant] = {
-    FULL: Variant(
-        "HMDRN: both levels, mask, transformers, ridge", lambda backbone: HMDRN(NetworkConfig(backbone))
+    FULL: Variant("HMDRN: both levels, mask, transformers, ridge", HMDRN),
+    "high": Variant("the high level alone", lambda full: HMDRN(_HIGH(full))),
+    "mid": Variant("the mid level alone", lambda full: HMDRN(_MID(full))),
+    "no-mask": Variant("no mask on query photos", NoMask),
+    "one-layer": Variant(
+        "one layer in each transformer", lambda full: HMDRN(replace(full, transformer_layers=1))
     ),
-    "high": Variant(
-        "the high level alone", lambda backbone: HMDRN(NetworkConfig(backbone, levels=("high",)))
-    ),
-    "mid": Variant("the mid level alone", lambda backbone: HMDRN(NetworkConfig(backbone, levels=("mid",)))),
-    "no-mask": Variant("no mask on query photos", lambda backbone: NoMask(NetworkConfig(backbone))),
     "no-transformer": Variant(
-        "no transformers: the backbone's maps into the ridge heads of both levels",
-        lambda backbone: RawTokens(NetworkConfig(backbone)),
+        "no transformers: the backbone's maps into the ridge heads of both levels", RawTokens
     ),
     "attention": Variant(
-        "attention heads instead of ridge", lambda backbone: HMDRN(NetworkConfig(backbone, "attention"))
+        "attention heads instead of ridge", lambda full: HMDRN(replace(full, head="attention"))
     ),
-    "frn": Variant(
-        "FRN (Wertheimer et al., CVPR 2021)",
-        lambda backbone: RawTokens(NetworkConfig(backbone, levels=("high",))),
-    ),
+    "frn": Variant("FRN (Wertheimer et al., CVPR 2021)", lambda full: RawTokens(_HIGH(full))),
     "protonet": Variant(
-        "ProtoNet (Snell et al., NeurIPS 2017), mean-pooled high level",
-        lambda backbone: ProtoNet(NetworkConfig(backbone, levels=("high",))),
+        "ProtoNet (Snell et al., NeurIPS 2017), mean-pooled high level", lambda full: ProtoNet(_HIGH(full))
     ),
 }

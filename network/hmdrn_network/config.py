@@ -14,6 +14,9 @@ from hmdrn_runtime.errors import CheckpointError
 
 HeadName = Literal["ridge", "attention"]
 
+PAPER_LAYERS = 3
+"""Layers of each masked transformer in the paper."""
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -26,10 +29,11 @@ class NetworkConfig:
         side: Side of the input in pixels; 0 stands for the backbone's default.
         projection: Width of the tokens by level, for levels that a 1x1 convolution brings to another
             width than the backbone's map; None stands for the backbone's default, {} for none.
+        transformer_layers: Layers of each level's masked transformer; the paper's networks have three.
 
     Raises:
-        CheckpointError: An unknown name, a side that the backbone cannot take, or a projection that is
-            wider than its level or of a level that is not in use.
+        CheckpointError: An unknown name, a side that the backbone cannot take, a projection that is wider
+            than its level or of a level that is not in use, or no transformer layer.
 
     Examples:
         >>> hmdrn.NetworkConfig(backbone="resnet12", head="ridge").levels
@@ -41,12 +45,14 @@ class NetworkConfig:
     levels: tuple[LevelName, ...] = ("high", "mid")
     side: int = 0
     projection: Mapping[LevelName, int] | None = field(default=None, hash=False)
+    transformer_layers: int = PAPER_LAYERS
 
     def __post_init__(self) -> None:
         for name in ("backbone", "head"):
             check_kind(getattr(self, name), str, name, "give its name, a text", CheckpointError)
         check_kind(self.levels, tuple, "levels", "give a tuple of names", CheckpointError)
         check_count(self.side, "side", "give pixels, or 0 for the backbone's own", CheckpointError, 0)
+        check_count(self.transformer_layers, "transformer_layers", "give 1 or more", CheckpointError)
         if self.projection is not None:
             check_kind(self.projection, Mapping, "projection", "give widths by level", CheckpointError)
         if self.backbone not in BACKBONES:
@@ -107,17 +113,24 @@ class NetworkConfig:
         return high.tokens * high.channels
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary, the inverse of `from_dict`."""
-        return {**asdict(self), "levels": list(self.levels), "projection": dict(self.projection or {})}
+        """Return a JSON-ready dictionary, the inverse of `from_dict`.
+
+        The paper's number of transformer layers is left out, which preserves the fingerprint of networks
+        from before it could be chosen.
+        """
+        values = {**asdict(self), "levels": list(self.levels), "projection": dict(self.projection or {})}
+        if self.transformer_layers == PAPER_LAYERS:
+            del values["transformer_layers"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Build from the result of `to_dict`; without side or projection, the backbone's defaults hold.
+        """Build from the result of `to_dict`; entries that are left out have their defaults.
 
         Raises:
             CheckpointError: Missing or unknown entries, or values that are not allowed.
         """
-        required, optional = {"backbone", "head", "levels"}, {"side", "projection"}
+        required, optional = {"backbone", "head", "levels"}, {"side", "projection", "transformer_layers"}
         if not required <= set(values) <= required | optional:
             raise CheckpointError(
                 f"network configuration has entries {sorted(values)}, expected {sorted(required)}, and "

@@ -100,7 +100,10 @@ class HMDRN(nn.Module):
             {name: Projection(channels[name], width) for name, width in widths.items()}
         )
         self.transformers: nn.ModuleDict = nn.ModuleDict(
-            {level.name: MaskedTransformer(level.tokens, level.channels) for level in levels}
+            {
+                level.name: MaskedTransformer(level.tokens, level.channels, config.transformer_layers)
+                for level in levels
+            }
         )
         head = RidgeHead if config.head == "ridge" else AttentionHead
         self.heads: nn.ModuleDict = nn.ModuleDict({level.name: head(level.channels) for level in levels})

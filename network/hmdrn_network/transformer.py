@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LAYERS = 3
 HEADS = 2
 
 
@@ -90,18 +89,19 @@ class TransformerLayer(nn.Module):
 
 
 class MaskedTransformer(nn.Module):
-    """Three layers of two heads over the locations of one level's map, and a final LayerNorm.
+    """Layers of two heads over the locations of one level's map, and a final LayerNorm.
 
     Args:
         tokens: Locations of the map.
         channels: d, the map's channels.
+        layers: Number of layers; the paper has three.
     """
 
     positions: Tensor
 
-    def __init__(self, tokens: int, channels: int) -> None:
+    def __init__(self, tokens: int, channels: int, layers: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TransformerLayer(channels) for _ in range(LAYERS))
+        self.layers = nn.ModuleList(TransformerLayer(channels) for _ in range(layers))
         self.norm = nn.LayerNorm(channels)
         # Derived from the configuration, so not among the weights.
         self.register_buffer("positions", position_table(tokens, channels), persistent=False)

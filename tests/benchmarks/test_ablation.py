@@ -7,18 +7,22 @@ import json
 
 import numpy as np
 import pytest
+import tiny_distillation
 import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.ablation.__main__ import command
+from benchmarks.ablation.cached import CachedExperiment
 from benchmarks.ablation.experiment import Experiment
 from benchmarks.ablation.summary import ALL_GROUPS, Figure, Summary
 from benchmarks.ablation.variants import VARIANTS
+from hmdrn_network.checkpoints import ModelCard, save_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.config import TrainingConfig
 from hmdrn_network.training.data import open_training_data
+from hmdrn_network.training.distillation.preparation import PreparedData
 from hmdrn_network.training.trainer import Trainer
 from hmdrn_network.training.validation import Validation
 from hmdrn_runtime.errors import TrainingError
@@ -51,7 +55,7 @@ def specimens(tmp_path_factory):
 
 def build(variant: str) -> HMDRN:
     torch.manual_seed(3)
-    return VARIANTS[variant].build("conv4").requires_grad_(False).eval()
+    return VARIANTS[variant].build(NetworkConfig()).requires_grad_(False).eval()
 
 
 def compute_maps(network: HMDRN, images: torch.Tensor) -> dict[str, np.ndarray]:
@@ -65,6 +69,7 @@ def compute_maps(network: HMDRN, images: torch.Tensor) -> dict[str, np.ndarray]:
         ("high", NetworkConfig(levels=("high",))),
         ("mid", NetworkConfig(levels=("mid",))),
         ("attention", NetworkConfig(head="attention")),
+        ("one-layer", NetworkConfig(transformer_layers=1)),
     ],
 )
 def test_variants_of_a_configuration_are_hmdrn(photos, variant, config):
@@ -155,6 +160,42 @@ def experiment(specimens, tmp_path):
         )
 
     return make
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """An ablation on a random Lite0 at 32 pixels, from cached maps."""
+    start = tmp_path / "start.safetensors"
+    save_checkpoint(start, tiny_distillation.student(), ModelCard("start", license="Apache-2.0"))
+    groups = tiny_distillation.groups()
+    maps = {
+        group.name: {
+            label: [group.maps[0][row] for row in rows]
+            for label, rows in zip(group.labels, group.classes, strict=True)
+        }
+        for group in groups
+        if group.name == "birds"
+    }
+    config = dataclasses.replace(
+        tiny_distillation.CONFIG, pretrain_steps=0, class_weight=0.0, episode_teacher_weight=0.0
+    )
+    return CachedExperiment(
+        tmp_path / "run", start, PreparedData(groups, maps, {}), config, 3, lambda *_: None
+    )
+
+
+@pytest.mark.parametrize("variant", ["full", "one-layer", "frn", "protonet"])
+def test_with_caches_a_variant_learns_all_but_the_backbone(cached, variant):
+    network, start = cached.train(variant, 0), cached.start.state_dict()
+    changed = {
+        name.split(".")[0]
+        for name, value in network.state_dict().items()
+        if name in start and value.is_floating_point() and not torch.equal(value, start[name])
+    }
+    assert "backbone" not in changed
+    assert "projections" in changed
+    (one, *_) = cached.run(variant, 0)
+    assert (one["group"], one["shot"], len(one["accuracies"])) == ("birds", 1, 3)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.errors import CheckpointError
 
 LEVELS = (("high", "mid"), ("high",), ("mid",))
@@ -98,6 +99,16 @@ def test_a_configuration_cannot_be_changed():
 def test_the_entries_of_earlier_checkpoints_are_enough():
     values = {"backbone": "resnet12", "head": "attention", "levels": ["high"]}
     assert NetworkConfig.from_dict(values) == NetworkConfig("resnet12", "attention", ("high",), 84, {})
+
+
+def test_the_number_of_transformer_layers_is_stored_where_it_is_not_the_papers():
+    assert "transformer_layers" not in NetworkConfig().to_dict()
+    config = NetworkConfig(transformer_layers=1)
+    assert config.to_dict()["transformer_layers"] == 1
+    assert NetworkConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert {len(t.layers) for t in HMDRN(config).transformers.values()} == {1}
+    with pytest.raises(CheckpointError, match="transformer_layers is 0: give 1 or more"):
+        NetworkConfig(transformer_layers=0)
 
 
 @pytest.mark.parametrize("variant", [0, 1, 2])

@@ -21,7 +21,7 @@ Weights = dict[str, np.ndarray]
 
 def transformer(tokens: int, channels: int, dtype: torch.dtype = torch.float64) -> MaskedTransformer:
     """A transformer whose every weight is off its start, so that no two are alike by chance."""
-    network = MaskedTransformer(tokens, channels).requires_grad_(False)
+    network = MaskedTransformer(tokens, channels, 3).requires_grad_(False)
     generator = torch.Generator().manual_seed(11)
     for name, weight in network.named_parameters():
         start = 1.0 if "norm" in name and name.endswith("weight") else 0.0
@@ -102,7 +102,7 @@ def test_the_position_table_is_double_precision_rounded_once():
 
 
 def test_the_position_table_is_not_among_the_weights():
-    assert "positions" not in MaskedTransformer(25, 8).state_dict()
+    assert "positions" not in MaskedTransformer(25, 8, 3).state_dict()
 
 
 @pytest.mark.parametrize("masked", [True, False])

@@ -53,7 +53,7 @@ class BaseValidation(ABC):
     settings: Mapping[str, Sequence[EpisodeSetting]]
 
     @abstractmethod
-    def _make_scorer(self, network: HMDRN) -> NetworkScorer:
+    def make_scorer(self, network: HMDRN) -> NetworkScorer:
         """Return a scorer of the groups' photos with a network in evaluation mode."""
 
     def measure(self, network: HMDRN) -> dict[str, npt.NDArray[np.float64]]:
@@ -64,7 +64,7 @@ class BaseValidation(ABC):
         network.eval()
         accuracies: dict[str, npt.NDArray[np.float64]] = {}
         for name, classes in self.groups.items():
-            for result in evaluate(self._make_scorer(network), classes, self.settings[name]):
+            for result in evaluate(self.make_scorer(network), classes, self.settings[name]):
                 setting = result.setting
                 accuracies[f"{name} {setting.way}-way {setting.shot}-shot"] = 100 * result.episode_accuracies
         return accuracies
@@ -122,7 +122,8 @@ class Validation(BaseValidation):
                 f"{min(shots) + 1} photos or more, or train without validation"
             )
 
-    def _make_scorer(self, network: HMDRN) -> NetworkScorer:
+    def make_scorer(self, network: HMDRN) -> NetworkScorer:
+        """As `BaseValidation.make_scorer`."""
         return NetworkScorer(network, self.preprocessing.mode)
 
 

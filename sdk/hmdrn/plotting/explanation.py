@@ -176,13 +176,14 @@ def _draw_level(
     for axes in row:
         view.draw(axes)
     count = len(explanation.matches)
-    masks = level.mask.shape[0] * level.mask.shape[1]
+    layers, heads = level.mask.shape[:2]
+    masks = f"{layers * heads} masks ({layers} layer{'s' * (layers > 1)} x {heads} heads)"
     percent = Normalize(0, 100)
     view.overlay(row[0], 100 * level.mask_share, "viridis", percent, _MAP_ALPHA)
     row[0].set_title("mask: how many of the masks\nkeep each location", fontsize=9)
     meaning = _MEANING.get(level.name, "")
     row[0].set_ylabel(f"{level.name} level: {meaning}\n{level.side} x {level.side} locations", fontsize=10)
-    _scale(figure, row[:1], "viridis", percent, f"% of the {masks} masks (3 layers x 2 heads)")
+    _scale(figure, row[:1], "viridis", percent, f"% of the {masks}")
     worst = Normalize(0, float(level.errors.max()) or 1.0)
     panels = zip(row[1:], explanation.matches, level.errors, (_BEST, _OTHER), strict=False)
     for axes, match, errors, color in panels:

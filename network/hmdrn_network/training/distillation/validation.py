@@ -63,5 +63,6 @@ class CachedValidation(BaseValidation):
                 for shot in sorted({min(shot, size - 1) for shot in shots})
             ]
 
-    def _make_scorer(self, network: HMDRN) -> NetworkScorer:
+    def make_scorer(self, network: HMDRN) -> NetworkScorer:
+        """As `BaseValidation.make_scorer`."""
         return MapScorer(network, self.start)
