@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 _GROUP, _EVERYBODY = 0o070, 0o007
 
@@ -25,6 +26,15 @@ def copy_permissions(source: Path, target: Path) -> None:
         mode = mode & ~_GROUP | (mode & _EVERYBODY) << 3
     with contextlib.suppress(OSError):
         target.chmod(mode)
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a file to be written; a new one can be read by its user alone.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def share_with_folder(path: Path) -> None:

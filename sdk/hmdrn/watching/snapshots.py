@@ -11,6 +11,7 @@ from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.images.preprocessing import Preprocessing
 from hmdrn_runtime.images.quality import measure_quality, prepare_photo
 from hmdrn_runtime.io.files import describe_os_error, expand_path
+from hmdrn_runtime.io.permissions import open_private
 
 MAX_PICTURES = 10
 """Most images of one subject: as many as are worth enrolling."""
@@ -25,7 +26,8 @@ class SnapshotWriter:
     Without boxes a subject is anything that was unknown without a break, so a folder may show several.
 
     Name a folder after its species, and `hmdrn enroll BUNDLE FOLDER` enrolls it. An image is what was
-    classified: the box, the region or the whole frame. Blurred and badly lit frames are skipped.
+    classified: the box, the region or the whole frame. Blurred and badly lit frames are skipped. An image can
+    be read by its user alone.
 
     Args:
         folder: The parent of the folders; made if missing.
@@ -93,7 +95,8 @@ class SnapshotWriter:
             return
         try:
             folder.mkdir(exist_ok=True)
-            image.save(folder / f"{time}.jpg", quality=95)
+            with open_private(folder / f"{time}.jpg") as file:
+                image.save(file, "JPEG", quality=95)
         except OSError as error:
             raise HmdrnError(f"cannot save a snapshot in {folder}: {describe_os_error(error)}") from error
         self._subjects[sighting.track] = (folder, count + 1)

@@ -13,7 +13,7 @@ import pytest
 from users import ALICE, BIRDS, BOB, as_root, make_shared_folder, run_as
 
 from hmdrn_runtime.io.files import write_atomically
-from hmdrn_runtime.io.permissions import copy_permissions
+from hmdrn_runtime.io.permissions import copy_permissions, open_private
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes and groups")
 
@@ -54,6 +54,15 @@ def test_a_new_file_beside_a_private_one_is_as_private(tmp_path, umask):
     (tmp_path / "gallery").touch(0o600)
     write_atomically(tmp_path / "gallery.operators", b"new", like=tmp_path / "gallery")
     assert mode(tmp_path / "gallery.operators") == 0o600
+
+
+def test_a_new_private_file_is_private_and_one_that_is_there_keeps_its_mode(tmp_path, umask):
+    (tmp_path / "shared").touch()
+    (tmp_path / "shared").chmod(0o644)
+    for name in ("new", "shared"):
+        with open_private(tmp_path / name) as file:
+            file.write(b"picture")
+    assert (mode(tmp_path / "new"), mode(tmp_path / "shared")) == (0o600, 0o644)
 
 
 def test_content_of_a_private_file_is_never_readable_by_others(tmp_path):

@@ -35,6 +35,16 @@ def test_unknown_frames_are_saved_no_more_often_than_requested(site, tmp_path):
     assert all(Image.open(photo).size == (160, 160) for photo in photos)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_snapshots_can_be_read_by_their_user_alone(site, tmp_path):
+    before = os.umask(0o022)
+    try:
+        (photos,) = keep(tmp_path / "kept", site, [UNKNOWN], every=1.0).values()
+    finally:
+        os.umask(before)
+    assert {photo.stat().st_mode & 0o777 for photo in photos} == {0o600}
+
+
 def test_known_species_and_single_unknown_predictions_are_not_saved(site, tmp_path):
     assert keep(tmp_path, site, [*[KNOWN] * 20, UNKNOWN, *[KNOWN] * 20]) == {}
 

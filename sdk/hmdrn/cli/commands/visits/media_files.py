@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Visit
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
-from hmdrn_runtime.io.permissions import copy_permissions
+from hmdrn_runtime.io.permissions import copy_permissions, open_private
 
 
 def write_clip(store: VisitStore, number: int, path: Path) -> None:
@@ -48,7 +47,7 @@ def write_pictures(store: VisitStore, visit: Visit, folder: Path) -> list[Path]:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{visit.id}-{place}.jpg"
             is_new = not path.exists()
-            with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            with open_private(path) as file:
                 file.write(store.read_picture(picture.id))
             if is_new:
                 copy_permissions(store.path, path)
