@@ -178,9 +178,19 @@ def open_diary(
     source: Source,
     publisher: MqttPublisher | None,
     gallery: Path,
+    every_frame: bool | None,
     stack: contextlib.ExitStack,
 ) -> Diary:
     """Open the diary that the options ask for; `stack` closes what it opens.
+
+    Args:
+        options: Those of the visits.
+        recognizer: Names them.
+        source: The source.
+        publisher: Publishes them too, for Home Assistant.
+        gallery: The gallery, which the diary must not replace.
+        every_frame: As for `watch`.
+        stack: Closes the diary.
 
     Raises:
         HmdrnError: The file cannot be opened, or an address is wrong.
@@ -208,7 +218,9 @@ def open_diary(
         notifier = Notifier(options.notify, store, options.notify_every, print_message)
         stack.callback(notifier.close)
         receivers.append(notifier.publish)
-    recorder = VisitRecorder(store, recognizer, source.name, source.live, print_message, options.clips)
+    recorder = VisitRecorder(
+        store, recognizer, source.name, source.live, print_message, options.clips, every_frame is not False
+    )
     diary = Diary(recorder, receivers)
     stack.callback(diary.close)
     return diary

@@ -93,7 +93,13 @@ class LiveView:
         if self.visits is not None:
             source = self._watch.source
             self._recorder = VisitRecorder(
-                self.visits, self.recognizer, source.name, source.live, self.report, self.clips
+                self.visits,
+                self.recognizer,
+                source.name,
+                source.live,
+                self.report,
+                self.clips,
+                every_frame=False,
             )
             self._watch.on_pause = self._end_pause
         self._thread.start()

@@ -56,8 +56,8 @@ class ClipRecorder:
     Args:
         store: The diary.
         seconds: Seconds before and after a visit, 0 to 10.
-        waits: Whether a full queue is waited for, so that every visit of a film has its clip; a camera does
-            not wait, and the visit stays without one.
+        waits: Whether a full queue is waited for, so that every visit of a film has its clip; a camera, or a
+            film that is played like one, does not wait, and the visit stays without one.
         report: Called once when clips begin to fail.
 
     Attributes:

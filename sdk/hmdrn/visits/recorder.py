@@ -46,6 +46,8 @@ class _OpenVisit:
     is_decided: bool = False
     has_clip: bool = False
     id: int = 0
+    generation: int = 0
+    """That of the gallery which named its last frame."""
 
 
 class VisitRecorder:
@@ -64,6 +66,8 @@ class VisitRecorder:
         report: Called once when the file begins to fail.
         clips: Seconds before and after a visit, 0 to 10, to keep a clip of it, of 30 seconds at most; None
             for no clips. A clip is stored some seconds after its visit; photos have none.
+        every_frame: False if late frames of a film are dropped, as by `watch(every_frame=False)`: then clips
+            are not waited for either, as those of a camera never are, and some visits may have none.
 
     Attributes:
         recognizer: The recognizer that names the visits; replace it where the model is switched.
@@ -93,11 +97,13 @@ class VisitRecorder:
         live: bool = True,
         report: Callable[[str], None] = lambda message: None,
         clips: float | None = None,
+        every_frame: bool = True,
     ) -> None:
         self.recognizer: Recognizer = recognizer
         self._store, self._source, self._report = store, source, report
         self._live = live
-        self._clips = None if clips is None else ClipRecorder(store, clips, not live, report)
+        waits = every_frame and not live
+        self._clips = None if clips is None else ClipRecorder(store, clips, waits, report)
         self._pause_end = math.inf
         """When the visits end if no frame comes until then, on the monotonic clock."""
         self._offset: float | None = None
@@ -186,6 +192,7 @@ class VisitRecorder:
     ) -> None:
         visit.last = max(clock, visit.start)
         visit.tally.add(sighting.prediction)
+        visit.generation = self.recognizer.gallery.generation
         if sighting.smoothed.state != "undecided":
             visit.is_decided, visit.label = True, sighting.smoothed.label
         box = sighting.box
@@ -222,8 +229,8 @@ class VisitRecorder:
             self._clips.request(stored, visit.start, visit.last)
 
     def _make(self, visit: _OpenVisit, track: int, is_closed: bool) -> Visit:
-        network, gallery = self.recognizer.bundle.manifest.network, self.recognizer.gallery
-        naming = visit.tally.result(network.fingerprint, gallery.generation)
+        model = self.recognizer.bundle.manifest.network.fingerprint
+        naming = visit.tally.result(model, visit.generation)
         return Visit(
             visit.start_time,
             visit.last - visit.start,

@@ -88,7 +88,8 @@ def test_a_subject_that_stays_undecided_has_no_clip_and_misses_none(store):
     assert (store.count(), recorder.missing_clips) == (0, 0)
 
 
-def test_a_camera_does_not_wait_for_the_encoder_and_counts_missing_clips(store, monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"live": False, "every_frame": False}], ids=["camera", "film"])
+def test_what_drops_frames_does_not_wait_for_clips_and_counts_them(store, monkeypatch, options):
     began, go_on, encode = threading.Event(), threading.Event(), clip_recorder.encode_clip
 
     def encode_slowly(frames):
@@ -98,7 +99,7 @@ def test_a_camera_does_not_wait_for_the_encoder_and_counts_missing_clips(store, 
 
     monkeypatch.setattr(clip_recorder, "encode_clip", encode_slowly)
     monkeypatch.setattr(clip_recorder, "_MAX_JOBS", 2)
-    recorder = make_recorder(store, clips=0)
+    recorder = make_recorder(store, clips=0, **options)
     for t in range(0, 140, 14):
         recorder.add(look(t, (0, None, JAY)))
         assert t < 28 or began.wait(20)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hmdrn.visits import clip_recorder
+from hmdrn.visits import clip_recorder, recorder
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.errors import HmdrnError
 
@@ -61,6 +61,23 @@ def test_clips_that_fail_are_counted_at_the_end(hmdrn, site, diary, monkeypatch)
     assert done.code == 0, done
     assert done.err.count("cannot make a clip; until then visits have no clips") == 1
     assert done.err.count("2 visits without a clip") == 1
+
+
+@pytest.mark.parametrize(("options", "waits"), [((), True), (("--newest",), False)])
+def test_a_film_that_is_played_like_a_camera_does_not_wait_for_clips(
+    hmdrn, site, diary, monkeypatch, options, waits
+):
+    requests = []
+
+    def refuse(store, seconds, waits, report):
+        requests.append(waits)
+        raise HmdrnError("seen enough")
+
+    monkeypatch.setattr(recorder, "ClipRecorder", refuse)
+    done = hmdrn(
+        "watch", "default", "-s", site.film, "-g", site.gallery, "--visits", diary, "--clips", *options
+    )
+    assert (done.code, requests) == (2, [waits]), done
 
 
 @pytest.mark.parametrize(

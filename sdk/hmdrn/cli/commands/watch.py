@@ -169,7 +169,7 @@ def command(
         film = stack.enter_context(contextlib.closing(OverlayVideo(overlay))) if overlay is not None else None
         screen = stack.enter_context(contextlib.closing(OverlayWindow())) if window else None
         publisher = stack.enter_context(contextlib.closing(MqttPublisher(mqtt))) if mqtt is not None else None
-        visits = open_diary(diary, recognizer, parsed, publisher, gallery, stack)
+        visits = open_diary(diary, recognizer, parsed, publisher, gallery, settings["every_frame"], stack)
         sink: Sink = publisher if publisher is not None else lambda event: out(to_json_line(event))
 
         def report_event(event: SourceEvent) -> None:
