@@ -9,12 +9,13 @@ from typing import TypeAlias
 from hmdrn.studio.enrollment import EnrollmentBatch, TrialGallery, enroll_species, list_photos
 from hmdrn.studio.gallery_editor import GalleryEditor
 from hmdrn.studio.jobs import Jobs
-from hmdrn.visits.changes import VisitChange
+from hmdrn.visits.changes import VisitChange, relabel_visits
 from hmdrn.visits.corrections import Correction, correct_visits, read_photos, rename_visits, undo_change
 from hmdrn.visits.store import VisitStore
 from hmdrn_runtime.enrollment.forecast import Forecast
 from hmdrn_runtime.enrollment.report import EnrollmentReport
 from hmdrn_runtime.errors import EnrollmentError, HmdrnError
+from hmdrn_runtime.gallery.labels import clean_label
 from hmdrn_runtime.images.preprocessing import hash_pixels
 from hmdrn_runtime.images.quality import PreparedPhoto
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
@@ -150,6 +151,12 @@ class StudioSession(GalleryEditor):
             self._changes += 1
             self.batch = batch.decide(index, decision, self.forecast())
             return decision
+
+    def rename_species(self, label: str, new: str, join: bool) -> int:
+        """Rename a species as `rename` does, and its visits in the diary; return the number of these."""
+        with self._lock:
+            self.rename(label, new, join)
+            return 0 if self.visits is None else relabel_visits(self.visits, label, clean_label(new))
 
     def undo(self) -> str:
         """As `GalleryEditor.undo`; the last enrollment is not shown any more."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Literal, TypeAlias
 
+from hmdrn.visits.filter import VisitFilter
 from hmdrn.visits.rows import NAMING_COLUMNS, insert, naming_values
 from hmdrn.visits.store import VisitStore
 from hmdrn.visits.visit import Naming, format_time
@@ -83,6 +84,20 @@ def log_change(
         )
         connection.execute(f"UPDATE visits SET {assignments} WHERE id = ?", [*naming_values(naming), visit])
     return change
+
+
+def relabel_visits(store: VisitStore, label: str, new: str) -> int:
+    """Give the visits of a species its new label, as one change that can be undone; return their number."""
+    with store.transaction() as connection:
+        visits = store.find(VisitFilter(species=(label,)))
+        names = {}
+        for visit in visits:
+            nearest = visit.naming.nearest
+            named = replace(visit.naming, label=new, nearest=new if nearest == label else nearest)
+            names[visit.id] = named
+        if names:
+            log_change(connection, "rename", names)
+    return len(visits)
 
 
 def list_changes(store: VisitStore, visits: Sequence[int] | None = None) -> list[VisitChange]:

@@ -103,7 +103,7 @@ def correct_visits(
         enrolled: list[EnrolledPhoto] = []
         try:
             if recognizer is not None:
-                removed = [photo for photo in wrong if _forget(recognizer, photo)]
+                removed = [gone for photo in wrong if (gone := _forget(recognizer, photo)) is not None]
             if recognizer is not None and label is not None and photos:
                 enrollment = recognizer.enroll(label, [photo for _, photo in photos])
                 enrolled = [(label, hash_pixels(photo.pixels), visit) for visit, photo in photos]
@@ -205,15 +205,17 @@ def read_photos(store: VisitStore, visit: Visit, recognizer: Recognizer) -> list
     """Return a visit's pictures prepared to be enrolled: those of good quality, if there are any.
 
     Their time of capture is the visit's start, for they are one burst: pictures that are alike count as one.
+    The gallery calls them `visit-<visit>-<n>.jpg`.
     """
     photos = [
         replace(
             prepare_photo(
                 store.read_picture(picture.id), recognizer.preprocessing, f"a picture of visit {visit.id}"
             ),
+            file_name=f"visit-{visit.id}-{place}.jpg",
             taken=visit.start,
         )
-        for picture in visit.pictures
+        for place, picture in enumerate(visit.pictures, 1)
     ]
     return [photo for photo in photos if not measure_quality(photo).issues] or photos
 
@@ -237,14 +239,17 @@ def _find_enrolled(store: VisitStore, visits: Sequence[int]) -> list[EnrolledPho
     return list(photos)
 
 
-def _forget(recognizer: Recognizer, photo: EnrolledPhoto) -> bool:
-    """Remove a photo from the gallery; False if it is not in it, or is a part of a sum."""
-    label, digest, _ = photo
+def _forget(recognizer: Recognizer, photo: EnrolledPhoto) -> EnrolledPhoto | None:
+    """Remove a photo, and return it with its label; None if it is not there, or is a part of a sum."""
+    label, digest, visit = photo
+    species = recognizer.gallery.species
+    if label not in species:  # it was renamed meanwhile
+        label = next((name for name in species if digest in species[name].digests), label)
     try:
         recognizer.forget(label, digest)
     except GalleryError:
-        return False
-    return True
+        return None
+    return label, digest, visit
 
 
 def _save(recognizer: Recognizer, gallery: str | os.PathLike[str]) -> None:

@@ -49,7 +49,9 @@ def test_a_hidden_page_asks_for_no_pictures_until_it_is_seen_again(studio, pause
     picture = page.locator("[data-live]")
     with served(studio.session, view=paused) as address:
         page.goto(f"{address}/live", wait_until="domcontentloaded")
-        page.locator("#live-evidence").filter(has_text="else ").wait_for()
+        evidence = page.locator("#live-evidence").filter(has_text="else ")
+        evidence.wait_for()
+        assert (evidence.text_content() or "")[0].isdigit(), "the name of one subject is in the line above"
         page.evaluate(show, True)
         assert picture.get_attribute("src") is None
         page.evaluate(show, False)

@@ -44,6 +44,15 @@ def test_a_filter_leaves_some(studio):
     assert "not a time" in studio.get("/visits", since="sometime")
 
 
+def test_visits_of_a_species_that_is_renamed_are_renamed_too(studio, store):
+    store.save(make_visit(30, FIRST))
+    text = studio.post("/gallery/rename", label=FIRST, new="Blue Morpho")
+    assert f"{FIRST} is Blue Morpho now, and so is 1 visit." in text
+    assert [visit.label for visit in store.find()][-1] == "Blue Morpho"
+    studio.post("/visits/undo")
+    assert [visit.label for visit in store.find()][-1] == FIRST
+
+
 def test_pictures_are_sent(studio, store):
     number = store.find()[0].pictures[0].id
     picture = studio.client.get("/visits/picture", params={"picture": str(number)})

@@ -9,7 +9,7 @@ import pytest
 from visit_examples import make_visit, show_specimens
 
 import hmdrn
-from hmdrn.visits.changes import list_changes
+from hmdrn.visits.changes import list_changes, relabel_visits
 from hmdrn.visits.corrections import choose_new_label, correct_visits, rename_visits, undo_change
 from hmdrn.visits.filter import VisitFilter
 from hmdrn_runtime.errors import HmdrnError
@@ -102,6 +102,28 @@ def test_a_second_correction_takes_the_first_out_of_the_gallery(store, birds, ga
     assert digests(birds) == before
 
 
+def test_a_correction_of_a_species_that_was_renamed_since_is_undone(store, birds, gallery, drawn):
+    visit = store.save(show_specimens(drawn[STRANGER][:2], label="Jay"))
+    before = digests(birds)
+    correct_visits(store, [visit.id], "Wren", birds, gallery)
+    birds.gallery.rename("Wren", "Winter Wren")
+    correct_visits(store, [visit.id], "Blackcap", birds, gallery)
+    assert digests(birds)["Winter Wren"] == before["Wren"]
+    undo_change(store, birds, gallery)
+    undo_change(store, birds, gallery)
+    assert digests(birds) == {"Jay": before["Jay"], "Winter Wren": before["Wren"]}
+
+
+def test_visits_of_a_renamed_species_get_its_name_until_that_is_undone(store):
+    names = ("Jay", "Wren", "Jay", None)
+    visits = [store.save(make_visit(hour, name)) for hour, name in enumerate(names)]
+    assert relabel_visits(store, "Jay", "Blue Jay") == 2
+    assert [visit.label for visit in store.find()] == ["Blue Jay", "Wren", "Blue Jay", None]
+    assert relabel_visits(store, "Owl", "Barn Owl") == 0
+    assert undo_change(store).visits == (1, 3)
+    assert store.find() == visits
+
+
 def fail(*arguments):
     raise OSError("no space")
 
@@ -175,6 +197,7 @@ def test_pictures_of_a_visit_are_one_burst_and_get_verdicts(store, birds, drawn)
     correction = correct_visits(store, [visit.id], "Blackcap", birds)
     photos = birds.gallery.species["Blackcap"].photos
     assert {photo.record.taken for photo in photos.values()} == {f"{visit.start:%Y-%m-%dT%H:%M:%SZ}"}
+    assert sorted(photo.record.name for photo in photos.values()) == ["visit-1-1.jpg", "visit-1-2.jpg"]
     assert {photo.digest for photo in correction.enrollment.photos} == set(photos)
 
 

@@ -81,8 +81,9 @@ class GalleryPage:
                 f"There is a species {new.strip()} already: choose another name, or tick that the two join."
             )
             return self._notices.redirect(f"/species?label={quote(label, safe='')}", text, is_error=True)
-        self._session.rename(label, new, is_joined)
-        return self._notices.redirect(_PAGE, f"{label} is {new.strip()} now.")
+        count = self._session.rename_species(label, new, is_joined)
+        visits = f", and so {'are' if count != 1 else 'is'} {count} visit{'s' * (count != 1)}" * bool(count)
+        return self._notices.redirect(_PAGE, f"{label} is {new.strip()} now{visits}.")
 
     def forget(self, sent: Sent) -> Response:
         """Forget a species, or one photo of it."""
