@@ -79,7 +79,7 @@ def export_bundle(
         preprocessing: "crop" for whole photos, "squash" for photos that are cropped to the subject.
         report: Receives the progress.
         derive: Makes the variants of "int8", which need photos to calibrate on.
-        opset: 17 adds float32 graphs for TensorRT 8.5 and 8.6, variant "fp32-opset17".
+        opset: 17 adds float32 graphs for TensorRT 8.6, variant "fp32-opset17".
         compact: True to round matrices and kernels to half precision, for a bundle of half the size; the
             float32 graphs compute with the rounded weights, widened while they load.
 

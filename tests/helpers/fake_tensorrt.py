@@ -1,7 +1,8 @@
-"""A stand-in for the hardware alone: host memory as device memory, and ONNX Runtime as the engine.
+"""A fake TensorRT, whose engines are ONNX Runtime's sessions, and a fake CUDA on the host's memory.
 
 A plan holds the path of an ONNX file and the engine's maximum sizes. Work on a stream runs when the stream is
-synchronized, not before, as on a device. It checks the rules of TensorRT and CUDA that a backend must keep.
+synchronized, not before, as on a device. The fake TensorRT checks the rules that a backend must keep, over
+the fake CUDA and over the stand-in for the driver (`stub_driver`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import itertools
 import json
 import threading
 import uuid
-import weakref
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,6 @@ import numpy as np
 import onnxruntime as ort
 
 from hmdrn_runtime.backends.tensorrt.cuda.base import Cuda
-from hmdrn_runtime.errors import BackendError
 
 DTYPES = {
     "tensor(float)": ("FLOAT", np.float32),
@@ -53,16 +52,20 @@ WRONGNESS = {"": lambda arrays: arrays, "scaled": _scale, "nan": _blank, "swappe
 
 
 class FakeCuda(Cuda):
-    """With `capturing`, streams can be captured; `memory` is the memory in use, in bytes by address.
+    """CUDA without a package or a process of its own, for what the stand-in for the driver does not show.
 
-    Once it is `full`, another execution context does not fit.
+    It is for memory whose addresses and sizes a test chooses or reads (`memory`, bytes by address), for
+    adapters that are wrong or refuse, and for what lies above CUDA: versions of TensorRT, padding, profiling,
+    refusals, the check of engines, fleets. The rules of captures, threads, errors and full memory are not its
+    own: `test_over_driver` checks them with the real packages.
+
+    With `capturing`, streams can be captured. Once it is `full`, another execution context does not fit.
     """
 
     def __init__(self, capturing=True):
         super().__init__()
         self.capturing, self.memory, self.pinned, self.full = capturing, {}, {}, False
         self.streams, self.graphs, self.launches, self.captures = {}, set(), 0, 0
-        self.recording = threading.local()
         self.depth, self._held, self._numbers = threading.local(), {}, itertools.count(1)
 
     @contextmanager
@@ -76,15 +79,8 @@ class FakeCuda(Cuda):
     def check(self):
         assert getattr(self.depth, "value", 0) > 0, "no context is current"
 
-    def forbid_in_capture(self):
-        """Fail inside a capture of this thread, and invalidate the capture, as some calls of CUDA do."""
-        self.check()
-        if getattr(self.recording, "captures", None):
-            self.recording.captures[-1] = "invalidated"
-            raise BackendError("operation not permitted when stream is capturing")
-
     def _allocate(self, size, kind, skew=0):
-        self.forbid_in_capture()
+        self.check()
         # Not zeros, so that reading memory before writing it shows.
         data = np.full(size + 512, 0xCD, np.uint8)
         address = -(-data.ctypes.data // 256) * 256 + skew
@@ -95,7 +91,7 @@ class FakeCuda(Cuda):
         return self._allocate(size, self.memory)
 
     def free(self, address):
-        self.forbid_in_capture()
+        self.check()
         del self.memory[address]
         self._held.pop(address)[:] = 0xEE
 
@@ -103,17 +99,17 @@ class FakeCuda(Cuda):
         return self._allocate(size, self.pinned)
 
     def free_pinned(self, address):
-        self.forbid_in_capture()
+        self.check()
         del self.pinned[address], self._held[address]
 
     def create_stream(self):
-        self.forbid_in_capture()
+        self.check()
         number = next(self._numbers)
         self.streams[number] = SimpleNamespace(work=[], recording=None)
         return number
 
     def destroy_stream(self, stream):
-        self.forbid_in_capture()
+        self.check()
         assert not self.streams.pop(stream).work, "a stream is destroyed with pending work"
 
     def enqueue(self, stream, work):
@@ -147,7 +143,7 @@ class FakeCuda(Cuda):
         return address
 
     def synchronize(self, stream):
-        self.forbid_in_capture()
+        self.check()
         queue = self.streams[stream]
         work, queue.work = queue.work, []
         for step in work:
@@ -158,15 +154,11 @@ class FakeCuda(Cuda):
             return None
         self.captures += 1
         queue = self.streams[stream]
-        queue.recording, self.recording.captures = [], ["valid"]
+        queue.recording = []
         try:
             work()
         finally:
             recorded, queue.recording = queue.recording, None
-            (state,) = self.recording.captures
-            self.recording.captures = []
-        if state == "invalidated":
-            raise BackendError("operation failed due to a previous error during capture")
         self.graphs.add(number := next(self._numbers))
         return SimpleNamespace(number=number, work=recorded)
 
@@ -176,7 +168,7 @@ class FakeCuda(Cuda):
         self.streams[stream].work += graph.work
 
     def destroy_graph(self, graph):
-        self.forbid_in_capture()
+        self.check()
         self.graphs.remove(graph.number)
 
 
@@ -184,19 +176,13 @@ class _Context:
     def __init__(self, engine):
         self.engine, self.shapes, self.addresses, self.running = engine, {}, {}, threading.Lock()
         self.profiler, self.memory = None, 0
-        # TensorRT still makes the context, but without a profile it cannot run.
-        self.has_profile = engine.shares_profile or not engine.living
-        if not self.has_profile:
-            engine.log.log("ERROR", "Profile 0 has been chosen by another IExecutionContext.")
-        engine.living.add(self)
 
     def set_input_shape(self, name, shape):
         smallest, _, largest = self.engine.get_tensor_profile_shape(name, 0)
-        fits = len(shape) == len(largest) and all(
+        self.shapes[name] = tuple(shape)
+        return len(shape) == len(largest) and all(
             a <= s <= b for a, s, b in zip(smallest, shape, largest, strict=True)
         )
-        self.shapes[name] = tuple(shape)
-        return fits and self.has_profile
 
     def get_tensor_shape(self, name):
         given = {t.name: t for t in self.engine.session.get_inputs()}
@@ -273,10 +259,7 @@ def _open_session(path, changed):
 class _Engine:
     def __init__(self, cuda, log, plan, version):
         values = json.loads(plan)
-        # Before TensorRT 10 a profile serves one context at a time, unless it was built to be shared.
         self.version = tuple(map(int, version.split(".")[:2]))
-        self.shares_profile = values["sharing"] or self.version >= (10, 0)
-        self.living = weakref.WeakSet()
         self.cuda, self.log, self.max_sizes, self.failing = cuda, log, values["max_sizes"], False
         self.session = _open_session(values["path"], Path(values["path"]).stat().st_mtime_ns)
         self._io = [*self.session.get_inputs(), *self.session.get_outputs()]
@@ -375,12 +358,9 @@ def fake_trt(cuda, version="10.3.0"):
     return module
 
 
-def make_plan(path, max_sizes, sharing=False, wrong=""):
-    """Return a plan of an ONNX file for sizes up to `max_sizes`; its contexts may share its profile.
-
-    The engine is wrong in one of the ways of `WRONGNESS`.
-    """
-    values = {"path": str(path), "max_sizes": max_sizes, "sharing": sharing, "wrong": wrong}
+def make_plan(path, max_sizes, wrong=""):
+    """Return a plan of an ONNX file for sizes up to `max_sizes`, wrong in one of the ways of `WRONGNESS`."""
+    values = {"path": str(path), "max_sizes": max_sizes, "wrong": wrong}
     return json.dumps(values).encode()
 
 
@@ -388,8 +368,3 @@ def _view(cuda, address, shape, dtype):
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     data = (ctypes.c_uint8 * size).from_address(cuda.check_address(address, size))
     return np.ctypeslib.as_array(data).view(dtype).reshape(shape)
-
-
-def fail_as_lost(*_):
-    """Fail like any call to a lost device."""
-    raise BackendError("CUDA could not do it: device lost")

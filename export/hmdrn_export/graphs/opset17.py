@@ -1,4 +1,4 @@
-"""Float32 graphs in operators of ONNX opset 17, for TensorRT 8.5 and 8.6 (JetPack 6.0)."""
+"""Float32 graphs in operators of ONNX opset 17, for TensorRT 8.6 (JetPack 6.0)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def convert_to_opset17(model: onnx.ModelProto) -> onnx.ModelProto:
     """Convert a graph of opset 18 to opset 17.
 
     Reductions get their axes as an attribute, and equal splits lose their number of parts.
-    LayerNormalization, which opset 17 has and TensorRT 8.5 has not, is written out (Ba et al., 2016): mean,
-    variance, scale and bias, in float32.
+    LayerNormalization, which opset 17 has and some parsers of TensorRT 8.6 are reported to refuse, is written
+    out (Ba et al., 2016): mean, variance, scale and bias, in float32.
 
     Args:
         model: A checked float32 model, weights inside; it is not changed.

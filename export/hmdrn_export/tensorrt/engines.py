@@ -99,7 +99,6 @@ def build_engines(
                     "dla_core": options.dla_core,
                     "tf32": False,
                     "strongly_typed": source.strongly_typed,
-                    "profile_sharing": features.profile_sharing,
                     "bounds": asdict(bounds),
                     "timing_cache": hashlib.sha256(timings).hexdigest(),
                 },

@@ -23,8 +23,8 @@ class CompilerFeatures:
         timing_cache: Timings of kernels can be kept for the next build.
         ahead_of_time: It compiles for named GPUs, and needs none itself.
         newest_opset: Newest ONNX opset that its parser reads, for the operators of our graphs.
-        profile_sharing: Execution contexts share a profile if a preview feature is set. Without the feature
-            they do not before TensorRT 10, and always do from then on.
+        profile_sharing: Execution contexts share a profile only if a preview feature is set; from TensorRT 10
+            on they always do.
     """
 
     module: str
@@ -40,7 +40,6 @@ class CompilerFeatures:
 
 
 FEATURES = (
-    CompilerFeatures("tensorrt", (8, 5), False, True, True, False, True, False, 17),
     CompilerFeatures("tensorrt", (8, 6), False, True, True, False, True, False, 17, profile_sharing=True),
     CompilerFeatures("tensorrt", (10, 0), True, True, False, True, True, False, 18),
     CompilerFeatures("tensorrt", (11, 0), True, False, False, True, True, False, 18),

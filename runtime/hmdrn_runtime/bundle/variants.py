@@ -16,7 +16,7 @@ PREFERRED_VARIANTS = ("int8-ort", "int8-trt", "fp16", "fp32")
 """Variants in order of preference, the fastest first: a lower precision was exported to be used."""
 
 FLOAT32_OPSET17 = "fp32-opset17"
-"""float32 in operators that TensorRT 8.5 reads; other backends do not use it."""
+"""float32 in operators that TensorRT 8.6 reads; other backends do not use it."""
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _ARM = ("aarch64", "arm64")

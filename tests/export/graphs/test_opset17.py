@@ -1,4 +1,4 @@
-"""Graphs for TensorRT 8.5 and 8.6 compute what the others do, in the operators that it reads."""
+"""Graphs for TensorRT 8.6 compute what the others do, in the operators that it reads."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_an_opset_17_bundle_is_verified_and_older_compilers_choose_it(
     assert set(manifest.verification) == {"fp32", "fp32-opset17"}
     assert {graph.opset for graph in manifest.variants["fp32-opset17"].values()} == {17}
     assert manifest.variants["fp32-opset17"].keys() == manifest.variants["fp32"].keys()
-    old, new = (find_features("tensorrt", version) for version in ("8.5.2", "10.3.0"))
-    assert list_sources(manifest, old, "8.5.2")[0].variant == "fp32-opset17"
+    old, new = (find_features("tensorrt", version) for version in ("8.6.2", "10.3.0"))
+    assert list_sources(manifest, old, "8.6.2")[0].variant == "fp32-opset17"
     assert list_sources(manifest, new, "10.3.0")[0].variant == "fp32"
     with pytest.raises(BackendError, match=r"variant 'fp32-opset17' of .* is for tensorrt"):
         open_backend(open_bundle(path, "fp32-opset17"))

@@ -10,7 +10,7 @@ import pytest
 
 import hmdrn_export.tensorrt
 import hmdrn_runtime.backends.tensorrt
-from hmdrn_export.tensorrt.versions import CompilerFeatures, find_features
+from hmdrn_export.tensorrt.versions import FEATURES, CompilerFeatures, find_features
 from hmdrn_runtime.errors import BackendError
 
 VERSIONS = ["8.6", "10.3", "10.13", "10.16", "11.4"]
@@ -150,8 +150,13 @@ def test_strong_typing_begins_with_10_0_and_flags_end_with_11(version, strong_ty
     assert (features.strong_typing, features.precision_flags) == (strong_typing, flags)
 
 
+def test_every_supported_range_of_versions_has_a_recorded_api():
+    ranges = {find_features("tensorrt", version) for version in VERSIONS}
+    assert ranges == {features for features in FEATURES if features.module == "tensorrt"}
+
+
 def test_a_version_older_than_the_table_is_refused_with_what_to_install():
-    with pytest.raises(BackendError, match=r"tensorrt 7.2.3 is too old: install tensorrt 8.5 or newer"):
-        find_features("tensorrt", "7.2.3")
+    with pytest.raises(BackendError, match=r"tensorrt 8.5.3 is too old: install tensorrt 8.6 or newer"):
+        find_features("tensorrt", "8.5.3")
     with pytest.raises(BackendError, match=r"tensorrt_rtx 1.6.1 is too old: install tensorrt_rtx 1.7"):
         find_features("tensorrt_rtx", "1.6.1")

@@ -197,9 +197,7 @@ class TensorRTBackend(Backend):
                     loaded = LoadedEngine(
                         self._trt, plan, graph, self._bundle.graph(graph), fingerprint.dla_core
                     )
-                    self._pools[graph] = ContextPool(
-                        self._cuda, loaded, self._activations, fingerprint.single_context
-                    )
+                    self._pools[graph] = ContextPool(self._cuda, loaded, self._activations)
         return self._pools[graph]
 
     def _check_sizes(self, name: str, sizes: batching.Sizes, max_sizes: batching.Sizes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from hmdrn_runtime.backends.tensorrt.activations import ActivationMemory
@@ -30,15 +30,11 @@ class ContextPool:
         cuda: Its context is current in every call.
         loaded: The engine.
         activations: Memory that its executions run in.
-        single_context: The engine admits one execution context: threads take turns.
     """
 
-    def __init__(
-        self, cuda: Cuda, loaded: LoadedEngine, activations: ActivationMemory, single_context: bool = False
-    ) -> None:
+    def __init__(self, cuda: Cuda, loaded: LoadedEngine, activations: ActivationMemory) -> None:
         self.loaded = loaded
-        self._cuda, self._activations, self._single_context = cuda, activations, single_context
-        self._turn: AbstractContextManager[Any] = threading.Lock() if single_context else nullcontext()
+        self._cuda, self._activations = cuda, activations
         self._lock = threading.Lock()
         self._idle: list[Execution] = []
         """Last used last."""
@@ -46,26 +42,21 @@ class ContextPool:
 
     def group_blocks(self, blocks: Sequence[T]) -> list[Sequence[T]]:
         """Group the blocks of one call by the execution that runs them; the last one runs all that remain."""
-        alone = 0 if self._single_context else MAX_EXECUTIONS - 1
+        alone = MAX_EXECUTIONS - 1
         return [group for group in (*([block] for block in blocks[:alone]), blocks[alone:]) if group]
 
     @contextmanager
     def acquire(self, inputs: Inputs) -> Iterator[Execution]:
         """Acquire an execution for one thread, if possible one that has run with these inputs."""
-        with self._turn:
-            execution, succeeded = self._acquire(inputs), False
-            try:
-                yield execution
-                succeeded = True
-            finally:
-                # After an error an execution is dropped. A single one is reset instead: a traceback may keep
-                # it alive for long, and no other may be made meanwhile.
-                if self._single_context and not succeeded:
-                    execution.reset()
-                with self._lock:
-                    self._in_use -= 1
-                    if succeeded or self._single_context:
-                        self._idle.append(execution)
+        execution, succeeded = self._acquire(inputs), False
+        try:
+            yield execution
+            succeeded = True
+        finally:
+            with self._lock:
+                self._in_use -= 1
+                if succeeded:  # after an error it is dropped
+                    self._idle.append(execution)
 
     def warm_up(self) -> None:
         """Make an execution for the first call; BackendError if a context or its activations do not fit."""
@@ -75,14 +66,11 @@ class ContextPool:
 
     def profile(self, profiler: Any, work: Callable[[Execution], None]) -> None:
         """Call `work` with a new execution that reports to a profiler and is freed afterwards."""
-        with self._turn:
-            if self._single_context:
-                self.clear()
-            execution = self._make_execution(profiler)
-            try:
-                work(execution)
-            finally:
-                execution.close()  # before another thread's turn
+        execution = self._make_execution(profiler)
+        try:
+            work(execution)
+        finally:
+            execution.close()
 
     def clear(self) -> None:
         """Free the executions that nobody uses."""
@@ -118,6 +106,6 @@ class ContextPool:
                     return self._idle.pop(i)
         resident = any(isinstance(value, DeviceArray) for value in inputs.values())
         full = len(self._idle) + self._in_use > MAX_EXECUTIONS
-        if self._idle and (self._single_context or not resident or full):
+        if self._idle and (not resident or full):
             return self._idle.pop(0)  # the least recently used
         return None

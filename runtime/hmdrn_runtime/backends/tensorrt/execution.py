@@ -140,7 +140,7 @@ class Execution:
         """Run the engine once, and return outputs that belong to the caller.
 
         The inputs are within the engine's maximum sizes; host arrays are C-contiguous. After a BackendError
-        the execution must be reset or dropped.
+        the execution must be dropped.
         """
         with self._borrow_memory():
             self._stage(inputs)
@@ -160,14 +160,14 @@ class Execution:
             seconds = [self._time(steps) for steps in (self._uploads, [self._enqueue], self._downloads)]
         return {name: array.copy() for name, array in self._outputs.items()}, TransferTimes(*seconds)
 
-    def reset(self) -> None:
-        """Return to the initial state, so that the context is given its inputs anew."""
-        self._graph, self._ready, self.binding = None, False, ()
-
     def close(self) -> None:
         """Free the context now, although callers may still refer to this execution."""
-        self.reset()
+        self._reset()
         self._context = None
+
+    def _reset(self) -> None:
+        """Return to the initial state, so that the context is given its inputs anew."""
+        self._graph, self._ready, self.binding = None, False, ()
 
     @contextmanager
     def _borrow_memory(self) -> Iterator[None]:
@@ -175,7 +175,7 @@ class Execution:
         self._loaded.log.begin_call()
         with self._activations.borrow(self._loaded.activation_size, self._activation_address) as buffer:
             if buffer.address != self._activation_address:
-                self.reset()  # a captured graph uses the previous memory
+                self._reset()  # a captured graph uses the previous memory
                 self._loaded.give_memory(self._context, buffer.address)
                 self._activation_address = buffer.address
             yield
@@ -202,7 +202,7 @@ class Execution:
     def _bind(self, inputs: Inputs) -> None:
         """Give the context shapes and addresses, and list the copies of a run."""
         context, cuda, stream = self._context, self._cuda, self._stream.stream
-        self.reset()  # a captured graph is valid only for the context's current state
+        self._reset()  # a captured graph is valid only for the context's current state
         self._uploads, self._downloads, self._outputs = [], [], {}
         for name, value in inputs.items():
             if not context.set_input_shape(name, value.shape):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -70,17 +69,6 @@ class Fingerprint:
         """Deep-learning accelerator that the engines were built for; None without one."""
         core = self.options.get("dla_core")
         return core if isinstance(core, int) else None
-
-    @property
-    def single_context(self) -> bool:
-        """True if the engines admit only one execution context at a time.
-
-        They have one optimization profile. Before TensorRT 10 a profile admits one context, unless the engine
-        was built to share it.
-        """
-        version = re.match(r"tensorrt (\d+)", self.platform.compiler)
-        shared = self.options.get("profile_sharing") is True
-        return version is not None and int(version[1]) < 10 and not shared
 
     def to_json(self) -> str:
         """Return the text of fingerprint.json."""

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     "--opset",
     type=click.Choice(["17", "18"]),
     default="18",
-    help="17 adds fp32 graphs that TensorRT 8.5 and 8.6 (JetPack 5) can read.",
+    help="17 adds fp32 graphs that TensorRT 8.6 (JetPack 6.0) can read.",
 )
 @option(
     "--target",

@@ -7,21 +7,16 @@ import threading
 
 import numpy as np
 import pytest
-from stub_driver import NOTHING, StubDriver, open_checked_cuda
+from backend_over_driver import ILLEGAL_ADDRESS
+from stub_driver import NOTHING, open_checked_cuda
 
 from hmdrn.selftest.adapter import check_adapter
 from hmdrn_runtime.backends.tensorrt.cuda.base import CapturedGraph, DeviceBuffer, PinnedBuffer, Stream
 from hmdrn_runtime.errors import BackendError
 
 UNKNOWN = 999
-ILLEGAL_ADDRESS = 700
 INVALID_CONTEXT = 201
 VALUES = np.arange(300, dtype=np.float32)
-
-
-@pytest.fixture
-def driver():
-    return StubDriver()
 
 
 @pytest.fixture
