@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hmdrn_runtime.backends.tensorrt.batching import pad_class_count
 from hmdrn_runtime.bundle.bundle import Bundle
@@ -96,6 +98,25 @@ def fit_gallery(bounds: ShapeBounds, bundle: Bundle, gallery: Gallery | None = N
             background = None
     classes = species + (0 if background is None else len(background.operators))
     return replace(bounds, classes=(least, min(pad_class_count(classes, most), most), most))
+
+
+def find_misfit(options: Mapping[str, Any], bundle: Bundle, gallery: Gallery) -> str | None:
+    """Return why engines are not quickest for a gallery's number of classes; None if they are.
+
+    Args:
+        options: Options of their build, from the fingerprint.
+        bundle: Their bundle.
+        gallery: The gallery that will run.
+
+    Raises:
+        BundleError: The bundle's background is damaged.
+        GalleryError: The gallery is of another network, or its calibration is damaged.
+    """
+    built = ShapeBounds(**{name: tuple(sizes) for name, sizes in options["bounds"].items()})
+    needed, fitted = fit_gallery(built, bundle, gallery).classes[1], built.classes[1]
+    if needed == fitted:
+        return None
+    return f"are quickest for {fitted} species, and the gallery needs {needed}, with background and padding"
 
 
 def profile_shapes(name: str, graph: Graph, levels: tuple[Level, ...], bounds: ShapeBounds) -> Shapes:

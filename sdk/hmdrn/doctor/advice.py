@@ -15,6 +15,7 @@ _HOT = 85.0
 _CUDA = "CUDAExecutionProvider"
 _TENSORRT_OF_OLD_PYTHON = ("4", "5")
 """JetPacks whose TensorRT is for a Python that hmdrn does not run on: they run on the CPU."""
+SLOW_INT8 = "INT8 engines of TensorRT 10.3 are often slower than FP16 ones: measure both"
 _REINSTALL = "pip install --force-reinstall onnxruntime"
 
 
@@ -43,6 +44,11 @@ def advise(report: DeviceReport) -> tuple[Advice, ...]:
         f"hmdrn enroll {shlex.quote(report.bundle)} FOLDER --gallery my.gallery",
     )
     return (*_accelerators(report), *_conditions(report), enroll, *_additions(report))
+
+
+def has_slow_int8(tensorrt: str) -> bool:
+    """Return True if `SLOW_INT8` is true of a version of TensorRT."""
+    return tensorrt.startswith("10.3.")
 
 
 def _find_broken(report: DeviceReport) -> Advice | None:
@@ -75,6 +81,11 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
                 f"{bindings} captures no CUDA graphs as cuda-python does: a camera's frames run step by step",
                 f"pip install '.[{extra}]'",
             )
+        if report.choice["variant"] == "int8-trt" and has_slow_int8(str(report.tensorrt.get("version"))):
+            yield Advice(
+                f"{SLOW_INT8} (hmdrn-export --precision fp16 makes the other bundle)",
+                f"hmdrn profile {shlex.quote(report.bundle)} --compare FP16_BUNDLE",
+            )
         return
     if report.jetson is not None and report.hidden_tensorrt:
         yield Advice(
@@ -96,10 +107,8 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
         yield Advice(problem, f"pip install '.[{_choose_cuda_extra(report)}]'")
     else:
         reason = report.choice["not_used"].get("tensorrt", "it has no engines yet")
-        if "int8-trt" in report.choice["variants"] and str(report.tensorrt.get("version")).startswith(
-            "10.3."
-        ):
-            reason += ". INT8 engines of TensorRT 10.3 are often slower than FP16 ones: measure both"
+        if "int8-trt" in report.choice["variants"] and has_slow_int8(str(report.tensorrt.get("version"))):
+            reason += f". {SLOW_INT8}"
         problem = f"TensorRT is not used for this bundle: {reason}"
         yield Advice(problem, f"hmdrn build {shlex.quote(report.bundle)}")
     if backend != "onnxruntime" or report.jetson is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -80,12 +81,20 @@ TENSORRT = SimpleNamespace(__name__="tensorrt", __version__="10.3.0")
 
 @pytest.fixture
 def device(monkeypatch, tmp_path):
-    """A stand-in for a device: `engines` are those that run, None if none do; `built` counts the builds."""
+    """A stand-in for a device: `engines` are those that run, None if none do; `built` counts the builds.
+
+    `record` writes their fingerprint with changes.
+    """
     state = SimpleNamespace(engines=None, built=0, folder=tmp_path / "engines")
     state.folder.mkdir()
-    platform = Platform("Orin (nvgpu)", "8.7", "tensorrt 10.3.0", None)
-    text = Fingerprint(platform, "fp32", "fp32", {}, {}, {}).to_json()
-    (state.folder / "fingerprint.json").write_text(text)
+
+    def record(**changes):
+        platform = Platform("Orin (nvgpu)", "8.7", "tensorrt 10.3.0", None)
+        fingerprint = dataclasses.replace(Fingerprint(platform, "fp32", "fp32", {}, {}, {}), **changes)
+        (state.folder / "fingerprint.json").write_text(fingerprint.to_json())
+
+    state.record = record
+    record()
 
     def open_tensorrt(bundle):
         if state.engines is None:
@@ -155,6 +164,28 @@ def test_a_gallery_sets_the_number_of_classes_that_engines_are_quickest_for(
         assert hmdrn("build", "default", *options).code == 0
     bounds = [value.classes for arguments in built for value in arguments if isinstance(value, ShapeBounds)]
     assert bounds == [(1, 256, 1000), (1, 32, 1000), (1, 24, 24)]
+
+
+def test_build_if_needed_builds_again_for_a_gallery_of_another_padded_size(hmdrn, device, tmp_path):
+    device.engines, path = device.folder, tmp_path / "site7.gallery"
+    device.record(options={"bounds": dataclasses.asdict(ShapeBounds(classes=(1, 8, 1000)))})
+    gallery = Gallery(open_bundle(resolve_bundle("default")).manifest.network)
+    for species, builds in ((7, 0), (8, 0), (9, 1)):
+        while len(gallery) < species:
+            gallery.add(f"species {len(gallery)}", [photo(gallery.network, len(gallery))])
+        save_gallery(gallery, path)
+        done = hmdrn("build", "default", "--if-needed", "--gallery", path)
+        assert (done.code, device.built) == (0, builds)
+    assert "run here, but are quickest for 8 species, and the gallery needs 16" in done.err
+    assert hmdrn("build", "default", "--if-needed").code == 0
+    assert device.built == 1
+
+
+@pytest.mark.parametrize(("compiler", "slow"), [("tensorrt 10.3.0", True), ("tensorrt 10.13.3.9", False)])
+def test_a_build_says_where_int8_is_often_slower_than_half(device, compiler, slow):
+    device.record(precision="int8", platform=Platform("Orin (nvgpu)", "8.7", compiler, None))
+    described = build.describe_engines(device.folder, Gpu("Orin (nvgpu)", "8.7"))
+    assert ("often slower than FP16 ones" in described) == slow
 
 
 def test_build_if_needed_has_nothing_to_do_without_a_gpu(hmdrn, no_gpu):

@@ -171,6 +171,15 @@ STATES = {
         "hmdrn build birds.hmdrn",
         "are often slower than FP16 ones",
     ),
+    "INT8 engines of TensorRT 10.3 in use": (
+        jetson(
+            tensorrt={"version": "10.3.0"},
+            cuda_bindings={"name": "cuda-python", "captures_graphs": True},
+            choice={**facts().choice, "backend": "tensorrt", "variant": "int8-trt"},
+        ),
+        "hmdrn profile birds.hmdrn --compare FP16_BUNDLE",
+        "are often slower than FP16 ones",
+    ),
     "a Jetson's GPU that does not answer": (
         jetson(gpu={"error": "CUDA error 999"}),
         "sudo apt-get install --reinstall",

@@ -12,6 +12,7 @@ from hmdrn.cli.engine_check import describe_engine_check
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, bundle_argument, json_option, option
 from hmdrn.cli.output import print_json, progress
+from hmdrn.doctor.advice import SLOW_INT8, has_slow_int8
 from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.cuda_driver import Gpu, find_gpu
 from hmdrn_runtime.backends.tensorrt.cuda.find import find_cuda
@@ -22,6 +23,7 @@ from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
 from hmdrn_runtime.device.jetson import has_dla_compiler
 from hmdrn_runtime.errors import BackendError
 from hmdrn_runtime.gallery.file import load_gallery
+from hmdrn_runtime.gallery.gallery import Gallery
 
 
 @click.command("build")
@@ -45,7 +47,11 @@ from hmdrn_runtime.gallery.file import load_gallery
     "--gallery", "-g", type=PATH, help="Gallery that will run: engines are made quickest for its species."
 )
 @option("--photos", type=PATH, help="Photos of your kind, a folder for each class, to check the engines on.")
-@option("--if-needed", is_flag=True, help="Build only if the bundle has no engines that run here.")
+@option(
+    "--if-needed",
+    is_flag=True,
+    help="Build only if the bundle has no engines that run here, or none quickest for --gallery.",
+)
 @option(
     "--sign", type=PATH, metavar="KEY", help="Private key (hmdrn keygen): devices that trust it run them too."
 )
@@ -92,7 +98,7 @@ def command(
             print_message(f"there is nothing to build engines for: {error}")
             return
     gpu, trt = require_device()
-    present, problem = _find_present_engines(opened) if if_needed else (None, "")
+    present, problem = _find_present_engines(opened, species) if if_needed else (None, "")
     if present is not None:
         if key is not None:
             sign_engines(opened, present, key)
@@ -129,8 +135,9 @@ def command(
     _report(opened, folder, gpu, as_json, built=True)
 
 
-def _find_present_engines(bundle: Bundle) -> tuple[Path | None, str]:
-    """Return the folder of a bundle's engines that run here; if none do, None and the reason."""
+def _find_present_engines(bundle: Bundle, gallery: Gallery | None) -> tuple[Path | None, str]:
+    """Return the folder of engines that run here, quickest for a gallery; if none do, None and the reason."""
+    from hmdrn_export.tensorrt.profiles import find_misfit
     from hmdrn_runtime.backends.tensorrt.open import open_tensorrt
 
     try:
@@ -138,6 +145,10 @@ def _find_present_engines(bundle: Bundle) -> tuple[Path | None, str]:
     except BackendError as error:
         return None, str(error)
     backend.close()
+    if gallery is not None:
+        misfit = find_misfit(_read_fingerprint(backend.folder).options, bundle, gallery)
+        if misfit is not None:
+            return None, f"those in {backend.folder} run here, but {misfit}"
     return backend.folder, ""
 
 
@@ -156,6 +167,8 @@ def describe_engines(folder: Path, gpu: Gpu) -> str:
     lines = [f"wrote {folder} for {gpu.name} (compute capability {gpu.compute_capability})"]
     if fingerprint.check is not None:
         lines.append(f"{fingerprint.precision} {describe_engine_check(fingerprint.check)}")
+    if fingerprint.precision == "int8" and has_slow_int8(fingerprint.platform.compiler.rpartition(" ")[2]):
+        lines.append(f"note: {SLOW_INT8} with hmdrn profile")
     return "\n".join(lines)
 
 
