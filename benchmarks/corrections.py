@@ -2,10 +2,12 @@
 
     python -m benchmarks.corrections DATA... --strangers 10
 
-A film shows a photo of each stranger, a species that the gallery lacks, and then another photo of each. As
-soon as the other photo is in the picture, a second process corrects what the diary has of the stranger by
-`hmdrn visits correct`. Times are those at which events are read, from the moment when the gallery's file was
-written, and from the end of the command, which comes later: below 0 the answer was there before.
+A film is made from the photos (see `benchmarks.motion`). It shows strangers, species that the gallery lacks,
+which come and go. When one comes for the second time, a second process corrects what the diary has of its
+first visit by `hmdrn visits correct`. Times are those at which events are read: `answered` is the first frame
+under the new name, `named` the change of the label, which is smoothed and had another name so far. They count
+from the moment when the gallery's file was written, and from the end of the command, which comes later: below
+0 the answer was there before.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ from typing import Any, TypeAlias
 import click
 import cv2
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 
 import hmdrn
 from benchmarks.common import print_values
+from benchmarks.motion.__main__ import make_subject
+from benchmarks.motion.film import Film, FilmSettings, Visit
+from benchmarks.watching import write_film
 from hmdrn_runtime.datasets.dataset import Photo, open_dataset
 from hmdrn_runtime.errors import HmdrnError
 
@@ -38,10 +41,10 @@ KNOWN, SHOTS = 5, 5
 """Species of the gallery, and photos of each."""
 RATE = 15.0
 SIZE = (1280, 720)
-MARGIN = 0.5
-"""Seconds at the beginning and end of a photo in which nothing is corrected or counted."""
-HAND = 8
-"""Pixels by which the picture moves."""
+HEIGHTS = (0.3, 0.4)
+"""Heights of subjects, as shares of the film's."""
+FOUND_SECONDS = 1.5
+"""Seconds after which a subject has been found, and its earlier visit is corrected."""
 
 Event: TypeAlias = dict[str, Any]
 
@@ -77,22 +80,16 @@ def summarize(corrections: Sequence[Correction]) -> dict[str, float | int | None
     return values
 
 
-def write_film(path: Path, photos: Sequence[PIL.Image.Image], seconds: float) -> None:
-    """Show each photo for some seconds, held by a hand that is not quite still.
-
-    Raises:
-        HmdrnError: This OpenCV cannot write it.
-    """
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), RATE, SIZE)
-    if not writer.isOpened():
-        raise HmdrnError(f"cannot write {path}: this OpenCV has no MPEG-4 encoder")
-    width, height = SIZE
-    for photo in photos:
-        pixels = np.asarray(PIL.ImageOps.fit(photo, (width + HAND, height + HAND)))[..., ::-1]
-        for number in range(round(seconds * RATE)):
-            x, y = (round(HAND / 2 * (1 + np.sin(number / pace))) for pace in (5, 7))
-            writer.write(np.ascontiguousarray(pixels[y : y + height, x : x + width]))
-    writer.release()
+def plan_corrections(visits: Sequence[Visit]) -> list[tuple[Visit, Visit]]:
+    """Return the first two visits of each stranger, by the time of the second."""
+    first: dict[int, Visit] = {}
+    pairs: dict[int, tuple[Visit, Visit]] = {}
+    for visit in visits:
+        stranger = visit.subject
+        if stranger in first and stranger not in pairs:
+            pairs[stranger] = first[stranger], visit
+        first.setdefault(stranger, visit)
+    return list(pairs.values())
 
 
 class WatchedFilm:
@@ -104,21 +101,22 @@ class WatchedFilm:
 
     def __init__(self, folder: Path) -> None:
         places = ("--source", str(folder / "film.mp4"), "--gallery", str(folder / "film.gallery"))
-        options = ("--visits", str(folder / "film.visits"), "--newest", "--all", "--json", "--threads", "1")
-        command = [sys.executable, "-m", "hmdrn", "watch", "default", *places, *options]
+        diary = ("--detect", "motion", "--visits", str(folder / "film.visits"))
+        options = ("--newest", "--all", "--json", "--threads", "1")
+        command = [sys.executable, "-m", "hmdrn", "watch", "default", *places, *diary, *options]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         self._events: queue.Queue[tuple[float, Event] | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def next_event(self) -> tuple[float, Event]:
-        """Wait for the next event of a frame or label; return it with the time when it was read.
+        """Wait for the next frame that is answered; return its event with the time when it was read.
 
         Raises:
             HmdrnError: The watching has ended.
         """
         while (item := self._events.get()) is not None:
-            if item[1]["event"] in ("frame", "label"):
+            if item[1]["event"] == "frame":
                 return item
         raise HmdrnError(f"hmdrn watch has ended, with {self.process.wait()}")
 
@@ -174,30 +172,27 @@ def await_name(film: WatchedFilm, label: str, end: float) -> tuple[float | None,
         moment, event = film.next_event()
         if event["position"] >= end:
             return answered, None
-        if event["event"] == "frame":
-            if answered is None and event["sightings"][0]["answer"]["label"] == label:
-                answered = moment
-            if event["sightings"][0]["label"] == label:
-                return answered, moment
+        sightings = event["sightings"]
+        if answered is None and any(sighting["answer"]["label"] == label for sighting in sightings):
+            answered = moment
+        if any(sighting["label"] == label for sighting in sightings):
+            return answered, moment
 
 
-def measure(folder: Path, labels: Sequence[str], seconds: float) -> list[Correction]:
-    """Correct each stranger while the film shows it for the second time."""
+def measure(folder: Path, pairs: Sequence[tuple[Visit, Visit]], labels: Sequence[str]) -> list[Correction]:
+    """Correct the first visit of each pair while the film shows the second."""
     film, corrections = WatchedFilm(folder), []
     try:
-        moment, first = film.next_event()
-        begin = moment - first["position"]
-        for number, label in enumerate(labels):
-            start = (len(labels) + number) * seconds
-            film.skip_to(start + MARGIN)
-            shown = number * seconds
+        moment, event = film.next_event()
+        begin = moment - event["position"]
+        for first, second in pairs:
+            film.skip_to(second.start + FOUND_SECONDS)
             with hmdrn.VisitStore(folder / "film.visits") as store:
                 closed = store.find(hmdrn.VisitFilter(closed=True))
-            visits = find_visits(closed, begin, shown - MARGIN, shown + seconds - MARGIN)
-            if visits:
+            if visits := find_visits(closed, begin, first.start, first.end):
+                label = labels[first.subject]
                 written, ended = correct(folder, label, visits)
-                times = await_name(film, label, start + seconds - MARGIN)
-                corrections.append(Correction(written, ended, *times))
+                corrections.append(Correction(written, ended, *await_name(film, label, second.end)))
     finally:
         film.close()
     return corrections
@@ -207,11 +202,21 @@ def measure(folder: Path, labels: Sequence[str], seconds: float) -> list[Correct
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--split", default="val", help="Split of the data.")
 @click.option("--strangers", default=10, help="Species that are corrected.")
-@click.option("--seconds", default=8.0, help="Time for which a photo is shown.")
+@click.option("--seconds", default=8.0, help="Length of a visit.")
+@click.option("--minutes", default=4.0, help="Length of the film.")
 @click.option("--seed", default=0, help="Chooses species and photos.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(data: Sequence[Path], split: str, strangers: int, seconds: float, seed: int, as_json: bool) -> None:
+def main(
+    data: Sequence[Path],
+    split: str,
+    strangers: int,
+    seconds: float,
+    minutes: float,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Measure how soon a correction counts in a running `hmdrn watch`."""
+    cv2.setNumThreads(1)
     classes: dict[str, Sequence[Photo]] = {}
     for path in data:
         classes |= open_dataset(path, split).classes
@@ -220,15 +225,18 @@ def main(data: Sequence[Path], split: str, strangers: int, seconds: float, seed:
     if len(usable) < KNOWN + strangers:
         raise click.UsageError(f"{KNOWN + strangers} species with over {SHOTS} photos are needed")
     chosen = rng.permutation(usable).tolist()[: KNOWN + strangers]
-    recognizer = hmdrn.load("default", threads=1)
+    recognizer, labels = hmdrn.load("default", threads=1), chosen[KNOWN:]
     for label in chosen[:KNOWN]:
         recognizer.enroll(label, [photo.load() for photo in classes[label][:SHOTS]])
-    photos = [classes[label][number].load() for number in (0, 1) for label in chosen[KNOWN:]]
+    settings = FilmSettings(
+        60 * minutes, RATE, SIZE, heights=HEIGHTS, visits=(seconds, seconds + 1), pauses=(2.5, 3.5), seed=seed
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recognizer.save_gallery(folder / "film.gallery")
-        write_film(folder / "film.mp4", photos, seconds)
-        corrections = measure(folder, chosen[KNOWN:], seconds)
+        film = Film([make_subject(classes[label][0]) for label in labels], settings)
+        write_film(folder / "film.mp4", film)
+        corrections = measure(folder, plan_corrections(film.visits), labels)
     print_values("corrections/1", summarize(corrections), as_json)
 
 

@@ -85,16 +85,17 @@ def summarize(readings: Sequence[Reading]) -> dict[str, float | None]:
     }
 
 
-def write_film(path: Path, species: Species, minutes: float, size: tuple[int, int]) -> None:
-    """Write a film of the species.
+def write_film(path: Path, film: Film) -> None:
+    """Write a film.
 
     Raises:
         HmdrnError: This OpenCV cannot write it.
     """
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), RATE, size)
+    settings = film.settings
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), settings.rate, settings.size)
     if not writer.isOpened():
         raise HmdrnError(f"cannot write {path}: this OpenCV has no MPEG-4 encoder")
-    for pixels, _, _ in Film(species.subjects, FilmSettings(60 * minutes, RATE, size)):
+    for pixels, _, _ in film:
         writer.write(pixels)
     writer.release()
 
@@ -154,7 +155,8 @@ def main(
         folder = Path(name)
         species = Species(classes, 5, 5, 0)
         species.recognizer.save_gallery(folder / "film.gallery")
-        write_film(folder / "film.mp4", species, film_minutes, (width, height))
+        film = Film(species.subjects, FilmSettings(60 * film_minutes, RATE, (width, height)))
+        write_film(folder / "film.mp4", film)
         readings, counts = watch_film(folder, 60 * minutes, every_frame, with_clips)
     cpu = readings[-1].cpu / max(counts["read"], 1)
     values = {**summarize(readings), **counts}

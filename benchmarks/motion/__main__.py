@@ -32,6 +32,12 @@ NAME_EVERY = 5
 """Of so many frames with a subject, one is named."""
 
 
+def make_subject(photo: Photo) -> UInt8:
+    """Return a photo as a subject of films."""
+    image = photo.load().resize((SIDE, SIDE), PIL.Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image)[..., ::-1])
+
+
 class Species:
     """Species to show in a film: some photos of each are enrolled, others are shown."""
 
@@ -45,8 +51,7 @@ class Species:
             photos = [classes[label][i] for i in random.permutation(len(classes[label]))[: 2 * shots + 4]]
             self.recognizer.enroll(label, [photo.load() for photo in photos[:shots]])
             for photo in photos[shots:]:
-                image = photo.load().resize((SIDE, SIDE), PIL.Image.Resampling.BICUBIC)
-                self.subjects.append(np.ascontiguousarray(np.asarray(image)[..., ::-1]))
+                self.subjects.append(make_subject(photo))
                 self.labels.append(label)
 
     def name(self, image: PIL.Image.Image, boxes: Sequence[Box | None]) -> list[hmdrn.Prediction]:

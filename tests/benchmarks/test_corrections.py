@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from visit_examples import MORNING, make_visit
 
-from benchmarks.corrections import Correction, await_name, find_visits, summarize
+from benchmarks.corrections import Correction, await_name, find_visits, plan_corrections, summarize
 
 
 def test_times_are_those_of_corrections_that_were_answered():
@@ -25,6 +27,14 @@ def test_visits_are_those_of_a_part_of_the_film_with_pictures():
         for number, (start, count) in enumerate(zip(starts, pictures, strict=True), 1)
     ]
     assert find_visits(visits, MORNING.timestamp(), 8, 16) == [2]
+
+
+def test_a_stranger_is_corrected_when_it_comes_again():
+    visits = [
+        SimpleNamespace(subject=subject, start=start) for start, subject in enumerate((0, 1, 2, 1, 0, 0))
+    ]
+    pairs = plan_corrections(visits)
+    assert [(first.start, second.start) for first, second in pairs] == [(1, 3), (0, 4)]
 
 
 class Events:

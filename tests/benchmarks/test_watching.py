@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import time
 
+import cv2
+import numpy as np
 import pytest
 
-from benchmarks.watching import Reading, read_process, summarize
+import hmdrn
+from benchmarks.motion.film import Film, FilmSettings
+from benchmarks.watching import RATE, Reading, read_process, summarize, watch_film, write_film
+
+FULL = os.environ.get("HMDRN_SOAK") == "full"
+SECONDS, FILM_SECONDS = (1800, 120) if FULL else (30, 10)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")  # noqa: PTH112
@@ -28,3 +35,22 @@ def test_growth_of_memory_is_measured_from_the_first_minute_on():
     assert values["mib_last"] == values["mib_most"] == 203
     assert values["mib_growth_in_ten_minutes"] == 6.0
     assert summarize(readings[:14])["mib_growth_in_ten_minutes"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")  # noqa: PTH112
+def test_memory_of_watching_1080p_stays_flat_and_under_250_mb(tmp_path):
+    """Half a minute of it; HMDRN_SOAK=full watches for half an hour."""
+    birds = hmdrn.load("default", threads=1)
+    drawn = hmdrn.draw_specimens(range(4), 6, size=256)
+    for number, photos in enumerate(drawn):
+        birds.enroll(f"species {number}", list(photos[:3]))
+    birds.save_gallery(tmp_path / "film.gallery")
+    subjects = [np.ascontiguousarray(photo[..., ::-1]) for photos in drawn for photo in photos[3:]]
+    cv2.setNumThreads(1)
+    write_film(tmp_path / "film.mp4", Film(subjects, FilmSettings(FILM_SECONDS, RATE)))
+    readings, counts = watch_film(tmp_path, SECONDS, every_frame=False)
+    thirds = np.array_split([reading.mib for reading in readings], 3)
+    assert counts["classified"] > SECONDS
+    assert max(reading.mib for reading in readings) < 250e6 / 2**20
+    assert abs(thirds[2].mean() - thirds[1].mean()) < 5, [reading.mib for reading in readings]
