@@ -79,7 +79,8 @@ def build_student(recipe: Recipe, start: HMDRN | None = None) -> HMDRN:
 
     Raises:
         CheckpointError: The backbone has no pretrained weights, their package is missing, or `start` differs
-            from the student in more than its side, or in the frozen stages from ImageNet's weights.
+            from the student in more than its side and further transformer layers, or in the frozen stages
+            from ImageNet's weights.
         TrainingError: More frozen stages than the mid level leaves.
     """
     torch.manual_seed(recipe.training.seed)
@@ -98,10 +99,15 @@ def build_student(recipe: Recipe, start: HMDRN | None = None) -> HMDRN:
 
 
 def _continue_from(start: HMDRN, network: HMDRN, frozen_stages: int) -> None:
-    if replace(start.config, side=network.config.side) != network.config:
+    ours, theirs = network.config, start.config
+    layers = ours.transformer_layers
+    if (
+        replace(theirs, side=ours.side, transformer_layers=layers) != ours
+        or theirs.transformer_layers < layers
+    ):
         raise CheckpointError(
-            f"the recipe's network is {network.config.to_dict()}, the start is {start.config.to_dict()}: "
-            "a start may differ in its side alone"
+            f"the recipe's network is {ours.to_dict()}, the start is {theirs.to_dict()}: a start may differ "
+            "in its side, and have more transformer layers, of which the first are taken"
         )
     # The cached maps are those of ImageNet's weights. Maps are compared, not weights: a start may hold its
     # weights in half precision, or with scales moved between layers for INT8.
@@ -114,7 +120,8 @@ def _continue_from(start: HMDRN, network: HMDRN, frozen_stages: int) -> None:
             f"the first {frozen_stages} stages of the start are not ImageNet's, whose maps are cached (they "
             f"differ by {difference:.2g} of the norm): start from a network whose first stages stayed frozen"
         )
-    network.load_state_dict(start.state_dict())
+    weights = start.state_dict()
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
 
 
 def _describe(data: PreparedData, recipe: Recipe) -> str:

