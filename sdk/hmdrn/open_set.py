@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from hmdrn_calibration.open_set.background_fit import fit_background
-from hmdrn_calibration.open_set.threshold_fit import AcceptanceReport, fit_calibration, measure_acceptance
+from hmdrn_calibration.open_set.threshold_fit import (
+    AcceptanceReport,
+    fit_calibration,
+    measure_acceptance,
+    measure_unknown,
+)
 from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import MANIFEST_NAME, Bundle, compute_sha256, open_bundle
@@ -19,19 +24,31 @@ from hmdrn_runtime.datasets.dataset import Dataset, Photo, find_splits, open_dat
 from hmdrn_runtime.datasets.reading import PhotoReader, apply_to_all
 from hmdrn_runtime.errors import BundleError, ExportError, GalleryError
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
+from hmdrn_runtime.images.quality import PhotoSource, list_photos, prepare_photo
 from hmdrn_runtime.io.files import describe_os_error, write_atomically
 from hmdrn_runtime.matching.base import BATCH
 from hmdrn_runtime.matching.ridge import RidgeMatcher
 from hmdrn_runtime.open_set.background import FILE, Background, open_background
-from hmdrn_runtime.open_set.threshold import Calibration, active_calibration, false_accept_rate
+from hmdrn_runtime.open_set.threshold import (
+    Calibration,
+    active_calibration,
+    false_accept_rate,
+    unknown_scores,
+)
 from hmdrn_runtime.progress import ProgressCallback
 from hmdrn_runtime.recognizer import Recognizer
 
+MIN_UNKNOWN = 10
+"""Fewest photos of unknown species that a threshold is fitted with."""
 MAX_PHOTOS = 20
 """Most photos of a background species that are used."""
 
 
-def calibrate_threshold(recognizer: Recognizer, far: float = 0.05) -> Calibration:
+def calibrate_threshold(
+    recognizer: Recognizer,
+    far: float = 0.05,
+    unknown: PhotoSource | Iterable[PhotoSource] | None = None,
+) -> Calibration:
     """Fit the threshold by which a recognizer decides whether a photo shows an enrolled species at all.
 
     The calibration is stored in the gallery. Repeat it after adding species.
@@ -39,10 +56,15 @@ def calibrate_threshold(recognizer: Recognizer, far: float = 0.05) -> Calibratio
     Args:
         recognizer: Recognizer with the species enrolled; its bundle has a background.
         far: False accept rate: the share of photos of other species that may count as known, 0.01 to 0.5.
+        unknown: Photos from the gallery's own place that show none of its species, at least 10, better 100:
+            the threshold is fitted with their scores, which the gallery keeps. None fits it with the scores
+            that the gallery has, if any; an empty list drops them.
 
     Raises:
         BundleError: The bundle has no background.
-        GalleryError: The rate is out of range, nothing is enrolled, or the head is attention.
+        GalleryError: The rate is out of range, nothing is enrolled, the head is attention, or there are too
+            few photos.
+        ImageError: A photo cannot be read.
 
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
@@ -50,9 +72,30 @@ def calibrate_threshold(recognizer: Recognizer, far: float = 0.05) -> Calibratio
         0.05
     """
     background = require_background(recognizer)
-    calibration = fit_calibration(recognizer.matcher, recognizer.gallery.species, background, far)
+    gallery, matcher = recognizer.gallery, recognizer.matcher
+    if unknown is None:
+        scores = unknown_scores(gallery.calibration, background)
+    else:
+        photos = list_photos(unknown)
+        if 0 < len(photos) < MIN_UNKNOWN:
+            raise GalleryError(
+                f"{len(photos)} photos of unknown species are too few to fit a threshold with: give at least "
+                f"{MIN_UNKNOWN}, better 100"
+            )
+        batches = _compute_batches(recognizer, photos)
+        scores = measure_unknown(matcher, gallery.species, background, batches) if photos else ()
+    calibration = fit_calibration(matcher, gallery.species, background, far, scores)
     recognizer.gallery.calibrate(calibration.to_dict())
     return calibration
+
+
+def _compute_batches(
+    recognizer: Recognizer, photos: Sequence[PhotoSource]
+) -> Iterator[list[PhotoStatistics]]:
+    """Yield the statistics of photos, a batch at a time: many would fill a device's memory."""
+    for start in range(0, len(photos), BATCH):
+        prepared = [prepare_photo(photo, recognizer.preprocessing) for photo in photos[start : start + BATCH]]
+        yield recognizer.matcher.compute_statistics(np.stack([photo.pixels for photo in prepared]))
 
 
 def recalibrate_threshold(recognizer: Recognizer, far: float | None = None) -> None:

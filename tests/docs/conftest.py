@@ -53,6 +53,8 @@ def _make_files(folder: Path) -> None:
     for label, photos in zip(names, species, strict=True):
         for n, photo in enumerate(photos):
             write(f"photos/{label}/{n}.jpg", photo)
+    for n, photo in enumerate(species[0]):
+        write(f"strangers/{n}.jpg", photo)
     for name in ("birds.zip", "butterflies.zip"):
         with zipfile.ZipFile(folder / name, "w") as archive:
             for s, (label, photos) in enumerate(zip(names, species, strict=True)):

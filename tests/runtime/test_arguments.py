@@ -100,6 +100,7 @@ CALLS = {
     "LiveWorker.waiting": lambda w, **_: hmdrn.LiveWorker(len, w),
     "calibrate_threshold": lambda w, **_: hmdrn.calibrate_threshold(w),
     "calibrate_threshold.far": lambda w, birds, **_: hmdrn.calibrate_threshold(birds, w),
+    "calibrate_threshold.unknown": lambda w, birds, **_: hmdrn.calibrate_threshold(birds, unknown=w),
     "evaluate_acceptance": lambda w, **_: hmdrn.evaluate_acceptance(w),
     "Calibration.from_dict": lambda w, **_: hmdrn.Calibration.from_dict(w),
     "open_dataset": lambda w, **_: hmdrn.open_dataset(w),

@@ -54,6 +54,7 @@ class SimulatedGallery:
         truth: Species of each known photo (B,).
         known: Scores of the known photos (B,).
         unknown: Scores of photos of other species (U,).
+        unknown_species: Numbers of their species (U,).
         own: Mean score of its own photos, each left out of its species; 0 for one photo per species.
         rivals: Scores of its own photos for the best other species.
     """
@@ -62,6 +63,7 @@ class SimulatedGallery:
     truth: npt.NDArray[np.int64]
     known: npt.NDArray[np.float64]
     unknown: npt.NDArray[np.float64]
+    unknown_species: npt.NDArray[np.int64]
     own: float
     rivals: RivalScores
 
@@ -105,7 +107,8 @@ def simulate_galleries(
             for label in drawn[:way]
         ]
         known = [(label, i) for label in drawn[:way] for i in orders[label][shots : shots + queries]]
-        photos = known + [(label, i) for label in drawn[way:] for i in orders[label][:queries]]
+        unknown = [(label, i) for label in drawn[way:] for i in orders[label][:queries]]
+        photos = known + unknown
         logits = matcher.compare([group[label][i] for label, i in photos], {}, classes)
         scores = known_scores(logits, np.stack([cohort[label][i] for label, i in photos]))
         own = score_own_photos(matcher, classes, operators)
@@ -114,6 +117,7 @@ def simulate_galleries(
             np.array([drawn.index(label) for label, _ in known]),
             scores[: len(known)],
             scores[len(known) :],
+            np.array([drawn.index(label) for label, _ in unknown]),
             float(own.mean()) if len(own) else 0.0,
             score_rivals(matcher, classes, operators) or RivalScores(0.0, 0.0),
         )

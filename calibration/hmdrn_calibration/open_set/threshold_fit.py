@@ -8,13 +8,16 @@ other, their scores have the mean and the spread of the photos' scores for the b
 spreads above that mean a quantile lies depends little on the gallery; it is a linear function of the inverse
 number of other species, fitted on galleries of background species (quantile regression: Koenker and Bassett,
 Econometrica 1978). A network that knows its training species better than others does not shift it.
+*Photos of other species* from the gallery's own place, if there are any, replace that: a new one is above
+the i-th highest of n scores with probability i / (n + 1) (conformal prediction: Vovk, Gammerman and Shafer,
+2005). Thresholds of rates below 1 / (n + 1) lie as far above the highest score as in the background.
 *Temperature*: a divisor of the logits, fitted by likelihood (Guo et al., ICML 2017); its logarithm is a
 linear function of the own scores too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +27,7 @@ import numpy.typing as npt
 from hmdrn_runtime.arguments import check_number
 from hmdrn_runtime.enrollment.leave_one_out import leave_one_out
 from hmdrn_runtime.errors import GalleryError
-from hmdrn_runtime.gallery.photo_statistics import Float32
+from hmdrn_runtime.gallery.photo_statistics import Float32, PhotoStatistics
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.matching.base import Matcher
 from hmdrn_runtime.matching.ridge import RidgeMatcher
@@ -43,10 +46,16 @@ SPREAD_FLOOR = 2.0
 """Added to the spread of rivals' scores, which that of few photos may miss; chosen by eight val groups."""
 MAX_SPECIES = 100
 """Species whose photos are scored for the best other species."""
+MAX_UNKNOWN = 1000
+"""Scores of photos of other species that a calibration keeps, about 7 bytes each."""
 
 
 def fit_calibration(
-    matcher: Matcher, species: Mapping[str, Species], background: Background, far: float
+    matcher: Matcher,
+    species: Mapping[str, Species],
+    background: Background,
+    far: float,
+    unknown: Sequence[float] = (),
 ) -> Calibration:
     """Fit a gallery's threshold and temperature.
 
@@ -55,12 +64,59 @@ def fit_calibration(
         species: At least one.
         background: The bundle's background.
         far: Share of unknown photos that may be accepted, from 0.01 to 0.5.
+        unknown: Of photos of other species, as `measure_unknown` returns them.
 
     Raises:
         GalleryError: The rate is out of range, the gallery is empty, or its photos cannot be compared.
     """
     advice = f"choose a false-accept rate from {RATES[0]} to {RATES[-1]}"
     far = check_number(far, "far", advice, GalleryError, lambda rate: RATES[0] <= rate <= RATES[-1])
+    matcher, classes = _check_gallery(matcher, species)
+    statistics, rivals = _measure_rivals(matcher, classes, background)
+    scores = score_own_photos(matcher, classes, background.operators)
+    own = float(scores.mean()) if len(scores) else statistics.own
+    threshold = compute_threshold(statistics, len(classes), rivals, far, unknown)
+    temperature = compute_temperature(statistics, own)
+    return Calibration(threshold, temperature, far, background.digest, tuple(unknown))
+
+
+def measure_unknown(
+    matcher: Matcher,
+    species: Mapping[str, Species],
+    background: Background,
+    photos: Iterable[Sequence[PhotoStatistics]],
+) -> tuple[float, ...]:
+    """Score photos of other species, in spreads above the mean of the gallery's photos for other species.
+
+    Args:
+        matcher: Of a ridge network.
+        species: At least one.
+        background: The bundle's background.
+        photos: In batches.
+
+    Returns:
+        The scores, descending, rounded to three digits; of more than `MAX_UNKNOWN` evenly chosen ones.
+
+    Raises:
+        GalleryError: The gallery is empty, or its photos cannot be compared.
+    """
+    matcher, classes = _check_gallery(matcher, species)
+    _, rivals = _measure_rivals(matcher, classes, background)
+    scores = np.concatenate(
+        [
+            known_scores(
+                matcher.compare(batch, {}, classes), matcher.match(batch, background.operators).logits
+            )
+            for batch in photos
+        ]
+    )
+    spreads = np.sort((scores - rivals.mean) / (rivals.spread + SPREAD_FLOOR))[::-1]
+    return tuple(np.round(spreads[:: -(-len(spreads) // MAX_UNKNOWN)], 3).tolist())
+
+
+def _check_gallery(
+    matcher: Matcher, species: Mapping[str, Species]
+) -> tuple[RidgeMatcher, Sequence[Species]]:
     if not species:
         raise GalleryError("an empty gallery cannot be calibrated: enroll photos of a species first")
     if not isinstance(matcher, RidgeMatcher):
@@ -68,13 +124,15 @@ def fit_calibration(
             "a bundle with the attention head keeps nothing to compare enrolled photos by: "
             "unknowns need a bundle with the ridge head"
         )
-    classes = list(species.values())
+    return matcher, list(species.values())
+
+
+def _measure_rivals(
+    matcher: RidgeMatcher, classes: Sequence[Species], background: Background
+) -> tuple[ImpostorStatistics, RivalScores]:
+    """Return a background's statistics for a gallery, and the scores of its photos for other species."""
     statistics = select_impostors(background.impostors, float(np.median([s.shots for s in classes])))
-    scores = score_own_photos(matcher, classes, background.operators)
-    own = float(scores.mean()) if len(scores) else statistics.own
-    rivals = score_rivals(matcher, classes, background.operators) or statistics.rivals
-    threshold = compute_threshold(statistics, len(classes), rivals, far)
-    return Calibration(threshold, compute_temperature(statistics, own), far, background.digest)
+    return statistics, score_rivals(matcher, classes, background.operators) or statistics.rivals
 
 
 def score_own_photos(
@@ -165,7 +223,13 @@ def measure_acceptance(
     return AcceptanceReport(known, {label: len(own) for label, own in scores.items()})
 
 
-def compute_threshold(statistics: ImpostorStatistics, species: int, rivals: RivalScores, far: float) -> float:
+def compute_threshold(
+    statistics: ImpostorStatistics,
+    species: int,
+    rivals: RivalScores,
+    far: float,
+    unknown: Sequence[float] = (),
+) -> float:
     """Return the score that a share `far` of unknown photos reaches.
 
     Args:
@@ -173,12 +237,22 @@ def compute_threshold(statistics: ImpostorStatistics, species: int, rivals: Riva
         species: Number of species of the gallery.
         rivals: Scores of its photos for the best other species.
         far: The rate, 0-1.
+        unknown: Scores of photos of other species, in spreads above the mean of `rivals`.
     """
+    spreads = _interpolate_bounds(statistics, species, far)
+    if len(unknown):
+        lowest = max(far, 1 / (len(unknown) + 1))
+        quantile = float(np.quantile(unknown, 1 - lowest, method="weibull"))
+        spreads += quantile - _interpolate_bounds(statistics, species, lowest)
+    return rivals.mean + spreads * (rivals.spread + SPREAD_FLOOR)
+
+
+def _interpolate_bounds(statistics: ImpostorStatistics, species: int, far: float) -> float:
+    """Return the spreads above the rivals' mean that a share `far` of unknown background photos reaches."""
     bounds = np.array(list(statistics.bounds.values())) @ [1, 1 / max(species - 1, 1)]
     # Quantiles fitted one by one may cross far from the data: sorted (Chernozhukov et al., 2010).
     bounds = np.sort(bounds)[::-1]
-    spreads = float(np.interp(np.log(far), np.log(list(statistics.bounds)), bounds))
-    return rivals.mean + spreads * (rivals.spread + SPREAD_FLOOR)
+    return float(np.interp(np.log(far), np.log(list(statistics.bounds)), bounds))
 
 
 def compute_temperature(statistics: ImpostorStatistics, own: float) -> float:

@@ -22,6 +22,8 @@ class Calibration:
         temperature: Divides logits before the softmax, above 0.
         far: False-accept rate that the threshold was chosen for, 0-1.
         background: Digest of the background species that scores are relative to.
+        unknown: Scores of the photos of other species that the threshold was also fitted with, descending, in
+            spreads above the mean of the scores of the gallery's own photos for other species.
 
     Examples:
         >>> birds = hmdrn.load("default", gallery="site7.gallery")
@@ -34,10 +36,12 @@ class Calibration:
     temperature: float
     far: float
     background: str
+    unknown: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the argument of `Gallery.calibrate`; the entries are the attributes."""
-        return asdict(self)
+        """Return the argument of `Gallery.calibrate`: the attributes, `unknown` only if there are any."""
+        values = asdict(self) | {"unknown": list(self.unknown)}
+        return {name: value for name, value in values.items() if value != []}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -52,9 +56,10 @@ class Calibration:
         threshold, temperature, far = (
             document.get(key, float) for key in ("threshold", "temperature", "far")
         )
-        if not np.isfinite([threshold, temperature, far]).all() or temperature <= 0:
+        unknown = document.sequence("unknown", float) if "unknown" in document.values else ()
+        if not np.isfinite([threshold, temperature, far, *unknown]).all() or temperature <= 0:
             raise GalleryError("the gallery's calibration is damaged: calibrate it again")
-        return cls(threshold, temperature, far, document.get("background", str))
+        return cls(threshold, temperature, far, document.get("background", str), unknown)
 
 
 def false_accept_rate(calibration: Mapping[str, Any] | None) -> float | None:
@@ -63,6 +68,15 @@ def false_accept_rate(calibration: Mapping[str, Any] | None) -> float | None:
         return None if calibration is None else Calibration.from_dict(calibration).far
     except GalleryError:
         return None
+
+
+def unknown_scores(stored: Mapping[str, Any] | None, background: Background) -> tuple[float, ...]:
+    """Return the scores of photos of other species in a stored calibration; none for another background."""
+    try:
+        calibration = active_calibration(stored, background)
+    except GalleryError:  # damaged: the next calibration mends it
+        calibration = None
+    return () if calibration is None else calibration.unknown
 
 
 def active_calibration(stored: Mapping[str, Any] | None, background: Background | None) -> Calibration | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from preprocessings import CROP
@@ -19,6 +23,7 @@ from hmdrn_calibration.open_set.threshold_fit import (
     compute_threshold,
     fit_calibration,
     measure_acceptance,
+    measure_unknown,
     score_own_photos,
     score_rivals,
 )
@@ -181,6 +186,56 @@ def test_a_threshold_lies_spreads_above_the_scores_of_rivals():
     ) == pytest.approx(3)
 
 
+def test_photos_of_other_species_that_suffice_for_a_rate_set_its_threshold():
+    unknown = np.arange(99, 0, -1) / 100
+    # A new photo is above the tenth of 99 in ten of a hundred orders.
+    assert compute_threshold(FITTED, 5, RIVALS, 0.1, unknown) == pytest.approx(
+        -1 + 0.90 * (0.7 + SPREAD_FLOOR)
+    )
+
+
+def test_beyond_the_photos_of_other_species_the_tail_is_the_backgrounds():
+    unknown = np.arange(19, 0, -1) / 100
+    fitted = replace(FITTED, bounds={0.01: (3.0, 0.5), 0.05: (2.4, 0.5), 0.5: (0.0, 0.5)})
+    spreads = 0.19 + 3.0 - 2.4
+    assert compute_threshold(fitted, 5, RIVALS, 0.01, unknown) == pytest.approx(
+        -1 + spreads * (0.7 + SPREAD_FLOOR)
+    )
+
+
+@pytest.mark.parametrize(("count", "far"), [(10, 0.2), (30, 0.05), (30, 0.2), (100, 0.01)])
+def test_with_photos_of_other_species_the_rate_holds_though_the_background_errs(count, far):
+    normal = NormalDist()
+    fitted = replace(FITTED, bounds={rate: (normal.inv_cdf(1 - rate), 0.0) for rate in RATES})
+    rng = np.random.default_rng(0)
+    place = NormalDist(1.5, 0.8)  # strangers of this place score higher than those of the background
+    passing = [
+        1 - place.cdf(compute_threshold(fitted, 5, RivalScores(0, 1 - SPREAD_FLOOR), far, sample))
+        for sample in rng.normal(place.mean, place.stdev, (600, count))
+    ]
+    alone = 1 - place.cdf(compute_threshold(fitted, 5, RivalScores(0, 1 - SPREAD_FLOOR), far))
+    assert np.mean(passing) == pytest.approx(far, rel=0.2)
+    assert alone > 2 * far
+
+
+def test_photos_of_other_species_are_scored_as_on_the_device(recognizer, background, group):
+    labels = list(group)
+    species = {label: extend_species(None, label, group[label][:3]) for label in labels[:3]}
+    strangers = [group[label][:4] for label in labels[3:6]]
+    found = measure_unknown(recognizer.matcher, species, background, strangers)
+    assert list(found) == sorted(found, reverse=True)
+    assert len(found) == 12
+    rivals = score_rivals(recognizer.matcher, list(species.values()), background.operators)
+    logits = recognizer.matcher.compare(strangers[0], {}, list(species.values()))
+    against = recognizer.matcher.match(strangers[0], background.operators).logits
+    spreads = (known_scores(logits, against) - rivals.mean) / (rivals.spread + SPREAD_FLOOR)
+    assert all(np.abs(np.array(found) - value).min() < 1e-3 for value in spreads)
+    fitted = fit_calibration(recognizer.matcher, species, background, 0.2, found)
+    assert fitted.unknown == found
+    passing = rivals.mean + np.array(found) * (rivals.spread + SPREAD_FLOOR) >= fitted.threshold
+    assert passing.sum() == 2, "0.2 of 13 is 2.6: between the second and the third of twelve"
+
+
 def test_bounds_that_cross_are_put_in_order():
     crossed = ImpostorStatistics(5, 0.0, RIVALS, {0.1: (1.0, 0.0), 0.5: (0.0, 4.0)}, (0.0, 0.0))
     rivals = RivalScores(0.0, 1.0)
@@ -291,7 +346,18 @@ def test_rates_out_of_range_are_refused(recognizer, background, far):
 def test_a_damaged_calibration_is_refused():
     kept = Calibration(1.0, 2.0, 0.05, "ab" * 32).to_dict()
     assert Calibration.from_dict(kept) == Calibration(1.0, 2.0, 0.05, "ab" * 32)
-    damages = ({"temperature": 0.0}, {"threshold": "high"}, {"threshold": float("inf")}, {"background": None})
+    assert "unknown" not in kept
+    beside = Calibration(1.0, 2.0, 0.05, "ab" * 32, (1.5, -0.25))
+    assert Calibration.from_dict(json.loads(json.dumps(beside.to_dict()))) == beside
+    damages: tuple[dict[str, object], ...] = (
+        {"temperature": 0.0},
+        {"threshold": "high"},
+        {"threshold": float("inf")},
+        {"background": None},
+        {"unknown": 3.0},
+        {"unknown": ["high"]},
+        {"unknown": [float("nan")]},
+    )
     for damage in damages:
         with pytest.raises(GalleryError, match="damaged"):
             Calibration.from_dict({**kept, **damage})

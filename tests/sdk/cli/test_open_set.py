@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from outcomes import assert_refused
@@ -91,6 +92,72 @@ def test_a_gallery_that_is_there_is_calibrated_and_says_at_what_rate(
     assert load_gallery(tmp_path / "h").calibration == load_gallery(gallery).calibration
     again = hmdrn("gallery", "calibrate", gallery, "--bundle", backed, "--json").json
     assert again["far"] == 0.1, "the rate that was chosen once stays"
+
+
+@pytest.fixture
+def strangers(tmp_path):
+    """A folder of 12 photos of three species that are not in the gallery."""
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    for s, images in enumerate(draw_specimens(range(50, 53), 4, size=84)):
+        for n, image in enumerate(images):
+            Image.fromarray(image).save(folder / f"{s}-{n}.png")
+    return folder
+
+
+def test_photos_of_unknown_species_set_the_threshold_and_are_counted_from_then_on(
+    hmdrn, backed, gallery, strangers, specimens
+):
+    calibrate = ("gallery", "calibrate", gallery, "--bundle", backed, "--false-accept-rate", 0.3)
+    alone = hmdrn(*calibrate, "--json").json
+    assert (alone["unknown_photos"], alone["unknown_passing"]) == (0, None)
+    without = load_gallery(gallery).calibration
+    (strangers / "damaged.png").write_bytes(b"not an image")
+    outcome = hmdrn(*calibrate, "--unknown", strangers, "--json")
+    assert outcome.code == 0, outcome.err
+    assert "1 photo that cannot be read" in outcome.err
+    assert outcome.json["unknown_photos"] == 12
+    # 0.3 of 13 is 3.9: the threshold lies between the third and the fourth.
+    answers = hmdrn("classify", backed, strangers, "-g", gallery, "--json").json
+    known = [answer for answer in answers if answer.get("known")]
+    assert len(known) == 3
+    assert outcome.json["unknown_passing"] == [
+        {"photo": Path(answer["image"]).name, "label": answer["label"]} for answer in known
+    ]
+    fitted = load_gallery(gallery).calibration
+    assert fitted["threshold"] != without["threshold"]
+    hmdrn("enroll", backed, specimens, "-g", gallery)
+    assert load_gallery(gallery).calibration == fitted, "nothing new was enrolled"
+    again = hmdrn(*calibrate)
+    assert "fitted with the scores of 12 photos of unknown species, as before" in again.out
+    assert hmdrn(*calibrate, "--forget-unknown", "--json").json["unknown_photos"] == 0
+    assert load_gallery(gallery).calibration == without
+
+
+def test_the_cost_names_the_photos_of_unknown_species_that_pass(hmdrn, backed, gallery, strangers):
+    outcome = hmdrn("gallery", "calibrate", gallery, "-b", backed, "--far", 0.3, "--unknown", strangers)
+    assert "of 12 photos of unknown species 3 pass (" in outcome.out
+    assert ".png as " in outcome.out
+
+
+def test_photos_of_unknown_species_that_cannot_serve_are_refused(hmdrn, backed, gallery, strangers, tmp_path):
+    before = gallery.read_bytes()
+    verb = ("gallery", "calibrate", gallery, "-b", backed, "--unknown")
+    assert_refused(hmdrn(*verb, strangers, "--forget-unknown"), "exclude each other")
+    for photo in sorted(strangers.iterdir())[9:]:
+        photo.unlink()
+    assert_refused(hmdrn(*verb, strangers), "9 photos of unknown species are too few")
+    assert_refused(hmdrn(*verb, tmp_path / "missing"), "missing")
+    (tmp_path / "empty").mkdir()
+    assert_refused(hmdrn(*verb, tmp_path / "empty"), "has no photo that can be read")
+    assert gallery.read_bytes() == before
+
+
+def test_a_damaged_calibration_is_mended_by_the_next(backed, calibrated):
+    opened = load(backed, calibrated, threads=1)
+    good = opened.gallery.calibration
+    opened.gallery.calibrate({**good, "temperature": "hot"})
+    assert calibrate_threshold(opened, 0.1).to_dict() == good
 
 
 @pytest.mark.slow

@@ -149,6 +149,16 @@ def test_the_rate_shows_its_cost_before_it_is_set(studio, gallery):
     assert hmdrn.load_gallery(gallery).calibration is None
 
 
+def test_photos_of_unknown_species_count_in_the_cost_of_a_rate(studio):
+    studio.post("/gallery/rate", rate="0.1")
+    before = studio.session.preview_rate(0.1)
+    stored = studio.session.gallery.calibration
+    studio.session.gallery.calibrate({**stored, "unknown": [-50.0] * 10})
+    after = studio.session.preview_rate(0.1)
+    assert before.known != before.judged
+    assert after.known == after.judged, "all own photos score higher than these unknown ones"
+
+
 def test_the_download_is_the_file(studio, gallery):
     assert studio.client.get("/gallery/download").content == gallery.read_bytes()
 

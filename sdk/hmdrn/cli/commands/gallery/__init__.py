@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hmdrn.cli.commands.gallery import edit, inspect, sheet
+from hmdrn.cli.commands.gallery import calibrate, edit, inspect, sheet
 
 
 @click.group("gallery", invoke_without_command=True)
@@ -34,7 +34,7 @@ for _verb in (
     edit.forget,
     edit.rename,
     edit.compact,
-    edit.calibrate_gallery,
+    calibrate.calibrate_gallery,
     edit.reenroll,
 ):
     command.add_command(_verb)

@@ -11,18 +11,16 @@ import click
 from hmdrn.cli.commands.gallery.inspect import find_doubts, gallery_argument
 from hmdrn.cli.gallery_notes import warn_of_lookalikes
 from hmdrn.cli.messages import print_message
-from hmdrn.cli.options import PATH, false_accept_rate_option, json_option, option, threads_option
+from hmdrn.cli.options import PATH, json_option, option, threads_option
 from hmdrn.cli.output import print_json, print_table
-from hmdrn.cli.threshold_summary import DEFAULT_RATE, calibrate_command, describe_passing, describe_rate
+from hmdrn.cli.threshold_summary import calibrate_command
 from hmdrn.loading import load
-from hmdrn.open_set import calibrate_threshold, evaluate_acceptance, require_background
 from hmdrn_runtime.errors import GalleryError
 from hmdrn_runtime.gallery.file import check_gallery_path, edit_gallery, load_gallery, save_gallery
 from hmdrn_runtime.gallery.gallery import Gallery
 from hmdrn_runtime.gallery.labels import select_lookalikes
 from hmdrn_runtime.migration import reenroll as reenroll_gallery
 from hmdrn_runtime.open_set.threshold import false_accept_rate as stored_rate
-from hmdrn_runtime.recognizer import Recognizer
 
 
 @click.command("merge")
@@ -140,39 +138,6 @@ def compact(gallery: Path, labels: tuple[str, ...], as_json: bool) -> None:
     click.echo(
         f"{photos} photos are sums now, {gallery} has {after / 1e6:.2f} MB of {before / 1e6:.2f} MB: {lost}"
     )
-
-
-@click.command("calibrate")
-@gallery_argument
-@option("--bundle", "-b", required=True, metavar="BUNDLE", help="The bundle that GALLERY is used with.")
-@false_accept_rate_option(
-    "Share of photos of other species that may pass as known.  "
-    f"[default: the rate that GALLERY has; {DEFAULT_RATE} if it has none]"
-)
-@threads_option
-@json_option
-def calibrate_gallery(
-    gallery: Path, bundle: str, false_accept_rate: float | None, threads: int | None, as_json: bool
-) -> None:
-    """Fit the threshold between known and unknown species for GALLERY, and show its cost.
-
-    Do it again when species or photos have come or gone. The cost is the number of the gallery's own photos
-    that would pass, each compared with the others of its species.
-
-    Example: hmdrn gallery calibrate site7.gallery --bundle default --false-accept-rate 0.05
-    """
-    opened = load(bundle, threads=threads)
-    require_background(opened)
-    with edit_gallery(gallery) as target:
-        recognizer = Recognizer(opened.bundle, opened.backend, target)
-        rate = false_accept_rate or stored_rate(target.calibration) or DEFAULT_RATE
-        calibrate_threshold(recognizer, rate)
-        cost = evaluate_acceptance(recognizer)
-    if as_json:
-        values = {"gallery": str(gallery), "bundle": bundle, "far": rate}
-        print_json("gallery.calibrate", {**values, "species": len(target), "own_photos": cost.to_dict()})
-        return
-    click.echo(f"{gallery} is {describe_rate(rate)}: {describe_passing(cost)}")
 
 
 @click.command("reenroll")
