@@ -4,7 +4,8 @@ For each data set it draws galleries and counts, over the photos of clean galler
 probably wrong or to be checked; with one photo of another species of the gallery planted in each gallery,
 how often it is found; and the error of the forecasts of accuracy and of the share known (at a false-accept
 rate of `FAR`) against the truth on the species' remaining photos, for diverse photos and for bursts (each
-species from the frames of one simulated film).
+species from the frames of one simulated film). These photos are a sample too: "truth" is the mean error that
+a faultless forecast would have, from the difference of their halves.
 
     python -m benchmarks.enrollment_evidence BUNDLE DATA... --galleries 200 --cache FOLDER
 """
@@ -12,7 +13,7 @@ species from the frames of one simulated film).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class Counts:
         noticed: Those that are called probably wrong or to be checked.
         errors: Forecast less truth, in points, by kind of gallery.
         covered: True for each forecast whose interval holds the truth, by kind of gallery.
+        halves: Difference of the truths on the two halves of the photos, in points, by kind of gallery.
     """
 
     photos: int = 0
@@ -67,9 +69,15 @@ class Counts:
     noticed: int = 0
     errors: dict[str, list[float]] = field(default_factory=dict)
     covered: dict[str, list[bool]] = field(default_factory=dict)
+    halves: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, kind: str, estimate: Estimate, truth: float) -> None:
-        """Count one forecast of a share."""
+    def add(self, kind: str, estimate: Estimate, outcomes: Sequence[npt.NDArray[np.bool_]]) -> None:
+        """Count one forecast of a share; the outcomes are those of each species' photos, in random order."""
+        truth, *halves = (
+            float(np.mean([part[first::step].mean() for part in outcomes]))
+            for first, step in ((0, 1), (0, 2), (1, 2))
+        )
+        self.halves.setdefault(kind, []).append(100 * (halves[0] - halves[1]))
         self.errors.setdefault(kind, []).append(100 * (estimate.share - truth))
         self.covered.setdefault(kind, []).append(estimate.low <= truth <= estimate.high)
 
@@ -86,6 +94,8 @@ class Counts:
                 f"{kind}_error": float(np.abs(errors).mean()),
                 f"{kind}_bias": float(np.mean(errors)),
                 f"{kind}_covered": 100 * float(np.mean(self.covered[kind])),
+                # The halves are independent: half their difference varies as half their sum, the truth.
+                f"{kind}_truth": float(np.abs(self.halves[kind]).mean()) / 2,
             }
         return values
 
@@ -108,13 +118,13 @@ def add_forecasts(
         return
     right, known = [], []
     for column, label in enumerate(gallery):
-        if queries[label]:
+        if len(queries[label]) > 1:
             logits = matcher.compare(queries[label], {}, list(gallery.values()))
             scores = known_scores(logits, matcher.match(queries[label], background.operators).logits)
-            right.append((logits.argmax(axis=1) == column).mean())
-            known.append((scores >= threshold).mean())
-    counts.add(kind, forecast.accuracy, float(np.mean(right)))
-    counts.add(f"{kind}_known", forecast.known, float(np.mean(known)))
+            right.append(logits.argmax(axis=1) == column)
+            known.append(scores >= threshold)
+    counts.add(kind, forecast.accuracy, right)
+    counts.add(f"{kind}_known", forecast.known, known)
 
 
 def measure(
@@ -227,7 +237,9 @@ def main(
     if as_json:
         click.echo(json.dumps({"bundle": bundle, "split": split, "galleries": galleries, "results": results}))
         return
-    names = [name for name in results[0] if name.endswith(("wrong", "check", "found", "noticed", "error"))]
+    names = [
+        name for name in results[0] if name.endswith(("wrong", "check", "found", "noticed", "error", "truth"))
+    ]
     rows = [[str(r["data"]), str(r["way"]), *(f"{r[name]:.1f}" for name in names)] for r in results]
     print_table(f"{bundle} ({split}, {galleries} galleries)", ["data", "way", *names], rows)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 import hmdrn
-from hmdrn_runtime.enrollment.forecast import forecast_gallery
+from hmdrn_calibration.open_set.threshold_fit import score_own_photos
+from hmdrn_runtime.enrollment.forecast import _expect_known, forecast_gallery
 from hmdrn_runtime.enrollment.photo_groups import group_photos
 from hmdrn_runtime.gallery.photo_record import PhotoRecord
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
@@ -79,6 +81,30 @@ def test_the_share_known_falls_as_the_threshold_rises(recognizer):
     assert shares[0] == pytest.approx(1, abs=1e-3)
     assert shares == sorted(shares, reverse=True)
     assert shares[2] == pytest.approx(0, abs=1e-3)
+
+
+def test_the_share_known_is_that_of_normal_scores_about_those_left_out(recognizer):
+    matcher, species = recognizer.matcher, recognizer.gallery.species
+    operators = matcher.class_operands(list(species.values()))["operator"]
+    threshold = -6.0
+    scores = [score_own_photos(matcher, [one], operators) for one in species.values()]
+    # Of four photos, three quarters of the way from a species that nothing is known of.
+    expected = [0.75 * own.mean() - 0.25 + 0.6 for own in scores]
+    shares = [1 - NormalDist(mean, (1.3 + 10 / 4) ** 0.5).cdf(threshold) for mean in expected]
+    known = forecast_gallery(matcher, species, Background(operators, ()), threshold).known
+    assert known.share == pytest.approx(np.mean(shares), abs=1e-6)
+    assert 0.01 < known.share < 0.99
+
+
+def test_normal_scores_say_more_than_a_count_of_few_photos():
+    rng = np.random.default_rng(0)
+    means = rng.normal(-1, 1.4, 300)
+    scores = rng.normal(means[:, None], 1.9, (300, 5))
+    truth = np.array([1 - NormalDist(mean, 1.9).cdf(-1) for mean in means])
+    # The photos left out lack one that new photos have.
+    expected = np.array([_expect_known(own.mean() - 0.6, 5, -1) for own in scores])
+    counts = (scores >= -1).mean(axis=1)
+    assert np.abs(expected - truth).mean() < 0.8 * np.abs(counts - truth).mean()
 
 
 def test_a_gallery_of_one_species_or_of_sums_has_no_forecast(recognizer, drawn):
