@@ -25,6 +25,13 @@ ILLEGAL_ADDRESS = 700
 MAX_SIZES = {"batch": 2, "classes": 3}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections():
+    """Leave what the imports made out of the collections that end each check: most of their time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def bundle():
     return open_bundle(resolve_bundle("default"))

@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
-
 from hmdrn_runtime.errors import BackendError
 
 SOURCES = Path(__file__).parent / "cuda_stub"
@@ -31,6 +29,8 @@ def compile_stub(folder: Path, version: int = 13000) -> Path:
     """Compile the stand-in of a CUDA version, e.g. 12000, in a folder, and return the folder."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if sys.platform != "linux" or compiler is None:
+        import pytest  # not above: each process over the stand-in would import it
+
         pytest.skip("needs Linux and a C compiler: the stand-in for CUDA's driver is written in C")
     folder.mkdir(parents=True, exist_ok=True)
     flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-pthread"]

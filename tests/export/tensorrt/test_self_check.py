@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_tensorrt import FakeCuda, fake_trt, make_plan
+from fake_tensorrt import FakeCuda, fake_trt, make_plan, open_reference
 from PIL import Image
 
 from hmdrn_export.tensorrt import engines, self_check
@@ -33,6 +33,11 @@ FIGURES = {
     "nan": "outputs differ by nan",
     "swapped": r"outputs differ by \d",
 }
+
+
+@pytest.fixture(autouse=True)
+def shared_reference(monkeypatch):
+    monkeypatch.setattr(self_check, "OnnxRuntimeBackend", open_reference)
 
 
 @pytest.fixture

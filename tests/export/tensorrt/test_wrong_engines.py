@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from fake_tensorrt import FakeCuda, fake_trt, make_plan
+from fake_tensorrt import FakeCuda, fake_trt, make_plan, open_reference
 
 from hmdrn_export.tensorrt import self_check
 from hmdrn_export.tensorrt.self_check import check_engines
@@ -42,6 +42,7 @@ def check(bundle, tmp_path, monkeypatch):
     """Check engines of the stand-in, of which one may be wrong: check(graph, wrong)."""
     for name, count in (("SPECIES", 2), ("SHOTS", 1), ("QUERIES", 2)):
         monkeypatch.setattr(self_check, name, count)
+    monkeypatch.setattr(self_check, "OnnxRuntimeBackend", open_reference)
 
     def run(graph="", wrong=""):
         plans = {}

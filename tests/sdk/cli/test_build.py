@@ -9,7 +9,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from fake_tensorrt import FakeCuda, fake_trt, make_plan
+from fake_tensorrt import FakeCuda, fake_trt, make_plan, open_reference
 from gallery_files import photo
 
 from hmdrn.cli.commands import build
@@ -223,6 +223,7 @@ def test_build_reports_the_check_and_the_engines_that_it_did_not_keep(
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(self_check, "SPECIES", 2)
+    monkeypatch.setattr(self_check, "OnnxRuntimeBackend", open_reference)
     monkeypatch.setattr(engines, "build_engine", compile_graph)
     monkeypatch.setattr(build, "find_gpu", lambda: Gpu("Orin (nvgpu)", "8.7"))
     monkeypatch.setattr(build, "import_tensorrt", lambda: trt)

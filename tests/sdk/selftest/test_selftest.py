@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fake_tensorrt import FakeCuda, fake_trt, make_plan
+from fake_tensorrt import FakeCuda, fake_trt, make_plan, open_reference
 
 from hmdrn.cli.commands import selftest as command_module
 from hmdrn.doctor.report import collect_report
@@ -257,6 +257,7 @@ def stand_in(written, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "import_tensorrt", lambda: trt)
     monkeypatch.setattr(find, "find_cuda", lambda: [lambda: cuda])
     monkeypatch.setattr(opening, "find_cuda", lambda: [lambda: cuda])
+    monkeypatch.setattr(self_check, "OnnxRuntimeBackend", open_reference)
     monkeypatch.setattr(self_check, "SPECIES", 2)  # wrong engines are wrong on few photos as well
 
     def prepare(wrong=""):
