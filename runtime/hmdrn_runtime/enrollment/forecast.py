@@ -9,8 +9,10 @@ logits.
 
 A new photo is known if its score against unknown species reaches the threshold. The scores of a species'
 new photos are taken as normal, which says more than the count of a few photos that reach it. Their mean is
-that of the n groups left out, which weighs n - 1, and `PRIOR_SCORE`, which weighs 1, plus `KNOWN_GAIN`; their
-variance is `OWN_VARIANCE`, plus `PRIOR_VARIANCE / n` as that mean is unsure.
+that of the n groups left out, which weighs n - 1, and that of species in general, which weighs 1, plus
+`KNOWN_GAIN`; their variance is `OWN_VARIANCE`, plus `PRIOR_VARIANCE / n` as that mean is unsure. Species in
+general are the bundle's background species, which the network knows better by `PRIOR_LOSS`; the spread of
+their scores is the unit, so that the constants hold for networks with other scales.
 
 The constants of the accuracy were fitted on galleries of eight data sets' val splits; those of the share
 known on galleries of seven data sets' train and val splits, with 1, 2, 3, 5 and 10 photos of a species.
@@ -37,12 +39,12 @@ from hmdrn_runtime.open_set.background import Background, soft_maximum
 
 GAIN, SELF = 1.0, 10.0
 """Logits that a second further group of photos adds, and that a photo gains from a species of itself."""
-KNOWN_GAIN, SELF_SCORE = 0.6, 10.7
-"""As `GAIN` and `SELF`, for scores against unknown species; the first whatever the number of groups."""
-PRIOR_SCORE = -1.0
-"""Mean score of photos of a species that nothing is known of."""
-OWN_VARIANCE, PRIOR_VARIANCE = 1.3, 10.0
-"""Variance of the scores of a species' photos, and of what is not known of their mean without photos."""
+KNOWN_GAIN, SELF_LOSS = 0.31, 5.6
+"""As `GAIN`, whatever the number of groups, and `SELF`, for scores against unknown species; in spreads."""
+PRIOR_LOSS = 0.42
+"""Spreads by which the mean score of species that the network was not trained on is lower."""
+OWN_VARIANCE, PRIOR_VARIANCE = 0.36, 2.7
+"""Variance of the scores of a species' photos, and of their mean while it is unknown; in squared spreads."""
 SEVERAL, SINGLE = (0.637, 0.418, -0.046), (0.704, 0.266, -0.099)
 """Coefficients of the expected accuracy: a constant, one for the mean chance, and one for the logarithm of
 the number of species, of `MOST_FITTED` at most; for species of several groups of photos, and of one."""
@@ -219,17 +221,23 @@ def _judge(
     known = None
     if background is not None:
         scores = logits[:, order[label]] - soft_maximum(matcher.match(photos, background.operators).logits)
-        known = _expect_known(float(scores.mean()), views if evidence.digests else 1, threshold)
+        known = _expect_known(float(scores.mean()), views if evidence.digests else 1, background, threshold)
     logits[:, order[label]] += gain
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return _Chances(label, views, shifted / shifted.sum(axis=1, keepdims=True), known)
 
 
-def _expect_known(mean: float, views: int, threshold: float) -> float:
+def _expect_known(mean: float, views: int, background: Background, threshold: float) -> float:
     """Return the share of a species' new photos whose scores reach a threshold, from its own mean score."""
-    left_out = (mean * (views - 1) + PRIOR_SCORE) / views + KNOWN_GAIN
-    expected = left_out if views > 1 else mean - SELF_SCORE
-    variance = OWN_VARIANCE + PRIOR_VARIANCE / views
+    several = views > 1
+    statistics = min(background.impostors, key=lambda one: abs(one.shots - (5 if several else 2)))
+    unit = statistics.rivals.spread
+    prior = statistics.own - PRIOR_LOSS * unit
+    if several:
+        expected = (mean * (views - 1) + prior) / views + KNOWN_GAIN * unit
+    else:  # two photos without one are one, as here
+        expected = (mean - SELF_LOSS * unit + prior) / 2
+    variance = (OWN_VARIANCE + PRIOR_VARIANCE / views) * unit**2
     return math.erfc((threshold - expected) / (2 * variance) ** 0.5) / 2
 
 

@@ -14,7 +14,7 @@ from hmdrn_runtime.enrollment.forecast import _expect_known, forecast_gallery
 from hmdrn_runtime.enrollment.photo_groups import group_photos
 from hmdrn_runtime.gallery.photo_record import PhotoRecord
 from hmdrn_runtime.gallery.photo_statistics import PhotoStatistics
-from hmdrn_runtime.open_set.background import Background
+from hmdrn_runtime.open_set.background import Background, ImpostorStatistics, RivalScores
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 
@@ -73,10 +73,9 @@ def test_photos_of_one_scene_promise_less_for_sure(recognizer, drawn):
 
 def test_the_share_known_falls_as_the_threshold_rises(recognizer):
     matcher, species = recognizer.matcher, recognizer.gallery.species
-    operators = matcher.class_operands(list(species.values()))["operator"]
-    background = Background(operators, ())
     shares = [
-        forecast_gallery(matcher, species, background, threshold).known.share for threshold in (-50, 0, 50)
+        forecast_gallery(matcher, species, recognizer.background, threshold).known.share
+        for threshold in (-50, -5, 50)
     ]
     assert shares[0] == pytest.approx(1, abs=1e-3)
     assert shares == sorted(shares, reverse=True)
@@ -85,15 +84,28 @@ def test_the_share_known_falls_as_the_threshold_rises(recognizer):
 
 def test_the_share_known_is_that_of_normal_scores_about_those_left_out(recognizer):
     matcher, species = recognizer.matcher, recognizer.gallery.species
-    operators = matcher.class_operands(list(species.values()))["operator"]
-    threshold = -6.0
-    scores = [score_own_photos(matcher, [one], operators) for one in species.values()]
-    # Of four photos, three quarters of the way from a species that nothing is known of.
-    expected = [0.75 * own.mean() - 0.25 + 0.6 for own in scores]
-    shares = [1 - NormalDist(mean, (1.3 + 10 / 4) ** 0.5).cdf(threshold) for mean in expected]
-    known = forecast_gallery(matcher, species, Background(operators, ()), threshold).known
+    background = recognizer.background
+    (statistics,) = [one for one in background.impostors if one.shots == 5]
+    spread = statistics.rivals.spread
+    scores = [score_own_photos(matcher, [one], background.operators) for one in species.values()]
+    threshold = float(np.mean(np.concatenate(scores)))
+    # Of four photos, three quarters of the way from species in general.
+    means = [0.75 * own.mean() + 0.25 * (statistics.own - 0.42 * spread) + 0.31 * spread for own in scores]
+    width = spread * (0.36 + 2.7 / 4) ** 0.5
+    shares = [1 - NormalDist(mean, width).cdf(threshold) for mean in means]
+    known = forecast_gallery(matcher, species, background, threshold).known
     assert known.share == pytest.approx(np.mean(shares), abs=1e-6)
-    assert 0.01 < known.share < 0.99
+    assert 0.05 < known.share < 0.95
+
+
+def _background(scale: float) -> Background:
+    """A background whose species' scores are those of the default model, or at another scale."""
+    rivals = RivalScores(-6 * scale, 1.9 * scale)
+    statistics = [
+        ImpostorStatistics(shots, own * scale, rivals, {}, (0.0, 0.0))
+        for shots, own in ((2, -4.2), (5, -0.2))
+    ]
+    return Background(np.zeros((0, 1), np.float32), tuple(statistics))
 
 
 def test_normal_scores_say_more_than_a_count_of_few_photos():
@@ -102,9 +114,16 @@ def test_normal_scores_say_more_than_a_count_of_few_photos():
     scores = rng.normal(means[:, None], 1.9, (300, 5))
     truth = np.array([1 - NormalDist(mean, 1.9).cdf(-1) for mean in means])
     # The photos left out lack one that new photos have.
-    expected = np.array([_expect_known(own.mean() - 0.6, 5, -1) for own in scores])
+    expected = np.array([_expect_known(own.mean() - 0.6, 5, _background(1), -1) for own in scores])
     counts = (scores >= -1).mean(axis=1)
     assert np.abs(expected - truth).mean() < 0.8 * np.abs(counts - truth).mean()
+
+
+@pytest.mark.parametrize("views", [1, 5])
+def test_the_share_known_does_not_depend_on_the_scale_of_the_scores(views):
+    share = _expect_known(3.0, views, _background(1), -2.0)
+    assert 0 < share < 1
+    assert _expect_known(1.5, views, _background(0.5), -1.0) == pytest.approx(share)
 
 
 def test_a_gallery_of_one_species_or_of_sums_has_no_forecast(recognizer, drawn):
