@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,9 +85,7 @@ def calibrate_threshold(
             )
         batches = _compute_batches(recognizer, photos)
         scores = measure_unknown(matcher, gallery.species, background, batches) if photos else ()
-    calibration = fit_calibration(matcher, gallery.species, background, far, scores)
-    recognizer.gallery.calibrate(calibration.to_dict())
-    return calibration
+    return _fit(recognizer, background, far, scores)
 
 
 def _compute_batches(
@@ -98,7 +97,9 @@ def _compute_batches(
         yield recognizer.matcher.compute_statistics(np.stack([photo.pixels for photo in prepared]))
 
 
-def recalibrate_threshold(recognizer: Recognizer, far: float | None = None) -> None:
+def recalibrate_threshold(
+    recognizer: Recognizer, far: float | None = None, before: Mapping[str, Any] | None = None
+) -> None:
     """Fit a gallery's threshold anew after a change of its species.
 
     Nothing is done without a rate, a species or a background.
@@ -106,10 +107,20 @@ def recalibrate_threshold(recognizer: Recognizer, far: float | None = None) -> N
     Args:
         recognizer: Recognizer with the changed gallery.
         far: As in `calibrate_threshold`; the rate of the gallery's calibration if None.
+        before: Calibration that takes the place of one that the change has dropped.
     """
-    far = far or false_accept_rate(recognizer.gallery.calibration)
-    if far is not None and len(recognizer.gallery) and recognizer.background is not None:
-        calibrate_threshold(recognizer, far)
+    stored, background = recognizer.gallery.calibration or before, recognizer.background
+    far = far or false_accept_rate(stored)
+    if far is not None and len(recognizer.gallery) and background is not None:
+        _fit(recognizer, background, far, unknown_scores(stored, background))
+
+
+def _fit(recognizer: Recognizer, background: Background, far: float, scores: Sequence[float]) -> Calibration:
+    """Fit a gallery's threshold, also with scores of unknown photos, and store it."""
+    gallery = recognizer.gallery
+    calibration = fit_calibration(recognizer.matcher, gallery.species, background, far, scores)
+    gallery.calibrate(calibration.to_dict())
+    return calibration
 
 
 def evaluate_acceptance(recognizer: Recognizer) -> AcceptanceReport:

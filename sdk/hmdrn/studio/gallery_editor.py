@@ -155,12 +155,12 @@ class GalleryEditor:
         describes it; the last one in the gallery's history if None.
         """
         with self._lock:
-            before, old_rate = self.gallery.state, self.rate
+            before = self.gallery.state
             path, files = self.gallery_path.resolve(), self.gallery.files
             stamp = files.get(path)
 
             def recalibrate() -> None:
-                recalibrate_threshold(self.recognizer, self.rate or (old_rate if keep_rate else None))
+                recalibrate_threshold(self.recognizer, before=before.calibration if keep_rate else None)
 
             try:
                 yield

@@ -119,11 +119,14 @@ def test_a_merged_gallery_keeps_the_rate_and_undoes(studio, gallery, tmp_path):
     with hmdrn.edit_gallery(other) as changed:
         changed.rename(FIRST, "From elsewhere")
     studio.post("/gallery/rate", rate="0.1")
+    calibration = studio.session.gallery.calibration
+    studio.session.gallery.calibrate({**calibration, "unknown": [0.5] * 10})
     upload = ("gallery", ("../../etc/other.gallery", other.read_bytes(), "application/octet-stream"))
     text = studio.post("/gallery/merge", files=[upload])
     assert "1 new species" in text
     assert "From elsewhere" in labels(gallery)
     assert studio.session.rate == pytest.approx(0.1)
+    assert studio.session.gallery.calibration["unknown"] == [0.5] * 10
     studio.post("/gallery/undo")
     assert "From elsewhere" not in labels(gallery)
     assert studio.session.rate == pytest.approx(0.1)

@@ -18,6 +18,7 @@ from hmdrn_runtime.datasets.reading import PhotoReader, describe_unreadable
 from hmdrn_runtime.errors import DatasetError
 from hmdrn_runtime.gallery.file import edit_gallery
 from hmdrn_runtime.images.quality import PreparedPhoto, prepare_photo
+from hmdrn_runtime.messages import abbreviate_names
 from hmdrn_runtime.open_set.threshold import false_accept_rate as stored_rate
 from hmdrn_runtime.recognizer import Recognizer
 
@@ -75,7 +76,7 @@ def calibrate_gallery(
         return
     parts = [describe_passing(cost)]
     if photos:
-        names = ", ".join(f"{name} as {label}" for name, label in passing)
+        names = abbreviate_names([f"{name} as {label}" for name, label in passing])
         shown = f" ({names})" if names else ""
         parts.insert(0, f"of {len(photos)} photos of unknown species {len(passing)} pass{shown}")
     elif counted:
