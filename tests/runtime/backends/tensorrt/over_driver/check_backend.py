@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -115,15 +116,16 @@ def test_a_forked_process_says_what_to_do_and_frees_nothing(backend, driver, pix
     resident = [backend.place(operator[:2])]
     inputs = {"images": pixels[:1], "operator": resident[0]}
     expected = backend.run("classify", inputs)
-    before = driver.remaining()
+    before, (execution,) = driver.remaining(), map(weakref.ref, backend._pools["classify"]._idle)
 
     def child():
         for call in (lambda: backend.run("classify", inputs), lambda: backend.place(operator)):
             with pytest.raises(BackendError, match="load in each worker"):
                 call()
+        backend.close()  # as at the end of the process
         resident.clear(), inputs.clear(), vars(backend).clear()
         gc.collect()
-        return driver.remaining() == before
+        return driver.remaining() == before and execution() is not None
 
     assert fork(child) == "True"
     assert_equal(backend.run("classify", inputs), expected)
