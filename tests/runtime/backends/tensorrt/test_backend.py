@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from fake_tensorrt import FakeCuda, fake_trt, make_plan
 
+from hmdrn.loading import resolve_bundle
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.backends.tensorrt.backend import TensorRTBackend
 from hmdrn_runtime.backends.tensorrt.batching import (
@@ -36,8 +37,8 @@ MAX_SIZES = {"batch": 2, "classes": 3}
 
 
 @pytest.fixture(scope="module")
-def bundle(exported):
-    return open_bundle(exported("conv4", "ridge"))
+def bundle():
+    return open_bundle(resolve_bundle("default"))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def reference(bundle):
 
 @pytest.fixture(scope="module")
 def pixels():
-    return draw_specimens([0, 1, 2], 2, size=84).reshape(-1, 84, 84, 3)
+    return draw_specimens([0, 1, 2], 2, size=128).reshape(-1, 128, 128, 3)
 
 
 @pytest.fixture
@@ -107,23 +108,23 @@ def test_runs_on_an_accelerator_are_not_captured(opened, pixels, operator):
 
 def test_placed_arrays_stay_on_the_device_and_are_read_block_by_block(opened, reference, pixels, operator):
     cuda = FakeCuda()
-    backend = opened(cuda)
+    backend = opened(cuda, {"batch": 2, "classes": 6})
     mine, before = operator.copy(), set(cuda.memory)
     placed = backend.place(mine)
-    # One class of padding: the last block is as large as the others.
-    assert [cuda.memory[address] for address in cuda.memory.keys() - before] == [mine.nbytes // 8 * 9]
+    # Four classes of padding: the last block is as large as the other.
+    assert [cuda.memory[address] for address in cuda.memory.keys() - before] == [mine.nbytes // 8 * 12]
     mine[:] = 0
     expected = reference.run("classify", {"images": pixels, "operator": operator})
     for _ in range(2):
         assert_equal(backend.run("classify", {"images": pixels, "operator": placed}), expected)
     # Blocks are read in place: no other allocation is as large as one of them.
-    assert sum(size >= operator[:3].nbytes for size in cuda.memory.values()) == 1
+    assert sum(size >= operator[:6].nbytes for size in cuda.memory.values()) == 1
 
 
 def test_blocks_at_unaligned_addresses_are_moved_on_the_device(opened, reference, pixels, operator):
     class Skewed(FakeCuda):
         def allocate(self, size):
-            whole = size == operator.nbytes
+            whole = size >= operator.nbytes
             return self._allocate(size, self.memory, skew=64 if whole else 0)
 
     backend = opened(Skewed())
@@ -239,14 +240,14 @@ def test_layers_are_timed_by_tensorrts_profiler_block_by_block(opened, pixels, o
     ("inputs", "match"),
     [
         ({}, "it was given nothing, and takes images"),
-        ({"pictures": np.zeros((1, 84, 84, 3), np.uint8)}, "given pictures, and takes images"),
+        ({"pictures": np.zeros((1, 128, 128, 3), np.uint8)}, "given pictures, and takes images"),
         (
-            {"images": np.zeros((1, 84, 80, 3), np.uint8)},
-            r"images uint8\[1, 84, 80, 3\], and takes uint8\[batch",
+            {"images": np.zeros((1, 128, 80, 3), np.uint8)},
+            r"images uint8\[1, 128, 80, 3\], and takes uint8\[batch",
         ),
-        ({"images": np.zeros((84, 84, 3), np.uint8)}, "takes uint8"),
-        ({"images": np.zeros((1, 84, 84, 3), np.float32)}, "images float32"),
-        ({"images": np.zeros((0, 84, 84, 3), np.uint8)}, r"uint8\[0, 84"),
+        ({"images": np.zeros((128, 128, 3), np.uint8)}, "takes uint8"),
+        ({"images": np.zeros((1, 128, 128, 3), np.float32)}, "images float32"),
+        ({"images": np.zeros((0, 128, 128, 3), np.uint8)}, r"uint8\[0, 128"),
     ],
 )
 def test_wrong_inputs_are_refused_before_they_reach_the_device(opened, inputs, match):
