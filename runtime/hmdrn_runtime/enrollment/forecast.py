@@ -53,6 +53,9 @@ MOST_EXPECTED = 0.99
 """Most accuracy that is expected: the fit exceeds 1 for two or three species that are far apart."""
 PRIOR = 5
 """Groups of photos that the gallery's mean counts as in a species' forecast."""
+ERROR, SINGLE_ERROR, KNOWN_ERROR = 0.02, 0.1, 0.05
+"""Errors of a forecast that more photos do not lessen, as standard deviations: of the accuracy, of that of
+species of one group, and of the share known."""
 MAX_SPECIES = 100
 """Species that are compared; of larger galleries every n-th."""
 MIN_MIXED = 0.1
@@ -178,19 +181,26 @@ def forecast_gallery(
     own = np.array([part.labels[:, order[part.label]].mean() for part in chances])
     views = np.array([part.views for part in chances])
     right = np.array([_correct(share, count, len(gallery)) for share, count in zip(own, views, strict=True)])
-    overall = _estimate(float(right.mean()), int(views.sum()), not (views > 1).all())
+    error = ERROR if (views > 1).all() else SINGLE_ERROR
+    overall = _estimate(float(right.mean()), int(views.sum()), error)
     shares = [part.known for part in chances if part.known is not None]
     return Forecast(
         overall,
-        _estimate(float(np.mean(shares)), int(views.sum())) if shares else None,
+        _estimate(float(np.mean(shares)), int(views.sum()), KNOWN_ERROR) if shares else None,
         tuple(
             SpeciesForecast(
                 part.label,
                 part.views,
-                _estimate(_shrink(float(right[i]), part.views, overall.share), part.views, part.views < 2),
+                _estimate(
+                    _shrink(float(right[i]), part.views, overall.share),
+                    part.views,
+                    ERROR if part.views > 1 else SINGLE_ERROR,
+                ),
                 None
                 if part.known is None
-                else _estimate(_shrink(part.known, part.views, float(np.mean(shares))), part.views),
+                else _estimate(
+                    _shrink(part.known, part.views, float(np.mean(shares))), part.views, KNOWN_ERROR
+                ),
             )
             for i, part in enumerate(chances)
         ),
@@ -230,12 +240,13 @@ def _judge(
 def _expect_known(mean: float, views: int, background: Background, threshold: float) -> float:
     """Return the share of a species' new photos whose scores reach a threshold, from its own mean score."""
     several = views > 1
-    statistics = min(background.impostors, key=lambda one: abs(one.shots - (5 if several else 2)))
+    statistics = min(background.impostors, key=lambda entry: abs(entry.shots - (5 if several else 2)))
     unit = statistics.rivals.spread
     prior = statistics.own - PRIOR_LOSS * unit
     if several:
         expected = (mean * (views - 1) + prior) / views + KNOWN_GAIN * unit
-    else:  # two photos without one are one, as here
+    else:
+        # Each of two photos was compared with the other alone, as new photos are with this group.
         expected = (mean - SELF_LOSS * unit + prior) / 2
     variance = (OWN_VARIANCE + PRIOR_VARIANCE / views) * unit**2
     return math.erfc((threshold - expected) / (2 * variance) ** 0.5) / 2
@@ -251,9 +262,9 @@ def _shrink(share: float, views: int, mean: float) -> float:
     return (views * share + PRIOR * mean) / (views + PRIOR)
 
 
-def _estimate(share: float, views: int, single: bool = False) -> Estimate:
-    """Return an estimate with an interval of two standard deviations of the forecasts' errors."""
-    variance = share * (1 - share) / max(views, 3) + (0.1 if single else 0.02) ** 2
+def _estimate(share: float, views: int, error: float) -> Estimate:
+    """Return an estimate with an interval of two standard deviations, of few views and of an error beside."""
+    variance = share * (1 - share) / max(views, 3) + error**2
     width = 2 * variance**0.5
     return Estimate(share, max(0.0, share - width), min(1.0, share + width))
 
