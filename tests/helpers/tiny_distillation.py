@@ -44,5 +44,5 @@ def student() -> HMDRN:
     return HMDRN(NETWORK)
 
 
-def trainer(config: DistillationConfig = CONFIG) -> DistillationTrainer:
-    return DistillationTrainer(student(), Sampler(groups(), config), config, Workers())
+def trainer(config: DistillationConfig = CONFIG, guide: HMDRN | None = None) -> DistillationTrainer:
+    return DistillationTrainer(student(), Sampler(groups(), config), config, Workers(), guide)

@@ -30,6 +30,9 @@ class DistillationConfig(TrainingConfig):
             the teacher's features.
         class_weight: Weight of the classification beside the episodes.
         episode_teacher_weight: Weight of both teacher losses beside the episodes, by their weight before.
+        episode_weight: Weight of the true classes of an episode.
+        guide_weight: Weight of the distance to a guide's answers, where there is a guide.
+        guide_map_weight: Weight of the distance to a guide's maps, relative to their size.
         hard_share: Share of the episodes whose classes are neighbors in the teacher's features.
         averaging: Decay of the moving average of the weights; the average is the result.
         class_power: Groups are drawn for episodes by their number of classes to this power.
@@ -64,6 +67,9 @@ class DistillationConfig(TrainingConfig):
     relation_weight: float = 4.0
     class_weight: float = 0.3
     episode_teacher_weight: float = 0.5
+    episode_weight: float = 1.0
+    guide_weight: float = 1.0
+    guide_map_weight: float = 0.5
     hard_share: float = 0.4
     averaging: float = 0.995
     class_power: float = 0.7
@@ -77,7 +83,8 @@ class DistillationConfig(TrainingConfig):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
         losses = ("teacher_weight", "episode_teacher_weight", "relation_weight")
-        weights = ("mid_weight", "class_weight", *losses)
+        guide = ("episode_weight", "guide_weight", "guide_map_weight")
+        weights = ("mid_weight", "class_weight", *losses, *guide)
         for name in (*weights, "frozen_stages", "episode_backbone_rate", "stage_decay"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it must be 0 or more")

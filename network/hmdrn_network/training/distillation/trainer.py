@@ -15,7 +15,7 @@ from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.base_trainer import BaseTrainer, measure_accuracy, parameter_groups
 from hmdrn_network.training.distillation.config import DistillationConfig
-from hmdrn_network.training.distillation.sampling import CachedBatch, Sampler
+from hmdrn_network.training.distillation.sampling import CachedBatch, CachedEpisode, Sampler
 from hmdrn_network.training.workers import Workers
 
 
@@ -55,6 +55,8 @@ class DistillationTrainer(BaseTrainer):
         sampler: Draws from the cached groups.
         config: Settings; batch and episode are those of one process.
         workers: This process among others that train the same network.
+        guide: Network with the same frozen stages, side and levels, whose answers to the episodes the student
+            learns (Hinton et al., 2015); None for none.
     """
 
     config: DistillationConfig
@@ -65,9 +67,11 @@ class DistillationTrainer(BaseTrainer):
         sampler: Sampler,
         config: DistillationConfig,
         workers: Workers = Workers(),  # noqa: B008 (immutable)
+        guide: HMDRN | None = None,
     ) -> None:
         super().__init__(network, config, workers)
         self.sampler = sampler
+        self.guide = None if guide is None else guide.eval().requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             widths = {teacher: len(center) for teacher, center in sampler.centers.items()}
@@ -184,13 +188,40 @@ class DistillationTrainer(BaseTrainer):
         episode = self.sampler.draw_episode(rng)
         maps, pooled = self._compute_maps(episode.batch)
         logits, _ = self.student.compare_episode(maps, episode.way, episode.shot)
-        loss = F.cross_entropy(logits, episode.targets)
+        loss = config.episode_weight * F.cross_entropy(logits, episode.targets)
+        if self.guide is not None:
+            loss = loss + self._guide_loss(self.guide, episode, maps, logits)
         if config.class_weight:
             loss = loss + config.class_weight * self._classification_loss(maps, episode.batch.targets)[0]
         if config.episode_teacher_weight:
             first = maps[self.student.config.levels[0]].mean(dim=(2, 3))
             loss = loss + config.episode_teacher_weight * self._teacher_loss(episode.batch, pooled, first)
         return loss, measure_accuracy(logits, episode.targets)
+
+    def _guide_loss(
+        self, guide: HMDRN, episode: CachedEpisode, maps: dict[LevelName, Tensor], logits: Tensor
+    ) -> Tensor:
+        """Return the distance of answers and maps from those of the guide."""
+        config = self.config
+        with torch.no_grad():
+            theirs = guide.project(guide.backbone(episode.batch.maps, config.frozen_stages))
+            answers, _ = guide.compare_episode(theirs, episode.way, episode.shot)
+        total = config.guide_weight * answer_distance(logits, answers)
+        for name, level in maps.items():
+            size = theirs[name].square().mean()
+            total = total + config.guide_map_weight * (level - theirs[name]).square().mean() / size
+        return total
+
+
+def answer_distance(logits: Tensor, answers: Tensor) -> Tensor:
+    """Return the mean Kullback-Leibler divergence of the student's probabilities from the guide's.
+
+    Args:
+        logits: The student's, (N, C).
+        answers: The guide's, (N, C).
+    """
+    ours, theirs = F.log_softmax(logits, dim=1), F.log_softmax(answers, dim=1)
+    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
 def feature_distance(predicted: Tensor, features: Tensor) -> Tensor:

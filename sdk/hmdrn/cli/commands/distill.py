@@ -21,6 +21,7 @@ from hmdrn_runtime.io.files import expand_path
 @option("--output", "-o", required=True, type=PATH, help="Folder of the run.")
 @option("--recipe", default="default", help="Recipe of the package, or a JSON file.")
 @option("--init", metavar="CHECKPOINT", help="Continue from these weights; `default` for the package's.")
+@option("--guide", metavar="CHECKPOINT", help="Network whose answers to the episodes are learned too.")
 @option("--teachers", type=PATH, help="Folder of the teachers that the recipe names.")
 @option("--cache", type=PATH, help="Folder of the caches; OUTPUT/cache by default.")
 @option("--save-every", type=FiniteRange(0), default=180.0, help="Seconds between two states.")
@@ -31,6 +32,7 @@ def command(
     output: Path,
     recipe: str,
     init: str | None,
+    guide: str | None,
     teachers: Path | None,
     cache: Path | None,
     save_every: float,
@@ -58,7 +60,10 @@ def command(
     output = expand_path(output, TrainingError)
     cache = output / "cache" if cache is None else expand_path(cache, TrainingError)
     settings = load_recipe(recipe)
-    start = None if init is None else load_checkpoint(resolve_checkpoint(init)).network
+    start, leader = (
+        None if given is None else load_checkpoint(resolve_checkpoint(given)).network
+        for given in (init, guide)
+    )
     threads = share_cores()
     with progress() as report:
         if strict_data:
@@ -72,7 +77,7 @@ def command(
         return
     with progress() as report:
         try:
-            distill(settings, prepared, output, TrainingDisplay(report), save_every, start)
+            distill(settings, prepared, output, TrainingDisplay(report), save_every, start, leader)
         except KeyboardInterrupt:
             click.echo(f"the run is saved in {output}: the same command continues it", err=True)
             raise

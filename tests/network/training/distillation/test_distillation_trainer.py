@@ -5,7 +5,7 @@ import io
 
 import pytest
 import torch
-from tiny_distillation import CONFIG, trainer
+from tiny_distillation import CONFIG, student, trainer
 
 from hmdrn_runtime.errors import TrainingError
 
@@ -94,6 +94,30 @@ def test_a_few_steps_learn_the_classes():
     config = dataclasses.replace(CONFIG, pretrain_steps=25, pretrain_batch=32, warmup=5)
     accuracies = [p.accuracy for p in trainer(config).run(25)]
     assert sum(accuracies[-5:]) / 5 > sum(accuracies[:5]) / 5 + 0.3
+
+
+EPISODES_ALONE = dataclasses.replace(
+    CONFIG, pretrain_steps=0, episodes=8, class_weight=0.0, episode_teacher_weight=0.0, episode_weight=0.0
+)
+
+
+def test_a_student_that_is_its_own_guide_has_nothing_to_learn_from_it():
+    (first, *_) = trainer(EPISODES_ALONE, guide=student()).run(1)
+    assert first.loss == pytest.approx(0, abs=1e-5)
+
+
+def test_a_student_learns_the_answers_of_its_guide_which_stays_as_it_is():
+    torch.manual_seed(5)
+    guide = student()
+    for module in (guide.transformers, guide.heads, guide.projections):
+        for weight in module.parameters():
+            torch.nn.init.normal_(weight, weight.mean().item(), 0.1)
+    before = {name: value.clone() for name, value in guide.state_dict().items()}
+    run = trainer(EPISODES_ALONE, guide=guide)
+    losses = [progress.loss for progress in run.run()]
+    assert losses[0] > 0.01
+    assert losses[-1] < losses[0]
+    assert all(torch.equal(value, guide.state_dict()[name]) for name, value in before.items())
 
 
 def test_other_settings_are_refused_by_name():

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from hmdrn_network.training.distillation.trainer import feature_distance, relation_distance
+from hmdrn_network.training.distillation.trainer import answer_distance, feature_distance, relation_distance
+
+
+def test_answer_distance_is_the_mean_divergence_of_the_probabilities():
+    logits, answers = np.random.default_rng(2).normal(size=(2, 5, 4))
+    p, q = (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True) for x in (answers, logits))
+    expected = (p * np.log(p / q)).sum(axis=1).mean()
+    assert answer_distance(torch.from_numpy(logits), torch.from_numpy(answers)).item() == pytest.approx(
+        expected
+    )
 
 
 def test_feature_distance_is_one_minus_the_mean_cosine():

