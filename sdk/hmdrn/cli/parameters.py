@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,3 +42,10 @@ def parse_region(context: click.Context, option: click.Parameter, value: str | N
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is not four numbers, such as 100,50,420,370") from error
     return x0, y0, x1, y1
+
+
+def parse_moment(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
+    """Parse an option's time, in the local time zone unless it has one; see `visits.filter.parse_time`."""
+    from hmdrn.visits.filter import parse_time
+
+    return None if value is None else parse_time(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hmdrn.cli.options import PATH, option
-from hmdrn.cli.parameters import FiniteRange
+from hmdrn.cli.parameters import FiniteRange, parse_moment
 from hmdrn.watching.seen_photos import STATE_NAME
 
 
@@ -46,6 +46,13 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "is at the start.",
         ),
         option("--loop", is_flag=True, help="Start a file or folder again at its end; frame numbers go on."),
+        option(
+            "--start",
+            metavar="TIME",
+            callback=parse_moment,
+            help="When the recording of a video began, such as 2026-05-01T08:30.  [default: its file's last "
+            "change less its length]",
+        ),
         option(
             "--stall-after",
             type=FiniteRange(0.1),

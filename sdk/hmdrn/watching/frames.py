@@ -25,7 +25,7 @@ class Frame:
         index: Number among all frames that were read, from 0; of a file, its place in it.
         position: Seconds: of a file, in the video; of a live source, since watching began.
         time: Time of capture, in seconds since 1970 (UTC); of a photo by its EXIF, else of its file's last
-            change.
+            change; of a video by its start, see `watch`.
         captured: The moment when the driver, decoder or network handed the frame over, on the monotonic
             clock that latencies are measured with; it is after the exposure.
         pixels: The pixels as captured.

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from hmdrn.watching.captures import open_capture
+from hmdrn.watching.film_time import find_film_start
 from hmdrn.watching.frames import Frame
 from hmdrn.watching.opencv import READER_THREAD_NAME
 from hmdrn.watching.sources import Source
@@ -102,6 +103,7 @@ class ReaderThread:
             self.rate = capture.rate
             begin = self.last_frame_time = time.monotonic()
             paced = not self._source.live and not self._every_frame
+            film_start = self._find_film_start(capture.frames / capture.rate)
             count = 0
             while not self._closed:
                 pixels = capture.read()
@@ -117,10 +119,20 @@ class ReaderThread:
                         self._changed.wait_for(lambda: self._closed, max(0.0, delay))
                 captured = time.monotonic()
                 position = captured - self._start if self._source.live else self._index / capture.rate
-                taken = find_capture_time(pixels).timestamp() if isinstance(pixels, Path) else time.time()
+                if isinstance(pixels, Path):
+                    taken = find_capture_time(pixels).timestamp()
+                else:
+                    taken = time.time() if film_start is None else film_start + position
                 self._put(Frame(self._index, position, taken, captured, pixels))
                 self._index += 1
                 count += 1
+
+    def _find_film_start(self, seconds: float) -> float | None:
+        """Return when a film of this length begins, in seconds since 1970; None for the present time."""
+        source = self._source
+        if source.path is None or not source.is_recording:
+            return None
+        return find_film_start(source.path, seconds) if source.start is None else source.start
 
     def _put(self, frame: Frame) -> None:
         with self._changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,9 @@ class Source:
         name: The name in messages; never holds a password.
         seen_file: Of a folder that is followed, the file of its photos that were answered; else None.
         poll: Seconds between two requests to an address that serves single pictures; None to find out.
+        is_recording: Whether it is a video whose frames have the times of its recording; else they have the
+            present time.
+        start: When the recording began, in seconds since 1970; None to find out by the file.
     """
 
     kind: SourceKind
@@ -53,6 +57,8 @@ class Source:
     name: str
     seen_file: Path | None = None
     poll: float | None = None
+    is_recording: bool = False
+    start: float | None = None
 
     @property
     def path(self) -> Path | None:
@@ -139,6 +145,26 @@ def poll_source(source: Source, seconds: float | None) -> Source:
     if not source.is_http:
         raise SourceError(f"cannot poll {source.name}: give an address with http:// or https://")
     return replace(source, poll=float(seconds))
+
+
+def date_source(source: Source, start: datetime | None, is_played: bool) -> Source:
+    """Return a video as a recording, unless it is played like a camera; other sources as they are.
+
+    Args:
+        source: The source.
+        start: When the recording began; None to find out by the file.
+        is_played: Whether it is looped, or late frames are dropped.
+
+    Raises:
+        SourceError: There is a start, but the source is not a recording.
+    """
+    if source.kind == "video" and not is_played:
+        return replace(source, is_recording=True, start=None if start is None else start.timestamp())
+    if start is not None:
+        raise SourceError(
+            f"cannot date {source.name}: start is for a video of which every frame is answered once"
+        )
+    return source
 
 
 def _is_number(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime
 
 from hmdrn.loading import load
 from hmdrn.watching.detector_input import BoxSource
@@ -12,7 +13,7 @@ from hmdrn.watching.frames import Detector
 from hmdrn.watching.results import SourceEvent
 from hmdrn.watching.settings import NO_SMOOTHING, WatchSettings
 from hmdrn.watching.smoothing import Smoothing
-from hmdrn.watching.sources import Source, follow_source, parse_source, poll_source
+from hmdrn.watching.sources import Source, date_source, follow_source, parse_source, poll_source
 from hmdrn.watching.watch_loop import Watch
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.images.preprocessing import Box
@@ -30,6 +31,7 @@ def watch(
     loop: bool = False,
     follow: bool | str | os.PathLike[str] = False,
     poll: float | None = None,
+    start: datetime | None = None,
     smoothing: Smoothing | None = None,
     stall_after: float = 5.0,
     max_frames: int | None = None,
@@ -67,6 +69,9 @@ def watch(
             is given, so that a restart does not repeat them.
         poll: Seconds between two requests to an HTTP camera that serves one picture for each; if None, they
             are a second apart where such a camera is noticed.
+        start: When the recording of a video began, in the local time zone unless it has one; None for its
+            file's last change less its length. A video that loops, or of which frames are dropped, is played
+            like a camera: its frames have the present time.
         smoothing: Settings of label smoothing; `Smoothing()` if None, but `Smoothing(0, 0, 1)`, every picture
             by itself, for a folder and with `poll`.
         stall_after: Seconds without a frame after which a live source counts as stalled, above 0.
@@ -91,8 +96,10 @@ def watch(
         ...     label = result.label
     """
     parsed = poll_source(follow_source(parse_source(source), follow, loop), poll)
+    every_frame = not parsed.live if every_frame is None else every_frame
+    parsed = date_source(parsed, start, is_played=loop or not every_frame)
     settings = WatchSettings(
-        every_frame=not parsed.live if every_frame is None else every_frame,
+        every_frame=every_frame,
         smoothing=_choose_smoothing(parsed) if smoothing is None else smoothing,
         region=region,
         boxes=_check_boxes(boxes),
