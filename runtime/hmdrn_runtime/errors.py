@@ -138,6 +138,15 @@ class GraphRefusedError(BackendError):
     """
 
 
+class WrongEnginesError(BackendError):
+    """Engines that a compiler made, whose answers differ from the bundle's by more than their tolerances.
+
+    Examples:
+        >>> issubclass(hmdrn.WrongEnginesError, hmdrn.BackendError)
+        True
+    """
+
+
 class CheckpointError(HmdrnError):
     """Trained weights that cannot be read, or that are not those of an HMDRN.
 

@@ -110,6 +110,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time the table below 
     from hmdrn_runtime.errors import SourceError as SourceError
     from hmdrn_runtime.errors import TrainingError as TrainingError
     from hmdrn_runtime.errors import VerificationError as VerificationError
+    from hmdrn_runtime.errors import WrongEnginesError as WrongEnginesError
     from hmdrn_runtime.evaluation.evaluation import AccuracyDifference as AccuracyDifference
     from hmdrn_runtime.evaluation.evaluation import BundleScorer as BundleScorer
     from hmdrn_runtime.evaluation.evaluation import EpisodeSetting as EpisodeSetting
@@ -181,7 +182,7 @@ _NAMES_BY_MODULE = {
     "hmdrn_runtime.errors": (
         "BackendError BundleError CheckpointError DatasetError EnrollmentError ExportError "
         "FrameDroppedError GalleryError GraphRefusedError HmdrnError ImageError MissingDependencyError "
-        "SourceError TrainingError VerificationError"
+        "SourceError TrainingError VerificationError WrongEnginesError"
     ),
     "hmdrn_runtime.evaluation.evaluation": (
         "AccuracyDifference BundleScorer EpisodeSetting Evaluation Scorer compare_accuracy evaluate"

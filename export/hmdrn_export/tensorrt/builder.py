@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,12 @@ from hmdrn_runtime.errors import BackendError, GraphRefusedError
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 _ADDED_BY_PARSER = "ONNXTRT_"
+# TensorRT's own words: "Error Code 2: OutOfMemory", "Error Code 1: Cuda Runtime (an illegal memory access".
+_DEVICE_FAILURE = re.compile(
+    r"out ?of ?memory|(insufficient|not enough) (gpu |device )?memory|bad_alloc"
+    r"|cuda (runtime|driver|error|failure|init)|cudaError|CUDA_ERROR",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def build_engine(
 
     Raises:
         GraphRefusedError: The compiler refuses the graph; the message quotes it.
-        BackendError: The compiler cannot be used here, or not with these options.
+        BackendError: The compiler cannot be used here, or not with these options; memory or the GPU failed.
     """
     log = get_logger(trt)
     with log.record() as record:
@@ -105,7 +112,7 @@ def _build(
     if not parser.parse_from_file(str(path)):
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
         texts = [f"node {error.node()}: {error.desc()}" for error in errors]
-        raise _make_refusal(features, path, "parse", texts or record.errors)
+        raise _make_error(features, path, "parse", texts or record.errors)
     config = _configure(trt, features, builder, options, report)
     if features.precision_flags and not options.strongly_typed and options.float32_nodes is not None:
         _pin_float32(trt, features, network, options.float32_nodes)
@@ -115,7 +122,7 @@ def _build(
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _make_refusal(features, path, "compile", record.errors)
+        raise _make_error(features, path, "compile", record.errors)
     cache = config.get_timing_cache() if features.timing_cache else None
     return BuiltEngine(
         bytes(plan),
@@ -214,11 +221,13 @@ def _list_node_types(network: Any) -> dict[str, tuple[str, ...]]:
     return types
 
 
-def _make_refusal(features: CompilerFeatures, path: Path, step: str, errors: list[str]) -> GraphRefusedError:
+def _make_error(features: CompilerFeatures, path: Path, step: str, errors: list[str]) -> BackendError:
+    """Return the error of a failed step: a refusal of the graph, unless memory or the GPU failed."""
     # The first names the cause, the last the call that failed by it.
     reasons = dict.fromkeys(" ".join(text.split()) for text in (*errors[:1], *errors[-1:]))
     reason = "; then: ".join(reasons) or "it gives no reason"
-    return GraphRefusedError(f"{features.module} could not {step} {path}: {reason}")
+    kind = BackendError if any(map(_DEVICE_FAILURE.search, errors)) else GraphRefusedError
+    return kind(f"{features.module} could not {step} {path}: {reason}")
 
 
 def make_monitor(trt: Any, report: ProgressCallback) -> Any:

@@ -24,7 +24,7 @@ from hmdrn_runtime.backends.tensorrt.engine_files import ENGINES, FINGERPRINT, E
 from hmdrn_runtime.backends.tensorrt.fingerprint import Fingerprint, detect_platform, select_digests
 from hmdrn_runtime.backends.tensorrt.trust import is_trusted, trust
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
-from hmdrn_runtime.errors import BackendError, GraphRefusedError
+from hmdrn_runtime.errors import BackendError, GraphRefusedError, WrongEnginesError
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
 TIMING_CACHE = "timing.cache"
@@ -64,8 +64,9 @@ def build_engines(
         The folder, with a plan for every graph and a fingerprint; the user's state folder records it.
 
     Raises:
-        BackendError: All graphs are refused or all engines wrong, which is recorded for `find_refusal`; or a
-            folder cannot be written.
+        BackendError: All graphs are refused or all engines wrong, which is recorded for `find_refusal`. Or
+            memory or the GPU failed, or a folder cannot be written: the next build may end otherwise, so
+            nothing is recorded.
     """
     features = detect_features(trt)
     manifest = bundle.manifest
@@ -111,7 +112,7 @@ def build_engines(
             try:
                 files = EngineFiles(part, fingerprint)
                 check = check_engines(opened, open_backend(opened, files), source.precision, photographs)
-            except BackendError as error:
+            except WrongEnginesError as error:
                 rejected[source] = str(error)
                 continue
             values = {**asdict(check), "rejected": _join_reasons(rejected, sources)}

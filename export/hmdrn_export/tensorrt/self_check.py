@@ -19,7 +19,7 @@ from hmdrn_export.verification.report import TOLERANCES, Tolerances
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
-from hmdrn_runtime.errors import BackendError, EnrollmentError
+from hmdrn_runtime.errors import EnrollmentError, WrongEnginesError
 from hmdrn_runtime.gallery.species import extend_species
 from hmdrn_runtime.matching.base import Scores
 from hmdrn_runtime.matching.factory import open_matcher
@@ -76,18 +76,19 @@ def check_engines(
         photographs: Photographs to compare on as well.
 
     Raises:
-        BackendError: A graph does not run, or the engines are wrong; the message names what is exceeded.
+        WrongEnginesError: The engines are wrong; the message names what is exceeded.
+        BackendError: A graph does not run.
     """
     allowed = _get_tolerances(precision)
     drawn = draw_samples(bundle.manifest.input.size, SPECIES, SHOTS, QUERIES)
     check = compare_with_float32(bundle, backend, drawn, allowed.distance)
     if problems := find_excess(check, precision):
-        raise BackendError(problems)
+        raise WrongEnginesError(problems)
     if photographs is None:
         return check
     other = compare_with_float32(bundle, backend, photographs, allowed.distance)
     if problems := find_excess(other, precision):
-        raise BackendError(f"on photographs {problems}")
+        raise WrongEnginesError(f"on photographs {problems}")
     return replace(check, photographs=other)
 
 
@@ -99,7 +100,8 @@ def compare_with_float32(
     Nothing is classified if an output's error exceeds `max_output_error`: an enrollment might not even end.
 
     Raises:
-        BackendError: A graph does not run, or its solves do not converge.
+        WrongEnginesError: Its solves do not converge.
+        BackendError: A graph does not run.
     """
     exact = open_bundle(bundle.path, "fp32")
     reference = OnnxRuntimeBackend(exact)
@@ -131,7 +133,7 @@ def compare_with_float32(
         scores = _classify(bundle, backend, samples)
     except EnrollmentError as error:
         reason, _, _ = str(error).partition(";")  # what to do is advice on the photos
-        raise BackendError(f"what ONNX Runtime enrolls they do not: {reason}") from error
+        raise WrongEnginesError(f"what ONNX Runtime enrolls they do not: {reason}") from error
     given, wanted = scores.logits.argmax(axis=1), right.logits.argmax(axis=1)
     return replace(
         check,
