@@ -197,16 +197,17 @@ def format_install_hint(extra: str) -> str:
 
 
 class MissingDependencyError(HmdrnError):
-    """A package of an optional part of the SDK that is not installed.
+    """A package of an optional part of the SDK that is not installed, or that cannot be imported.
 
     Examples:
         >>> hmdrn.MissingDependencyError("scipy", "reading MATLAB files", "train").package
         'scipy'
     """
 
-    def __init__(self, package: str, purpose: str, extra: str) -> None:
-        super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed: {format_install_hint(extra)}"
+    def __init__(self, package: str, purpose: str, extra: str, problem: str = "") -> None:
+        reason = (
+            f"cannot be imported: {problem}" if problem else f"is not installed: {format_install_hint(extra)}"
         )
+        super().__init__(f"{purpose} needs the package {package!r}, which {reason}")
         self.package = package
         self.extra = extra

@@ -53,6 +53,13 @@ def test_a_missing_package_is_named_with_its_install_command():
     assert (error.package, error.extra) == ("onnx", "export")
 
 
+def test_a_package_that_is_broken_is_not_said_to_be_missing():
+    error = MissingDependencyError("onnx", "exporting a model", "export", "libc.so.6 is too old")
+    assert str(error) == (
+        "exporting a model needs the package 'onnx', which cannot be imported: libc.so.6 is too old"
+    )
+
+
 def test_a_message_is_printed_unchanged():
     with pytest.raises(HmdrnError, match=r"^no gallery at x: enroll species first$"):
         raise GalleryError("no gallery at x: enroll species first")

@@ -17,6 +17,9 @@ _TENSORRT_OF_OLD_PYTHON = ("4", "5")
 """JetPacks whose TensorRT is for a Python that hmdrn does not run on: they run on the CPU."""
 SLOW_INT8 = "INT8 engines of TensorRT 10.3 are often slower than FP16 ones: measure both"
 _REINSTALL = "pip install --force-reinstall onnxruntime"
+_UPDATE_DRIVER = "sudo ubuntu-drivers install"
+"""Ubuntu's; other systems have their own."""
+_OLDER_NUMPY = "pip install 'numpy<2'"
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,11 @@ def _accelerators(report: DeviceReport) -> Iterator[Advice]:
             "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
         )
     elif report.providers[_CUDA] is not None:
-        problem = f"ONNX Runtime lists the CUDA provider, and {report.providers[_CUDA]}"
-        yield Advice(problem, "pip install 'onnxruntime-gpu[cuda,cudnn]'")
+        # The backend itself knows the cause: libraries that are missing, or a driver that is too old.
+        reason = report.choice["not_used"].get("onnxruntime-cuda", "")
+        problem = f"ONNX Runtime lists the CUDA provider, and {reason or report.providers[_CUDA]}"
+        old_driver = "update the driver" in reason
+        yield Advice(problem, _UPDATE_DRIVER if old_driver else "pip install 'onnxruntime-gpu[cuda,cudnn]'")
 
 
 def _choose_cuda_extra(report: DeviceReport) -> str:
@@ -157,6 +163,10 @@ def _additions(report: DeviceReport) -> Iterator[Advice]:
             "this CPU multiplies 8-bit numbers exactly and quickly, and the bundle has no INT8 variant",
             "hmdrn-export --precision int8 --calibration PHOTOS",
         )
+    if "error" in report.opencv:
+        problem = f"cameras and videos need OpenCV, which cannot be imported: {report.opencv['error']}"
+        reinstall = "pip install --force-reinstall opencv-python-headless"
+        yield Advice(problem, _OLDER_NUMPY if _OLDER_NUMPY in problem else reinstall)
     if report.missing_extras:
         extras = [f"{extra} ({' '.join(packages)})" for extra, packages in report.missing_extras.items()]
         yield Advice(

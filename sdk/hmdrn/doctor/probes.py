@@ -27,7 +27,13 @@ def probe_gpu() -> dict[str, Any]:
 
 def probe_package(name: str) -> dict[str, Any]:
     """Import a package, for its version."""
-    return {"version": str(getattr(importlib.import_module(name), "__version__", "unknown"))}
+    try:
+        package = importlib.import_module(name)
+    except Exception as error:
+        from hmdrn.watching.opencv import explain_import_error
+
+        return {"error": explain_import_error(error)}
+    return {"version": str(getattr(package, "__version__", "unknown"))}
 
 
 def probe_bindings() -> dict[str, Any]:

@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,8 @@ Answer = Mapping[str, Any]
 class DeviceReport:
     """A device, its software, and the use that hmdrn would make of them.
 
-    `gpu`, `tensorrt`, `cuda_bindings`, `onnxruntime` and `choice` are answers of probes, {"error": reason} if
-    one failed.
+    `gpu`, `tensorrt`, `cuda_bindings`, `onnxruntime`, `opencv` and `choice` are answers of probes,
+    {"error": reason} if one failed.
 
     Attributes:
         bundle: The bundle that the report is for.
@@ -62,6 +62,7 @@ class DeviceReport:
         providers: For each provider that ONNX Runtime lists, its problem, or None if it works.
         missing_extras: Packages that are missing, by extra.
         choice: Backend and variant for the bundle, and the reasons against others.
+        opencv: Version of the package; empty if it is not installed.
     """
 
     bundle: str
@@ -85,6 +86,7 @@ class DeviceReport:
     missing_extras: Mapping[str, tuple[str, ...]]
     choice: Answer
     hidden_tensorrt: bool = False
+    opencv: Answer = field(default_factory=dict)
 
 
 def collect_report(
@@ -92,8 +94,8 @@ def collect_report(
 ) -> DeviceReport:
     """Collect the report in some seconds; `root` is that of the device's file system."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        calls = (("gpu",), ("package", "tensorrt"), ("bindings",), ("choice", bundle))
-        gpu, tensorrt, bindings, choice = (pool.submit(probe, *call) for call in calls)
+        calls = (("gpu",), ("package", "tensorrt"), ("bindings",), ("choice", bundle), ("package", "cv2"))
+        gpu, tensorrt, bindings, choice, opencv = (pool.submit(probe, *call) for call in calls)
         listed = probe("providers")
         names = listed.get("providers", [])
         answers = dict(zip(names, pool.map(lambda name: probe("provider", name), names), strict=True))
@@ -122,6 +124,7 @@ def collect_report(
         providers={name: find_provider_problem(name, answer) for name, answer in answers.items()},
         missing_extras=_find_missing_extras(),
         choice=choice.result(),
+        opencv=opencv.result() if is_installed("cv2") else {},
     )
 
 

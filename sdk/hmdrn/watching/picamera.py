@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn.watching.opencv import explain_import_error
 from hmdrn_runtime.errors import SourceError
 from hmdrn_runtime.messages import format_error
 
@@ -107,8 +108,13 @@ class PicameraCapture:
 def _import_picamera2() -> Any:
     try:
         return importlib.import_module("picamera2")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise SourceError(
             f"a Raspberry Pi's camera needs picamera2, which cannot be imported ({format_error(error)}): run "
             "sudo apt install python3-picamera2, and make the virtual environment with --system-site-packages"
+        ) from error
+    except Exception as error:  # its extensions, compiled for another NumPy, raise ValueError too
+        problem = explain_import_error(error)
+        raise SourceError(
+            f"a Raspberry Pi's camera needs picamera2, which is installed and cannot be imported: {problem}"
         ) from error

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from hmdrn_runtime.device.power import PowerMode
 from hmdrn_runtime.device.state import DeviceState
 
 SYNTAX = "pip install ", "hmdrn ", "hmdrn-export ", "sudo ", "python3 ", "pip uninstall ", "echo ", "ps "
+OLD_DRIVER = "it is built for CUDA 13.0, the driver serves up to 12.2: update the driver, or install another"
 TENSORRT_FAILS = {"tensorrt": "the bundle has no engines"}
 
 
@@ -114,6 +116,16 @@ STATES = {
         "pip install '.[plots,export]'",
         "plots (matplotlib)",
     ),
+    "an OpenCV compiled for another NumPy": (
+        facts(opencv={"error": "ImportError: numpy.core.multiarray; run pip install 'numpy<2'"}),
+        "pip install 'numpy<2'",
+        "OpenCV, which cannot be imported: ImportError: numpy",
+    ),
+    "a damaged OpenCV": (
+        facts(opencv={"error": "ImportError: libGL.so.1"}),
+        "pip install --force-reinstall opencv-python-headless",
+        "libGL.so.1",
+    ),
     "a GPU with an ONNX Runtime for CPUs": (gpu(), "onnxruntime-gpu", "for CPUs alone"),
     "a CUDA provider that does not load": (
         gpu(
@@ -124,6 +136,14 @@ STATES = {
         ),
         "pip install 'onnxruntime-gpu[cuda,cudnn]'",
         "no libcublas",
+    ),
+    "a driver that is too old for ONNX Runtime": (
+        gpu(
+            providers={"CUDAExecutionProvider": "it does not load: cuX", "CPUExecutionProvider": None},
+            choice={**facts().choice, "not_used": {"onnxruntime-cuda": OLD_DRIVER}},
+        ),
+        "sudo ubuntu-drivers install",
+        "the driver serves up to 12.2: update the driver",
     ),
     "no TensorRT on a Jetson": (jetson(), "sudo apt-get install python3-libnvinfer", "not installed"),
     "a Jetson's TensorRT out of sight": (
@@ -268,6 +288,19 @@ def test_the_check_of_engines_in_use_is_shown_with_what_was_not_kept(hmdrn, monk
 
 
 @pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ({"name": "pycuda", "captures_graphs": False}, "pycuda, which captures no CUDA graphs"),
+        ({"name": "cuda-python", "captures_graphs": True}, "cuda-python ONNX Runtime"),
+        ({"error": "it does not start"}, "no: it does not start"),
+    ],
+)
+def test_the_package_for_cuda_is_shown_with_what_it_lacks(hmdrn, monkeypatch, answer, line):
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: facts(cuda_bindings=answer))
+    assert f"CUDA package {line}" in " ".join(hmdrn("doctor").out.split())
+
+
+@pytest.mark.parametrize(
     ("stored", "line"),
     [
         ({"issue": None}, "fp32 12.3 ms, int8-ort 8.1 ms, measured 2026-11-29T06:00:00+00:00"),
@@ -352,6 +385,20 @@ def test_a_trial_that_raises_hangs_or_ends_early_answers_with_the_reason(fake_on
     assert run_probe("providers", timeout=0.5) == {"error": "it did not answer within 0.5 s"}
     fake_onnxruntime(text="import os; os._exit(7)")
     assert run_probe("providers") == {"error": "its process ended with code 7"}
+
+
+def test_a_package_compiled_for_another_numpy_answers_with_the_remedy(monkeypatch, tmp_path):
+    (tmp_path / "compiled.py").write_text("raise ImportError('numpy.core.multiarray failed to import')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("numpy.__version__", "2.3.1")
+    assert child.probe_package("compiled")["error"].endswith("run pip install 'numpy<2'")
+
+
+def test_the_version_of_opencv_is_shown(hmdrn, monkeypatch):
+    pytest.importorskip("cv2")
+    assert collect_report("default", probe=lambda *_: {"version": "4.6.0", "providers": []}).opencv
+    monkeypatch.setattr(command_module, "collect_report", lambda bundle: facts(opencv={"version": "4.6.0"}))
+    assert re.search(r"OpenCV\W+4\.6\.0", hmdrn("doctor").out)
 
 
 def test_a_tensorrt_that_hides_the_systems_is_noticed(tmp_path, monkeypatch):

@@ -87,6 +87,21 @@ def test_a_camera_that_is_missing_is_reported_in_one_line(picamera2):
         list(hmdrn.watch(FakeClassifier(), "picamera://3"))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ValueError('numpy.dtype size changed, may indicate binary incompatibility')",
+        "ImportError('numpy.core.multiarray failed to import')",
+    ],
+)
+def test_a_picamera2_compiled_for_numpy_1_is_said_to_be_so(monkeypatch, tmp_path, error):
+    (tmp_path / "picamera2.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("numpy.__version__", "2.3.1")
+    with pytest.raises(hmdrn.SourceError, match=r"installed and cannot be.*NumPy 2\.3\.1: .*'numpy<2'"):
+        list(hmdrn.watch(FakeClassifier(), "picamera"))
+
+
 def test_without_picamera2_the_system_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(hmdrn.SourceError, match=r"python3-picamera2.*--system-site-packages"):

@@ -169,6 +169,35 @@ def test_a_missing_device_or_stream_is_refused_at_first(recognizer):
         list(hmdrn.watch(recognizer, "http://127.0.0.1:9/"))
 
 
+@pytest.mark.parametrize(
+    ("error", "version", "message"),
+    [
+        (
+            "ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')",
+            "2.3.1",
+            "which is not installed: .*camera",
+        ),
+        ("ImportError('numpy.core.multiarray failed to import')", "2.3.1", r"NumPy 2\.3\.1: .*'numpy<2'$"),
+        ("ImportError('numpy.core.multiarray failed to import')", "1.24.2", "multiarray failed to import$"),
+        (
+            "ImportError('libGL.so.1: cannot open')",
+            "2.3.1",
+            r"cannot be imported: .*libGL\.so\.1: cannot open$",
+        ),
+        ("SystemError('broken')", "2.3.1", "cannot be imported: SystemError: broken$"),
+    ],
+)
+def test_an_opencv_that_is_broken_is_not_said_to_be_missing(monkeypatch, tmp_path, error, version, message):
+    from hmdrn.watching.opencv import open_cv2
+
+    (tmp_path / "cv2.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    monkeypatch.setattr("numpy.__version__", version)
+    with pytest.raises(hmdrn.MissingDependencyError, match=message):
+        open_cv2("testing")
+
+
 def test_a_pipeline_needs_an_opencv_with_gstreamer(recognizer):
     from hmdrn.watching.opencv import has_gstreamer, open_cv2
 

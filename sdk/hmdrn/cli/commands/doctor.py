@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from hmdrn.doctor.advice import advise
 from hmdrn.doctor.redaction import private_folders, private_names, redact
 from hmdrn.doctor.report import DeviceReport, collect_report
 from hmdrn.loading import DEFAULT
+from hmdrn_runtime.backends.tensorrt.cuda.base import describe_package
 from hmdrn_runtime.device.clocks import Clock
 from hmdrn_runtime.device.power import find_module_input
 from hmdrn_runtime.device.thermal import find_hottest
@@ -87,9 +89,18 @@ def _software_facts(report: DeviceReport) -> Iterator[tuple[str, str]]:
     yield "TensorRT", report.tensorrt.get("version") or f"no: {report.tensorrt['error']}"
     driver, toolkit = report.gpu.get("cuda"), f"toolkit {report.cuda_toolkit or 'not installed'}"
     yield "CUDA", f"driver up to {driver}, {toolkit}" if driver else toolkit
+    yield "CUDA package", _describe_package(report.cuda_bindings)
     yield "ONNX Runtime", report.onnxruntime.get("version") or f"no: {report.onnxruntime['error']}"
     for name, problem in report.providers.items():
         yield f"  {name}", "works" if problem is None else f"listed, but {problem}"
+    if report.opencv:
+        yield "OpenCV", report.opencv.get("version") or f"no: {report.opencv['error']}"
+
+
+def _describe_package(answer: Mapping[str, Any]) -> str:
+    if "error" in answer:
+        return f"no: {answer['error']}"
+    return describe_package(answer["name"], answer["captures_graphs"])
 
 
 def _choice_facts(report: DeviceReport) -> Iterator[tuple[str, str]]:
