@@ -76,7 +76,7 @@ def decode_output(output: npt.NDArray[np.floating], classes: int | None, end_to_
 def _find_layout(
     rows: int, columns: int, classes: int | None, end_to_end: bool
 ) -> Literal["end-to-end", "v5", "v8"]:
-    if columns == 6 and (end_to_end or rows <= MAX_END_TO_END):
+    if (end_to_end and columns >= 6) or (columns == 6 and rows <= MAX_END_TO_END):
         return "end-to-end"
     if classes is not None and rows == 4 + classes:
         return "v8"

@@ -110,6 +110,9 @@ def test_the_full_outputs_of_ultralytics_are_told_apart():
     row = np.array([[[10, 20, 30, 60, 0.5, 7]]], np.float32)
     only = decode_output(np.repeat(row, 1000, axis=1), 80, True)
     assert (only.boxes[0].tolist(), only.scores[0], only.classes[0]) == ([10, 20, 30, 60], 0.5, 7)
+    masks = np.concatenate([row, np.ones((1, 1, 32), np.float32)], axis=2)  # the coefficients of 32 masks
+    only = decode_output(np.repeat(masks, 300, axis=1), 1, True)
+    assert (only.boxes[0].tolist(), only.scores[0], only.classes[0]) == ([10, 20, 30, 60], 0.5, 7)
     for shape in ((1, 84), (1, 1000, 5), (2, 84, 8400), (1, 3, 640, 640)):
         with pytest.raises(hmdrn.HmdrnError, match="output has the shape"):
             decode_output(np.zeros(shape, np.float32), 80, False)
