@@ -16,12 +16,22 @@ TIMEOUT = 10.0
 """Seconds that one request may take."""
 MAX_BYTES = 32 << 20
 """Most bytes of a picture."""
+NOT_SUPPORTED = (400, 404, 405)
+"""Statuses of an answer about attributes that this Frigate does not have."""
 MAX_SUB_LABEL = 100
 """Most characters of a sub-label."""
 
 
 class FrigateError(Exception):
-    """A request that Frigate refused, or did not answer."""
+    """A request that Frigate refused, or did not answer.
+
+    Attributes:
+        status: The HTTP status of its answer; None if there was none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status: int | None = status
 
 
 class FrigateApi:
@@ -81,23 +91,54 @@ class FrigateApi:
 
         Args:
             event: Its id.
-            label: At most `MAX_SUB_LABEL` characters are used.
+            label: At most `MAX_SUB_LABEL` characters are used; empty to remove the sub-label.
             score: Its probability, 0-1.
 
         Raises:
             FrigateError: It does not answer, or refuses.
         """
-        body = {"subLabel": label[:MAX_SUB_LABEL], "subLabelScore": max(0.01, min(1.0, round(score, 4)))}
+        body: dict[str, object] = {"subLabel": label[:MAX_SUB_LABEL]}
+        if label:
+            body["subLabelScore"] = max(0.01, min(1.0, round(score, 4)))
         self._request(f"events/{quote(event)}/sub_label", body)
+
+    def read_attribute_models(self, label: str) -> dict[str, list[str]]:
+        """Return the user's attribute models for a class of objects: the attributes of each, by its name.
+
+        Frigate before version 0.17 has none.
+
+        Raises:
+            FrigateError: It does not answer.
+        """
+        try:
+            answer = self._request(
+                f"classification/attributes?object_type={quote(label)}&group_by_model=true"
+            )
+        except FrigateError as error:
+            if error.status in NOT_SUPPORTED:
+                return {}
+            raise
+        try:
+            models = json.loads(answer)
+            return {str(name): [str(label) for label in labels] for name, labels in models.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise FrigateError(f"{self.name} lists attributes that cannot be read") from error
+
+    def write_attributes(self, event: str, attributes: list[str]) -> None:
+        """Give an event attributes; Frigate empties those models of its class that know none of them.
+
+        Raises:
+            FrigateError: It does not answer, or refuses.
+        """
+        self._request(f"events/{quote(event)}/attributes", {"attributes": attributes})
 
     def _request(self, path: str, body: dict[str, object] | None = None) -> bytes:
         try:
             return self._send(path, body)
         except urllib.error.HTTPError as error:
             if error.code != 401 or not self._user:
-                raise FrigateError(
-                    f"{self.name} answered {error.code} to {path.partition('?')[0]}"
-                ) from error
+                problem = f"{self.name} answered {error.code} to {path.partition('?')[0]}"
+                raise FrigateError(problem, error.code) from error
         except (OSError, ValueError) as error:
             raise FrigateError(f"{self.name} does not answer ({format_error(error)})") from error
         try:

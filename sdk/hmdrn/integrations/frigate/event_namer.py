@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from hmdrn.integrations.frigate.api import FrigateApi, FrigateError
+from hmdrn.integrations.frigate.api import NOT_SUPPORTED, FrigateApi, FrigateError
 from hmdrn.integrations.frigate.events import FrigateEvent
 from hmdrn.visits.naming import NameTally
 from hmdrn.visits.pictures import PictureChooser
@@ -30,7 +30,9 @@ class _OpenEvent:
     tally: NameTally = field(default_factory=NameTally)
     chooser: PictureChooser = field(default_factory=lambda: PictureChooser(0.0))
     snapshot_time: float | None = None
-    written: str | None = None
+    written: str = ""
+    attribute: str = ""
+    attribute_models: dict[str, list[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class EventNamer:
         self._api, self._recognizer, self._labels = api, recognizer, frozenset(labels)
         self._store, self._unknown, self._report = store, unknown, report
         self._open: dict[str, _OpenEvent] = {}
+        self._has_said: bool = False
         self.is_failing: bool = False
         self.failures: int = 0
         self.pictures: int = 0
@@ -91,7 +94,7 @@ class EventNamer:
         self.last: NamedEvent | None = None
 
     def handle(self, event: FrigateEvent) -> NamedEvent | None:
-        """Name an event, and write its sub-label if the name is new; None if there is nothing to name yet."""
+        """Name an event, and write its name if it is new; None if there is nothing to name yet."""
         if event.label not in self._labels:
             return None
         state = self._open.setdefault(event.id, _OpenEvent())
@@ -105,7 +108,8 @@ class EventNamer:
             return None
         fingerprint = self._recognizer.bundle.manifest.network.fingerprint
         naming = state.tally.result(fingerprint, self._recognizer.gallery.generation)
-        written = self._write(event, state, naming)
+        written = self._write_sub_label(event, state, naming)
+        self._write_attribute(event, state, naming)
         if event.kind == "end":
             self._save(event, state, naming)
         named = NamedEvent(event, naming, state.tally.count, written)
@@ -136,10 +140,10 @@ class EventNamer:
         time = datetime.fromtimestamp(seconds, timezone.utc)
         state.chooser.offer(lambda: image, None, prediction, seconds, time)
 
-    def _write(self, event: FrigateEvent, state: _OpenEvent, naming: Naming) -> bool:
-        """Write the sub-label if it is another than before."""
+    def _write_sub_label(self, event: FrigateEvent, state: _OpenEvent, naming: Naming) -> bool:
+        """Write the sub-label if it is another than before, and remove it from what is unknown now."""
         label = naming.label or self._unknown
-        if not label or label == state.written:
+        if label == state.written:
             return False
         try:
             self._api.write_sub_label(event.id, label, naming.probability or 0.5)
@@ -148,6 +152,33 @@ class EventNamer:
             return False
         state.written = label
         return True
+
+    def _write_attribute(self, event: FrigateEvent, state: _OpenEvent, naming: Naming) -> None:
+        """Write the name as attribute too, where the user's attribute models know it.
+
+        A model that does not know it would lose its own answer, so nothing is written unless all know it.
+        """
+        label = naming.label or self._unknown
+        if label == state.attribute:
+            return
+        try:
+            if state.attribute_models is None:
+                state.attribute_models = self._api.read_attribute_models(event.label)
+            models = state.attribute_models
+            lacking = sorted(name for name, labels in models.items() if label not in labels)
+            if label and lacking:
+                self._say_once(
+                    f"{label} is no attribute of Frigate's {', '.join(lacking)}: it is a sub-label only"
+                )
+            attribute = label if models and not lacking else ""
+            if attribute != state.attribute:
+                self._api.write_attributes(event.id, [attribute] if attribute else [])
+                state.attribute = attribute
+        except FrigateError as error:
+            if error.status in NOT_SUPPORTED:
+                self._say_once(f"{error}: names are sub-labels only")
+            else:
+                self._fail(str(error))
 
     def _save(self, event: FrigateEvent, state: _OpenEvent, naming: Naming) -> None:
         if self._store is None:
@@ -162,6 +193,11 @@ class EventNamer:
             )
         except HmdrnError as error:
             self._fail(str(error))
+
+    def _say_once(self, message: str) -> None:
+        if not self._has_said:
+            self._report(message)
+        self._has_said = True
 
     def _fail(self, message: str) -> None:
         self.failures += 1

@@ -20,6 +20,7 @@ from hmdrn.integrations.frigate.api import FrigateApi, FrigateError
 from hmdrn.integrations.frigate.event_namer import EventNamer
 from hmdrn.integrations.frigate.events import FrigateEvents, parse_event
 from hmdrn.visits.store import VisitStore
+from hmdrn_runtime.classification.prediction import Match, Prediction
 from hmdrn_runtime.errors import HmdrnError
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
@@ -46,12 +47,15 @@ def to_jpeg(pixels) -> bytes:
 
 
 class Frigate:
-    """Answers as Frigate's HTTP interface: version, snapshot, thumbnail, sub-label, login."""
+    """Answers as Frigate's HTTP interface: version, pictures, sub-label, attributes, login."""
 
     def __init__(self) -> None:
         self.snapshots: dict[str, bytes] = {}
         self.thumbnails: dict[str, bytes] = {}
         self.sub_labels: list[tuple[str, dict]] = []
+        self.models: dict[str, list[str]] | None = None
+        self.attributes: list[tuple[str, list[str]]] = []
+        self.refuses_attributes = False
         self.requests: list[str] = []
         self.password = ""
         self.is_down = False
@@ -59,7 +63,8 @@ class Frigate:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                double.requests.append(self.path)
+                if "/attributes" not in self.path:
+                    double.requests.append(self.path)
                 found = re.fullmatch(r"/api/events/([\w.-]+)/(snapshot|thumbnail)\.jpg(\?.*)?", self.path)
                 if double.is_down:
                     self._answer(502)
@@ -67,6 +72,9 @@ class Frigate:
                     self._answer(401)
                 elif self.path == "/api/version":
                     self._answer(200, b"0.16.1-test")
+                elif self.path == "/api/classification/attributes?object_type=bird&group_by_model=true":
+                    found = double.models is not None  # from version 0.17 on
+                    self._answer(200 if found else 404, json.dumps(double.models).encode())
                 elif found is None:
                     self._answer(404)
                 else:
@@ -84,8 +92,15 @@ class Frigate:
                 elif found := re.fullmatch(r"/api/events/([\w.-]+)/sub_label", self.path):
                     assert set(body) <= {"subLabel", "subLabelScore", "camera"}
                     assert len(body["subLabel"]) <= 100
-                    assert 0 < body["subLabelScore"] <= 1
+                    assert 0 < body["subLabelScore"] <= 1 if body["subLabel"] else "subLabelScore" not in body
                     double.sub_labels.append((found[1], body))
+                    self._answer(200, b'{"success": true}')
+                elif found := re.fullmatch(r"/api/events/([\w.-]+)/attributes", self.path):
+                    assert set(body) == {"attributes"}
+                    if double.refuses_attributes or not double.models:
+                        self._answer(400, b'{"success": false}')
+                        return
+                    double.attributes.append((found[1], body["attributes"]))
                     self._answer(200, b'{"success": true}')
                 else:
                     self._answer(404)
@@ -172,6 +187,66 @@ def test_better_pictures_may_change_the_name(frigate, birds, drawn):
         frigate.snapshots[EVENT] = to_jpeg(pixels)
         handle(namer, message("update", snapshot=float(number)))
     assert [body["subLabel"] for _, body in frigate.sub_labels] == ["Jay", "Wren"]
+
+
+class Answers:
+    """A recognizer that gives answers in turn; None is unknown."""
+
+    def __init__(self, birds, *labels):
+        self.bundle, self.gallery, self._labels = birds.bundle, birds.gallery, list(labels)
+
+    def classify_batch(self, images):
+        label = self._labels.pop(0)
+        best = Match(label or "Jay", 0.9, 0.0, {})
+        return [Prediction(best.label, 0.9, 0.8, label is not None, (best,))]
+
+
+def test_a_name_that_does_not_hold_is_removed(frigate, birds, drawn):
+    frigate.snapshots[EVENT], frigate.models = to_jpeg(drawn[0][0]), {"species": ["Jay"]}
+    namer = EventNamer(FrigateApi(frigate.url), Answers(birds, "Jay", None, None, None))
+    done = handle(namer, *(message(snapshot=float(number)) for number in range(4)))
+    assert [named.naming.label for named in done] == ["Jay", "Jay", None, None]
+    assert [named.written for named in done] == [True, False, True, False]
+    assert [body for _, body in frigate.sub_labels][1:] == [{"subLabel": ""}]
+    assert frigate.attributes == [(EVENT, ["Jay"]), (EVENT, [])]
+
+
+def test_what_was_never_named_is_not_emptied(frigate, birds, drawn):
+    frigate.snapshots[EVENT], frigate.models = to_jpeg(drawn[0][0]), {"species": ["Jay"]}
+    handle(EventNamer(FrigateApi(frigate.url), Answers(birds, None)), message())
+    assert frigate.sub_labels == frigate.attributes == []
+
+
+@pytest.mark.parametrize(
+    ("models", "refuses", "attributes", "said"),
+    [
+        ({"species": ["Jay", "Wren"]}, False, [(EVENT, ["Jay"]), (EVENT, ["Wren"])], []),
+        (
+            {"species": ["Jay"]},
+            False,
+            [(EVENT, ["Jay"]), (EVENT, [])],
+            ["Wren is no attribute of Frigate's species"],
+        ),
+        ({"species": ["Jay", "Wren"], "ring": ["red"]}, False, [], ["Jay is no attribute of Frigate's ring"]),
+        ({"species": ["Jay", "Wren"]}, True, [], ["answered 400"]),
+        ({}, False, [], []),
+        (None, False, [], []),
+    ],
+    ids=["known", "partly known", "another model", "refused", "no model", "earlier version"],
+)
+def test_names_are_attributes_where_frigate_takes_them(
+    frigate, birds, drawn, models, refuses, attributes, said
+):
+    frigate.models, frigate.refuses_attributes = models, refuses
+    frigate.snapshots[EVENT] = to_jpeg(drawn[0][0])
+    messages: list[str] = []
+    namer = EventNamer(FrigateApi(frigate.url), Answers(birds, "Jay", "Wren", "Wren"), report=messages.append)
+    handle(namer, *(message(snapshot=float(number)) for number in range(3)))
+    assert [body["subLabel"] for _, body in frigate.sub_labels] == ["Jay", "Wren"]
+    assert frigate.attributes == attributes
+    assert len(messages) == len(said)
+    assert all(words in text for words, text in zip(said, messages, strict=True))
+    assert (namer.failures, namer.is_failing) == (0, False)
 
 
 def test_an_event_of_which_only_the_end_is_seen_is_named_by_its_thumbnail(frigate, birds, drawn):
