@@ -208,6 +208,10 @@ def test_nameless_and_empty_visits_are_corrected(hmdrn, strangers):
     values = json.loads(hmdrn("visits", "correct", diary, "1", "--new", "-g", gallery, "--json").out)
     assert (values["label"], values["new"], values["enrolled"]) == ("New species 1", True, 2)
     assert "not a subject" in hmdrn("visits", "correct", diary, "2", "--not-a-subject").out
+    with VisitStore(diary) as store:
+        bare = store.save(make_visit(50, pictures=0))
+    done = hmdrn("visits", "correct", diary, bare.id, "--is", "Blackcap", "-g", gallery)
+    assert "1 visit: Blackcap; no pictures, so the gallery learns nothing" in done.out
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,11 @@ def correct(
     if correction.label is None:
         click.echo(f"{count}: not a subject")
     else:
-        new = ", which is new to the gallery" if correction.is_new else ""
+        new = ", which is new to the gallery" if correction.is_new and correction.enrolled else ""
         learned = f"{_count(correction.enrolled, 'picture')} enrolled"
-        click.echo(
-            f"{count}: {correction.label}{new}; {learned if correction.enrolled else 'no pictures left'}"
-        )
+        if not correction.enrolled:
+            learned = "no pictures, so the gallery learns nothing"
+        click.echo(f"{count}: {correction.label}{new}; {learned}")
     if correction.removed:
         click.echo(
             f"{_count(correction.removed, 'picture')} of an earlier correction removed from the gallery"
