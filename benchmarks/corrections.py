@@ -1,13 +1,16 @@
 """Seconds from a correction to the first answer under the new name, in a `hmdrn watch` that runs meanwhile.
 
     python -m benchmarks.corrections DATA... --strangers 10
+    python -m benchmarks.corrections DATA... --strangers 20 --names
 
 A film is made from the photos (see `benchmarks.motion`). It shows strangers, species that the gallery lacks,
 which come and go. When one comes for the second time, a second process corrects what the diary has of its
 first visit by `hmdrn visits correct`. Times are those at which events are read: `answered` is the first frame
 under the new name, `named` the change of the label, which is smoothed and had another name so far. They count
 from the moment when the gallery's file was written, and from the end of the command, which comes later: below
-0 the answer was there before.
+0 the answer was there before. Both visits show the same photo: these are times, and nothing about how often a
+name is right. That is what `--names` measures, without a film: a stranger beside five species is taught one,
+two, three and five photos, each as a visit of its own, and asked other photos after each.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,6 +44,8 @@ KNOWN, SHOTS = 5, 5
 """Species of the gallery, and photos of each."""
 RATE = 15.0
 SIZE = (1280, 720)
+TAUGHT, ASKED = (1, 2, 3, 5), 12
+"""Photos that a stranger is taught before it is asked, and photos that it is asked, of `--names`."""
 HEIGHTS = (0.3, 0.4)
 """Heights of subjects, as shares of the film's."""
 FOUND_SECONDS = 1.5
@@ -198,6 +203,39 @@ def measure(folder: Path, pairs: Sequence[tuple[Visit, Visit]], labels: Sequence
     return corrections
 
 
+def measure_names(
+    classes: Mapping[str, Sequence[Photo]], strangers: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return the percentage of a stranger's other photos with its name, by the photos that it was taught.
+
+    Args:
+        classes: Photos by species; those with too few are left out.
+        strangers: Species that are in turn the stranger.
+        rng: Chooses species and photos.
+    """
+    usable = sorted(label for label, photos in classes.items() if len(photos) >= TAUGHT[-1] + ASKED)
+    shares: dict[int, list[float]] = {count: [] for count in TAUGHT}
+    for stranger in rng.permutation(usable)[:strangers].tolist():
+        recognizer = hmdrn.load("default", threads=1)
+        others = [label for label in usable if label != stranger]
+        for label in rng.choice(others, KNOWN, replace=False).tolist():
+            recognizer.enroll(label, [photo.load() for photo in classes[label][:SHOTS]])
+        order = rng.permutation(len(classes[stranger]))[: TAUGHT[-1] + ASKED]
+        photos = [classes[stranger][i].load() for i in order]
+        for before, count in zip((0, *TAUGHT), TAUGHT, strict=False):
+            for photo in photos[before:count]:
+                recognizer.enroll(stranger, photo)
+            answers = recognizer.classify_batch(photos[TAUGHT[-1] :])
+            shares[count].append(100 * float(np.mean([answer.label == stranger for answer in answers])))
+    values: dict[str, Any] = {"strangers": len(shares[TAUGHT[0]])}
+    for count, percents in shares.items():
+        values[f"right_after_{count}"] = round(float(np.mean(percents)), 1)
+        values[f"right_after_{count}_interval"] = round(
+            1.96 * float(np.std(percents, ddof=1)) / len(percents) ** 0.5, 1
+        )
+    return values
+
+
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--split", default="val", help="Split of the data.")
@@ -205,6 +243,7 @@ def measure(folder: Path, pairs: Sequence[tuple[Visit, Visit]], labels: Sequence
 @click.option("--seconds", default=8.0, help="Length of a visit.")
 @click.option("--minutes", default=4.0, help="Length of the film.")
 @click.option("--seed", default=0, help="Chooses species and photos.")
+@click.option("--names", is_flag=True, help="Measure how often names are right, not times.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(
     data: Sequence[Path],
@@ -213,6 +252,7 @@ def main(
     seconds: float,
     minutes: float,
     seed: int,
+    names: bool,
     as_json: bool,
 ) -> None:
     """Measure how soon a correction counts in a running `hmdrn watch`."""
@@ -221,6 +261,9 @@ def main(
     for path in data:
         classes |= open_dataset(path, split).classes
     rng = np.random.default_rng(seed)
+    if names:
+        print_values("corrections.names/1", measure_names(classes, strangers, rng), as_json)
+        return
     usable = sorted(label for label, photos in classes.items() if len(photos) > SHOTS)
     if len(usable) < KNOWN + strangers:
         raise click.UsageError(f"{KNOWN + strangers} species with over {SHOTS} photos are needed")

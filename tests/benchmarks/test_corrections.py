@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 from visit_examples import MORNING, make_visit
 
-from benchmarks.corrections import Correction, await_name, find_visits, plan_corrections, summarize
+from benchmarks.corrections import (
+    ASKED,
+    Correction,
+    await_name,
+    find_visits,
+    measure_names,
+    plan_corrections,
+    summarize,
+)
 
 
 def test_times_are_those_of_corrections_that_were_answered():
@@ -53,3 +63,28 @@ def test_a_name_counts_from_the_first_frame_that_has_it():
     film = Events((1, "Jay", "Jay"), (2, "Wren", "Jay"), (3, "Wren", "Jay"), (4, "Wren", "Wren"))
     assert await_name(film, "Wren", 8) == (102, 104)
     assert await_name(Events((1, "Wren", "Jay"), (8, "Wren", "Wren")), "Wren", 8) == (101, None)
+
+
+class ThreePhotosNeeded:
+    """A recognizer that knows a species once it was taught three photos of it."""
+
+    def __init__(self):
+        self._taught = Counter()
+
+    def enroll(self, label, photos):
+        self._taught[label] += len(photos) if isinstance(photos, list) else 1
+
+    def classify_batch(self, photos):
+        assert len(photos) == ASKED
+        return [SimpleNamespace(label=photo if self._taught[photo] >= 3 else "Jay") for photo in photos]
+
+
+def test_names_are_asked_after_one_two_three_and_five_photos(monkeypatch):
+    monkeypatch.setattr("hmdrn.load", lambda *arguments, **options: ThreePhotosNeeded())
+    classes = {
+        f"bird {number}": [SimpleNamespace(load=lambda label=f"bird {number}": label)] * 17
+        for number in range(7)
+    }
+    values = measure_names(classes, 4, np.random.default_rng(0))
+    assert values["strangers"] == 4
+    assert [values[f"right_after_{count}"] for count in (1, 2, 3, 5)] == [0, 0, 100, 100]
