@@ -8,11 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from drawn_archives import cub_files, pack
 from drawn_detectors import write_detector
+from films import film_visits
 from PIL import Image
 
 import hmdrn
@@ -60,7 +59,7 @@ def _make_files(folder: Path) -> None:
             for s, (label, photos) in enumerate(zip(names, species, strict=True)):
                 for n, photo in enumerate(photos):
                     archive.writestr(f"{'train' if s < 5 else 'val'}/{label}/{n}.jpg", photo)
-    _write_film(folder / "film.mp4", [photo for photos in albatrosses[:2] for photo in photos[5:7]])
+    film_visits(folder / "film.mp4", [Image.open(io.BytesIO(photos[5])) for photos in albatrosses[:2]])
     write_detector(folder / "yolo.onnx", "v8")
     pack(folder / "CUB_200_2011.tgz", cub_files())
     for name in ("birds.hmdrn", "mine.hmdrn", "new.hmdrn"):
@@ -72,15 +71,6 @@ def _make_files(folder: Path) -> None:
     _enroll(folder / "site7.gallery", ALBATROSSES, range(3))
     _enroll(folder / "site8.gallery", ALBATROSSES[:1], range(2, 5))
     _write_visits(folder, albatrosses[2][5:8])
-
-
-def _write_film(path: Path, photos: list[bytes]) -> None:
-    """Write a film at 10 frames per second that shows each photo for one second."""
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (240, 240))
-    for photo in photos:
-        for _ in range(10):
-            film.write(cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR))
-    film.release()
 
 
 def _record_training(bundle: Path, photos: Path, trained: list[str]) -> None:
@@ -104,7 +94,7 @@ def _enroll(path: Path, labels: Iterable[str], numbers: range) -> None:
 def _write_visits(folder: Path, strangers: list[bytes]) -> None:
     """Write the film's visits, two of a stranger, and one that is corrected to be nothing."""
     birds = hmdrn.load("default", folder / "site7.gallery", threads=1)
-    watching = hmdrn.watch(birds, folder / "film.mp4")
+    watching = hmdrn.watch(birds, folder / "film.mp4", boxes=hmdrn.MotionDetector())
     with hmdrn.VisitStore(folder / "site7.visits", create=True) as visits:
         recorder = hmdrn.VisitRecorder(visits, birds, "film.mp4", live=False)
         for result in watching:
