@@ -13,6 +13,7 @@ _MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 _NAME_SIZE = 128
 _BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
+_SET_FLAGS = "cuDevicePrimaryCtxSetFlags_v2"
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,19 @@ def set_blocking_sync() -> None:
     It holds for this process's primary context, which every library of CUDA shares.
 
     Raises:
-        BackendError: The driver is missing, or refuses.
+        BackendError: The driver is missing, too old (before CUDA 11.0), or refuses.
     """
     driver = _load_driver()
-    status = driver.cuInit(0) or driver.cuDevicePrimaryCtxSetFlags_v2(0, _BLOCKING_SYNC)
-    if status:
-        raise BackendError(
-            f"the NVIDIA driver does not let threads sleep while they wait (CUDA error {status}): leave "
-            "HMDRN_BLOCKING_SYNC out"
-        )
+    if find_missing_functions([_SET_FLAGS]):
+        reason = f"it has no {_SET_FLAGS}"
+    elif status := driver.cuInit(0) or getattr(driver, _SET_FLAGS)(0, _BLOCKING_SYNC):
+        reason = f"CUDA error {status}"
+    else:
+        return
+    raise BackendError(
+        f"the NVIDIA driver does not let threads sleep while they wait ({reason}): "
+        "leave HMDRN_BLOCKING_SYNC out"
+    )
 
 
 def _load_driver() -> ctypes.CDLL:

@@ -36,10 +36,20 @@ def _list_lines(values: Mapping[str, Any]) -> Iterator[str]:
             "distances differ by",
         )
         yield from _table(columns, [row for name, answer in runs for row in _accuracy_rows(name, answer)])
+        compared = [row for name, answer in runs for row in _quantized_rows(name, answer)]
+        if compared:
+            yield "INT8 against its own graphs, computed in float32 on the CPU:\n"
+            yield from _table(("part", "photos", "outputs", "differ by", "distances", "differ by"), compared)
         yield "Milliseconds from a JPEG of 500 x 375 pixels to the answer:\n"
         yield from _table(
             ("part", "stage", "p50", "p90", "runs"),
             [row for name, answer in runs for row in _latency_rows(name, answer)],
+        )
+    if builds := [row for part in parts for row in _build_rows(part["name"], part["answer"] or {})]:
+        yield "Engines, compared with the float32 graphs on the CPU when they were built:\n"
+        yield from _table(
+            ("part", "built", "distances differ by", "mask bits differ %", "same answer %", "not kept"),
+            builds,
         )
     peaks = [
         (part["name"], f"{peak:.0f}") for part in parts if (peak := (part["answer"] or {}).get("peak_mib"))
@@ -47,6 +57,9 @@ def _list_lines(values: Mapping[str, Any]) -> Iterator[str]:
     if peaks:
         yield "Most memory of the part's process, in MiB:\n"
         yield from _table(("part", "memory"), peaks)
+    if device is not None:
+        yield "Row for the table of hmdrn's page on hardware:\n"
+        yield f"```\n{_format_hardware_row(values)}\n```"
 
 
 def _device_rows(device: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -74,6 +87,55 @@ def _accuracy_rows(name: str, answer: Mapping[str, Any]) -> Iterator[tuple[str, 
             *(f"{share:.1f}" for share in shares),
             f"{check['distance_error']:.1e}",
         )
+
+
+def _build_rows(name: str, answer: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    if "compiler" not in answer:
+        return
+    check = answer["check"]
+    rejected = [f"{precision}: {reason}" for precision, reason in check["rejected"].items()]
+    yield (
+        name,
+        f"{answer['precision']}, {answer['compiler']}",
+        f"{check['distance_error']:.1e}",
+        f"{100 * check['mask_bits_differing']:.2f}",
+        f"{check['top1_agreement']:.1f}",
+        _cell("; ".join(rejected)),
+    )
+
+
+def _format_hardware_row(values: Mapping[str, Any]) -> str:
+    """Return the row for the table in docs/hardware.md: the hardware, what has run there, and how."""
+    device, parts = values["device"], values["parts"]
+    cpu, jetson, gpu = (device[key] for key in ("cpu", "jetson", "gpu"))
+    hardware = [f"{cpu['model']}, {cpu['cores']} cores, {cpu['architecture']}", " ".join(cpu["features"])]
+    if jetson is not None:
+        hardware.insert(0, f"{jetson['model']}, L4T {jetson['l4t']}")
+    if "name" in gpu:
+        hardware.append(f"GPU {gpu['name']}, TensorRT {device['tensorrt'].get('version', 'none')}")
+    hardware.append(f"{device['system']}, Python {device['python']}")
+    runs = [
+        f"{part['name']} ({part['answer']['latency']['total']['p50']:.1f} ms)"
+        for part in parts
+        if part["status"] == "passed" and (part["answer"] or {}).get("checks")
+    ]
+    failed = ", ".join(part["name"] for part in parts if part["status"] == "failed") or "nothing"
+    extent = " --quick" if values["quick"] else ""
+    how = f"`hmdrn selftest {values['bundle']}{extent}`, hmdrn {device['hmdrn']}; failed: {failed}"
+    cells = ("; ".join(filter(None, hardware)), ", ".join(runs), how)
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _quantized_rows(name: str, answer: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for kind, check in answer["checks"].items():
+        if values := check.get("quantized"):
+            yield name, kind, *(cell for part in ("output", "distance") for cell in _compare(values, part))
+
+
+def _compare(values: Mapping[str, Any], part: str) -> tuple[str, str]:
+    """Return the factor and the norm of the difference; empty if they were not measured."""
+    factor, error = values[f"{part}_factor"], values[f"{part}_norm_error"]
+    return ("", "") if error is None else (f"{factor:.3f} times", f"{error:.1e}")
 
 
 def _latency_rows(name: str, answer: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -21,6 +21,7 @@ from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
 from hmdrn_runtime.bundle.manifest import Manifest
 from hmdrn_runtime.bundle.variants import find_incompatibility
 from hmdrn_runtime.errors import BackendError, HmdrnError
+from hmdrn_runtime.io.files import describe_os_error
 from hmdrn_runtime.messages import format_error
 from hmdrn_runtime.progress import ProgressCallback, ignore_progress
 
@@ -182,7 +183,12 @@ def _run_parts(
             yield PartResult("tensorrt", SKIPPED, reason or "the quick test builds no engines")
         return
     copy = folder / bundle.path.name
-    shutil.copytree(bundle.path, copy, ignore=shutil.ignore_patterns("engines"))
+    try:
+        shutil.copytree(bundle.path, copy, ignore=shutil.ignore_patterns("engines"))
+    except OSError as error:  # one of its kinds lists every file
+        first = error.args[0][0][-1] if isinstance(error, shutil.Error) else describe_os_error(error)
+        yield PartResult("copying the bundle", FAILED, str(first))
+        return
     for precision in _list_precisions(bundle.manifest):
         name = f"building {precision} engines"
         report(name, 0, 1)

@@ -94,6 +94,17 @@ API(cuDevicePrimaryCtxRelease_v2)(int device) {
     return held ? SUCCESS : INVALID_CONTEXT;
 }
 
+/* How threads wait (bits 0 to 2 of the flags), and memory that stays mapped (8 and 16): for all of the process. */
+API(cuDevicePrimaryCtxSetFlags_v2)(int device, unsigned flags) {
+    ENTER(0);
+    if (device) return INVALID_DEVICE;
+    if (flags & ~31u) return INVALID_VALUE;
+    pthread_mutex_lock(&stub_lock);
+    stub_counts.flags = flags;
+    pthread_mutex_unlock(&stub_lock);
+    return SUCCESS;
+}
+
 static int push(struct Context *context) {
     if (!context || context->references < 1 || depth == MAX_DEPTH) return INVALID_CONTEXT;
     stack[depth++] = context;

@@ -39,7 +39,7 @@ enum {
 struct Counts {
     long device, pinned, streams, graphs, executables; /* alive */
     long launches, copies, abandoned;                  /* so far; abandoned: work of streams destroyed before it ran */
-    long references;                                   /* of the primary context */
+    long references, flags;                            /* of the primary context */
 };
 
 extern pthread_mutex_t stub_lock; /* guards all state of the driver */

@@ -83,6 +83,7 @@ EXPORTED long stub_count(const char *name) {
         {"executables", stub_counts.executables}, {"launches", stub_counts.launches},
         {"copies", stub_counts.copies},           {"abandoned", stub_counts.abandoned},
         {"references", stub_counts.references},   {"depth", stub_context_depth()},
+        {"flags", stub_counts.flags},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if (!strcmp(counts[i].name, name)) return counts[i].value;

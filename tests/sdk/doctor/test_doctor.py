@@ -291,13 +291,13 @@ def test_the_check_of_engines_in_use_is_shown_with_what_was_not_kept(hmdrn, monk
     ("answer", "line"),
     [
         ({"name": "pycuda", "captures_graphs": False}, "pycuda, which captures no CUDA graphs"),
-        ({"name": "cuda-python", "captures_graphs": True}, "cuda-python ONNX Runtime"),
+        ({"name": "cuda-python", "captures_graphs": True}, "cuda-python │"),
         ({"error": "it does not start"}, "no: it does not start"),
     ],
 )
 def test_the_package_for_cuda_is_shown_with_what_it_lacks(hmdrn, monkeypatch, answer, line):
     monkeypatch.setattr(command_module, "collect_report", lambda bundle: facts(cuda_bindings=answer))
-    assert f"CUDA package {line}" in " ".join(hmdrn("doctor").out.split())
+    assert f"CUDA package │ {line}" in " ".join(hmdrn("doctor").out.split())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hmdrn.cli.commands import selftest as command_module
 from hmdrn.doctor.report import collect_report
 from hmdrn.selftest import parts, selftest
 from hmdrn.selftest.adapter import check_adapter
+from hmdrn.selftest.page import format_page
 from hmdrn.selftest.selftest import run_selftest
 from hmdrn_export.tensorrt import engines, self_check
 from hmdrn_runtime.backends import cuda_driver
@@ -108,6 +109,39 @@ def test_engines_that_cannot_be_built_are_not_run(run_default, collect):
     result = run_default(lambda name, *_, **__: {"error": "no"} if name == "build" else RUN, collect())
     assert states(result)["building fp32 engines"] == "failed"
     assert "fp32 engines on tensorrt" not in states(result)
+
+
+NO_SPACE = OSError(28, "No space left on device", "/tmp/x")
+
+
+@pytest.mark.parametrize("error", [NO_SPACE, shutil.Error([("a", "/tmp/x", str(NO_SPACE))] * 3)])
+def test_a_bundle_that_cannot_be_copied_fails_as_a_part(run_default, collect, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(selftest.shutil, "copytree", fail)
+    result = run_default(lambda *_, **__: RUN, collect())
+    part = result.parts[-1]
+    assert (part.name, part.status, result.works) == ("copying the bundle", "failed", False)
+    assert part.reason.count("No space left on device") == 1
+    assert states(result)["fp32 on onnxruntime"] == "passed"
+
+
+def test_the_page_has_each_builds_check_and_the_row_for_the_hardware_table(run_default, collect):
+    check = {**CHECK, "rejected": {"fp16": "strongly typed: outputs differ by 0.05"}}
+    built = {"precision": "fp32", "compiler": "tensorrt 10.3.0", "check": check, "peak_mib": 900.0}
+    result = run_default(lambda name, *_, **__: built if name == "build" else RUN, collect())
+    page = format_page(result.to_dict()).splitlines()
+    assert (
+        "| building fp32 engines | fp32, tensorrt 10.3.0 | 1.0e-04 | 0.00 | 100.0 "
+        "| fp16: strongly typed: outputs differ by 0.05 |"
+    ) in page
+    row = page[-2].split(" | ")
+    assert f"{result.device.cpu.model}, {result.device.cpu.cores} cores" in row[0]
+    assert "GPU Orin, TensorRT 10.3.0" in row[0]
+    assert "fp32 on onnxruntime (1.5 ms), fp32 on onnxruntime-cuda (1.5 ms), " in row[1]
+    assert row[2].startswith("`hmdrn selftest conv4`, hmdrn ")
+    assert row[2].endswith("failed: nothing |")
 
 
 def test_engines_are_built_in_a_copy_and_recorded_nowhere_else(run_default, collect, conv4):

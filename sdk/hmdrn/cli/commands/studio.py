@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from hmdrn.cli.detector_options import DetectorOptions, detector_options, open_detector
-from hmdrn.cli.gallery_notes import load_with_notes
+from hmdrn.cli.gallery_notes import load_with_notes, warn_of_slow_backend
 from hmdrn.cli.messages import print_message
 from hmdrn.cli.options import PATH, gallery_option, option, require_package, threads_option
 from hmdrn.cli.signals import StopOnSignal
@@ -115,6 +115,7 @@ def _load(bundle: str, gallery: Path, threads: int | None) -> Recognizer:
         recognizer = load_with_notes(bundle, gallery, threads=threads)
     else:
         recognizer = load(bundle, threads=threads)
+    warn_of_slow_backend(recognizer)
     recognizer.matcher.keep_thumbnails = True
 
     def report(message: str) -> None:

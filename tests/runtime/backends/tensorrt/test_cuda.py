@@ -77,6 +77,13 @@ def test_threads_sleep_while_they_wait_if_the_environment_says_so(monkeypatch, s
     assert calls == [(0, 4)]
 
 
+def test_a_driver_without_the_function_for_sleeping_is_an_error_that_names_it(monkeypatch):
+    monkeypatch.setattr(cuda_driver, "_load_driver", lambda: SimpleNamespace(cuInit=lambda flags: 0))
+    monkeypatch.setenv("HMDRN_BLOCKING_SYNC", "1")
+    with pytest.raises(BackendError, match=r"has no cuDevicePrimaryCtxSetFlags_v2\): leave HMDRN_BLOCKING"):
+        open_cuda([Starting])
+
+
 @pytest.mark.gpu
 def test_a_real_device_copies_and_replays_what_it_is_given():
     try:

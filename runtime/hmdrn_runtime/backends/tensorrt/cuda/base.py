@@ -19,6 +19,11 @@ from hmdrn_runtime.device.forking import repair_after_fork
 from hmdrn_runtime.errors import BackendError
 
 
+def describe_package(name: str, captures_graphs: bool) -> str:
+    """Name a package for CUDA, and say so if it captures no graphs."""
+    return name if captures_graphs else f"{name}, which captures no CUDA graphs"
+
+
 class Cuda(ABC):
     """CUDA on the machine's first GPU, in its primary context, which other libraries of the process share.
 
@@ -45,7 +50,7 @@ class Cuda(ABC):
 
     def __str__(self) -> str:
         """Name the package, and say so if it captures no graphs."""
-        return self.package if self.captures_graphs else f"{self.package}, which captures no CUDA graphs"
+        return describe_package(self.package, self.captures_graphs)
 
     @abstractmethod
     def current(self) -> AbstractContextManager[None]:

@@ -12,10 +12,13 @@ from stub_driver import NOTHING, open_checked_cuda
 
 from hmdrn.selftest.adapter import check_adapter
 from hmdrn_runtime.backends.tensorrt.cuda.base import CapturedGraph, DeviceBuffer, PinnedBuffer, Stream
+from hmdrn_runtime.backends.tensorrt.cuda.find import open_cuda
 from hmdrn_runtime.errors import BackendError
 
 UNKNOWN = 999
 INVALID_CONTEXT = 201
+NOT_SUPPORTED = 801
+BLOCKING_SYNC = 4
 VALUES = np.arange(300, dtype=np.float32)
 
 
@@ -257,6 +260,20 @@ def test_the_primary_context_outlives_every_adapter(cuda, driver):
     assert (driver.count("references"), driver.count("depth")) == (references + 1, 0)
     with cuda.current():
         make_all(cuda)
+
+
+def test_threads_sleep_while_they_wait_if_the_environment_says_so(cuda, driver, monkeypatch):
+    kinds = [type(cuda)]
+    open_cuda(kinds)
+    assert driver.count("flags") == 0
+    monkeypatch.setenv("HMDRN_BLOCKING_SYNC", "1")
+    second = open_cuda(kinds)
+    assert driver.count("flags") == BLOCKING_SYNC
+    with second.current():
+        second.free(second.allocate(16))
+    driver.fail("cuDevicePrimaryCtxSetFlags_v2", NOT_SUPPORTED)
+    with pytest.raises(BackendError, match=r"CUDA error 801\): leave HMDRN_BLOCKING_SYNC out"):
+        open_cuda(kinds)
 
 
 def test_the_self_test_finds_nothing_wrong(cuda, driver):
