@@ -9,27 +9,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_export.tensorrt import quantized_check
+from hmdrn_export.tensorrt.graph_runs import (
+    FRAMES,
+    Outputs,
+    classify,
+    classify_in_all_ways,
+    pair_scores,
+    run_graphs,
+)
+from hmdrn_export.tensorrt.quantized_check import QuantizedCheck, UnoptimizedBackend
 from hmdrn_export.tensorrt.samples import Samples, draw_samples
 from hmdrn_export.verification.report import TOLERANCES, Tolerances
 from hmdrn_runtime.backends.base import Backend
 from hmdrn_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from hmdrn_runtime.bundle.bundle import Bundle, open_bundle
-from hmdrn_runtime.errors import EnrollmentError, WrongEnginesError
-from hmdrn_runtime.gallery.species import extend_species
+from hmdrn_runtime.errors import BackendError, EnrollmentError, WrongEnginesError
 from hmdrn_runtime.matching.base import Scores
-from hmdrn_runtime.matching.factory import open_matcher
 
 SPECIES, SHOTS, QUERIES = 6, 2, 3
-
-# As a camera runs: one photo again and again, the last time as a captured graph where there is one.
-_FRAMES = 3
-
-_Outputs: TypeAlias = dict[tuple[str, str], npt.NDArray[Any]]
 
 # Rounding in another order may flip a mask bit near its threshold, which the verification sets aside.
 _FLOAT32 = Tolerances(distance=1e-3, mask_bits=1e-3, top1=97.0)
@@ -43,13 +46,15 @@ class EngineCheck:
         output_error: Largest error of an output of the graphs that take photos alone, relative to the largest
             value of that output, over the photos whose mask bits are all the same; None if there are none (as
             often with INT8), and NaN if any output of any photo is not finite.
-        distance_error: Largest error of a distance, relative to the photo's mean distance; NaN if the outputs
-            are wrong already.
+        distance_error: Largest error of a distance or logit, relative to the photo's mean one; NaN if the
+            outputs are wrong already. Of all queries at once, of one alone as a camera names it, and of all
+            among more classes.
         mask_bits_differing: Share of the mask bits that differ, 0-1.
         top1_agreement: Queries with the same answer, in percent; NaN like the distances.
         accuracy: Queries with the right answer, in percent; NaN like the distances.
         reference_accuracy: The same of the float32 graphs on the CPU.
         queries: Number of queries.
+        quantized: INT8 engines compared with their own graphs; None for the others.
         photographs: The comparison on photographs; the figures above are of drawn specimens. None without
             photographs.
     """
@@ -61,6 +66,7 @@ class EngineCheck:
     accuracy: float = math.nan
     reference_accuracy: float = math.nan
     queries: int = 0
+    quantized: QuantizedCheck | None = None
     photographs: EngineCheck | None = None
 
 
@@ -97,7 +103,8 @@ def compare_with_float32(
 ) -> EngineCheck:
     """Compare a backend with the bundle's float32 graphs in ONNX Runtime on the CPU.
 
-    Nothing is classified if an output's error exceeds `max_output_error`: an enrollment might not even end.
+    INT8 is compared with its own graphs there as well. Nothing is classified if an output's error exceeds
+    `max_output_error`: an enrollment might not even end.
 
     Raises:
         WrongEnginesError: Its solves do not converge.
@@ -105,10 +112,10 @@ def compare_with_float32(
     """
     exact = open_bundle(bundle.path, "fp32")
     reference = OnnxRuntimeBackend(exact)
-    expected = _run_graphs(exact, reference, samples.queries)
-    outputs = _run_graphs(bundle, backend, samples.queries)
-    for _ in range(_FRAMES):
-        frame = _run_graphs(bundle, backend, samples.queries[:1])
+    expected = run_graphs(exact, reference, samples.queries)
+    outputs = run_graphs(bundle, backend, samples.queries)
+    for _ in range(FRAMES):
+        frame = run_graphs(bundle, backend, samples.queries[:1])
     outputs = {key: np.concatenate([array, frame[key]]) for key, array in outputs.items()}
     expected = {key: np.concatenate([array, array[:1]]) for key, array in expected.items()}
     photos = len(samples.queries) + 1
@@ -126,24 +133,42 @@ def compare_with_float32(
         top1_agreement=math.nan,
         queries=len(samples.queries),
     )
-    if check.output_error is not None and not check.output_error <= max_output_error:
+    own, quantized = None, None
+    if quantized_check.is_quantized(bundle):
+        own = _run_quantized(bundle, samples, exact, reference)
+        variant, wanted_outputs, _ = own
+        parts = {
+            key: [(outputs[key][:-1], array), (outputs[key][-1:], array[:1])]
+            for key, array in wanted_outputs.items()
+            if array.dtype != bool
+        }
+        norm_error, factor = quantized_check.measure(parts.values())
+        quantized = QuantizedCheck(variant, norm_error, factor, quantized_check.measure_contrast(parts))
+        check = replace(check, quantized=quantized)
+    errors = (check.output_error, None if quantized is None else quantized.output_norm_error)
+    if any(error is not None and not error <= max_output_error for error in errors):
         return check
-    right = _classify(exact, reference, samples)
+    right = classify(exact, reference, samples)
     try:
-        scores = _classify(bundle, backend, samples)
+        scores, *others = classify_in_all_ways(bundle, backend, samples)
     except EnrollmentError as error:
         reason, _, _ = str(error).partition(";")  # what to do is advice on the photos
         raise WrongEnginesError(f"what ONNX Runtime enrolls they do not: {reason}") from error
+    if own is not None and quantized is not None:
+        norm_error, factor = quantized_check.measure(pair_scores([scores, *others], own[2]))
+        quantized = replace(quantized, distance_norm_error=norm_error, distance_factor=factor)
     given, wanted = scores.logits.argmax(axis=1), right.logits.argmax(axis=1)
     return replace(
         check,
         distance_error=_max(
-            np.abs(scores.distances[level] - array) / array.mean(axis=1, keepdims=True)
-            for level, array in right.distances.items()
+            np.abs(array - expected) / np.abs(expected).mean(axis=1, keepdims=True)
+            for pairs in pair_scores([scores, *others], right)
+            for array, expected in pairs
         ),
         top1_agreement=_percent(given == wanted),
         accuracy=_percent(given == samples.answers),
         reference_accuracy=_percent(wanted == samples.answers),
+        quantized=quantized,
     )
 
 
@@ -156,7 +181,7 @@ def _get_tolerances(precision: str) -> Tolerances:
     return _FLOAT32 if precision == "fp32" else TOLERANCES[precision]
 
 
-def _find_output_error(outputs: _Outputs, expected: _Outputs, same: npt.NDArray[np.bool_]) -> float | None:
+def _find_output_error(outputs: Outputs, expected: Outputs, same: npt.NDArray[np.bool_]) -> float | None:
     values = [(outputs[key], array) for key, array in expected.items() if array.dtype != bool]
     if not all(np.isfinite(array).all() for array, _ in values):
         return math.nan
@@ -165,25 +190,17 @@ def _find_output_error(outputs: _Outputs, expected: _Outputs, same: npt.NDArray[
     return _max(_relative_errors(array[same], wanted[same]) for array, wanted in values)
 
 
-def _run_graphs(bundle: Bundle, backend: Backend, photos: npt.NDArray[np.uint8]) -> _Outputs:
-    """Return the outputs, by graph and name, of the graphs that take photos alone."""
-    return {
-        (graph, name): array
-        for graph, description in bundle.manifest.variants[bundle.variant].items()
-        if [tensor.name for tensor in description.inputs] == ["images"]
-        for name, array in backend.run(graph, {"images": photos}).items()
-    }
-
-
-def _classify(bundle: Bundle, backend: Backend, samples: Samples) -> Scores:
-    """Enroll the support photos and classify the queries."""
-    matcher = open_matcher(bundle.manifest.network, backend, bundle.variant)
-    photos, shots = matcher.compute_statistics(samples.support), samples.shots
-    species = [
-        extend_species(None, f"species {c}", photos[c * shots : (c + 1) * shots])
-        for c in range(samples.classes)
-    ]
-    return matcher.classify(samples.queries, matcher.place(matcher.class_operands(species)))
+def _run_quantized(
+    bundle: Bundle, samples: Samples, exact: Bundle, reference: Backend
+) -> tuple[str, Outputs, Scores]:
+    """Return the variant, outputs and scores of INT8 graphs in ONNX Runtime; of float32 where it cannot."""
+    backend = UnoptimizedBackend(bundle)
+    try:
+        outputs = run_graphs(bundle, backend, samples.queries)
+        return bundle.variant, outputs, classify(bundle, backend, samples)
+    except (BackendError, EnrollmentError):
+        outputs = run_graphs(exact, reference, samples.queries)
+        return exact.variant, outputs, classify(exact, reference, samples)
 
 
 def _percent(hits: npt.NDArray[np.bool_]) -> float:
@@ -197,6 +214,11 @@ def _find_problems(check: EngineCheck, allowed: Tolerances) -> Iterator[str]:
     if check.output_error is not None and not check.output_error <= allowed.distance:
         yield f"outputs differ by {check.output_error:.2g} (at most {allowed.distance:.2g})"
         return
+    if check.quantized is not None:
+        yield from (problems := list(quantized_check.find_output_problems(check.quantized)))
+        if problems:
+            return
+        yield from quantized_check.find_distance_problems(check.quantized)
     if not check.distance_error <= allowed.distance:
         yield f"distances differ by {check.distance_error:.2g} (at most {allowed.distance:.2g})"
     if not check.top1_agreement >= allowed.top1:

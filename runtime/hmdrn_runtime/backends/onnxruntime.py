@@ -75,15 +75,18 @@ class OnnxRuntimeBackend(Backend):
                     self._sessions[graph] = self._load(graph)
         return self._sessions[graph]
 
-    def _load(self, graph: str) -> ort.InferenceSession:
+    def _make_options(self) -> ort.SessionOptions:
         options = ort.SessionOptions()
         options.log_severity_level = _ERROR_SEVERITY
         # Its own default takes the machine's cores, and prints errors about those that a container lacks.
         options.intra_op_num_threads = self._threads or count_cores()
+        return options
+
+    def _load(self, graph: str) -> ort.InferenceSession:
         self._bundle.check_graph(graph)
         path = self._bundle.graph_path(graph)
         try:
-            session = ort.InferenceSession(str(path), options, providers=list(self.providers))
+            session = ort.InferenceSession(str(path), self._make_options(), providers=list(self.providers))
         except Exception as error:
             raise BackendError(f"ONNX Runtime could not load {path}: {format_error(error)}") from error
         release_freed_memory()

@@ -13,6 +13,13 @@ def describe_engine_check(check: Mapping[str, Any]) -> str:
         f"{check['mask_bits_differing']:.2%} of the mask bits differ, {check['top1_agreement']:.1f} % of the "
         "answers agree"
     )
+    if quantized := check.get("quantized"):
+        figures += (
+            f"\nagainst the {quantized['reference']} graphs: outputs are {quantized['output_factor']:.3f} "
+            f"times theirs and differ by {quantized['output_norm_error']:.1e} of their norm, distances are "
+            f"{quantized['distance_factor']:.3f} times theirs and differ by "
+            f"{quantized['distance_norm_error']:.1e}"
+        )
     if photographs := check.get("photographs"):
         figures += (
             f"\non {photographs['queries']} photographs: distances differ by "
