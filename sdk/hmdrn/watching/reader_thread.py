@@ -103,7 +103,7 @@ class ReaderThread:
             self.rate = capture.rate
             begin = self.last_frame_time = time.monotonic()
             paced = not self._source.live and not self._every_frame
-            film_start = self._find_film_start(capture.frames / capture.rate)
+            film_start = self._find_film_start(capture.frames, capture.rate)
             count = 0
             while not self._closed:
                 pixels = capture.read()
@@ -127,12 +127,12 @@ class ReaderThread:
                 self._index += 1
                 count += 1
 
-    def _find_film_start(self, seconds: float) -> float | None:
+    def _find_film_start(self, frames: int, rate: float) -> float | None:
         """Return when a film of this length begins, in seconds since 1970; None for the present time."""
         source = self._source
         if source.path is None or not source.is_recording:
             return None
-        return find_film_start(source.path, seconds) if source.start is None else source.start
+        return find_film_start(source.path, frames / rate) if source.start is None else source.start
 
     def _put(self, frame: Frame) -> None:
         with self._changed:
