@@ -159,8 +159,9 @@ if (liveAnswer) {
       const names = status.subjects.map((s) => s.known && s.state === "species" ? `${s.name}, known` : s.name);
       // A screen reader says this one aloud, so it has no figures.
       say(liveAnswer, status.is_paused ? "paused" : status.has_ended ? "ended" : names.join("; ") || "nothing there");
-      // Of one subject the name is in the line above.
-      say(evidence, status.subjects.map((s) => [status.subjects.length > 1 && s.name, s.state === "species" && s.probability !== null &&
+      // Of one subject the name is in the line above, unless that says that the picture stands still.
+      const isNamedAbove = names.length === 1 && !status.is_paused && !status.has_ended;
+      say(evidence, status.subjects.map((s) => [!isNamedAbove && s.name, s.state === "species" && s.probability !== null &&
         `${Math.round(100 * s.probability)} %`, s.evidence].filter(Boolean).join(", ")).join("; "));
       figures.textContent = `${status.rate.toFixed(1)} frames a second, ` +
         `${Math.round(1000 * status.latency)} ms from capture to name. ${status.message}`;
