@@ -113,11 +113,10 @@ def _format_hardware_row(values: Mapping[str, Any]) -> str:
         hardware.insert(0, f"{jetson['model']}, L4T {jetson['l4t']}")
     if "name" in gpu:
         hardware.append(f"GPU {gpu['name']}, TensorRT {device['tensorrt'].get('version', 'none')}")
-    hardware.append(f"{device['system']}, Python {device['python']}")
+    software = f"{device['system']}, Python {device['python']}"
+    hardware.append(f"{software}, ONNX Runtime {device['onnxruntime'].get('version', 'none')}")
     runs = [
-        f"{part['name']} ({part['answer']['latency']['total']['p50']:.1f} ms)"
-        for part in parts
-        if part["status"] == "passed" and (part["answer"] or {}).get("checks")
+        part["name"] for part in parts if part["status"] == "passed" and (part["answer"] or {}).get("checks")
     ]
     failed = ", ".join(part["name"] for part in parts if part["status"] == "failed") or "nothing"
     extent = " --quick" if values["quick"] else ""

@@ -130,7 +130,8 @@ def test_a_bundle_that_cannot_be_copied_fails_as_a_part(run_default, collect, mo
 def test_the_page_has_each_builds_check_and_the_row_for_the_hardware_table(run_default, collect):
     check = {**CHECK, "rejected": {"fp16": "strongly typed: outputs differ by 0.05"}}
     built = {"precision": "fp32", "compiler": "tensorrt 10.3.0", "check": check, "peak_mib": 900.0}
-    result = run_default(lambda name, *_, **__: built if name == "build" else RUN, collect())
+    answers = {"build": built, "run": RUN, "cuda": {}}
+    result = run_default(lambda name, *_, **__: answers[name], collect())
     page = format_page(result.to_dict()).splitlines()
     assert (
         "| building fp32 engines | fp32, tensorrt 10.3.0 | 1.0e-04 | 0.00 | 100.0 "
@@ -139,7 +140,7 @@ def test_the_page_has_each_builds_check_and_the_row_for_the_hardware_table(run_d
     row = page[-2].split(" | ")
     assert f"{result.device.cpu.model}, {result.device.cpu.cores} cores" in row[0]
     assert "GPU Orin, TensorRT 10.3.0" in row[0]
-    assert "fp32 on onnxruntime (1.5 ms), fp32 on onnxruntime-cuda (1.5 ms), " in row[1]
+    assert row[1] == "fp32 on onnxruntime, fp32 on onnxruntime-cuda, fp32 engines on tensorrt"
     assert row[2].startswith("`hmdrn selftest conv4`, hmdrn ")
     assert row[2].endswith("failed: nothing |")
 
@@ -236,7 +237,8 @@ def test_a_run_reports_accuracy_agreement_and_latency(written):
     assert (answer["backend"], answer["precision"]) == ("onnxruntime", "fp32")
     check = answer["checks"]["drawn specimens"]
     assert check["accuracy"] == check["reference_accuracy"] >= 0
-    assert (check["top1_agreement"], check["distance_error"], check["queries"]) == (100.0, 0.0, 20)
+    assert (check["top1_agreement"], check["queries"]) == (100.0, 20)
+    assert check["distance_error"] < 1e-5
     assert answer["latency"]["total"]["p50"] > 0
     assert "problem" not in answer
 
