@@ -22,6 +22,7 @@ from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 ILLEGAL_ADDRESS = 700
+THREADS = 4
 MAX_SIZES = {"batch": 2, "classes": 3}
 
 

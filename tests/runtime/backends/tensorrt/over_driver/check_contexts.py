@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from backend_over_driver import ILLEGAL_ADDRESS, assert_equal
+from backend_over_driver import ILLEGAL_ADDRESS, THREADS, assert_equal
 
 from hmdrn_runtime.backends.tensorrt.context_pool import MAX_EXECUTIONS
 
@@ -89,7 +89,6 @@ def test_a_captured_graph_is_not_launched_in_memory_that_another_run_has(
 
 
 def test_threads_run_at_once_with_a_context_each_at_most(backend, reference, pixels, operator):
-    failures = []
     shared = {n: backend.place(operator[:n]) for n in (1, 8)}
     calls = [(n, photos) for n in shared for photos in (1, 3)]
     expected = {
@@ -98,30 +97,23 @@ def test_threads_run_at_once_with_a_context_each_at_most(backend, reference, pix
     }
 
     def work(number):
-        try:
-            images, rows = pixels[number : number + 1], operator[number : number + 3]
-            placed, right = (
-                backend.place(rows),
-                reference.run("classify", {"images": images, "operator": rows}),
+        images, rows = pixels[number : number + 1], operator[number : number + 3]
+        placed, right = (
+            backend.place(rows),
+            reference.run("classify", {"images": images, "operator": rows}),
+        )
+        for classes, photos in np.random.default_rng(number).permutation(calls).tolist():
+            assert_equal(
+                backend.run("classify", {"images": pixels[:photos], "operator": shared[classes]}),
+                expected[classes, photos],
             )
-            for classes, photos in np.random.default_rng(number).permutation(calls).tolist():
-                assert_equal(
-                    backend.run("classify", {"images": pixels[:photos], "operator": shared[classes]}),
-                    expected[classes, photos],
-                )
-                assert_equal(backend.run("classify", {"images": images, "operator": placed}), right)
-        except BaseException as error:
-            failures.append(error)
+            assert_equal(backend.run("classify", {"images": images, "operator": placed}), right)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, range(THREADS)))
     (engine,) = backend._trt.engines
-    assert 1 <= engine.contexts <= len(threads)
-    assert 1 <= len(backend._activations._idle) <= len(threads)
+    assert 1 <= engine.contexts <= THREADS
+    assert 1 <= len(backend._activations._idle) <= THREADS
 
 
 @pytest.mark.parametrize("function", ["cuStreamBeginCapture_v2", "cuGraphInstantiateWithFlags"])

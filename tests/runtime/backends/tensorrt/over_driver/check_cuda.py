@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from backend_over_driver import ILLEGAL_ADDRESS
+from backend_over_driver import ILLEGAL_ADDRESS, THREADS
 from stub_driver import NOTHING, open_checked_cuda
 
 from hmdrn.selftest.adapter import check_adapter
@@ -91,27 +92,18 @@ def test_objects_are_freed_by_threads_that_never_used_cuda(cuda, driver):
 
 
 def test_threads_copy_at_once_each_on_its_own_stream(cuda):
-    failures = []
-
     def work(number):
-        try:
-            for _ in range(20):
-                with cuda.current():
-                    stream, buffer, _, sent, received = make_all(cuda)
-                    sent.bytes[:] = number
-                    cuda.upload(buffer.address, sent.bytes, stream.stream)
-                    cuda.download(received.bytes, buffer.address, stream.stream)
-                    cuda.synchronize(stream.stream)
-                    assert (received.bytes == number).all()
-        except BaseException as error:
-            failures.append(error)
+        for _ in range(20):
+            with cuda.current():
+                stream, buffer, _, sent, received = make_all(cuda)
+                sent.bytes[:] = number
+                cuda.upload(buffer.address, sent.bytes, stream.stream)
+                cuda.download(received.bytes, buffer.address, stream.stream)
+                cuda.synchronize(stream.stream)
+                assert (received.bytes == number).all()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, range(THREADS)))
 
 
 def test_memory_that_the_device_does_not_have_is_reported(cuda):
