@@ -28,9 +28,10 @@ class NetworkScorer(Scorer):
     """
 
     def __init__(self, network: HMDRN, mode: str = "crop") -> None:
-        self.network, self.preprocessing = network, Preprocessing(mode, network.config.side)
-        self.device = next(network.parameters()).device
-        self.executor = f"torch {torch.__version__}, {self.device.type}"
+        self.network: HMDRN = network
+        self.preprocessing: Preprocessing = Preprocessing(mode, network.config.side)
+        self.device: torch.device = next(network.parameters()).device
+        self.executor: str = f"torch {torch.__version__}, {self.device.type}"
         self._support: list[dict[LevelName, Tensor]] = []
         self._query: list[dict[LevelName, Tensor]] = []
 
