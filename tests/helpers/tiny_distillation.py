@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -9,6 +11,7 @@ from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.distillation.cache import CachedGroup, rows_by_class
 from hmdrn_network.training.distillation.config import DistillationConfig
+from hmdrn_network.training.distillation.guide import Guide
 from hmdrn_network.training.distillation.sampling import Sampler
 from hmdrn_network.training.distillation.trainer import DistillationTrainer
 from hmdrn_network.training.workers import Workers
@@ -44,5 +47,32 @@ def student() -> HMDRN:
     return HMDRN(NETWORK)
 
 
-def trainer(config: DistillationConfig = CONFIG, guide: HMDRN | None = None) -> DistillationTrainer:
-    return DistillationTrainer(student(), Sampler(groups(), config), config, Workers(), guide)
+def random_guide() -> Guide:
+    """A guide of the student's kind whose answers are not the student's."""
+    network = student()
+    torch.manual_seed(5)
+    for weight in network.transformers.parameters():
+        torch.nn.init.normal_(weight, weight.mean().item(), 0.1)
+    # Maps of a random backbone nearly vanish.
+    for name, scale in (("high", 2e4), ("mid", 30.0)):
+        torch.nn.init.normal_(network.projections[name].conv.weight, 0.0, scale)
+    return Guide(network, "guide", {"high": 1, "mid": 2})
+
+
+def summarize_groups(guide: Guide) -> list[CachedGroup]:
+    """The groups with the guide's summaries of their maps."""
+    guided = []
+    for group in groups():
+        maps = torch.stack([torch.from_numpy(view) for view in group.maps], dim=1)
+        photos, views = maps.shape[:2]
+        with torch.inference_mode():
+            x = maps.flatten(0, 1).permute(0, 3, 1, 2).float()
+            projected = guide.network.project(guide.network.backbone(x, CONFIG.frozen_stages))
+            summaries = guide.summarize(projected).reshape(photos, views, -1)
+        guided.append(dataclasses.replace(group, guidance=summaries.half().numpy()))
+    return guided
+
+
+def trainer(config: DistillationConfig = CONFIG, guide: Guide | None = None) -> DistillationTrainer:
+    sampler = Sampler(groups() if guide is None else summarize_groups(guide), config)
+    return DistillationTrainer(student(), sampler, config, Workers(), guide)

@@ -190,8 +190,8 @@ class _Run:
         self.trainer.restore(state)
         if state["card"] != self._recipe():
             raise TrainingError(
-                f"{self.folder} holds a run on other photos or other splits: give the same data to continue, "
-                "or another folder for a new run"
+                f"{self.folder} holds a run on other photos or other splits, or with another guide: give the "
+                "same ones to continue, or another folder for a new run"
             )
         self.history = History.from_dict(state["history"])
         self.best, self.start = state["best"], state["start"]

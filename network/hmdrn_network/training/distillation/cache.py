@@ -41,6 +41,7 @@ class PhotoSet:
         labels: Names of the classes.
         targets: Class of each photo, (N,).
         key: Identifies the photos.
+        sources: The photos, not decoded.
         unreadable: A message for each photo that cannot be read and is left out.
     """
 
@@ -49,6 +50,7 @@ class PhotoSet:
     labels: tuple[str, ...]
     targets: npt.NDArray[np.int64]
     key: str
+    sources: tuple[Photo, ...]
     unreadable: tuple[str, ...] = ()
 
 
@@ -77,12 +79,12 @@ def decode_photos(
 
     def decode(rows: slice) -> npt.NDArray[np.uint8]:
         if training:
-            return np.stack([center_square(photo.load(), stored) for photo in photos[rows]])
+            return load_squares(photos[rows], stored)
         return np.stack([photo.prepare(Preprocessing("crop", side)) for photo in photos[rows]])
 
     shape = (len(photos), stored, stored, 3)
     pixels = fill_array(folder / f"{name}-{split}-photos.npy", shape, np.uint8, key, decode, report)
-    return PhotoSet(name, pixels, tuple(classes), targets, key, tuple(unreadable.values()))
+    return PhotoSet(name, pixels, tuple(classes), targets, key, tuple(photos), tuple(unreadable.values()))
 
 
 def _find_unreadable(dataset: Dataset, path: Path, key: str, report: ProgressCallback) -> dict[str, str]:
@@ -176,6 +178,7 @@ class CachedGroup:
         maps: Maps (N, h, w, channels) by view.
         features: The teacher's features (N, width) by view; the first views, or none.
         teacher: Name of the teacher, "" for none.
+        guidance: The guide's summaries (N, views, F), or None without a guide.
     """
 
     name: str
@@ -184,6 +187,7 @@ class CachedGroup:
     maps: Sequence[npt.NDArray[np.float16]]
     features: Sequence[npt.NDArray[np.float16]] = ()
     teacher: str = ""
+    guidance: npt.NDArray[np.float16] | None = None
 
 
 def rows_by_class(targets: npt.NDArray[np.int64], classes: int) -> tuple[npt.NDArray[np.int64], ...]:
@@ -208,6 +212,11 @@ def center_square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     left, top = (width - side) // 2, (height - side) // 2
     resized = image.resize((width, height), Resampling.BILINEAR)
     return np.asarray(resized.crop((left, top, left + side, top + side)))
+
+
+def load_squares(photos: Sequence[Photo], side: int) -> npt.NDArray[np.uint8]:
+    """Decode photos to train on and cut each by `center_square`: RGB uint8 (N, side, side, 3)."""
+    return np.stack([center_square(photo.load(), side) for photo in photos])
 
 
 def augmented_view(

@@ -18,6 +18,7 @@ from hmdrn_network.training.distillation.cache import (
     rows_by_class,
     teacher_features,
 )
+from hmdrn_network.training.distillation.guide import Guide, GuideRunner
 from hmdrn_network.training.distillation.recipe import Recipe
 from hmdrn_network.training.distillation.teachers import Teacher, open_teacher
 from hmdrn_network.training.validation import WAY, pool_small_groups
@@ -37,12 +38,14 @@ class PreparedData:
             episodes are pooled, and left out if they are still too few.
         record: Identity of the data, for the model card.
         warnings: Lines about photos and files that are left out, and classes that look alike.
+        guide: The guide whose summaries the groups hold; None for none.
     """
 
     groups: list[CachedGroup]
     validation: Mapping[str, Mapping[str, Sequence[npt.NDArray[np.float16]]]]
     record: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    guide: Guide | None = None
 
 
 def prepare_data(
@@ -52,8 +55,9 @@ def prepare_data(
     teachers: Path | None,
     report: ProgressCallback,
     threads: int,
+    guide: Guide | None = None,
 ) -> PreparedData:
-    """Decode photos, and compute the maps of the frozen stages and the teachers' features.
+    """Decode photos, and compute maps of the frozen stages, features of teachers and summaries of a guide.
 
     Cached results are read from `folder`.
 
@@ -64,10 +68,12 @@ def prepare_data(
         teachers: Folder of the `.tflite` files that the recipe names.
         report: Called with the name of the work, how much is done, and how much there is.
         threads: Threads to compute with.
+        guide: Network that guides the student; None for none.
 
     Raises:
         DatasetError: Data that cannot be read.
-        TrainingError: A teacher that is missing, or a folder that cannot be written.
+        TrainingError: A teacher that is missing, a guide that half precision cannot hold, or a folder that
+            cannot be written.
     """
     names = [path.stem for path in paths]
     if unknown := sorted({*recipe.teachers, *recipe.group_views, *recipe.merged} - set(names)):
@@ -76,6 +82,7 @@ def prepare_data(
         )
     network, config = recipe.network, recipe.training
     maps = PrefixMaps(network.backbone, network.side, config.frozen_stages, threads)
+    runner = None if guide is None else GuideRunner(guide, threads)
     open_teachers: dict[str, Teacher] = {}
     groups, record = [], {}
     warnings: list[str] = []
@@ -95,15 +102,16 @@ def prepare_data(
                 teacher_features(open_teachers[choice.model], photos, folder, view, network.side, report)
                 for view in range(min(choice.views, len(views)))
             ]
+        guidance = runner.summarize_views(photos, folder, len(views), report) if runner else None
         rows = rows_by_class(photos.targets, len(photos.labels))
-        groups.append(CachedGroup(name, photos.labels, rows, views, features, model))
+        groups.append(CachedGroup(name, photos.labels, rows, views, features, model, guidance))
         record[name] = {"photos": photos.key, "classes": len(photos.labels), "teacher": model}
         if "val" in find_splits(path):
             photos = decode_photos(open_dataset(path, "val"), name, folder, network.side, False, report)
             warnings += [f"{name}: {line}" for line in _describe(photos)]
             validation[name] = _maps_by_class(photos, maps.of_photos(photos, folder, report))
     pooled = {name: maps for name, maps in pool_small_groups(validation).items() if len(maps) >= WAY}
-    return PreparedData(groups, pooled, record, tuple(warnings))
+    return PreparedData(groups, pooled, record, tuple(warnings), guide)
 
 
 def _describe(photos: PhotoSet) -> list[str]:

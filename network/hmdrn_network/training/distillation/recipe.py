@@ -42,6 +42,7 @@ class Recipe:
         group_views: The same for single groups.
         teachers: Teacher by group; groups without one learn from classes and episodes alone.
         merged: Groups whose classes of the same name are one class.
+        guide_side: Side in pixels at which the guide runs, 0 for its own; None if the recipe needs no guide.
         license: SPDX identifier of the resulting weights.
         intended_use: Purpose and known weaknesses, for the model card.
     """
@@ -53,6 +54,7 @@ class Recipe:
     group_views: Mapping[str, int] = field(default_factory=dict)
     teachers: Mapping[str, TeacherChoice] = field(default_factory=dict)
     merged: tuple[str, ...] = ()
+    guide_side: int | None = None
     license: str = "Apache-2.0"
     intended_use: str = "not stated"
 

@@ -32,7 +32,6 @@ def distill(
     listener: Listener = Listener(),  # noqa: B008 (has no state)
     save_interval: float = 180.0,
     start: HMDRN | None = None,
-    guide: HMDRN | None = None,
 ) -> HMDRN:
     """Train the student of a recipe.
 
@@ -40,36 +39,35 @@ def distill(
 
     Args:
         recipe: The recipe.
-        data: Its cached data.
+        data: Its cached data, with the guide if there is one.
         folder: Folder of the run: `state.pt`, `model.safetensors`, `history.json`.
         listener: Receives the events of the run.
         save_interval: Seconds between two saved states.
         start: Trained network to continue from, at any side; it is the result unless later weights beat it.
             None for ImageNet's weights alone.
-        guide: Trained network, at any side, whose answers to the episodes the student learns; None for none.
 
     Returns:
         The trained network, in evaluation mode: the best on validation, or the last without validation.
 
     Raises:
-        CheckpointError: Pretrained weights are missing, or `start` or `guide` is another network.
+        CheckpointError: Pretrained weights are missing, or `start` is another network.
         TrainingError: Unusable settings, or a folder that cannot be written.
     """
     network = build_student(recipe, start)
     settings = recipe.to_dict()
     del settings["training"]  # the run records it
+    guide = {} if data.guide is None else {"guide": data.guide.record}
     card = ModelCard(
         recipe.name,
         recipe.license,
         training_data=_describe(data, recipe),
         intended_use=recipe.intended_use,
-        recipe={"distillation": settings, "data": dict(data.record)},
+        recipe={"distillation": settings, "data": dict(data.record), **guide},
     )
     validation = CachedValidation(data.validation, recipe.training.frozen_stages) if data.validation else None
     with join_workers(torch.device("cpu")) as workers:
         sampler = Sampler(data.groups, recipe.training, recipe.merged)
-        at_side = None if guide is None else _prepare_guide(guide, network, recipe.training.frozen_stages)
-        trainer = DistillationTrainer(network, sampler, recipe.training, workers, at_side)
+        trainer = DistillationTrainer(network, sampler, recipe.training, workers, data.guide)
         return run_in_folder(
             trainer, folder, card, validation, listener, save_interval, keep_start=start is not None
         )
@@ -112,35 +110,21 @@ def _continue_from(start: HMDRN, network: HMDRN, frozen_stages: int) -> None:
             f"the recipe's network is {ours.to_dict()}, the start is {theirs.to_dict()}: a start may differ "
             "in its side, and have more transformer layers, of which the first are taken"
         )
-    _check_frozen_stages(start, network, frozen_stages, "start")
+    _check_frozen_stages(start, network, frozen_stages)
     weights = start.state_dict()
     network.load_state_dict({name: weights[name] for name in network.state_dict()})
 
 
-def _prepare_guide(guide: HMDRN, network: HMDRN, frozen_stages: int) -> HMDRN:
-    """Return the guide at the student's side."""
-    ours, theirs = network.config, guide.config
-    if replace(theirs, side=ours.side, transformer_layers=ours.transformer_layers, head=ours.head) != ours:
-        raise CheckpointError(
-            f"the student is {ours.to_dict()}, the guide is {theirs.to_dict()}: a guide may differ in its "
-            "side, its head and its transformer layers"
-        )
-    _check_frozen_stages(guide, network, frozen_stages, "guide")
-    at_side = HMDRN(replace(theirs, side=ours.side))
-    at_side.load_state_dict(guide.state_dict())
-    return at_side.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def _check_frozen_stages(other: HMDRN, network: HMDRN, frozen_stages: int, what: str) -> None:
+def _check_frozen_stages(start: HMDRN, network: HMDRN, frozen_stages: int) -> None:
     # The cached maps are those of ImageNet's weights. Maps are compared, not weights: it may hold its
     # weights in half precision, or with scales moved between layers for INT8.
     photo = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
-        cached, own = (n.backbone.eval().run_prefix(photo, frozen_stages) for n in (network, other))
+        cached, own = (n.backbone.eval().run_prefix(photo, frozen_stages) for n in (network, start))
     difference = float((cached - own).norm() / cached.norm())
     if difference > _MAP_TOLERANCE:
         raise CheckpointError(
-            f"the first {frozen_stages} stages of the {what} are not ImageNet's, whose maps are cached (they "
+            f"the first {frozen_stages} stages of the start are not ImageNet's, whose maps are cached (they "
             f"differ by {difference:.2g} of the norm): give a network whose first stages stayed frozen"
         )
 

@@ -25,12 +25,17 @@ class CachedBatch:
         targets: Class of each photo among those of all groups, (N,).
         features: The teacher's centered features of each photo, by teacher (M, F).
         rows: Rows of the batch that those features belong to, by teacher (M,).
+        mirrored: True for photos whose maps are mirrored, bool (N,).
+        guidance: The guide's summaries of the views, not mirrored, float32 (N, F); None without a guide, and
+            for photos that are classified.
     """
 
     maps: Tensor
     targets: Tensor
     features: Mapping[str, Tensor]
     rows: Mapping[str, Tensor]
+    mirrored: Tensor
+    guidance: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ class Sampler:
             support += [(number, int(c), int(row)) for row in rows[:shot]]
             query += [(number, int(c), int(row)) for row in rows[shot:]]
             targets += [label] * (len(rows) - shot)
-        return CachedEpisode(self._load(support + query, rng), way, shot, torch.tensor(targets))
+        batch = self._load(support + query, rng, guided=self.groups[number].guidance is not None)
+        return CachedEpisode(batch, way, shot, torch.tensor(targets))
 
     def _choose_classes(
         self, number: int, usable: npt.NDArray[np.int64], way: int, rng: np.random.Generator
@@ -115,16 +121,23 @@ class Sampler:
         near = order[np.isin(order, usable)][: 2 * way]
         return rng.choice(near, size=way, replace=False)
 
-    def _load(self, rows: Sequence[tuple[int, int, int]], rng: np.random.Generator) -> CachedBatch:
+    def _load(
+        self, rows: Sequence[tuple[int, int, int]], rng: np.random.Generator, guided: bool = False
+    ) -> CachedBatch:
         maps: list[Tensor] = []
         features: dict[str, list[Tensor]] = {}
         places: dict[str, list[int]] = {}
+        mirrored: list[bool] = []
+        guidance: list[Tensor] = []
         for place, (number, _, row) in enumerate(rows):
             group = self.groups[number]
             view = int(rng.integers(len(group.maps)))
             array = torch.from_numpy(np.array(group.maps[view][row]))
             # Mirrored maps are not quite the maps of mirrored photos; as an augmentation they serve.
-            maps.append(array.flip(1) if self.config.flip and rng.random() < 0.5 else array)
+            mirrored.append(self.config.flip and rng.random() < 0.5)
+            maps.append(array.flip(1) if mirrored[-1] else array)
+            if guided and group.guidance is not None:
+                guidance.append(torch.from_numpy(np.array(group.guidance[row, view])))
             if view < len(group.features):
                 row_features = torch.from_numpy(np.array(group.features[view][row])).float()
                 features.setdefault(group.teacher, []).append(row_features - self.centers[group.teacher])
@@ -134,6 +147,8 @@ class Sampler:
             torch.tensor([int(self.targets[number][c]) for number, c, _ in rows]),
             {teacher: torch.stack(values) for teacher, values in features.items()},
             {teacher: torch.tensor(values) for teacher, values in places.items()},
+            torch.tensor(mirrored),
+            torch.stack(guidance).float() if guidance else None,
         )
 
 

@@ -15,6 +15,7 @@ from hmdrn_network.backbones.base import LevelName
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.base_trainer import BaseTrainer, measure_accuracy, parameter_groups
 from hmdrn_network.training.distillation.config import DistillationConfig
+from hmdrn_network.training.distillation.guide import Guide
 from hmdrn_network.training.distillation.sampling import CachedBatch, CachedEpisode, Sampler
 from hmdrn_network.training.workers import Workers
 
@@ -55,8 +56,8 @@ class DistillationTrainer(BaseTrainer):
         sampler: Draws from the cached groups.
         config: Settings; batch and episode are those of one process.
         workers: This process among others that train the same network.
-        guide: Network with the same frozen stages, side and levels, whose answers to the episodes the student
-            learns (Hinton et al., 2015); None for none.
+        guide: Network whose answers to the episodes the student learns, from its summaries in the cached
+            groups; None for none.
     """
 
     config: DistillationConfig
@@ -67,11 +68,11 @@ class DistillationTrainer(BaseTrainer):
         sampler: Sampler,
         config: DistillationConfig,
         workers: Workers = Workers(),  # noqa: B008 (immutable)
-        guide: HMDRN | None = None,
+        guide: Guide | None = None,
     ) -> None:
         super().__init__(network, config, workers)
         self.sampler = sampler
-        self.guide = None if guide is None else guide.eval().requires_grad_(False)
+        self.guide = guide
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             widths = {teacher: len(center) for teacher, center in sampler.centers.items()}
@@ -199,17 +200,16 @@ class DistillationTrainer(BaseTrainer):
         return loss, measure_accuracy(logits, episode.targets)
 
     def _guide_loss(
-        self, guide: HMDRN, episode: CachedEpisode, maps: dict[LevelName, Tensor], logits: Tensor
+        self, guide: Guide, episode: CachedEpisode, maps: dict[LevelName, Tensor], logits: Tensor
     ) -> Tensor:
         """Return the distance of answers and maps from those of the guide."""
-        config = self.config
-        with torch.no_grad():
-            theirs = guide.project(guide.backbone(episode.batch.maps, config.frozen_stages))
-            answers, _ = guide.compare_episode(theirs, episode.way, episode.shot)
+        config, batch = self.config, episode.batch
+        assert batch.guidance is not None
+        answers = guide.answer(batch.guidance, episode.way, episode.shot)
         total = config.guide_weight * answer_distance(logits, answers)
-        for name, level in maps.items():
-            size = theirs[name].square().mean()
-            total = total + config.guide_map_weight * (level - theirs[name]).square().mean() / size
+        for name, theirs in guide.read_maps(batch.guidance, batch.mirrored).items():
+            distance = (maps[name] - theirs).square().mean() / theirs.square().mean()
+            total = total + config.guide_map_weight * distance
         return total
 
 

@@ -41,10 +41,10 @@ def command(
 ) -> None:
     """Train a model with a pretrained backbone and teachers on DATA (zips or folders with splits).
 
-    Photos, maps of the frozen stages and teachers' features are computed once and cached. The same command
-    continues an interrupted run. The checkpoint is OUTPUT/model.safetensors. With several processes every
-    step takes as many batches: run --only-prepare first, then
-    torchrun --nproc-per-node 2 -m hmdrn distill ...
+    Photos, maps of the frozen stages, teachers' features and the guide's summaries of the photos are computed
+    once and cached. The same command continues an interrupted run. The checkpoint is
+    OUTPUT/model.safetensors. With several processes every step takes as many batches: run --only-prepare
+    first, then torchrun --nproc-per-node 2 -m hmdrn distill ...
 
     Example: hmdrn distill data/*.zip --teachers teachers --output runs/default
     """
@@ -52,6 +52,7 @@ def command(
     from hmdrn.cli.training_display import TrainingDisplay
     from hmdrn.loading import resolve_checkpoint
     from hmdrn_network.checkpoints import load_checkpoint
+    from hmdrn_network.training.distillation.guide import open_guide
     from hmdrn_network.training.distillation.preparation import prepare_data
     from hmdrn_network.training.distillation.recipe import load_recipe
     from hmdrn_network.training.distillation.run import distill
@@ -59,17 +60,17 @@ def command(
 
     output = expand_path(output, TrainingError)
     cache = output / "cache" if cache is None else expand_path(cache, TrainingError)
-    settings = load_recipe(recipe)
     start, leader = (
-        None if given is None else load_checkpoint(resolve_checkpoint(given)).network
-        for given in (init, guide)
+        None if given is None else load_checkpoint(resolve_checkpoint(given)) for given in (init, guide)
     )
+    settings = load_recipe(recipe)
+    opened_guide = open_guide(leader, settings)
     threads = share_cores()
     with progress() as report:
         if strict_data:
             opened = apply_to_all(lambda path: open_splits(path, "train", "val"), data)
             PhotoReader().check([dataset for datasets in opened for dataset in datasets], report)
-        prepared = prepare_data(data, settings, cache, teachers, report, threads)
+        prepared = prepare_data(data, settings, cache, teachers, report, threads, opened_guide)
     for line in prepared.warnings:
         click.echo(line, err=True)
     if only_prepare:
@@ -77,7 +78,14 @@ def command(
         return
     with progress() as report:
         try:
-            distill(settings, prepared, output, TrainingDisplay(report), save_every, start, leader)
+            distill(
+                settings,
+                prepared,
+                output,
+                TrainingDisplay(report),
+                save_every,
+                start.network if start else None,
+            )
         except KeyboardInterrupt:
             click.echo(f"the run is saved in {output}: the same command continues it", err=True)
             raise

