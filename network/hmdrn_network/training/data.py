@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hmdrn_network.training.photos import PhotoGroup, load_photo_group
-from hmdrn_runtime.datasets.dataset import Photo, find_splits, open_dataset
+from hmdrn_runtime.datasets.dataset import Dataset, Photo, find_splits, open_dataset
 from hmdrn_runtime.datasets.reading import apply_to_all
 from hmdrn_runtime.errors import TrainingError
 from hmdrn_runtime.gallery.labels import normalize_label
@@ -142,3 +142,28 @@ def split_classes(names: Iterable[str], share: float) -> tuple[list[str], list[s
     if count < 2 or len(ranked) - count < 2:
         count = 0
     return sorted(ranked[count:]), sorted(ranked[:count])
+
+
+def hold_out_photos(dataset: Dataset, share: float) -> tuple[Dataset, Dataset]:
+    """Divide the photos of each class into those to train on and those to validate on.
+
+    The last ones by name are held out, two or more of a class: frames of a burst seldom are on both sides.
+    All photos of a class of fewer than four are trained on.
+
+    Args:
+        dataset: Photos by class.
+        share: Share of each class's photos to validate on, 0-0.5.
+
+    Returns:
+        The two data sets; the second has the classes that have photos to spare.
+    """
+    held_out: dict[str, tuple[Photo, ...]] = {}
+    for label, photos in dataset.classes.items():
+        count = max(2, round(share * len(photos)))
+        if share > 0 and len(photos) - count >= 2:
+            held_out[label] = photos[-count:]
+    train = {
+        label: photos[: len(photos) - len(held_out.get(label, ()))]
+        for label, photos in dataset.classes.items()
+    }
+    return replace(dataset, classes=train), replace(dataset, classes=held_out)

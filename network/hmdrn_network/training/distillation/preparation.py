@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hmdrn_network.training.data import hold_out_photos
 from hmdrn_network.training.distillation.cache import (
     CachedGroup,
     PhotoSet,
@@ -62,7 +63,8 @@ def prepare_data(
     Cached results are read from `folder`.
 
     Args:
-        paths: Data sets with the splits train and, if they are to be validated on, val.
+        paths: Data sets with the splits train and, if they are to be validated on, val; of one without splits
+            the recipe's share of each class's photos is validated on.
         recipe: The recipe.
         folder: Folder of the caches; it may serve several runs.
         teachers: Folder of the `.tflite` files that the recipe names.
@@ -88,7 +90,11 @@ def prepare_data(
     warnings: list[str] = []
     validation: dict[str, dict[str, Sequence[npt.NDArray[np.float16]]]] = {}
     for path, name in zip(paths, names, strict=True):
-        dataset = open_dataset(path, "train")
+        splits = find_splits(path)
+        dataset = open_dataset(path, "train" if splits else "all")
+        dataset, held_out = hold_out_photos(dataset, 0 if splits else recipe.val_photos)
+        if "val" in splits:
+            held_out = open_dataset(path, "val")
         photos = decode_photos(dataset, name, folder, network.side, True, report)
         warnings += [f"{name}: {line}" for line in (*dataset.warnings, *_describe(photos))]
         views = [maps.of_view(photos, folder, view, report) for view in range(recipe.views_of(name))]
@@ -106,8 +112,8 @@ def prepare_data(
         rows = rows_by_class(photos.targets, len(photos.labels))
         groups.append(CachedGroup(name, photos.labels, rows, views, features, model, guidance))
         record[name] = {"photos": photos.key, "classes": len(photos.labels), "teacher": model}
-        if "val" in find_splits(path):
-            photos = decode_photos(open_dataset(path, "val"), name, folder, network.side, False, report)
+        if held_out.classes:
+            photos = decode_photos(held_out, name, folder, network.side, False, report)
             warnings += [f"{name}: {line}" for line in _describe(photos)]
             validation[name] = _maps_by_class(photos, maps.of_photos(photos, folder, report))
     pooled = {name: maps for name, maps in pool_small_groups(validation).items() if len(maps) >= WAY}

@@ -43,6 +43,7 @@ class Recipe:
         teachers: Teacher by group; groups without one learn from classes and episodes alone.
         merged: Groups whose classes of the same name are one class.
         guide_side: Side in pixels at which the guide runs, 0 for its own; None if the recipe needs no guide.
+        val_photos: Share of each class's photos to validate on, 0-0.5, of data without splits; 0 for none.
         license: SPDX identifier of the resulting weights.
         intended_use: Purpose and known weaknesses, for the model card.
     """
@@ -55,6 +56,7 @@ class Recipe:
     teachers: Mapping[str, TeacherChoice] = field(default_factory=dict)
     merged: tuple[str, ...] = ()
     guide_side: int | None = None
+    val_photos: float = 0.0
     license: str = "Apache-2.0"
     intended_use: str = "not stated"
 
@@ -88,17 +90,29 @@ class Recipe:
             raise TrainingError(f"the recipe has missing or unknown entries: {error}") from error
 
 
-def load_recipe(source: str) -> Recipe:
+def load_recipe(source: str, start: NetworkConfig | None = None) -> Recipe:
     """Read a recipe: the name of one of the package's own, or the path of a JSON file.
 
+    Args:
+        source: Name or path.
+        start: The network that a recipe without a network of its own continues; None for none.
+
     Raises:
-        TrainingError: No such recipe, or entries that are missing or unknown.
+        TrainingError: No such recipe, entries that are missing or unknown, or no network.
         CheckpointError: A network that cannot be built.
     """
     names = sorted(entry.name.removesuffix(".json") for entry in _RECIPES.iterdir() if entry.is_file())
     try:
         text = (_RECIPES / f"{source}.json").read_text() if source in names else Path(source).read_text()
-        return Recipe.from_dict(json.loads(text))
+        values = json.loads(text)
+        if "network" not in values:
+            if start is None:
+                raise TrainingError(
+                    f"the recipe {source!r} continues a trained network: give it by --init, `default` for "
+                    "the package's"
+                )
+            values = {**values, "network": start.to_dict()}
+        return Recipe.from_dict(values)
     except (OSError, ValueError) as error:
         if isinstance(error, HmdrnError):
             raise

@@ -46,7 +46,7 @@ def command(
     OUTPUT/model.safetensors. With several processes every step takes as many batches: run --only-prepare
     first, then torchrun --nproc-per-node 2 -m hmdrn distill ...
 
-    Example: hmdrn distill data/*.zip --teachers teachers --output runs/default
+    Example: hmdrn distill photos/ --recipe finetune --init default --output runs/mine
     """
     require_package("torch", "training", "train")
     from hmdrn.cli.training_display import TrainingDisplay
@@ -63,7 +63,7 @@ def command(
     start, leader = (
         None if given is None else load_checkpoint(resolve_checkpoint(given)) for given in (init, guide)
     )
-    settings = load_recipe(recipe)
+    settings = load_recipe(recipe, start.network.config if start else None)
     opened_guide = open_guide(leader, settings)
     threads = share_cores()
     with progress() as report:
@@ -73,6 +73,8 @@ def command(
         prepared = prepare_data(data, settings, cache, teachers, report, threads, opened_guide)
     for line in prepared.warnings:
         click.echo(line, err=True)
+    if not prepared.validation:
+        click.echo("no classes to validate on: the weights of the last step are used", err=True)
     if only_prepare:
         click.echo(f"caches: {cache}")
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hmdrn_network.backbones.pretrained import load_pretrained
 from hmdrn_network.checkpoints import Checkpoint, ModelCard, load_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN, normalize
+from hmdrn_network.training.distillation import preparation
 from hmdrn_network.training.distillation.config import DistillationConfig
 from hmdrn_network.training.distillation.guide import Guide, open_guide
 from hmdrn_network.training.distillation.preparation import prepare_data
@@ -87,6 +89,33 @@ def test_a_guide_at_another_side_is_prepared_with_the_caches(data, tmp_path):
     other = dataclasses.replace(prepared, guide=Guide(guide.network, "4567", guide.map_sides))
     with pytest.raises(TrainingError, match="or with another guide"):
         distill(recipe, other, tmp_path / "run")
+
+
+class BlankMaps:
+    """Maps of one zero for each photo."""
+
+    def __init__(self, *settings):
+        pass
+
+    def of_photos(self, photos, folder, report):
+        return np.zeros((len(photos.pixels), 1, 1, 1), np.float16)
+
+    def of_view(self, photos, folder, view, report):
+        return self.of_photos(photos, folder, report)
+
+
+def test_photos_of_a_folder_without_splits_are_held_out_for_validation(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "PrefixMaps", BlankMaps)
+    mine = draw_photos(tmp_path, mine=5) / "mine"
+    for place in mine.iterdir():
+        shutil.copy(place / "0.png", place / "3.png")
+    recipe = dataclasses.replace(RECIPE, teachers={}, val_photos=0.25)
+    prepared = prepare(mine, tmp_path / "cache", recipe)
+    assert [len(rows) for rows in prepared.groups[0].classes] == [2] * 5
+    assert [len(maps) for maps in prepared.validation["mine"].values()] == [2] * 5
+    without = prepare(mine, tmp_path / "cache", dataclasses.replace(recipe, val_photos=0.0))
+    assert [len(rows) for rows in without.groups[0].classes] == [4] * 5
+    assert not without.validation
 
 
 def test_cached_maps_are_those_of_the_backbone_in_torch(data, tmp_path):

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from hmdrn_network.config import NetworkConfig
 from hmdrn_network.training.distillation.recipe import Recipe, load_recipe
 from hmdrn_runtime.errors import CheckpointError, TrainingError
 
@@ -27,6 +28,17 @@ def test_the_accurate_recipe_is_the_default_network_at_a_larger_side():
     assert dataclasses.replace(accurate.network, side=default.network.side) == default.network
     assert accurate.network.side == 192
     assert accurate.teachers == default.teachers
+
+
+def test_the_recipe_for_fine_tuning_takes_the_network_of_its_start_and_holds_photos_out():
+    start = NetworkConfig("efficientnet-lite0", side=160, transformer_layers=1)
+    recipe = load_recipe("finetune", start)
+    assert recipe.network == start
+    assert recipe.training.pretrain_steps == 0
+    assert 0 < recipe.val_photos <= 0.5
+    assert load_recipe("default", start).network.side == 128, "its own network"
+    with pytest.raises(TrainingError, match="'finetune' continues a trained network: give it by --init"):
+        load_recipe("finetune")
 
 
 def test_a_recipe_survives_json(tmp_path):
@@ -64,5 +76,5 @@ def test_mistakes_in_a_recipe_are_refused_in_one_line(changes, error, message):
 
 
 def test_an_unknown_recipe_is_refused_with_the_names_of_the_known_ones(tmp_path):
-    with pytest.raises(TrainingError, match="give the name of one of the package \\(accurate, default\\)"):
+    with pytest.raises(TrainingError, match="one of the package \\(accurate, default, finetune\\)"):
         load_recipe(str(tmp_path / "missing.json"))
