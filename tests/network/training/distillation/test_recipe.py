@@ -30,6 +30,14 @@ def test_the_accurate_recipe_is_the_default_network_at_a_larger_side():
     assert accurate.teachers == default.teachers
 
 
+def test_the_recipe_of_one_layer_learns_from_a_guide_at_the_side_of_the_accurate_model():
+    default, accurate, one = (load_recipe(name) for name in ("default", "accurate", "one-layer"))
+    assert dataclasses.replace(one.network, transformer_layers=3) == default.network
+    assert one.network.transformer_layers == 1
+    assert one.guide_side == accurate.network.side
+    assert one.training.guide_weight > 0
+
+
 def test_the_recipe_for_fine_tuning_takes_the_network_of_its_start_and_holds_photos_out():
     start = NetworkConfig("efficientnet-lite0", side=160, transformer_layers=1)
     recipe = load_recipe("finetune", start)
