@@ -27,8 +27,6 @@ from benchmarks.species_cache import SpeciesCache, cache_queries, fill_cache
 from hmdrn_runtime.classification.prediction import rank_species
 from hmdrn_runtime.matching.base import IndexedOperands
 from hmdrn_runtime.matching.index.index import Index, IndexView, SearchResult
-from hmdrn_runtime.matching.index.projection import SAMPLE, fit_basis
-from hmdrn_runtime.matching.index.species_index import MIN_PROJECTED
 from hmdrn_runtime.matching.ridge import MIN_INDEXED
 from hmdrn_runtime.profiling.ratios import ratio_of_medians
 from hmdrn_runtime.profiling.timing import TimingPlan, time_interleaved
@@ -140,13 +138,7 @@ def _photos(cache: Path, start: int, end: int) -> np.ndarray:
 
 
 def _index(network: Any, stored: SpeciesCache, size: int) -> IndexView:
-    basis = None
-    if size >= MIN_PROJECTED:
-        folding = Index(network).folding
-        chosen = min(SAMPLE, size)
-        grams = stored.mean_grams(chosen) * folding.gram
-        basis = fit_basis(stored.operators(0, chosen) * folding.operator, grams.astype(np.float32))
-    index = Index(network, basis)
+    index = Index(network)
     for start in range(0, size, _PART):
         index.add(stored.operators(start, min(start + _PART, size)))
     return index.classes(np.arange(size))

@@ -11,15 +11,13 @@ from safetensors import safe_open
 
 import hmdrn
 from hmdrn_runtime.gallery.file import save_gallery
-from hmdrn_runtime.matching.index import index as species_search
-from hmdrn_runtime.matching.index import operator_cache, species_index
+from hmdrn_runtime.matching.index import operator_cache
 from hmdrn_runtime.matching.index.operator_cache import operator_cache_path
-from hmdrn_runtime.matching.index.projection import Basis
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
 
 COUNT = 8
-LARGE = ["outside of the graph", "along few directions"]
+KINDS = ["in the graph", "outside of the graph"]
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +36,13 @@ def made(photos, tmp_path_factory):
     return path
 
 
-def random_basis(operators: np.ndarray, grams: np.ndarray) -> Basis:
-    """Directions without a fit; they exclude little, and their bounds hold as any do."""
-    axes = np.linalg.qr(np.random.default_rng(0).standard_normal((operators.shape[1], 16)))[0]
-    means = [part.mean(axis=0, dtype=np.float64) for part in (operators, grams)]
-    return Basis.from_axes(np.ascontiguousarray(axes.T, dtype=np.float32), *means)
-
-
 @pytest.fixture
 def kind(request, monkeypatch):
     """A way of matching operators, with few species; every solve counts as slow."""
     way = getattr(request, "param", "in the graph")
     monkeypatch.setattr(operator_cache, "MIN_SECONDS", 0.0)
-    if way in LARGE:
+    if way == "outside of the graph":
         monkeypatch.setattr("hmdrn_runtime.matching.ridge.MIN_INDEXED", 5)
-    if way == "along few directions":
-        monkeypatch.setattr(species_search, "MIN_REFINED", 3)
-        monkeypatch.setattr(species_index, "MIN_PROJECTED", 5)
-        monkeypatch.setattr(species_index, "fit_basis", random_basis)
     return way
 
 
@@ -91,20 +78,18 @@ def logits(recognizer, photo):
     return {m.label: m.logit for m in recognizer.classify(photo, top=COUNT).ranking}
 
 
-@pytest.mark.parametrize("kind", ["in the graph", *LARGE], indirect=True)
-def test_a_second_start_solves_nothing_and_predicts_as_the_first(gallery, start, photos, monkeypatch):
-    monkeypatch.setattr(species_index, "fit_basis", None)  # nor fits anything
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
+def test_a_second_start_solves_nothing_and_predicts_as_the_first(gallery, start, photos):
     recognizer, solved = start(gallery)
     first = logits(recognizer, photos[3][1])
     assert solved == []
     operator_cache_path(gallery).unlink()
-    monkeypatch.undo()
     other, solved = start(gallery)
     assert logits(other, photos[3][1]) == pytest.approx(first, rel=1e-5)
     assert len(solved) == COUNT
 
 
-@pytest.mark.parametrize("kind", ["in the graph", *LARGE], indirect=True)
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
 def test_after_enrolling_a_photo_only_its_species_is_solved(gallery, start, photos):
     with hmdrn.edit_gallery(gallery) as edited:
         (statistics,) = start(gallery)[0].matcher.compute_statistics(photos[4][1][None])
@@ -153,7 +138,7 @@ def test_an_unwritable_place_only_costs_time(gallery, start, photos):
     assert sorted(p.name for p in gallery.parent.iterdir()) == [gallery.name, path.name]
 
 
-@pytest.mark.parametrize("kind", ["in the graph", *LARGE], indirect=True)
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
 def test_saving_stores_operators_enrolled_since(gallery, start, photos):
     recognizer, _ = start(gallery)
     recognizer.enroll("newcomer", list(photos[COUNT]))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import mmap
 import tempfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
-from hmdrn_runtime.matching.index.folding import rounding_error
-from hmdrn_runtime.matching.index.products import row_products
-from hmdrn_runtime.matching.index.projection import Basis
+from hmdrn_runtime.matching.index.codes import empty_codes, write_codes
+
+if TYPE_CHECKING:
+    from hmdrn_runtime.matching.index.codes import Int8
 
 ROWS = 4096
 """Classes per block."""
 IN_MEMORY = 3
-"""Blocks with operators in memory (68 MB each, Conv-4); those of further blocks are in a mapped file."""
+"""Blocks with operators in memory (169 MB each at 10,336 numbers); further blocks have a mapped file."""
 _CHUNK = 64
 
 
@@ -27,71 +28,31 @@ class Block:
 
     Attributes:
         operators: float32 (rows, P), as solved.
-        projected: float32 (rows, R), the folded and centered operators along the basis' axes; R = 0 without
-            a basis.
-        terms: float32 (3, rows): the centered operator's product with the mean Gram matrix, its norm, and an
-            upper bound of the norm of its residual. Without a basis 0, the norm and 0.
+        codes: Centered operators in 8 bits, as by `empty_codes`.
+        terms: float64 (4, rows), as by `write_codes`.
     """
 
     operators: Float32
-    projected: Float32
-    terms: Float32
+    codes: Int8
+    terms: Float64
 
     def __len__(self) -> int:
         return len(self.operators)
 
-    def fill(self, start: int, operators: Float32, folded: Float32, basis: Basis | None) -> None:
+    def fill(self, start: int, operators: Float32, factors: Float32, center: Float64) -> None:
         """Write classes from row `start` on."""
-        rows = slice(start, start + len(operators))
-        self.operators[rows] = operators
-        if basis is None:
-            self.terms[1, rows] = np.linalg.norm(folded, axis=1)
-            return
-        centered = folded - basis.operator
-        single = centered.astype(np.float32)
-        self.projected[rows] = projected = single @ basis.axes.T
-        squared = np.einsum("np,np->n", centered, centered)
-        self.terms[0, rows] = centered @ basis.gram
-        self.terms[1, rows] = np.sqrt(squared)
-        self.terms[2, rows] = residual_norm(squared, projected, basis)
-
-    def restore(self, start: int, rows: Float32) -> None:
-        """Write classes from row `start` on, given as by `rows`."""
-        end, size, rank = start + len(rows), self.operators.shape[1], self.projected.shape[1]
-        self.operators[start:end] = rows[:, :size]
-        self.projected[start:end] = rows[:, size : size + rank]
-        self.terms[:, start:end] = rows[:, size + rank :].T
-
-    def rows(self, chosen: npt.NDArray[np.intp]) -> Float32:
-        """Return operators, projections and terms of some classes, float32 (N, P + R + 3)."""
-        return np.concatenate(
-            [self.operators[chosen], self.projected[chosen], self.terms[:, chosen].T], axis=1
-        )
-
-    def multiply(self, rows: npt.NDArray[np.intp], vector: Float32) -> Float32:
-        """Return the products of some operators with a vector (P,), float32."""
-        result = np.empty(len(rows), np.float32)
-        # One small buffer that stays in the cache; a copy of all rows would be new memory each time.
-        buffer = np.empty((min(_CHUNK, len(rows)), self.operators.shape[1]), np.float32)
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
-            chunk = np.take(self.operators, part, axis=0, out=buffer[: len(part)], mode="clip")
-            result[start : start + len(part)] = row_products(chunk, vector)
-        return result
+        self.operators[start : start + len(operators)] = operators
+        center_norm = float(np.linalg.norm(center))
+        for i in range(0, len(operators), _CHUNK):
+            centered = operators[i : i + _CHUNK].astype(np.float64)
+            centered *= factors
+            centered -= center
+            size = float(np.linalg.norm(centered, axis=1).max()) + 2 * center_norm
+            rows = slice(start + i, start + i + len(centered))
+            self.terms[:, rows] = write_codes(self.codes, rows.start, centered, size)
 
 
-def residual_norm(squared: Float64, projected: Float32, basis: Basis) -> Float64:
-    """Return an upper bound of the residuals' norms, from the vectors' squared norms and projections."""
-    along = np.einsum("...r,...r->...", projected.astype(np.float64), projected.astype(np.float64))
-    return np.asarray(np.sqrt(np.maximum(squared - along, 0) + projection_error(basis) * squared))
-
-
-def projection_error(basis: Basis) -> float:
-    """Return the relative error of projections and of products along the axes."""
-    return basis.skew + 3 * rounding_error(basis.axes.shape[1])
-
-
-def new_block(size: int, rank: int, mapped: bool) -> Block:
+def new_block(size: int, mapped: bool) -> Block:
     """Return an empty block; memory and file grow as it is filled."""
     operators: Float32
     if mapped:
@@ -99,7 +60,7 @@ def new_block(size: int, rank: int, mapped: bool) -> Block:
             operators = np.memmap(file, np.float32, "w+", shape=(ROWS, size))
     else:
         operators = np.empty((ROWS, size), np.float32)
-    return Block(operators, np.empty((ROWS, rank), np.float32), np.zeros((3, ROWS), np.float32))
+    return Block(operators, empty_codes(ROWS, size), np.zeros((4, ROWS)))
 
 
 def release_memory(block: Block) -> None:

@@ -9,19 +9,6 @@ import numpy as np
 from hmdrn_runtime.bundle.manifest import Network
 from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
 
-_HALF_UNIT = 2.0**-24
-_DEVIATIONS = 6.0
-
-
-def rounding_error(terms: int) -> float:
-    """Return the relative error of a float32 inner product, in units of the product of the norms.
-
-    Higham and Mary, SIAM J. Sci. Comput. 41 (2019), theorem 3.1: sqrt(n) u instead of the worst case n u,
-    with a failure probability of 2 exp(-6^2 / 2) for a sum term by term; libraries sum in many short runs
-    and stay far below.
-    """
-    return _DEVIATIONS * float(np.sqrt(terms)) * _HALF_UNIT
-
 
 @dataclass(frozen=True, eq=False)
 class Folding:
@@ -34,23 +21,26 @@ class Folding:
         operator: float32 (P,), factors of an operator.
         gram: float64 (P,), factors of a photo's packed Gram matrix for the product with a folded operator.
         plain: float64 (P,), the same for the product with an unfolded operator.
+        levels: float64 (L,), factors of the levels' distances, whose sum is the logit.
     """
 
     operator: Float32
     gram: Float64
     plain: Float64
+    levels: Float64
 
     @classmethod
     def from_network(cls, network: Network) -> Folding:
         """Return the folding of a ridge network."""
-        weights, shares = [], []
+        weights, shares, levels = [], [], []
         for level in network.levels:
             rows, columns = np.triu_indices(level.channels)
             factor = network.fusion.weights[level.name] * network.fusion.scale / network.fusion.divisor
+            levels.append(-factor)
             weights.append(np.full(level.packed, factor))
             shares.append(np.where(rows == columns, 1.0, np.sqrt(2.0)))
         weight, share = np.concatenate(weights), np.concatenate(shares)
         operator = (np.abs(weight) / share).astype(np.float32)
         # A level of weight 0 is left out of both.
         gram = np.divide(-weight, operator, out=np.zeros_like(weight), where=operator > 0)
-        return cls(operator, gram, -weight)
+        return cls(operator, gram, -weight, np.array(levels))

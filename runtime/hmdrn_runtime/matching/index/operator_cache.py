@@ -25,7 +25,6 @@ from hmdrn_runtime.gallery.photo_statistics import Float32
 from hmdrn_runtime.io.files import write_atomically
 from hmdrn_runtime.io.json_document import JsonObject, canonical_json
 from hmdrn_runtime.io.safetensors_header import check_header_size
-from hmdrn_runtime.matching.index.projection import Basis
 
 FORMAT_VERSION = 1
 MIN_SECONDS = 0.5
@@ -48,16 +47,11 @@ class SolvedOperators:
 
     Attributes:
         keys: Key of each operator, 32 bytes, no two equal.
-        rows: Returns rows from one number to another, float32 (n, W): operators, with a basis the rows of
-            `IndexView.rows`.
-        basis: Basis of the gallery's index, if any.
-        fitted: Species in the gallery when the basis was fitted.
+        rows: Returns operators from one number to another, float32 (n, P).
     """
 
     keys: Sequence[bytes]
     rows: Callable[[int, int], Float32]
-    basis: Basis | None = None
-    fitted: int = 0
 
     def parts(self) -> Iterator[Float32]:
         """Yield all rows in parts: the file may be larger than the memory."""
@@ -73,10 +67,8 @@ class CachedOperators:
         path: The file.
         rows: Row numbers by key.
         digests: SHA-256 of key and row, uint8 (N, 32).
-        width: Numbers per row, W.
+        width: Numbers per row, P.
         start: Byte offset of the first row.
-        basis: As in `SolvedOperators`.
-        fitted: As in `SolvedOperators`.
     """
 
     path: Path
@@ -84,11 +76,9 @@ class CachedOperators:
     digests: npt.NDArray[np.uint8]
     width: int
     start: int
-    basis: Basis | None
-    fitted: int
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Float32]:
-        """Return the rows (W,) of the keys that are there and undamaged."""
+        """Return the rows (P,) of the keys that are there and undamaged."""
         valid: dict[bytes, Float32] = {}
         size = 4 * self.width
         # If another process has replaced the file meanwhile, no digest matches.
@@ -110,10 +100,6 @@ def write_operators(path: Path, origin: str, solved: SolvedOperators) -> None:
         digests += [_digest(key, row.data) for row, key in zip(part, keys, strict=False)]
     tensors: dict[str, npt.NDArray[Any]] = {"keys": _bytes(solved.keys), "digests": _bytes(digests)}
     metadata = {"format_version": FORMAT_VERSION, "origin": origin, "rows": [len(digests), width]}
-    if solved.basis is not None:
-        basis = solved.basis
-        tensors |= {"operator_mean": basis.operator, "gram_mean": basis.gram, "axes": basis.axes}
-        metadata |= {"skew": basis.skew, "fitted": solved.fitted}
     metadata["sha256"] = compute_checksum(metadata, tensors)
 
     def pieces() -> Iterator[bytes | memoryview]:
@@ -141,17 +127,12 @@ def read_operators(path: Path, origin: str, packed: int) -> CachedOperators | No
             or document.get("rows", list) != shape
         ):
             return None
-        basis = None
-        if "axes" in tensors:
-            means = (tensors["operator_mean"], tensors["gram_mean"])
-            basis = Basis(tensors["axes"], *means, document.get("skew", float))
         count, width = shape
-        if width != packed + (0 if basis is None else len(basis.axes) + 3):
+        if width != packed:
             return None
         rows = {key.tobytes(): row for row, key in enumerate(tensors["keys"])}
         start = path.stat().st_size - 4 * count * width
-        fitted = 0 if basis is None else document.get("fitted", int)
-        return CachedOperators(path, rows, tensors["digests"], width, start, basis, fitted)
+        return CachedOperators(path, rows, tensors["digests"], width, start)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, GalleryError):
         return None
 
@@ -166,13 +147,11 @@ class OperatorCacheWriter:
     def __init__(self) -> None:
         self.cached: CachedOperators | None = None
         self._target: tuple[Path, str] | None = None
-        self._basis: Basis | None = None
         self._seconds = 0.0
 
     def open(self, path: Path, origin: str, packed: int) -> None:
         """Open a file before the first solve; see `read_operators`."""
         self._target, self.cached = (path, origin), read_operators(path, origin, packed)
-        self._basis = None if self.cached is None else self.cached.basis
 
     def finish_first(self, solved: Callable[[], SolvedOperators]) -> None:
         """Store the first operators since `open`; does nothing for later ones."""
@@ -182,9 +161,8 @@ class OperatorCacheWriter:
 
     def store(self, path: Path, origin: str, solved: SolvedOperators) -> None:
         """Write operators if over half a second of solving is not in the file yet; ignores write errors."""
-        # A new basis has taken many seconds to fit.
-        if solved.keys and (self._seconds >= MIN_SECONDS or solved.basis not in (None, self._basis)):
-            self._seconds, self._basis = 0.0, solved.basis
+        if solved.keys and self._seconds >= MIN_SECONDS:
+            self._seconds = 0.0
             with contextlib.suppress(OSError):
                 write_operators(path, origin, solved)
 

@@ -8,18 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from hmdrn_runtime.bundle.manifest import Network
-from hmdrn_runtime.gallery.photo_statistics import Float32, gram_sum
+from hmdrn_runtime.gallery.photo_statistics import Float32
 from hmdrn_runtime.gallery.species import Species
 from hmdrn_runtime.matching.index.index import Index, IndexView, Rows
 from hmdrn_runtime.matching.index.operator_cache import CachedOperators, SolvedOperators
-from hmdrn_runtime.matching.index.projection import SAMPLE, fit_basis
 
-MIN_PROJECTED = 4000
-"""Species from which on a basis pays off; fewer are faster compared in full."""
-_STALE = 4
-"""Growth of the gallery after which the basis is fitted again."""
+MAX_REMOVED = 4000
+"""Removed species, beyond as many as there are, whose operators stay in memory."""
 _PART = 1024
-_SEED = 0
 
 Solve = Callable[[Sequence[Species]], list[Float32]]
 
@@ -30,14 +26,13 @@ class SpeciesIndex:
     Args:
         network: A ridge network.
         solve: Returns the operators of species.
-        cached: Operators from a file, and the initial basis.
+        cached: Operators from a file.
     """
 
     def __init__(self, network: Network, solve: Solve, cached: CachedOperators | None = None) -> None:
         self.network, self._solve, self._cached = network, solve, cached
         # Slots by species' keys. Replaced as a pair, so that other threads see what belongs together.
-        self._pair = Index(network, None if cached is None else cached.basis), dict[bytes, int]()
-        self._fitted = 0 if cached is None else cached.fitted
+        self._pair = Index(network), dict[bytes, int]()
         self._latest: tuple[Sequence[Species], IndexView] = (), self.index.classes(np.zeros(0, np.intp))
 
     def classes(self, species: Sequence[Species]) -> IndexView:
@@ -46,10 +41,8 @@ class SpeciesIndex:
         Raises:
             EnrollmentError: A class that cannot be solved.
         """
-        if len(species) >= MIN_PROJECTED and len(species) > _STALE * self._fitted:
-            self._fit(species)
-        elif len(self.index) > 2 * len(species) + MIN_PROJECTED:
-            self._move(Index(self.network, self.index.basis), species)  # mostly removed species
+        if len(self.index) > 2 * len(species) + MAX_REMOVED:
+            self._move(species)
         slots, self._cached = self._find_or_solve(species), None
         classes = self.index.classes(slots)
         self._latest = tuple(species), classes
@@ -62,10 +55,7 @@ class SpeciesIndex:
         keys = {s.key: slot for s, slot in zip(species, classes.slots, strict=True)}
         slots = np.array(list(keys.values()), dtype=np.intp)
         return SolvedOperators(
-            list(keys),
-            lambda start, end: replace(classes, slots=slots[start:end]).rows(),
-            classes.index.basis,
-            self._fitted,
+            list(keys), lambda start, end: replace(classes, slots=slots[start:end]).operators()
         )
 
     @property
@@ -93,26 +83,13 @@ class SpeciesIndex:
         cached = {} if self._cached is None else self._cached.read([s.key for s in species])
         if self._cached is not None and cached:
             index, slots = self._pair
-            rows = np.stack(list(cached.values()))
-            same_basis = self._cached.basis is index.basis
-            added = index.restore(rows) if same_basis else index.add(rows[:, : self.network.packed])
+            added = index.add(np.stack(list(cached.values())))
             slots.update(zip(cached, map(int, added), strict=True))
         return [s for s in species if s.key not in cached]
 
-    def _fit(self, species: Sequence[Species]) -> None:
-        """Fit a basis to a sample of the species, and move all solved ones to an index with it."""
-        chosen = np.random.default_rng(_SEED).permutation(len(species))[:SAMPLE]
-        sample = [species[i] for i in sorted(chosen)]
-        operators = self.index.classes(self._find_or_solve(sample)).operators()
-        folding = self.index.folding
-        # The mean of a species' photos stands for its future photos.
-        grams = np.stack([gram_sum(self.network, s.photos.values(), s.sums) / s.shots for s in sample])
-        basis = fit_basis(operators * folding.operator, (grams * folding.gram).astype(np.float32))
-        self._fitted = len(species)
-        self._move(Index(self.network, basis), species)
-
-    def _move(self, index: Index, species: Sequence[Species]) -> None:
-        slots = self._pair[1]
+    def _move(self, species: Sequence[Species]) -> None:
+        """Move the operators of species to another index, without those of removed ones."""
+        index, slots = Index(self.network), self._pair[1]
         keys = [s.key for s in species if s.key in slots]
         for start in range(0, len(keys), _PART):
             rows = np.array([slots[key] for key in keys[start : start + _PART]], dtype=np.intp)

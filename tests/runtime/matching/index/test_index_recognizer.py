@@ -10,8 +10,6 @@ import pytest
 from hmdrn_runtime.backends.selection import open_backend
 from hmdrn_runtime.bundle.bundle import open_bundle
 from hmdrn_runtime.matching.base import IndexedOperands
-from hmdrn_runtime.matching.index import index as searching
-from hmdrn_runtime.matching.index import projection as basis
 from hmdrn_runtime.matching.index import species_index
 from hmdrn_runtime.recognizer import Recognizer
 from hmdrn_runtime.specimens.drawing import draw_specimens
@@ -33,16 +31,10 @@ def plain(opened):
     return one, [photos[2] for photos in images[:6]]
 
 
-@pytest.fixture(params=["in full", "along few directions"])
-def large(request, monkeypatch):
+@pytest.fixture
+def large(monkeypatch):
     """Makes galleries of a dozen species count as large."""
     monkeypatch.setattr("hmdrn_runtime.matching.ridge.MIN_INDEXED", 5)
-    monkeypatch.setattr(searching, "MIN_REFINED", 3)
-    if request.param != "in full":
-        monkeypatch.setattr(species_index, "MIN_PROJECTED", 10)
-        fit = basis.fit_basis
-        monkeypatch.setattr(species_index, "fit_basis", lambda *of: fit(*of, rank=16))
-    return request.param
 
 
 def equal(one, other):
@@ -59,9 +51,7 @@ def test_a_large_gallery_ranks_as_a_small_one(opened, plain, large):
     one = Recognizer(*opened, known.gallery)
     for photo in photos:
         equal(one.classify(photo), known.classify(photo))
-    operands = one.solved_gallery.current().operands
-    assert isinstance(operands, IndexedOperands)
-    assert (operands.classes.index.basis is None) == (large == "in full")
+    assert isinstance(one.solved_gallery.current().operands, IndexedOperands)
 
 
 def test_the_whole_ranking_is_exact_where_it_is_asked_for(opened, plain, large):
@@ -112,9 +102,8 @@ def test_an_enrollment_is_reported_as_in_a_small_gallery(opened, plain, large, m
 def test_a_comparison_is_consistent_while_another_thread_moves_the_index(opened, plain, monkeypatch):
     known, photos = plain
     monkeypatch.setattr("hmdrn_runtime.matching.ridge.MIN_INDEXED", 5)
-    monkeypatch.setattr(species_index, "MIN_PROJECTED", 10)
-    fit, ask = basis.fit_basis, species_index.SpeciesIndex.find
-    monkeypatch.setattr(species_index, "fit_basis", lambda *of: fit(*of, rank=16))
+    monkeypatch.setattr(species_index, "MAX_REMOVED", 10)
+    ask = species_index.SpeciesIndex.find
     one = Recognizer(*opened)
     one.gallery.merge(known.gallery)
     one.classify(photos[0])

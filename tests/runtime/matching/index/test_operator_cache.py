@@ -18,56 +18,40 @@ from hmdrn_runtime.matching.index.operator_cache import (
     read_operators,
     write_operators,
 )
-from hmdrn_runtime.matching.index.projection import Basis
 
-PACKED, RANK, COUNT = 12, 3, 5
+PACKED, COUNT = 12, 5
 random = np.random.default_rng(0)
 KEYS = [hashlib.sha256(bytes([i])).digest() for i in range(COUNT)]
-AXES = np.linalg.qr(random.standard_normal((PACKED, RANK)))[0].T.astype(np.float32)
-BASIS = Basis.from_axes(
-    np.ascontiguousarray(AXES), random.standard_normal(PACKED), random.standard_normal(PACKED)
-)
-PLAIN = random.standard_normal((COUNT, PACKED)).astype(np.float32)
-WIDE = random.standard_normal((COUNT, PACKED + RANK + 3)).astype(np.float32)
+ROWS = random.standard_normal((COUNT, PACKED)).astype(np.float32)
 
 
-def solved(rows: np.ndarray, basis: Basis | None = None) -> SolvedOperators:
-    return SolvedOperators(KEYS, lambda start, end: rows[start:end], basis, 5000 if basis else 0)
+def solved(rows: np.ndarray) -> SolvedOperators:
+    return SolvedOperators(KEYS, lambda start, end: rows[start:end])
 
 
-@pytest.fixture(params=["operators alone", "with a basis"])
-def written(request, tmp_path):
-    """A file, and the rows that are in it."""
-    rows, basis = (PLAIN, None) if request.param == "operators alone" else (WIDE, BASIS)
+@pytest.fixture
+def written(tmp_path):
+    """A file of `ROWS`."""
     path = tmp_path / "g.gallery.operators"
-    write_operators(path, "origin", solved(rows, basis))
-    return path, rows, basis
+    write_operators(path, "origin", solved(ROWS))
+    return path
 
 
 def test_what_is_read_is_what_was_written_bit_for_bit_in_any_order(written):
-    path, rows, basis = written
-    kept = read_operators(path, "origin", PACKED)
+    kept = read_operators(written, "origin", PACKED)
     found = kept.read([KEYS[3], b"?" * 32, KEYS[0]])
     assert list(found) == [KEYS[3], KEYS[0]]
-    assert found[KEYS[3]].tobytes() == rows[3].tobytes()
-    assert found[KEYS[0]].tobytes() == rows[0].tobytes()
-    if basis is None:
-        assert kept.basis is None
-        return
-    assert kept.fitted == 5000
-    assert kept.basis.skew == basis.skew
-    for name in ("axes", "operator", "gram"):
-        assert getattr(kept.basis, name).tobytes() == getattr(basis, name).tobytes()
+    assert found[KEYS[3]].tobytes() == ROWS[3].tobytes()
+    assert found[KEYS[0]].tobytes() == ROWS[0].tobytes()
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
 def test_a_changed_byte_anywhere_is_noticed(written, place, bits):
-    path, rows, basis = written
-    data = path.read_bytes()
+    data = written.read_bytes()
     changed = bytearray(data)
     changed[int(place * len(data))] ^= bits
-    other = path.with_name("changed")
+    other = written.with_name("changed")
     other.write_bytes(changed)
     kept = read_operators(other, "origin", PACKED)
     if kept is None:
@@ -75,42 +59,36 @@ def test_a_changed_byte_anywhere_is_noticed(written, place, bits):
     # The seal covers all but the rows and the header's blanks, and every row has a digest.
     found = kept.read(KEYS)
     assert len(found) >= COUNT - 1
-    assert all(found[key].tobytes() == rows[KEYS.index(key)].tobytes() for key in found)
-    assert (kept.basis is None) == (basis is None)
-    assert basis is None or kept.basis.axes.tobytes() == basis.axes.tobytes()
+    assert all(found[key].tobytes() == ROWS[KEYS.index(key)].tobytes() for key in found)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_file_that_was_cut_off_is_not_taken(written, share):
-    path, _, _ = written
-    data = path.read_bytes()
-    other = path.with_name("cut")
+    data = written.read_bytes()
+    other = written.with_name("cut")
     other.write_bytes(data[: int(share * len(data))])
     assert read_operators(other, "origin", PACKED) is None
 
 
 def test_rows_that_changed_places_are_noticed(written):
-    path, rows, _ = written
-    data = path.read_bytes()
-    size = 4 * rows.shape[1]
-    path.write_bytes(data[: -2 * size] + data[-size:] + data[-2 * size : -size])
-    assert list(read_operators(path, "origin", PACKED).read(KEYS)) == KEYS[:-2]
+    data = written.read_bytes()
+    size = 4 * PACKED
+    written.write_bytes(data[: -2 * size] + data[-size:] + data[-2 * size : -size])
+    assert list(read_operators(written, "origin", PACKED).read(KEYS)) == KEYS[:-2]
 
 
 def test_a_file_replaced_while_open_gives_no_row_of_another(written):
-    path, rows, basis = written
-    kept = read_operators(path, "origin", PACKED)
-    write_operators(path, "origin", solved(rows[::-1], basis))
+    kept = read_operators(written, "origin", PACKED)
+    write_operators(written, "origin", solved(ROWS[::-1]))
     assert list(kept.read(KEYS)) == [KEYS[COUNT // 2]]  # reversed, the middle one is where it was
-    path.unlink()
+    written.unlink()
     assert kept.read(KEYS) == {}
 
 
 def test_operators_of_another_origin_or_size_are_not_taken(written):
-    path, _, _ = written
-    assert read_operators(path, "another", PACKED) is None
-    assert read_operators(path, "origin", PACKED + 1) is None
+    assert read_operators(written, "another", PACKED) is None
+    assert read_operators(written, "origin", PACKED + 1) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"not safetensors at all"])
@@ -125,12 +103,11 @@ def test_what_is_no_such_file_is_not_taken(tmp_path, content):
 def test_operators_of_a_private_gallery_are_as_private(tmp_path):
     gallery = tmp_path / "site.gallery"
     gallery.touch(0o600)
-    write_operators(operator_cache_path(gallery), "origin", solved(PLAIN))
+    write_operators(operator_cache_path(gallery), "origin", solved(ROWS))
     assert stat.S_IMODE(operator_cache_path(gallery).stat().st_mode) == 0o600
 
 
 def test_the_file_is_a_safetensors_file_beside_the_gallery(written):
-    path, rows, _ = written
-    assert load_file(path)["rows"].tobytes() == rows.tobytes()
-    assert detect_file_kind(path) == "the operators of a gallery"
-    assert operator_cache_path(path.with_name("g.gallery")) == path
+    assert load_file(written)["rows"].tobytes() == ROWS.tobytes()
+    assert detect_file_kind(written) == "the operators of a gallery"
+    assert operator_cache_path(written.with_name("g.gallery")) == written
