@@ -30,7 +30,7 @@ MAX_RESIDUAL = 0.02
 SOLVE_BATCH = 64
 """Classes solved at once: bounds the memory of wide backbones' d x d matrices."""
 MIN_INDEXED = 300
-"""Species from which on a CPU matches them outside the graph, in 8 bits first; fewer are faster in the graph."""
+"""Species from which on a CPU matches them outside the graph, in 8 bits first; fewer are faster in it."""
 
 
 class RidgeMatcher(Matcher):
