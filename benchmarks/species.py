@@ -3,9 +3,9 @@
 python -m benchmarks.species DATA... --sizes 5,1000,10000 --cache FOLDER [--queries 500] [--json]
 
 Every species is enrolled from its own 1 to 5 augmented train photos; the queries are val photos, augmented
-where there are fewer than --queries. Both stay in the cache (16.6 KB per species, and as much again while it
-is filled; 100,000 species take an hour). Each size is measured in its own process, in turns with the smallest
-one, on one thread. Timed from the photo's pixels to the ranking, without preprocessing.
+where there are fewer than --queries. Both stay in the cache (83 KB per species; 100,000 species take hours).
+Each size is measured in its own process, in turns with the smallest one, on one thread. Timed from the
+photo's pixels to the ranking, without preprocessing.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from rich.progress import track
 
 import hmdrn
 from hmdrn_runtime.datasets.dataset import open_dataset
-from hmdrn_runtime.gallery.photo_statistics import Float32, Float64
+from hmdrn_runtime.gallery.photo_statistics import Float32
 
 if TYPE_CHECKING:
     import torch
@@ -50,10 +50,6 @@ class SpeciesCache:
     def shots(self, count: int) -> npt.NDArray[np.uint8]:
         """Read the number of photos of each of the first species."""
         return np.fromfile(self.folder / "shots.u8", np.uint8, count)
-
-    def mean_grams(self, count: int) -> Float64:
-        """Return the mean packed Gram matrices (count, P) of the first species."""
-        return self.sums(0, count) / self.shots(count)[:, None].astype(np.float64)
 
     def __len__(self) -> int:
         path = self.folder / "shots.u8"

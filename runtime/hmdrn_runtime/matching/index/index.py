@@ -134,14 +134,15 @@ class IndexView:
         distances = np.empty((len(self.index.network.levels), len(logits)))
 
         def compute(rows: Rows) -> None:
-            distances[:, rows] = self._distances(rows, gram64)
-            logits[rows], exact[rows] = self.index.folding.levels @ distances[:, rows], True
+            distances[:, rows] = computed = self._distances(rows, gram64)
+            # Not by a matrix product, which may round the same numbers differently in another place.
+            logits[rows], exact[rows] = (self.index.folding.levels * computed.T).sum(axis=1), True
 
         first = _largest(logits, top)
         compute(first)
         compute(np.flatnonzero((logits + bounds >= logits[first].min()) & ~exact))
-        computed = np.flatnonzero(exact)
-        best = computed[np.argsort(-logits[computed], kind="stable")[:top]]
+        rows = np.flatnonzero(exact)
+        best = rows[np.argsort(-logits[rows], kind="stable")[:top]]
         np.minimum(logits, logits[best[-1]], out=logits, where=~exact)
         by_level = zip(level_slices(self.index.network), np.maximum(distances[:, best], 0), strict=True)
         return SearchResult(logits, exact, best, dict(by_level))
