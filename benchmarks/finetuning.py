@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ import click
 import numpy as np
 
 from benchmarks.common import print_values
-from benchmarks.folder_galleries import Photos, score, split_photos
+from benchmarks.folder_galleries import Rows, open_scorer, score, split_photos
+from benchmarks.frozen_backbone import GramScorer
 from hmdrn.cli.output import print_table
 from hmdrn.loading import resolve_checkpoint
 from hmdrn_network.checkpoints import RUN_CHECKPOINT, load_checkpoint
@@ -47,6 +48,7 @@ class Options:
     Attributes:
         recipe: Recipe of the package, or a JSON file.
         start: The checkpoint to start from.
+        guide: The checkpoint that guides; None for none.
         photos: Photos of a species in the folder.
         others: Species that are not in the folder.
         split: Split of the data.
@@ -54,6 +56,7 @@ class Options:
 
     recipe: str
     start: Path
+    guide: Path | None
     photos: int
     others: int
     split: str
@@ -62,7 +65,8 @@ class Options:
         """Identify the measurement on a data set by its settings, recipe and start."""
         start = load_checkpoint(self.start)
         recipe = load_recipe(self.recipe, start.network.config).to_dict()
-        settings = (recipe, start.sha256, self.photos, self.others, self.split, data.stat().st_size)
+        guide = self.guide and load_checkpoint(self.guide).sha256
+        settings = (recipe, start.sha256, guide, self.photos, self.others, self.split, data.stat().st_size)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -95,22 +99,23 @@ class Comparison:
     cpu_seconds: float
 
 
-def write_folder(photos: Photos, folder: Path) -> None:
-    """Write photos as a user's folder: a folder for each species."""
-    for number, members in enumerate(photos):
+def write_folder(photos: Sequence[Photo], rows: Rows, folder: Path) -> None:
+    """Write those of the photos that are in a user's folder: a folder for each species."""
+    for number, members in enumerate(rows):
         place = folder / f"species {number}"
         place.mkdir(parents=True)
-        for i, photo in enumerate(members):
-            (place / f"{i:03d}{Path(photo.name).suffix}").write_bytes(photo.read())
+        for row in members:
+            (place / f"{row:05d}{Path(photos[row].name).suffix}").write_bytes(photos[row].read())
 
 
-def tune(photos: Path, recipe: str, start: Path, run: Path) -> float:
+def tune(photos: Path, options: Options, run: Path) -> float:
     """Run `hmdrn distill`; return its processor time in seconds.
 
     Raises:
         HmdrnError: It failed.
     """
-    command = [sys.executable, "-m", "hmdrn", "distill", photos, "--recipe", recipe, "--init", start]
+    start = ("--init", options.start, *(() if options.guide is None else ("--guide", options.guide)))
+    command = [sys.executable, "-m", "hmdrn", "distill", photos, "--recipe", options.recipe, *start]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [*map(str, command), "--output", str(run)], capture_output=True, text=True, check=False
@@ -122,17 +127,22 @@ def tune(photos: Path, recipe: str, start: Path, run: Path) -> float:
 
 
 def compare(
-    data: Path, classes: Mapping[str, Sequence[Photo]], seed: int, options: Options
+    data: str,
+    classes: Mapping[str, Sequence[Photo]],
+    open_start: Callable[[], GramScorer],
+    seed: int,
+    options: Options,
 ) -> list[Comparison]:
-    """Fine-tune on a folder of a data set's photos, and compare the result with its start."""
-    split = split_photos(classes, options.photos, options.others, seed)
-    start = load_checkpoint(options.start).network
+    """Fine-tune on a folder of a data set's photos, and compare the result with the scorer of its start."""
+    split = split_photos([len(members) for members in classes.values()], options.photos, options.others, seed)
+    photos = [photo for members in classes.values() for photo in members]
     with tempfile.TemporaryDirectory() as name:
         folder, run = Path(name) / "photos", Path(name) / "run"
-        write_folder(split.own, folder)
-        seconds = tune(folder, options.recipe, options.start, run)
-        tuned = load_checkpoint(run / RUN_CHECKPOINT).network
+        write_folder(photos, split.own, folder)
+        seconds = tune(folder, options, run)
+        after = open_scorer(load_checkpoint(run / RUN_CHECKPOINT).network, photos)
         same = History.from_dict(json.loads((run / HISTORY).read_text())).best_step == 0
+    before = open_start()
     comparisons: list[Comparison] = []
     parts = [
         ("own", split.own, split.own_queries, True),
@@ -141,20 +151,19 @@ def compare(
     for kind, enrolled, queries, full in parts:
         if len(enrolled) < 2:
             continue
-        befores = score(start, enrolled, queries, full)
-        afters = befores if same else score(tuned, enrolled, queries, full)
-        for shots, before in befores.items():
-            after = afters[shots]
+        afters = score(after, enrolled, queries, full)
+        for shots, shares in score(before, enrolled, queries, full).items():
+            gains = afters[shots] - shares
             comparisons.append(
                 Comparison(
-                    data.stem,
+                    data,
                     seed,
                     f"{kind} {shots}",
                     len(enrolled),
-                    len(before),
-                    100 * float(before.mean()),
-                    100 * float(after.mean()),
-                    np.round(100 * (after - before), 3).tolist(),
+                    len(shares),
+                    100 * float(shares.mean()),
+                    100 * float(afters[shots].mean()),
+                    np.round(100 * gains, 3).tolist(),
                     same,
                     round(seconds, 1),
                 )
@@ -209,6 +218,7 @@ def summarize(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--recipe", default="finetune", show_default=True, help="Recipe of `hmdrn distill`.")
 @click.option("--init", default="default", show_default=True, help="Checkpoint to start from.")
+@click.option("--guide", default="default", show_default=True, help="Checkpoint that guides; '' for none.")
 @click.option("--photos", default=15, show_default=True, help="Photos of a species in the folder.")
 @click.option("--others", default=5, show_default=True, help="Species that are not in the folder.")
 @click.option("--split", default="val", show_default=True, help="Split of the data.")
@@ -219,6 +229,7 @@ def main(
     data: Sequence[Path],
     recipe: str,
     init: str,
+    guide: str,
     photos: int,
     others: int,
     split: str,
@@ -227,13 +238,18 @@ def main(
     as_json: bool,
 ) -> None:
     """Fine-tune on folders of each DATA's photos, and print the accuracy before and after."""
-    options = Options(recipe, resolve_checkpoint(init), photos, others, split)
+    leader = resolve_checkpoint(guide) if guide else None
+    options = Options(recipe, resolve_checkpoint(init), leader, photos, others, split)
     comparisons: list[Comparison] = []
     for path in data:
         classes = open_dataset(path, split).classes
+        files = [photo for members in classes.values() for photo in members]
+        start = cache(partial(open_scorer, load_checkpoint(options.start).network, files))
         for seed in range(seeds):
             name = f"{path.stem}-{seed}-{options.digest(path)}"
-            comparisons += keep_comparisons(folder, name, partial(compare, path, classes, seed, options))
+            comparisons += keep_comparisons(
+                folder, name, partial(compare, path.stem, classes, start, seed, options)
+            )
     results = summarize(comparisons)
     if as_json:
         print_values("finetuning/1", {"recipe": recipe, "init": init, "results": results}, as_json)

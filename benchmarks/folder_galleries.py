@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from benchmarks.frozen_backbone import GramScorer
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_runtime.datasets.dataset import Photo
+from hmdrn_runtime.evaluation.evaluation import Scorer
 from hmdrn_runtime.images.preprocessing import Preprocessing
 
 SHOTS = (1, 5)
@@ -23,13 +24,13 @@ LEAST = 10
 BLOCK = 64
 """Photos that run through the network together."""
 
-Photos: TypeAlias = Sequence[Sequence[Photo]]
-"""Photos of each species."""
+Rows: TypeAlias = Sequence[npt.NDArray[np.int64]]
+"""Rows of the photos of each species."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Photos of species, divided into those of the user and those to be named.
+    """Rows of photos by species, divided into those of the user and those to be named.
 
     Attributes:
         own: Photos of the folder's species.
@@ -38,55 +39,55 @@ class Split:
         other_queries: Further photos of the other species.
     """
 
-    own: Photos
-    others: Photos
-    own_queries: Photos
-    other_queries: Photos
+    own: Rows
+    others: Rows
+    own_queries: Rows
+    other_queries: Rows
 
 
-def split_photos(classes: Mapping[str, Sequence[Photo]], count: int, others: int, seed: int) -> Split:
+def split_photos(counts: Sequence[int], photos: int, others: int, seed: int) -> Split:
     """Draw the species and photos of the folder.
 
     Args:
-        classes: Photos by species.
-        count: Photos of a species in the folder, at most two thirds of the least.
+        counts: Photos of each species, whose rows follow each other.
+        photos: Photos of a species in the folder, at most two thirds of the least.
         others: Species that are not in the folder, as long as `LEAST` are.
         seed: Seed.
     """
     rng = np.random.default_rng(seed)
-    count = min(count, *(len(photos) * 2 // 3 for photos in classes.values()))
-    drawn = [[photos[i] for i in rng.permutation(len(photos))] for photos in classes.values()]
+    photos = min(photos, min(counts) * 2 // 3)
+    starts = np.cumsum([0, *counts[:-1]])
+    drawn = [start + rng.permutation(count) for start, count in zip(starts, counts, strict=True)]
     order = rng.permutation(len(drawn))
     left_out = {int(i) for i in order[: max(0, min(others, len(drawn) - LEAST))]}
-    own = [photos for i, photos in enumerate(drawn) if i not in left_out]
-    other = [photos for i, photos in enumerate(drawn) if i in left_out]
+    parts = [[rows for i, rows in enumerate(drawn) if (i in left_out) == other] for other in (False, True)]
     return Split(
-        *([photos[:count] for photos in part] for part in (own, other)),
-        *([photos[count:] for photos in part] for part in (own, other)),
+        *([rows[:photos] for rows in part] for part in parts),
+        *([rows[photos:] for rows in part] for part in parts),
     )
 
 
-def score(
-    network: HMDRN, enrolled: Photos, queries: Photos, full: bool
-) -> dict[str, npt.NDArray[np.float64]]:
+def open_scorer(network: HMDRN, photos: Sequence[Photo]) -> GramScorer:
+    """Return a scorer of photos with a network in evaluation mode."""
+    scorer, preprocessing = GramScorer(network), Preprocessing("crop", network.config.side)
+    for start in range(0, len(photos), BLOCK):
+        scorer.add_photos(np.stack([p.prepare(preprocessing) for p in photos[start : start + BLOCK]]))
+    return scorer
+
+
+def score(scorer: Scorer, enrolled: Rows, queries: Rows, full: bool) -> dict[str, npt.NDArray[np.float64]]:
     """Return the share of galleries from which each query is named right, by the photos of a species.
 
     Args:
-        network: In evaluation mode.
-        enrolled: Photos to enroll; as many of each species.
-        queries: Photos to name.
+        scorer: Has the photos.
+        enrolled: Rows to enroll; as many of each species.
+        queries: Rows to name.
         full: True to add the gallery of all photos, as "all".
     """
-    scorer, preprocessing = GramScorer(network), Preprocessing("crop", network.config.side)
-    photos = [photo for part in (enrolled, queries) for members in part for photo in members]
-    for start in range(0, len(photos), BLOCK):
-        scorer.add_photos(np.stack([p.prepare(preprocessing) for p in photos[start : start + BLOCK]]))
-    species, count = len(enrolled), len(enrolled[0])
-    rows = np.arange(species * count).reshape(species, count)
-    query = np.arange(rows.size, len(photos))
-    target = np.repeat(np.arange(species), [len(members) for members in queries])
+    query = np.concatenate(queries)
+    target = np.repeat(np.arange(len(queries)), [len(rows) for rows in queries])
     shares: dict[str, npt.NDArray[np.float64]] = {}
-    for name, supports in draw_galleries(rows, full).items():
+    for name, supports in draw_galleries(np.stack(enrolled), full).items():
         right = [scorer.logits(support, query).argmax(axis=1) == target for support in supports]
         shares[name] = np.mean(right, axis=0)
     return shares

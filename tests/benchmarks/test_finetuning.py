@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks import folder_galleries
 from benchmarks.finetuning import Comparison, keep_comparisons, summarize, write_folder
-from benchmarks.folder_galleries import draw_galleries, score, split_photos
+from benchmarks.folder_galleries import draw_galleries, open_scorer, score, split_photos
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +31,32 @@ class Plain:
         return file.getvalue()
 
 
-def make_classes(species: int, photos: int) -> dict[str, list[Plain]]:
-    return {f"s{c}": [Plain(f"s{c}/{i}.png", 12 * c + i) for i in range(photos)] for c in range(species)}
+def make_photos(count: int) -> list[Plain]:
+    """Photos of species that have two each, of nearly one gray."""
+    return [Plain(f"{i}.png", 12 * (i // 2) + i % 2) for i in range(count)]
 
 
 def test_photos_to_name_are_not_in_the_folder_and_ten_species_stay_in_it():
-    classes = make_classes(13, 9)
-    split = split_photos(classes, 15, 5, 0)
+    counts = [*range(9, 21), 9]
+    split = split_photos(counts, 15, 5, 0)
     assert (len(split.own), len(split.others)) == (10, 3)
-    assert {len(members) for members in (*split.own, *split.others)} == {6}, "two thirds of nine photos"
+    assert {len(rows) for rows in (*split.own, *split.others)} == {6}, "two thirds of nine photos"
     parts = (split.own, split.others, split.own_queries, split.other_queries)
-    values = [photo.value for part in parts for members in part for photo in members]
-    assert sorted(values) == sorted(photo.value for members in classes.values() for photo in members)
-    assert split_photos(classes, 15, 5, 0) == split != split_photos(classes, 15, 5, 1)
-    assert not split_photos(make_classes(10, 9), 15, 5, 0).others
+    assert sorted(np.concatenate([rows for part in parts for rows in part])) == list(range(sum(counts)))
+    species = np.repeat(np.arange(13), counts)
+    assert all(
+        set(species[own]) == set(species[queries])
+        for own, queries in zip(split.own, split.own_queries, strict=True)
+    )
+    assert [set(rows) for rows in split.own] != [set(rows) for rows in split_photos(counts, 15, 5, 1).own]
+    assert not split_photos(counts[:10], 15, 5, 0).others
 
 
 def test_the_folder_has_the_photos_by_species(tmp_path):
-    write_folder(list(make_classes(2, 3).values()), tmp_path)
+    write_folder(make_photos(6), [np.array([4, 1]), np.array([5])], tmp_path)
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
-    assert files == [f"species {c}/00{i}.png" for c in range(2) for i in range(3)]
+    assert files == ["species 0/00001.png", "species 0/00004.png", "species 1/00005.png"]
+    assert np.asarray(Image.open(tmp_path / "species 1" / "00005.png")).mean() == 25
 
 
 def test_galleries_have_different_photos_of_the_same_species():
@@ -79,11 +85,11 @@ class GrayScorer:
 def test_a_photo_is_right_where_its_species_is_the_nearest(monkeypatch):
     monkeypatch.setattr(folder_galleries, "GramScorer", GrayScorer)
     monkeypatch.setattr(folder_galleries, "BLOCK", 3)
-    network = SimpleNamespace(config=SimpleNamespace(side=4))
-    photos = list(make_classes(4, 2).values())
-    shares = score(network, photos, photos, full=True)
+    scorer = open_scorer(SimpleNamespace(config=SimpleNamespace(side=4)), make_photos(8))
+    rows = list(np.arange(8).reshape(4, 2))
+    shares = score(scorer, rows, rows, full=True)
     assert {name: share.tolist() for name, share in shares.items()} == {"1": [1.0] * 8, "all": [1.0] * 8}
-    assert score(network, photos, [*photos[1:], photos[0]], full=False)["1"].tolist() == [0.0] * 8
+    assert score(scorer, rows, [*rows[1:], rows[0]], full=False)["1"].tolist() == [0.0] * 8
 
 
 def comparison(seed: int, differences: list[float]) -> Comparison:

