@@ -102,3 +102,12 @@ def test_a_child_leaves_the_free_rows_of_a_shared_file_to_its_parent():
     second = index.add(np.full((2, network.packed), 3, np.float32))
     rows = index.classes(np.concatenate([first, second])).operators()
     assert rows[:, 0].tolist() == [1, 1, 3, 3]
+
+
+def test_a_child_searches_what_its_parent_has_searched():
+    network = open_bundle(resolve_bundle("default")).manifest.network
+    index = Index(network)
+    classes = index.classes(index.add(np.random.default_rng(0).random((3, network.packed), np.float32)))
+    photo = np.ones(network.packed, np.float32)
+    expected = classes.search(photo, 3).best.tolist()
+    assert fork(lambda: classes.search(photo, 3).best.tolist()) == str(expected)
