@@ -36,8 +36,9 @@ class SpeciesCache:
 
     @classmethod
     def open(cls, folder: Path) -> SpeciesCache:
-        """Open the cache in a folder, empty or not."""
-        return cls(folder, hmdrn.load(threads=1).gallery.network.packed)
+        """Open the default network's part of the cache in a folder, empty or not."""
+        network = hmdrn.load(threads=1).gallery.network
+        return cls(folder / network.fingerprint[:12], network.packed)
 
     def operators(self, start: int, end: int) -> Float32:
         """Read packed operators (end - start, P) of a range of species; a mapping would count as memory."""
@@ -63,8 +64,8 @@ class SpeciesCache:
 
 def fill_cache(data: Sequence[str], folder: Path, count: int) -> None:
     """Enroll species until the cache holds `count`; those already in it stay."""
-    folder.mkdir(parents=True, exist_ok=True)
     species = SpeciesCache.open(folder)
+    species.folder.mkdir(parents=True, exist_ok=True)
     done = len(species) // _PART * _PART
     if len(species) >= count:
         return
@@ -77,7 +78,7 @@ def fill_cache(data: Sequence[str], folder: Path, count: int) -> None:
         ("sums.f32", species.packed * 4),
         ("shots.u8", 1),
     ):
-        with (folder / name).open("ab") as file:
+        with (species.folder / name).open("ab") as file:
             file.truncate(done * row)
     for start in track(range(done, count, _PART), "enrolling species"):
         random, generator = np.random.default_rng(start), torch.Generator().manual_seed(start)
@@ -96,13 +97,13 @@ def fill_cache(data: Sequence[str], folder: Path, count: int) -> None:
         )
         ends = np.cumsum(shots)
         sums = np.add.reduceat(grams.astype(np.float64), np.concatenate([[0], ends[:-1]])).astype(np.float32)
-        with (folder / "sums.f32").open("ab") as file:
+        with (species.folder / "sums.f32").open("ab") as file:
             file.write(sums.tobytes())
-        with (folder / "operators.f32").open("ab") as file:
+        with (species.folder / "operators.f32").open("ab") as file:
             for i in range(0, _PART, 50):
                 inputs = {"gram": sums[i : i + 50], "shots": shots[i : i + 50].astype(np.float32)}
                 file.write(birds.backend.run("solve", inputs)["operator"].tobytes())
-        with (folder / "shots.u8").open("ab") as file:
+        with (species.folder / "shots.u8").open("ab") as file:
             file.write(shots.astype(np.uint8).tobytes())
 
 
