@@ -33,7 +33,7 @@ def _encode_jpeg(pixels) -> bytes:
 def _make_files(folder: Path) -> None:
     """Make every file that the pages and the help texts mention, from drawn photos."""
     folder.mkdir()
-    albatrosses = [[_encode_jpeg(p) for p in photos] for photos in draw_specimens(range(3), 8, size=240)]
+    albatrosses = [[_encode_jpeg(p) for p in photos] for photos in draw_specimens(range(3), 11, size=240)]
     species = [[_encode_jpeg(p) for p in photos] for photos in draw_specimens(range(40, 50), 12, size=96)]
     names = [name_species(i) for i in range(40, 50)]
 
@@ -46,7 +46,7 @@ def _make_files(folder: Path) -> None:
             write(f"species/{label}/{n}.jpg", photo)
     for letter, photo in zip("abcd", [*albatrosses[0][5:7], *albatrosses[1][5:7]], strict=True):
         write(f"{letter}.jpg", photo)
-    write("frame.jpg", albatrosses[0][7])
+    write("frame.jpg", albatrosses[0][10])
     for n, photo in enumerate([*albatrosses[0][5:7], *albatrosses[1][5:7]]):
         write(f"card/100EK113/IMG_{n:04d}.JPG", photo)
     for label, photos in zip(names, species, strict=True):
