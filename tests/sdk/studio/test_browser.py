@@ -112,7 +112,7 @@ def test_axe_finds_no_accessibility_fault(session, files, serve, open_page):
         session.visits.save(show_specimens(pixels[None], hours=hours))
     for s in range(2):
         session.enroll({f"Species {s}": [prepare(session, path) for path in files[s][:3]]})
-    session.set_rate(0.3)
+    session.set_rate(0.5)
     session.jobs.start("Nothing", "/models", lambda progress: "done")
     address = serve(session)
     page = open_page(address, viewport={"width": 360, "height": 740})
