@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -17,6 +17,14 @@ from hmdrn_runtime.arguments import check_kind
 from hmdrn_runtime.errors import CheckpointError
 
 
+def _by_channel(values: Sequence[float]) -> Tensor:
+    """Return values (channels, 1, 1), or the one value (1, 1, 1) that all channels share.
+
+    ONNX Runtime's INT8 graphs keep channels last, where values by channel take twenty times as long.
+    """
+    return torch.tensor(values[:1] if len(set(values)) == 1 else values)[:, None, None]
+
+
 def normalize(images: Tensor, spec: BackboneSpec) -> Tensor:
     """Bring photos to the backbone's input.
 
@@ -27,8 +35,7 @@ def normalize(images: Tensor, spec: BackboneSpec) -> Tensor:
     Returns:
         float32 (N, 3, S, S), scaled to [0, 1], then normalized by mean and standard deviation.
     """
-    mean = torch.tensor(spec.mean, device=images.device)[:, None, None]
-    std = torch.tensor(spec.std, device=images.device)[:, None, None]
+    mean, std = (_by_channel(values).to(images.device) for values in (spec.mean, spec.std))
     # One product and one sum by channel take a tenth of the time of three operations by pixel on a CPU. The
     # conversion to float comes first, because NVIDIA's compiler supports no other operation on bytes.
     return images.float().permute(0, 3, 1, 2) * (1 / (255 * std)) - mean / std
