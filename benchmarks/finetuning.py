@@ -1,4 +1,4 @@
-"""Accuracy of a model before and after fine-tuning on a folder of one's own species, on other photos of them.
+"""Accuracy of a model before and after fine-tuning on a folder of species, on other photos of them.
 
     python -m benchmarks.finetuning DATA... --seeds 3 --folder runs/finetuning
 
