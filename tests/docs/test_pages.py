@@ -12,6 +12,7 @@ from scripts import load_script
 
 import hmdrn
 from hmdrn_runtime import errors
+from hmdrn_runtime.enrollment.evidence import PROBABLY_WRONG
 
 DOCS = ROOT / "docs"
 LINKED = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / "examples").rglob("*.md")})
@@ -110,6 +111,12 @@ def test_the_catalog_has_every_error_with_what_to_do_and_its_exit_code():
         for name in re.findall(r"`(\w+)`", cells[1])
     }
     assert codes == {name: getattr(errors, name).exit_code for name in ERRORS}
+
+
+@pytest.mark.parametrize("page", ["enrolling.md", "json.md"])
+def test_pages_give_the_evidence_below_which_a_photo_is_probably_wrong(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert re.findall(r"evidence is below (-?[\d.]+)", text) == [f"{PROBABLY_WRONG:g}"]
 
 
 def test_no_error_is_defined_outside_the_catalog():

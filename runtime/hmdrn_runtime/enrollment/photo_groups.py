@@ -2,8 +2,8 @@
 
 Two photos' *likeness* is the mean of two correlations: of the network's Gram matrices of level high (their
 cosine), and of the photos' sketches, 8 x 8 gray values. The first stays high if the subject moves a little,
-the second if the file is compressed or scaled. `COPY` joins under 1 % of the pairs of different photos of one
-species in each of eight data sets with EfficientNet-Lite0, and at most 1.4 % with Conv-4
+the second if the file is compressed or scaled. `COPY` joins at most 1.5 % of the pairs of different photos of
+one species in each of eight data sets with the default model, and at most 1.4 % with Conv-4
 (`python -m benchmarks.photo_groups`).
 """
 

@@ -71,6 +71,18 @@ def test_photos_of_one_scene_promise_less_for_sure(recognizer, drawn):
     assert guess.share < known.share
 
 
+def test_the_photo_of_a_single_scene_is_compared_with_itself_less_8_3_logits(drawn):
+    single = hmdrn.load("default", threads=1)
+    for label, photos in zip(("ant", "bee", "moth"), drawn, strict=True):
+        single.enroll(label, photos[0])
+    species = list(single.gallery.species.values())
+    photos = [photo for one in species for photo in one.photos.values()]
+    logits = single.matcher.compare(photos, {}, species) - 8.3 * np.eye(3)
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = 0.704 + 0.266 * np.diag(chances).mean() - 0.099 * np.log(3)
+    assert hmdrn.forecast(single).accuracy.share == pytest.approx(expected, abs=1e-4)
+
+
 def test_the_share_known_falls_as_the_threshold_rises(recognizer):
     matcher, species = recognizer.matcher, recognizer.gallery.species
     shares = [
