@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,25 @@ def draw_pareto(models: Sequence[dict[str, Any]], path: Path) -> None:
     for axes, values, label in zip(panels, costs, labels, strict=True):
         for model, cost, accuracy in zip(models, values, accuracies, strict=True):
             axes.scatter(cost, accuracy, color="tab:green" if model["ours"] else "tab:gray", zorder=3)
-            axes.annotate(
-                model["name"], (cost, accuracy), xytext=(5, 4), textcoords="offset points", fontsize=7
-            )
+        for index, height in enumerate(spread_labels(accuracies, 0.03 * (max(accuracies) - min(accuracies)))):
+            name = models[index]["name"].removeprefix("hmdrn ")
+            axes.annotate(name, (values[index], height), (7, -2), textcoords="offset points", fontsize=7)
         best = find_frontier(values, accuracies)
         axes.plot([values[i] for i in best], [accuracies[i] for i in best], color="tab:green", alpha=0.4)
         axes.set_xlabel(label)
-        axes.set_xlim(0, 1.35 * max(values))
+        axes.set_xlim(0, 2.0 * max(values))  # room for the names
         axes.grid(alpha=0.2)
     panels[0].set_ylabel("accuracy, 5-way 1-shot, mean of the groups, %")
     save_figure(figure, path)
+
+
+def spread_labels(heights: Sequence[float], gap: float) -> list[float]:
+    """Return heights at least `gap` apart, in the same order, as near to their own as those below allow."""
+    placed = list(heights)
+    order = np.argsort(heights, kind="stable")
+    for below, above in pairwise(order):
+        placed[above] = max(placed[above], placed[below] + gap)
+    return placed
 
 
 def find_frontier(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.nearest_mean import NearestMeanScorer
-from benchmarks.pareto.picture import draw_pareto, find_frontier
+from benchmarks.pareto.picture import draw_pareto, find_frontier, spread_labels
 from hmdrn_runtime.images.preprocessing import Preprocessing
 
 
@@ -47,3 +47,7 @@ def test_the_picture_is_drawn_with_and_without_times(tmp_path, timed):
     draw_pareto(json.loads(json.dumps(models)), tmp_path / "pareto.png")
 
     assert (tmp_path / "pareto.png").stat().st_size > 10_000
+
+
+def test_names_of_equal_models_are_written_above_each_other():
+    assert spread_labels([5.0, 1.0, 5.0, 5.1], 0.5) == [5.0, 1.0, 5.5, 6.0]
