@@ -84,5 +84,6 @@ def test_mistakes_in_a_recipe_are_refused_in_one_line(changes, error, message):
 
 
 def test_an_unknown_recipe_is_refused_with_the_names_of_the_known_ones(tmp_path):
-    with pytest.raises(TrainingError, match="one of the package \\(accurate, default, finetune, one-layer\\)"):
+    names = r"one of the package \(accurate, default, finetune, one-layer\)"
+    with pytest.raises(TrainingError, match=names):
         load_recipe(str(tmp_path / "missing.json"))
