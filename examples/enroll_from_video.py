@@ -113,7 +113,7 @@ def enroll(
         hmdrn.HmdrnError: The video cannot be read, or has no usable frame.
     """
     preprocessing = recognizer.preprocessing
-    # Only the network's 84 x 84 pixels of a frame are stored: an hour of video fits into memory.
+    # Only the network's input of a frame is stored, some 50 KB: an hour of video fits into memory.
     chosen = choose_frames(
         (prepare_photo(frame, preprocessing, name) for name, frame in read_frames(video, every)), shots
     )

@@ -1,4 +1,4 @@
-"""Classifying one prepared photo, 5-way 5-shot, Conv-4: hmdrn's runtime against the alternatives.
+"""Classifying one prepared photo, 5-way 5-shot: hmdrn's runtime against the alternatives.
 
 python -m benchmarks.rivals [--only TEXT] [--allow-busy] [--json]
 
@@ -68,7 +68,7 @@ def measure(run: BenchmarkRun) -> Result:
     columns = ["rival", "threads", "median", "times hmdrn (95 %)", "logits off by"]
     return Result(
         {"way": len(episode.support), "shot": episode.support.shape[1], "rivals": entries},
-        [Table("one photo, 5-way 5-shot, Conv-4", columns, rows)],
+        [Table("one photo, 5-way 5-shot, default model", columns, rows)],
     )
 
 

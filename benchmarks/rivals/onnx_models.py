@@ -31,7 +31,7 @@ class EpisodeGraph(nn.Module):
         self.network, self.solve = network, RidgeSolve(network)
 
     def forward(self, support: Tensor, images: Tensor) -> Tensor:
-        """Map support uint8 (25, 84, 84, 3), class by class, and a query (1, 84, 84, 3) to logits (1, 5)."""
+        """Map support uint8 (25, S, S, 3), class by class, and a query (1, S, S, 3) to logits (1, 5)."""
         names = self.network.config.levels
         tokens = self.network.encode(support, masked=False)
         packed = torch.cat([pack(gram(tokens[name])) for name in names], dim=1)

@@ -34,7 +34,7 @@ class WholeEpisode(torch.nn.Module):
         self.support = torch.from_numpy(support)
 
     def forward(self, query: Tensor) -> Tensor:
-        """Map a query uint8 (1, 84, 84, 3) to logits (1, 5)."""
+        """Map a query uint8 (1, S, S, 3) to logits (1, 5)."""
         logits: Tensor = self.network(self.support, query)
         return logits
 

@@ -37,7 +37,7 @@ _Region: TypeAlias = tuple[int, int, int, int]
 
 
 def prepare_query(source: ImageSource, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-    """Read a photo and turn it into the network's input: a new contiguous RGB uint8 array of (84, 84, 3).
+    """Read a photo and turn it into the network's input: a new contiguous RGB uint8 (size, size, 3).
 
     See `preprocessing.prepare` for the arguments and the errors.
     """

@@ -24,9 +24,10 @@ from hmdrn_runtime.recognizer import Recognizer
 STRICTNESS = 2.5
 """Spreads above the mean score of look-alike species from which two visits are alike.
 
-Measured with two photos as a visit, four visits of each of eight species (of birds two), in four groups: 70 %
-(groceries) to 100 % (birds, butterflies, dogs) of the pairs that were grouped were of one species, and 23 %
-(dogs) to 79 % of the pairs of one species were grouped; at 3, 100 %, and 8 to 65 %."""
+Measured with the default of three layers and two photos as a visit, four visits of each of eight species (of
+birds two), in four groups: 70 % (groceries) to 100 % (birds, butterflies, dogs) of the pairs that were
+grouped were of one species, and 23 % (dogs) to 79 % of the pairs of one species were grouped; at 3, 100 %,
+and 8 to 65 %."""
 MAX_VISITS = 500
 """Most visits that are compared, the newest: the work grows with the square."""
 

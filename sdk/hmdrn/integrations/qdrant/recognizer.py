@@ -109,7 +109,7 @@ class QdrantRecognizer:
             reason = f"vectors of {network.packed} numbers, and Qdrant takes {MAX_SIZE}"
             if not isinstance(matcher, RidgeMatcher):
                 reason = f"the head {network.head!r}, whose species are not vectors"
-            raise GalleryError(f"this bundle has {reason}: use a Conv-4 bundle with the ridge head")
+            raise GalleryError(f"this bundle has {reason}: use one with the ridge head, such as default")
         candidates = check_count(candidates, "candidates", "ask for at least 1 species, a whole number")
         self.recognizer: Recognizer = recognizer
         self.candidates: int = candidates
