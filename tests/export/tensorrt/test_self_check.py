@@ -32,6 +32,7 @@ ORIN = Gpu("Orin (nvgpu)", "8.7")
 FIGURES = {
     "scaled": r"outputs differ by 0\.05",
     "nan": "outputs differ by nan",
+    # Conv-4's masked Gram matrices may lie nearer to the others than half precision tells apart.
     "swapped": r"(outputs|distances) differ by \d",
 }
 
